@@ -1,0 +1,393 @@
+"""SQL made from an export's contract: its tables, how a delivery is read, and how it is merged. Pure text, no engine.
+
+Every statement here is derived from `exports.py`; values never enter the text, they are bound by the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, VERSION_COLUMN, Column, Export
+
+# How each type is named in a refusal.
+_TYPE_IN_WORDS = {
+    "text": "text",
+    "integer": "an integer",
+    "number": "a finite number",
+    "money": "a finite number below 10^12",
+    "date": "a date written YYYY-MM-DD",
+    "timestamp": "an ISO 8601 timestamp",
+}
+
+
+@dataclass(frozen=True)
+class OwnColumn:
+    """A column the pipeline adds behind the contract's."""
+
+    name: str
+    sql_type: str
+    meaning: str
+
+
+OWN_COLUMNS = (
+    OwnColumn(
+        "_pulled_at", "TIMESTAMP", "Moment (UTC, server's clock) of the newest pull that delivered this version."
+    ),
+    OwnColumn("_valid_from", "TIMESTAMP", "Moment (UTC) of the pull that first delivered these values."),
+    OwnColumn("_delivery_id", "VARCHAR", "The delivery this version is from; see deliveries."),
+    OwnColumn(
+        "_last_seen_delivery_id", "VARCHAR", "A newer delivery that held this key in an older version; mostly null."
+    ),
+)
+HISTORY_COLUMNS = (
+    OwnColumn("_valid_until", "TIMESTAMP", "Moment (UTC) of the pull whose values replaced these."),
+    OwnColumn("_replaced_by_delivery_id", "VARCHAR", "The delivery that replaced these values."),
+)
+
+
+def quote(text: str) -> str:
+    """`text` as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def history_table(export: Export) -> str:
+    return f"{export.name}_history"
+
+
+def create_tables(export: Export) -> list[str]:
+    """Statements that create the export's table and its history, with comments; harmless where they exist."""
+    key = set(export.primary_key)
+    contract = [f"{c.name} {c.sql_type}{' not null' if c.name in key else ''}" for c in export.columns]
+    own = [f"{c.name} {c.sql_type}" for c in OWN_COLUMNS]
+    extra = [f"{c.name} {c.sql_type}" for c in HISTORY_COLUMNS]
+    history = history_table(export)
+    statements = [
+        f"create table if not exists {export.name} ({', '.join(contract + own)})",
+        f"create table if not exists {history} ({', '.join(contract + own + extra)})",
+        f"comment on table {export.name} is {quote(export.describe())}",
+        f"comment on table {history} is "
+        + quote(
+            f"Versions of {export.name} that were overwritten by different values. Grain: one per overwritten version."
+        ),
+    ]
+    for table, columns in ((export.name, OWN_COLUMNS), (history, (*OWN_COLUMNS, *HISTORY_COLUMNS))):
+        statements += [f"comment on column {table}.{c.name} is {quote(comment(export, c))}" for c in export.columns]
+        statements += [f"comment on column {table}.{c.name} is {quote(c.meaning)}" for c in columns]
+    return statements
+
+
+def comment(export: Export, column: Column) -> str:
+    """What the database says of a column: meaning, rule, place in the key."""
+    text = column.meaning + (f" Rule: {column.rule}." if column.rule else "")
+    if column.name in export.primary_key:
+        text += f" Primary key, column {export.primary_key.index(column.name) + 1} of {len(export.primary_key)}."
+    return text
+
+
+def requirement(column: Column) -> str:
+    """What a value of this column must be, in words for a refusal."""
+    text = _TYPE_IN_WORDS[column.type]
+    if column.allowed:
+        text = (
+            "one of " + ", ".join(f'"{value}"' for value in column.allowed)
+            if len(column.allowed) > 1
+            else (f'"{column.allowed[0]}"')
+        )
+    if column.minimum is not None:
+        text += f" of at least {column.minimum}"
+    if column.country:
+        text = "two capital letters (ISO 3166-1 alpha-2)"
+    return text + (" or null" if column.nullable else "")
+
+
+def _is_text(column: Column) -> bool:
+    """Whether the column comes as a JSON string."""
+    return column.type in ("text", "date", "timestamp")
+
+
+def _read_as_json(column: Column, exact: bool) -> bool:
+    """Whether the column's raw JSON is read, or only its text.
+
+    Of a number the JSON text tells what a cast would hide: `"12"`, `true` and `1.5` all convert to an integer. Of a
+    text it tells a string from anything else; where it must be a certain word or date, no other JSON type reads alike.
+    """
+    looks_like_number = any(not text[0].isalpha() for text in column.allowed)
+    return exact or not _is_text(column) or looks_like_number
+
+
+def _typed(column: Column, exact: bool) -> str:
+    """The typed value of a column as it was read; null where it does not convert."""
+    if not _is_text(column):
+        return f"try_cast({column.name}::varchar as {column.sql_type})"
+    text = f"{column.name} ->> '$'" if _read_as_json(column, exact) else column.name
+    if column.type == "date":
+        return f"try_cast({text} as date)"
+    if column.type == "timestamp":
+        # TIMESTAMPTZ first: a plain TIMESTAMP drops an offset such as +02:00 without a word. The session is in UTC.
+        return f"(try_cast({text} as timestamptz) at time zone 'UTC')"
+    return text
+
+
+def _violated(column: Column, exact: bool) -> str:
+    """True where `raw_<name>`, typed `<name>`, breaks the column's rule."""
+    raw, value = f"raw_{column.name}", column.name
+    quotes = 2 if _read_as_json(column, exact) else 0
+    broken = []
+    if _is_text(column) and quotes:
+        broken.append(f"not starts_with({raw}, '\"')")
+    if column.allowed:
+        broken.append(f"{value} not in ({', '.join(quote(text) for text in column.allowed)})")
+    if column.country:
+        broken.append(f"not regexp_full_match({value}, '[A-Z]{{2}}')")
+    if column.type == "date":
+        broken.append(f"length({raw}) <> {10 + quotes} or {value} is null")
+    elif column.type == "timestamp":
+        broken.append(f"length({raw}) < {19 + quotes} or {value} is null or not isfinite({value})")
+    elif not _is_text(column):
+        # A JSON number starts with a digit or a minus; quotes, brackets, true and NaN sort outside that span.
+        broken.append(f"not ({raw} >= '-' and {raw} < ':') or {value} is null")
+        if column.type == "integer":
+            broken.append(f"({value}::varchar <> {raw} and {value}::varchar || '.0' <> {raw})")
+        if column.type == "number":
+            broken.append(f"not isfinite({value})")
+        if column.minimum is not None:
+            broken.append(f"{value} < {column.minimum}")
+    rules = " or ".join(broken) or "false"
+    return f"{raw} is not null and ({rules})" if column.nullable else f"{raw} is null or {rules}"
+
+
+_NUMBER = "-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?"
+
+
+def _may_not_be_text(column: Column) -> str:
+    """True where a value read as text could have come as another JSON type: a number, true, NaN, an object, a list."""
+    value = column.name
+    return (
+        f"({value} >= '-' and {value} < ':' and regexp_full_match({value}, '{_NUMBER}'))"
+        f" or (length({value}) <= 9 and regexp_full_match({value}, '(?i)true|false|-?nan|-?inf(inity)?'))"
+        f" or starts_with({value}, '{{') or starts_with({value}, '[')"
+    )
+
+
+# The `_fault` of a row of which the quick reading cannot tell whether a text came as text.
+DOUBTFUL = 255
+
+
+def stage(export: Export, table: str, files: list[str], maximum_line_bytes: int, *, exact: bool) -> str:
+    """Create temp table `table` from NDJSON `files`: typed columns, `_file`, and `_fault`.
+
+    `_fault` is 0, or the 1-based position of the first column whose rule the row breaks. One pass over the bytes; the
+    rows keep their order, so `rowid` orders the lines of a file. The quick reading (not `exact`) takes a third less
+    time and may leave rows `DOUBTFUL`, those where a text looks like a number, say; the exact reading never does.
+    """
+    read_as = ", ".join(f"{c.name}: '{'JSON' if _read_as_json(c, exact) else 'VARCHAR'}'" for c in export.columns)
+    typed = ",\n        ".join(
+        f"{c.name}::varchar as raw_{c.name}, {_typed(c, exact)} as {c.name}" for c in export.columns
+    )
+    faults = [f"when {_violated(c, exact)} then {i}" for i, c in enumerate(export.columns, start=1)]
+    free_texts = [c for c in export.columns if c.type == "text" and not c.country and not c.allowed]
+    if not exact:
+        faults += [f"when {_may_not_be_text(c)} then {DOUBTFUL}" for c in free_texts]
+    cases = "\n        ".join(faults)
+    file_list = "[" + ", ".join(quote(file) for file in files) + "]"
+    return f"""
+create temp table {table} as
+with delivered as (
+    select * from read_json(
+        {file_list}, format = 'newline_delimited', columns = {{{read_as}}},
+        filename = true, maximum_object_size = {maximum_line_bytes}
+    )
+),
+typed as (
+    select
+        {typed},
+        filename
+    from delivered
+)
+select
+    {", ".join(export.column_names)},
+    filename as _file,
+    (case
+        {cases}
+        else 0
+    end)::utinyint as _fault
+from typed
+"""
+
+
+def _on_key(export: Export, left: str, right: str) -> str:
+    return " and ".join(f"{left}.{name} = {right}.{name}" for name in export.primary_key)
+
+
+def drop_repeated_keys(export: Export, table: str) -> str:
+    """Keep of every key the greatest `exported_at`, and of equal ones the last line."""
+    return f"""
+delete from {table} where rowid in (
+    select rowid from {table}
+    qualify row_number() over (
+        partition by {", ".join(export.primary_key)} order by {VERSION_COLUMN} desc, rowid desc
+    ) > 1
+)
+"""
+
+
+def repeated_keys(export: Export, table: str, where: str = "true") -> str:
+    """How many rows of `table` repeat a key: 0 if the key is unique. A hash cannot miss a repeated key."""
+    return f"select count(*) - count(distinct hash({', '.join(export.primary_key)})) from {table} where {where}"
+
+
+def exact_repeated_keys(export: Export, table: str, where: str = "true") -> str:
+    """The keys that stand more than once in `table`; to be asked only where `repeated_keys` is not 0."""
+    key = ", ".join(export.primary_key)
+    return f"select {key} from {table} where {where} group by {key} having count(*) > 1 limit 1"
+
+
+def insert_all(export: Export, table: str) -> str:
+    """Insert every staged row as new. `batch` holds (file, delivery_id, pulled_at)."""
+    columns = ", ".join(f"s.{name}" for name in export.column_names)
+    return f"""
+insert into {export.name} by name
+select {columns}, b.pulled_at as _pulled_at, b.pulled_at as _valid_from,
+    b.delivery_id as _delivery_id
+from {table} as s join batch as b on b.file = s._file
+"""
+
+
+def touches_known_rows(export: Export, table: str) -> str:
+    """1 where the table already holds a row of the staged campaigns and report dates, else 0."""
+    return f"""
+select count(*) from (
+    from {export.name}
+    where {DATE_COLUMN} between $first and $last
+        and {CAMPAIGN_COLUMN} in (select distinct {CAMPAIGN_COLUMN} from {table})
+    limit 1
+)
+"""
+
+
+def classify(export: Export, table: str, changes: str) -> str:
+    """Create temp table `changes`: the staged rows with `op`, their fate under the merge rule.
+
+    The merge rule: a row's version is (exported_at, moment of the pull, line); the delivery id orders by the moment of
+    the pull, and lines were settled by `drop_repeated_keys`. insert: unknown key. update: greater version, different
+    values. same: greater version, same values. stale: not greater.
+    Binds `$first` and `$last`, the report dates touched, so that the cost does not grow with the table.
+    """
+    differs = " or ".join(f"t.{name} is distinct from s.{name}" for name in export.value_columns)
+    columns = ", ".join(f"s.{name}" for name in export.column_names)
+    return f"""
+create temp table {changes} as
+select
+    {columns},
+    s._file,
+    b.pulled_at as _pulled_at,
+    b.delivery_id as _delivery_id,
+    greatest(t._delivery_id, t._last_seen_delivery_id) as _seen_before,
+    case
+        when t._delivery_id is null then 'insert'
+        when (s.{VERSION_COLUMN}, b.delivery_id) <= (t.{VERSION_COLUMN}, t._delivery_id) then 'stale'
+        when {differs} then 'update'
+        else 'same'
+    end as op
+from {table} as s
+join batch as b on b.file = s._file
+left join (select * from {export.name} where {DATE_COLUMN} between $first and $last) as t
+    on {_on_key(export, "t", "s")}
+"""
+
+
+def keep_history(export: Export, changes: str) -> str:
+    """Log the versions about to be overwritten by different values. Binds `$first` and `$last`."""
+    return f"""
+insert into {history_table(export)} by name
+select t.*, c._pulled_at as _valid_until, c._delivery_id as _replaced_by_delivery_id
+from {export.name} as t
+join (from {changes} where op = 'update') as c on {_on_key(export, "t", "c")}
+where t.{DATE_COLUMN} between $first and $last
+"""
+
+
+def merge(export: Export, changes: str) -> str:
+    """Bring inserts and greater versions in. `_valid_from` moves only when values differ."""
+    names = export.column_names
+    assignments = [f"{n} = c.{n}" for n in names if n not in export.primary_key]
+    assignments += [
+        "_pulled_at = c._pulled_at",
+        "_valid_from = case when c.op = 'update' then c._pulled_at else t._valid_from end",
+        "_delivery_id = c._delivery_id",
+        "_last_seen_delivery_id = "
+        "case when t._last_seen_delivery_id > c._delivery_id then t._last_seen_delivery_id end",
+    ]
+    columns = (*names, "_pulled_at", "_valid_from", "_delivery_id")
+    values = [f"c.{n}" for n in names] + ["c._pulled_at", "c._pulled_at", "c._delivery_id"]
+    return f"""
+merge into {export.name} as t
+using (from {changes} where op <> 'stale') as c on ({_on_key(export, "t", "c")})
+when matched then update set {", ".join(assignments)}
+when not matched then insert ({", ".join(columns)}) values ({", ".join(values)})
+"""
+
+
+def mark_seen(export: Export, changes: str) -> str:
+    """An older version in a newer delivery changes nothing but proves that the key is still there."""
+    return f"""
+update {export.name} as t set _last_seen_delivery_id = c._delivery_id
+from (from {changes} where op = 'stale' and _delivery_id > _seen_before) as c
+where {_on_key(export, "t", "c")}
+"""
+
+
+def ledger_views(exports: tuple[Export, ...]) -> list[str]:
+    """The views over the ledger: `report_date_status` and `vanished_rows`."""
+    parts = []
+    for export in exports:
+        key = ", ".join(f"{name} := t.{name}" for name in export.primary_key)
+        parts.append(f"""
+    select
+        {quote(export.name)} as export, t.campaign_id, t.report_date,
+        to_json(struct_pack({key})) as key,
+        greatest(t._delivery_id, t._last_seen_delivery_id) as last_seen_delivery_id,
+        min(c.delivery_id) as vanished_delivery_id
+    from {export.name} as t
+    join covering as c
+        on c.export = {quote(export.name)} and c.row_campaign_id = t.campaign_id and c.report_date = t.report_date
+        and c.delivery_id > greatest(t._delivery_id, t._last_seen_delivery_id)
+    group by all""")
+    return [
+        """
+create or replace view report_date_status as
+select
+    export,
+    campaign_id,
+    max(row_campaign_id) as row_campaign_id,
+    report_date,
+    max(pulled_at) as last_pulled_at,
+    count(*) as deliveries,
+    max(pulled_at) >= (report_date + interval 8 days) as is_settled
+from (
+    select *, unnest(generate_series(start_date, end_date, interval 1 day))::date as report_date from deliveries
+)
+group by export, campaign_id, report_date
+""",
+        f"""
+create or replace view vanished_rows as
+with campaigns_of_paths as (
+    -- an empty delivery names no campaign of its own: what its path delivered before or after tells
+    select distinct export, campaign_id, row_campaign_id from deliveries where row_campaign_id is not null
+),
+covering as (
+    select d.export, p.row_campaign_id, d.delivery_id,
+        unnest(generate_series(d.start_date, d.end_date, interval 1 day))::date as report_date
+    from deliveries as d join campaigns_of_paths as p using (export, campaign_id)
+),
+missing as ({" union all ".join(parts)}
+)
+select
+    m.export, m.campaign_id, m.report_date, m.key,
+    seen.pulled_at as last_seen_at, gone.pulled_at as vanished_at,
+    m.last_seen_delivery_id, m.vanished_delivery_id
+from missing as m
+join deliveries as seen on seen.delivery_id = m.last_seen_delivery_id
+join deliveries as gone on gone.delivery_id = m.vanished_delivery_id
+""",
+    ]

@@ -1,0 +1,285 @@
+"""The exports as data: for each one its API path, primary key and every column with type, nullability, meaning, rule.
+
+This is the one place that knows what Soundlink delivers (source: the vendor's export contract, schema version 1.0).
+The tables and their comments, the way a delivery is read, the rules it is checked against and `docs/exports.md` are
+all derived from here: adding an export means adding an `Export` to `EXPORTS`, and nothing else.
+
+`python -m soundlink_pipeline.exports` prints the documentation as Markdown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnType = Literal["text", "integer", "number", "money", "date", "timestamp"]
+
+SQL_TYPES: dict[ColumnType, str] = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    # Six decimals: spend_media + fees = spend_total holds to the cent, where DOUBLE breaks it for one row in four.
+    "money": "DECIMAL(18,6)",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",  # always UTC
+}
+
+# Columns the pipeline itself relies on; every export must have them.
+DATE_COLUMN = "report_date"
+VERSION_COLUMN = "exported_at"
+CAMPAIGN_COLUMN = "campaign_id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of an export.
+
+    `allowed` lists the only values accepted; `minimum` is the smallest number accepted; `country` demands two capital
+    letters; `one_per_delivery` demands the same value in every row of a delivery. A nullable column may be null or
+    absent; any other must be there in every row.
+    """
+
+    name: str
+    type: ColumnType
+    meaning: str
+    nullable: bool = False
+    allowed: tuple[str, ...] = ()
+    minimum: int | None = None
+    country: bool = False
+    one_per_delivery: bool = False
+
+    @property
+    def sql_type(self) -> str:
+        return SQL_TYPES[self.type]
+
+    @property
+    def rule(self) -> str:
+        """The rule of this column beyond its type, in words; empty if there is none."""
+        parts = []
+        if self.allowed:
+            parts.append("one of " + ", ".join(self.allowed) if len(self.allowed) > 1 else f"always {self.allowed[0]}")
+        if self.minimum is not None:
+            parts.append(f"at least {self.minimum}")
+        if self.country:
+            parts.append("two capital letters A to Z")
+        if self.one_per_delivery:
+            parts.append("the same in every row of a delivery")
+        if self.name == DATE_COLUMN:
+            parts.append("within the range that was asked for")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """One NDJSON export of the API: a path under a campaign, and the table it fills.
+
+    `path` holds `{campaign_id}`, the id the API lists (it may differ from the `campaign_id` in the rows).
+    `title` and `grain` are for people; `measures` are the additive columns worth a total in the UI.
+    """
+
+    name: str
+    path: str
+    title: str
+    grain: str
+    primary_key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    measures: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        by_name = {column.name: column for column in self.columns}
+        if len(by_name) != len(self.columns):
+            raise ValueError(f"export {self.name}: a column is named twice")
+        for name in (*self.primary_key, DATE_COLUMN, VERSION_COLUMN, CAMPAIGN_COLUMN, *self.measures):
+            if name not in by_name:
+                raise ValueError(f"export {self.name}: column {name!r} is used but not declared")
+        for name in (*self.primary_key, VERSION_COLUMN):
+            if by_name[name].nullable:
+                raise ValueError(f"export {self.name}: key column {name!r} must not be nullable")
+        if any(column.name.startswith("_") for column in self.columns):
+            raise ValueError(f"export {self.name}: names beginning with _ are the pipeline's own")
+        if not {DATE_COLUMN, CAMPAIGN_COLUMN} <= set(self.primary_key):
+            raise ValueError(f"export {self.name}: the primary key must hold {DATE_COLUMN} and {CAMPAIGN_COLUMN}")
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def value_columns(self) -> tuple[str, ...]:
+        """The columns that make two versions of a row differ: neither key nor version."""
+        return tuple(n for n in self.column_names if n not in self.primary_key and n != VERSION_COLUMN)
+
+    def describe(self) -> str:
+        return f"{self.title} Grain: one row per {self.grain}."
+
+
+def _count(name: str, meaning: str, *, nullable: bool = False, minimum: int = 0) -> Column:
+    return Column(name=name, type="integer", meaning=meaning, nullable=nullable, minimum=minimum)
+
+
+def _text(name: str, meaning: str, *, nullable: bool = False, allowed: tuple[str, ...] = ()) -> Column:
+    return Column(name=name, type="text", meaning=meaning, nullable=nullable, allowed=allowed)
+
+
+def _number(name: str, meaning: str, *, nullable: bool = False) -> Column:
+    return Column(name=name, type="number", meaning=meaning, nullable=nullable)
+
+
+def _money(name: str, meaning: str) -> Column:
+    return Column(name=name, type="money", meaning=meaning)
+
+
+# The first twelve columns of every export.
+_IDENTITY = (
+    _text("provider", "Who measured it.", allowed=("soundlink",)),
+    Column(name="account_id", type="text", meaning="Organization id, a UUID.", one_per_delivery=True),
+    _text("schema_version", "Version of the export's schema.", allowed=("1.0",)),
+    Column(name=DATE_COLUMN, type="date", meaning="UTC calendar day the row is about."),
+    _text("report_date_timezone", "Time zone of report_date.", allowed=("UTC",)),
+    Column(name=VERSION_COLUMN, type="timestamp", meaning="When Soundlink generated the row (UTC); the version."),
+    Column(
+        name=CAMPAIGN_COLUMN,
+        type="text",
+        meaning="Campaign UUID, stable for its lifetime; may differ from the id the API lists.",
+        one_per_delivery=True,
+    ),
+    _text("campaign_name", "Display name, any Unicode."),
+    _text(
+        "campaign_target_type",
+        "What is promoted; null if undetermined.",
+        nullable=True,
+        allowed=("track", "playlist"),
+    ),
+    _text("campaign_target_isrc", "ISRC of the promoted track; track campaigns only.", nullable=True),
+    _text("campaign_target_spotify_track_id", "Promoted Spotify track; track campaigns only.", nullable=True),
+    _text("campaign_target_playlist_id", "Promoted Spotify playlist; playlist campaigns only.", nullable=True),
+)
+
+_COUNTRY = Column(
+    name="country_code",
+    type="text",
+    meaning="Listener's country by IP, ISO 3166-1 alpha-2. NA is Namibia, not a missing value.",
+    country=True,
+)
+
+CAMPAIGN_COUNTRY_DAILY = Export(
+    name="campaign_country_daily",
+    path="/v1/campaigns/{campaign_id}/metrics/breakdown/export",
+    title="What a campaign cost and brought, per country and day: Meta ads, attributed Spotify listening, spend.",
+    grain="provider, account_id, report_date, campaign_id and country_code",
+    primary_key=("provider", "account_id", DATE_COLUMN, CAMPAIGN_COLUMN, "country_code"),
+    columns=(
+        *_IDENTITY,
+        _COUNTRY,
+        _count("impressions", "Meta ad impressions.", nullable=True),
+        _count("ad_clicks", "All clicks on the Meta ad.", nullable=True),
+        _count("link_clicks", "Outbound clicks on the landing page.", nullable=True),
+        _count("streams", "Attributed Spotify streams, 7-day click-through window."),
+        _count(
+            "listeners",
+            "Attributed unique listeners; a day's countries may be summed to the campaign's day, days may not.",
+        ),
+        _count("followers", "Attributed artist-follower gains."),
+        _number("streams_per_listener", "streams / listeners, 0 when listeners is 0. Never average it."),
+        _money("spend_media", "Billed to Meta, in currency."),
+        _money("spend_total", "Billed by Soundlink = spend_media / (1 - fee share), in currency."),
+        _money("fees", "spend_total - spend_media, in currency."),
+        _text("currency", "Currency of the money columns, currently USD."),
+        _text("currency_account", "Account billing currency, currently USD, may come to differ."),
+        _number("cpl", "Cost per listener: spend_media / listeners, 0 when listeners is 0."),
+        _number("cpf", "Cost per follower: spend_media / followers, 0 when followers is 0."),
+        _number("cpc_linkclick", "spend_media / link_clicks, null when link_clicks is null or 0.", nullable=True),
+        _number("ctr_linkclick", "link_clicks / impressions, null when impressions is null or 0.", nullable=True),
+        _number("ctr_adclick", "ad_clicks / impressions, null when impressions is null or 0.", nullable=True),
+        _number("cost_per_result", "Cost per result_type; currently equals cpf."),
+        _text(
+            "result_type",
+            "What counts as a result; currently follow.",
+            nullable=True,
+            allowed=("lp_click", "stream", "follow"),
+        ),
+    ),
+    measures=("streams", "listeners", "followers", "spend_media", "spend_total"),
+)
+
+CAMPAIGN_ENGAGEMENT_DAILY = Export(
+    name="campaign_engagement_daily",
+    path="/v1/campaigns/{campaign_id}/metrics/engagement/export",
+    title="Who listened to which track because of a campaign, per country and day, new and returning listeners apart.",
+    grain=(
+        "provider, account_id, report_date, campaign_id, engagement_context, country_code and engaged_spotify_track_id"
+    ),
+    primary_key=(
+        "provider",
+        "account_id",
+        DATE_COLUMN,
+        CAMPAIGN_COLUMN,
+        "engagement_context",
+        "country_code",
+        "engaged_spotify_track_id",
+    ),
+    columns=(
+        *_IDENTITY,
+        _text(
+            "status",
+            "Campaign's status on report_date (scheduled = before its start; ended also when refunded).",
+            allowed=("active", "ended", "scheduled"),
+        ),
+        _text(
+            "engagement_context",
+            "catalog: same-artist spillover and direct plays (track campaigns); playlist: tracks inside the playlist.",
+            allowed=("catalog", "playlist"),
+        ),
+        _COUNTRY,
+        _text("engaged_track_isrc", "ISRC of the track played; may differ from the target's.", nullable=True),
+        _text("engaged_spotify_track_id", "Stable id of the track played."),
+        _text("engaged_track_name", "Display name of the track played."),
+        _count(
+            "playlist_position",
+            "1-based slot; null on catalog rows, and where unavailable (often so for the current day).",
+            nullable=True,
+            minimum=1,
+        ),
+        _count("new_listeners", "Listeners whose first play of this track on this link was on report_date."),
+        _count("returning_listeners", "Listeners whose first play was earlier."),
+        _count("listeners", "new_listeners + returning_listeners. Never sum across days: a listener recurs."),
+        _count("new_listener_streams", "Streams by new listeners."),
+        _count("returning_listener_streams", "Streams by returning listeners."),
+        _count("streams", "new + returning listeners' streams; across days it counts repeat listens."),
+        _number("spl", "streams / listeners, 0 when listeners is 0. Never average it."),
+    ),
+    measures=("streams", "new_listeners"),
+)
+
+EXPORTS: tuple[Export, ...] = (CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY)
+
+
+def markdown(exports: tuple[Export, ...] = EXPORTS) -> str:
+    """The contracts as a Markdown document (`docs/exports.md`)."""
+    lines = [
+        "# The exports",
+        "",
+        "Made from `soundlink_pipeline/exports.py` by `python -m soundlink_pipeline.exports`; a test keeps it true.",
+        "Columns the pipeline adds at the end of each table begin with `_` and are explained by their comments.",
+    ]
+    for export in exports:
+        lines += [
+            "",
+            f"## `{export.name}`",
+            "",
+            export.describe(),
+            "",
+            f"- API: `GET {export.path}`",
+            f"- Primary key: {', '.join(f'`{name}`' for name in export.primary_key)}",
+            "",
+            "| column | type | null | meaning | rule |",
+            "|---|---|---|---|---|",
+        ]
+        for column in export.columns:
+            null = "yes" if column.nullable else "no"
+            lines.append(f"| `{column.name}` | {column.sql_type} | {null} | {column.meaning} | {column.rule} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

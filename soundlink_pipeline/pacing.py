@@ -1,0 +1,111 @@
+"""Keeps the requests of every process that shares a data directory within the API's limits (60 a minute, 600 an hour).
+
+The counting is pyrate-limiter's, in an SQLite file beside the warehouse; the waiting is ours, so that a run that is
+cancelled stops at once instead of at the end of its wait.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from pyrate_limiter import Rate, RateItem, SQLiteBucket
+
+# Each window is a little longer than the API's: a request counts there when it arrives, here when it leaves.
+_MINUTE_MS = 61_000
+_HOUR_MS = 3_603_000
+# However long the wait, look again this often: another process may have been told to wait longer.
+_LONGEST_NAP_SECONDS = 30.0
+
+
+class Cancelled(Exception):
+    """The run was cancelled while it waited for its turn."""
+
+
+class Pacer:
+    """A shared turnstile for requests. Thread-safe; `close` it, or use it as a context manager.
+
+    `cancelled` ends every wait with `Cancelled`. `on_wait` is told, in seconds, before a wait of more than a second.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        per_minute: int,
+        per_hour: int,
+        *,
+        cancelled: threading.Event | None = None,
+        on_wait: Callable[[float], None] = lambda _: None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        if per_minute < 1 or per_hour < 1:
+            raise ValueError("at least one request a minute and an hour must be allowed")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.per_hour = per_hour
+        self.cancelled = cancelled or threading.Event()
+        self._on_wait = on_wait
+        self._now = now
+        self._lock = threading.Lock()
+        self._bucket = SQLiteBucket.init_from_file(
+            [Rate(per_minute, _MINUTE_MS), Rate(per_hour, _HOUR_MS)],
+            table="requests",
+            db_path=str(path),
+            use_file_lock=True,
+        )
+        now_ms = self._now_ms()
+        with self._bucket.lock, self._bucket.conn as connection:
+            connection.execute("create table if not exists pause (until_ms integer)")
+            # Requests "in the future" are from before the clock was set back; they must not block until it catches up.
+            connection.execute("delete from requests where item_timestamp > ?", (now_ms,))
+            connection.execute("delete from pause where until_ms > ?", (now_ms + _HOUR_MS,))
+        self._bucket.leak(now_ms)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._bucket.close()  # type: ignore[no-untyped-call]
+
+    def acquire(self) -> None:
+        """Wait until one more request is allowed, and count it. Raises Cancelled."""
+        while True:
+            with self._lock, self._bucket.lock:
+                wait = self._paused_for()
+                if wait <= 0:
+                    item = RateItem("request", self._now_ms())
+                    if self._bucket.put(item):
+                        return
+                    wait = max(int(self._bucket.waiting(item)), 1) / 1000  # type: ignore[arg-type]
+            self.sleep(min(wait, _LONGEST_NAP_SECONDS))
+
+    def pause(self, seconds: float) -> None:
+        """Let no process ask again for so long: the API said `Retry-After`."""
+        with self._lock, self._bucket.lock, self._bucket.conn as connection:
+            connection.execute("insert into pause values (?)", (self._now_ms() + int(seconds * 1000),))
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, but wake and raise Cancelled as soon as the run is cancelled."""
+        if seconds > 1:
+            self._on_wait(seconds)
+        if self.cancelled.wait(seconds):
+            raise Cancelled
+
+    def left_this_hour(self) -> int:
+        """How many requests the hour's limit still allows, as far as this data directory knows."""
+        with self._lock, self._bucket.lock:
+            query = "select count(*) from requests where item_timestamp >= ?"
+            used: int = self._bucket.conn.execute(query, (self._now_ms() - _HOUR_MS,)).fetchone()[0]
+        return max(self.per_hour - used, 0)
+
+    def _now_ms(self) -> int:
+        return int(self._now() * 1000)
+
+    def _paused_for(self) -> float:
+        until: int | None = self._bucket.conn.execute("select max(until_ms) from pause").fetchone()[0]
+        return 0.0 if until is None else (until - self._now_ms()) / 1000

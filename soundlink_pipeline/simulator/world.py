@@ -1,0 +1,111 @@
+"""The truth that the simulated API serves: a pure function of a seed, a question and a moment.
+
+Nothing is remembered and nothing is drawn in sequence: a row depends on (seed, campaign, day) and on how old
+the day is at ``now``, so the range asked, the order of questions and the process do not matter.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from soundlink_pipeline.simulator.campaigns import (
+    TAIL_OF_ATTRIBUTION,
+    TAIL_OF_ENGAGEMENT,
+    Campaign,
+    make_campaign,
+)
+from soundlink_pipeline.simulator.rows import breakdown_day, engagement_day
+from soundlink_pipeline.simulator.snapshot import Snapshot, snapshot
+
+BREAKDOWN = "campaign_country_daily"
+ENGAGEMENT = "campaign_engagement_daily"
+CONTEXTS = ("catalog", "playlist")
+
+DayOfRows = Callable[[int, Campaign, date, Snapshot], list[dict[str, Any]]]
+_DAYS: dict[str, DayOfRows] = {BREAKDOWN: breakdown_day, ENGAGEMENT: engagement_day}
+EXPORTS = tuple(_DAYS)
+
+
+class World:
+    """An account with its campaigns, from the seed.
+
+    ``countries_per_campaign`` and ``tracks_per_campaign`` scale the number of rows a day (breakdown: about the
+    countries; engagement: some three quarters of countries x tracks). ``duration_days`` makes every campaign run from
+    ``first_day`` for that long. A benchmark's 312,000 rows, 248 MB:
+    ``World(campaigns=30, duration_days=90, countries_per_campaign=30, tracks_per_campaign=4)`` over 90 days.
+    """
+
+    def __init__(
+        self,
+        seed: int = 1,
+        campaigns: int = 12,
+        first_day: date = date(2026, 1, 1),
+        *,
+        countries_per_campaign: int = 6,
+        tracks_per_campaign: int = 3,
+        duration_days: int | None = None,
+    ) -> None:
+        self.seed = seed
+        self.first_day = first_day
+        self.campaigns = [
+            make_campaign(
+                seed,
+                index,
+                first_day,
+                countries=countries_per_campaign,
+                tracks=tracks_per_campaign,
+                duration=duration_days,
+            )
+            for index in range(campaigns)
+        ]
+        self._by_id = {campaign_id: campaign for campaign in self.campaigns for campaign_id in campaign.ids}
+
+    def campaign(self, campaign_id: str) -> Campaign:
+        """By the listing's id or by the UUID in the rows; KeyError when there is none."""
+        return self._by_id[campaign_id]
+
+    def visible(self, campaign_id: str, now: datetime) -> Campaign | None:
+        """The campaign if it exists and was already created at ``now``."""
+        campaign = self._by_id.get(campaign_id)
+        return campaign if campaign and campaign.created_at <= now else None
+
+    def listing(self, now: datetime) -> list[dict[str, Any]]:
+        """List items of the campaigns created by ``now``, newest first."""
+        created = [campaign for campaign in self.campaigns if campaign.created_at <= now]
+        created.sort(key=lambda campaign: (campaign.created_at, campaign.uuid), reverse=True)
+        return [campaign.listing(now) for campaign in created]
+
+    def rows(
+        self,
+        export: str,
+        campaign_id: str,
+        start: date,
+        end: date,
+        now: datetime,
+        *,
+        engagement_context: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """What the export holds at ``now``, both ends counted; columns and order as documented.
+
+        Money is ``Decimal``, counts are ``int``, ratios ``float`` (or the ``int`` 0), dates ISO text.
+        """
+        campaign = self.campaign(campaign_id)
+        rows_of_day = _DAYS[export]
+        rows: list[dict[str, Any]] = []
+        for day in _days_with_rows(export, campaign, start, min(end, now.date())):
+            rows += rows_of_day(self.seed, campaign, day, snapshot(day, now))
+        if engagement_context is not None:
+            rows = [row for row in rows if row["engagement_context"] == engagement_context]
+        return rows
+
+
+def _days_with_rows(export: str, campaign: Campaign, start: date, end: date) -> Iterator[date]:
+    """Breakdown: active days and the attribution window. Engagement: from creation to the end of the tail."""
+    if export == BREAKDOWN:
+        first, last = campaign.start, campaign.last_day + TAIL_OF_ATTRIBUTION
+    else:
+        first, last = campaign.created_at.date(), campaign.last_day + TAIL_OF_ENGAGEMENT
+    day, last = max(start, first), min(end, last)
+    while day <= last:
+        yield day
+        day += timedelta(days=1)

@@ -1,0 +1,285 @@
+"""The DuckDB warehouse: one file, one writer at a time, its tables and views, and the questions asked of its ledger.
+
+DuckDB lets one process write or many read, and turns the other side away at once. So every use is short (open, one
+transaction, close), and waits its turn: behind a lock file of our own, and then for DuckDB's lock with jitter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, upsert_listing
+from soundlink_pipeline.export_sql import create_tables, ledger_views, quote
+from soundlink_pipeline.exports import EXPORTS, Export
+from soundlink_pipeline.landing import Listing
+from soundlink_pipeline.partitions import HEALING_DAYS, DateRange, last_closed_day
+
+# What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
+_STORAGE_VERSION = "v1.5.0"
+_WAIT_SECONDS = 120.0
+
+# name, type, meaning
+LEDGER_COLUMNS = (
+    ("delivery_id", "VARCHAR not null", "Unique; its text order is the order of the pulls."),
+    ("export", "VARCHAR not null", "The export, which is also the name of its table."),
+    ("campaign_id", "VARCHAR not null", "The campaign id that was asked for (as the API lists it)."),
+    ("row_campaign_id", "VARCHAR", "The campaign_id in the rows; null if the delivery was empty."),
+    ("start_date", "DATE not null", "First report_date asked for."),
+    ("end_date", "DATE not null", "Last report_date asked for."),
+    ("requested_at", "TIMESTAMP not null", "When the request left (UTC, our clock)."),
+    ("received_at", "TIMESTAMP not null", "When the last byte was on disk (UTC, our clock)."),
+    ("server_date", "TIMESTAMP", "The answer's Date header (UTC, server's clock); null if there was none."),
+    (
+        "pulled_at",
+        "TIMESTAMP not null",
+        "Moment of the pull: server_date, or requested_at without one. Decides settling.",
+    ),
+    ("declared_rows", "BIGINT", "X-Row-Count; null if absent."),
+    ("rows", "BIGINT not null", "Rows in the file."),
+    ("bytes", "BIGINT not null", "Size of the file, uncompressed."),
+    ("sha256", "VARCHAR not null", "SHA-256 of the file, uncompressed, hexadecimal."),
+    ("inserted", "BIGINT not null", "Rows with a key that was new."),
+    ("updated", "BIGINT not null", "Rows that replaced different values; the old ones are in the history."),
+    ("unchanged", "BIGINT not null", "Rows that confirmed what was known."),
+    ("ignored_as_older", "BIGINT not null", "Rows older than what was known, or repeated within the delivery."),
+    ("unknown_fields", "VARCHAR[] not null", "Fields the contract does not know; kept in the landed file."),
+    ("run_id", "VARCHAR not null", "The Dagster run that pulled it."),
+    ("landed_file", "VARCHAR not null", "The file below landing/ it is kept in for the retention time."),
+    ("load_order", "BIGINT not null", "Its place in the order of loading."),
+)
+
+
+class WarehouseLocked(Exception):
+    """Another process has the warehouse open; the message says which."""
+
+
+class WarehouseUnusable(Exception):
+    """The warehouse file cannot be opened; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class DateStatus:
+    """What the ledger knows of one report_date of one export: over all campaigns pulled."""
+
+    report_date: date
+    rows: int
+    totals: dict[str, float]
+    last_pulled_at: datetime | None
+    settled: bool
+
+
+class Warehouse:
+    """The file `warehouse.duckdb` below `data_dir`. Holds no connection: `write` and `read` open one each."""
+
+    def __init__(
+        self, data_dir: Path, *, exports: Sequence[Export] = EXPORTS, wait_seconds: float = _WAIT_SECONDS
+    ) -> None:
+        self.path = data_dir / "warehouse.duckdb"
+        self.exports = tuple(exports)
+        self._wait_seconds = wait_seconds
+        self._temporary = data_dir / "tmp"
+
+    @contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The one connection that may write; tables exist. Raises WarehouseLocked, WarehouseUnusable."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        turn = FileLock(self.path.with_suffix(".lock"))
+        try:
+            turn.acquire(timeout=self._wait_seconds)
+        except Timeout:
+            raise WarehouseLocked(
+                f"{self.path} is being written by another run for over {self._wait_seconds:.0f} s"
+            ) from None
+        try:
+            connection = self._connect(read_only=False)
+            try:
+                self._ensure_tables(connection)
+                yield connection
+            finally:
+                connection.close()
+        finally:
+            turn.release()
+
+    @contextmanager
+    def read(self, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A read-only connection; the file must exist (`exists`). Raises WarehouseLocked, WarehouseUnusable."""
+        connection = self._connect(read_only=True, wait_seconds=wait_seconds)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def _connect(self, *, read_only: bool, wait_seconds: float | None = None) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + (self._wait_seconds if wait_seconds is None else wait_seconds)
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "temp_directory": str(self._temporary),
+            "storage_compatibility_version": _STORAGE_VERSION,
+        }
+        while True:
+            try:
+                connection = duckdb.connect(str(self.path), read_only=read_only, config=config)
+            except duckdb.IOException as error:
+                if "Could not set lock" not in str(error):
+                    raise WarehouseUnusable(f"{self.path} cannot be opened: {error}") from None
+                if time.monotonic() > deadline:
+                    holder = re.search(r"\(PID (\d+)\)", str(error))
+                    who = f"process {holder[1]}" if holder else "another process"
+                    raise WarehouseLocked(
+                        f"{self.path} is open in {who}: close it there (a notebook, a DuckDB shell, a BI tool?) and run"
+                        " again; nothing was lost"
+                    ) from None
+                time.sleep(random.uniform(0.03, 0.15))  # noqa: S311
+            except duckdb.Error as error:
+                raise WarehouseUnusable(
+                    f"{self.path} cannot be opened: {error}. Move it away and run the job rebuild_from_landing"
+                ) from None
+            else:
+                connection.execute("set TimeZone = 'UTC'")
+                return connection
+
+    def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
+        statements = self._schema()
+        fingerprint = hashlib.sha256("\n".join(statements).encode()).hexdigest()
+        has_state = "select count(*) from duckdb_tables() where table_name = '_schema_state'"
+        if connection.execute(has_state).fetchall() == [(1,)] and connection.execute(
+            "select fingerprint from _schema_state"
+        ).fetchall() == [(fingerprint,)]:
+            return
+        connection.execute("begin")
+        try:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute("delete from _schema_state")
+            connection.execute("insert into _schema_state values (?)", [fingerprint])
+            connection.execute("commit")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+
+    def _schema(self) -> list[str]:
+        statements = ["create table if not exists _schema_state (fingerprint VARCHAR)"]
+        for export in self.exports:
+            statements += create_tables(export)
+        for table, meaning, columns in (
+            (
+                "deliveries",
+                "The ledger: what was pulled when, and what became of it. Grain: one row per loaded delivery.",
+                LEDGER_COLUMNS,
+            ),
+            (
+                "campaigns",
+                "The campaigns the key saw, as last listed. Grain: one row per campaign id.",
+                CAMPAIGN_COLUMNS,
+            ),
+        ):
+            statements.append(f"create table if not exists {table} ({', '.join(f'{n} {t}' for n, t, _ in columns)})")
+            statements.append(f"comment on table {table} is {quote(meaning)}")
+            statements += [f"comment on column {table}.{n} is {quote(text)}" for n, _, text in columns]
+        return statements + ledger_views(self.exports)
+
+    # Questions of the ledger
+
+    def oldest_unsettled(self, now: datetime, wait_seconds: float | None = None) -> date | None:
+        """The earliest report_date of the last HEALING_DAYS that was pulled but not since it settled.
+
+        Of campaigns that are no longer listed nothing more can be had; they do not hold the answer back.
+        """
+        if not self.exists():
+            return None
+        since = last_closed_day(now) - timedelta(days=HEALING_DAYS - 1)
+        with self.read(wait_seconds) as connection:
+            row = connection.execute(
+                """
+                select min(report_date) from report_date_status
+                where not is_settled and report_date >= $since
+                    and campaign_id in (
+                        select campaign_id from campaigns
+                        where _listed_at = (select max(_listed_at) from campaigns)
+                    )
+                """,
+                {"since": since},
+            ).fetchone()
+        return row[0] if row else None
+
+    def date_status(self, export: Export, dates: DateRange) -> list[DateStatus]:
+        """Per report_date of `dates`: rows, totals of the export's measures, last pull, settled or not."""
+        totals = ", ".join(f"coalesce(sum({name}), 0)::double" for name in export.measures)
+        with self.read() as connection:
+            rows = connection.execute(
+                f"""
+                with days as (
+                    select unnest(generate_series($start, $end, interval 1 day))::date as report_date
+                ),
+                pulled as (
+                    select report_date, max(last_pulled_at) as last_pulled_at, bool_and(is_settled) as is_settled
+                    from report_date_status where export = $export and report_date between $start and $end
+                    group by report_date
+                ),
+                measured as (
+                    select report_date, count(*) as n, [{totals}] as totals from {export.name}
+                    where report_date between $start and $end group by report_date
+                )
+                select report_date, coalesce(n, 0), totals, last_pulled_at, coalesce(is_settled, false)
+                from days left join pulled using (report_date) left join measured using (report_date)
+                order by report_date
+                """,
+                {"start": dates.start, "end": dates.end, "export": export.name},
+            ).fetchall()
+        return [
+            DateStatus(
+                report_date=day,
+                rows=count,
+                totals=dict(zip(export.measures, sums or [0.0] * len(export.measures), strict=True)),
+                last_pulled_at=None if pulled is None else pulled.replace(tzinfo=UTC),
+                settled=settled,
+            )
+            for day, count, sums, pulled, settled in rows
+        ]
+
+    def pulled_by(self, run_ids: Sequence[str]) -> set[tuple[str, str, DateRange]]:
+        """What these runs have loaded: (export, campaign id asked for, range)."""
+        if not self.exists() or not run_ids:
+            return set()
+        with self.read() as connection:
+            rows = connection.execute(
+                "select export, campaign_id, start_date, end_date from deliveries where list_contains($runs, run_id)",
+                {"runs": list(run_ids)},
+            ).fetchall()
+        return {(export, campaign_id, DateRange(start, end)) for export, campaign_id, start, end in rows}
+
+    def loaded_ids(self) -> set[str]:
+        """The ids of every delivery in the ledger."""
+        if not self.exists():
+            return set()
+        with self.read() as connection:
+            return {row[0] for row in connection.execute("select delivery_id from deliveries").fetchall()}
+
+    def save_listing(self, listing: Listing) -> int:
+        """Upsert a landed campaign listing; returns the number of campaigns in it."""
+        with self.write() as connection:
+            return upsert_listing(connection, listing)
+
+    def listed_by(self, run_ids: Sequence[str]) -> list[str]:
+        """The campaigns listed by these runs, each as the API's own JSON; empty if they have not listed yet."""
+        if not self.exists():
+            return []
+        with self.read() as connection:
+            rows = connection.execute(
+                "select _listed_json from campaigns where list_contains($runs, _run_id) order by campaign_id",
+                {"runs": list(run_ids)},
+            ).fetchall()
+        return [row[0] for row in rows]
