@@ -35,7 +35,7 @@ from soundlink_pipeline.partitions import DateRange
 _TEMPORARY = ".part"
 _COMPRESSED = ".zst"
 _CHUNK = 1 << 20
-# A temporary file this old belongs to no living download: a single download is bounded by far less.
+# A temporary file untouched for so long belongs to no living download: a silence far shorter than this ends one.
 _ABANDONED_AFTER = timedelta(days=1)
 _LONGEST_FOLDER_NAME = 120
 
@@ -141,20 +141,28 @@ class Landing:
 
     def land(self, delivery: Delivery) -> Delivery:
         """Give a complete, fsynced temporary file its final name."""
-        folder = self.root / delivery.export / folder_name(delivery.campaign_id)
-        return replace(delivery, path=_move(delivery.path, folder / delivery.name))
+        target = self.root / delivery.export / folder_name(delivery.campaign_id) / delivery.name
+        landed = replace(delivery, path=target)
+        if _read_name(target) != landed:
+            raise ValueError(f"{delivery.describe()} cannot land as {target}: the name does not say all of it")
+        _move(delivery.path, target)
+        return landed
 
     def land_listing(
         self, items: list[bytes], requested_at: datetime, server_date: datetime | None, run: str
     ) -> Listing:
         """Land a campaign listing, one JSON object a line."""
+        server = _stamp(server_date) if server_date else "none"
+        target = self.root / "campaigns" / f"asked-{_stamp(requested_at)}_server-{server}_run-{run}.ndjson"
+        landed = Listing(requested_at, server_date, run, target)
+        if _read_listing_name(target) != landed:
+            raise ValueError(f"a listing cannot land as {target}: the name does not say all of it")
         temporary = self.temporary_file()
         with temporary.open("wb") as file:
             file.writelines(item + b"\n" for item in items)
             sync(file)
-        server = _stamp(server_date) if server_date else "none"
-        target = self.root / "campaigns" / f"asked-{_stamp(requested_at)}_server-{server}_run-{run}.ndjson"
-        return Listing(requested_at, server_date, run, _move(temporary, target))
+        _move(temporary, target)
+        return landed
 
     def deliveries(self) -> list[Delivery]:
         """Every landed delivery: loaded ones in the order of loading, then the others in the order of their pulls."""
@@ -175,13 +183,11 @@ class Landing:
 
     def listings(self) -> list[Listing]:
         """Every landed listing, oldest first."""
-        listings = []
-        for path in self.root.glob("campaigns/*.ndjson*"):
-            match = _LISTING_NAME.fullmatch(path.name)
-            if match:
-                server = None if match["server"] == "none" else _moment(match["server"])
-                listings.append(Listing(_moment(match["asked"]), server, match["run"], path))
-        return sorted(listings, key=lambda listing: (listing.listed_at, listing.requested_at))
+        listings = [_read_listing_name(path) for path in self.root.glob("campaigns/*.ndjson*")]
+        return sorted(
+            (listing for listing in listings if listing is not None),
+            key=lambda listing: (listing.listed_at, listing.requested_at),
+        )
 
     def archive(self, delivery: Delivery, loaded: int) -> Delivery:
         """Compress a loaded delivery and write its place in the order of loading into its name."""
@@ -197,9 +203,11 @@ class Landing:
         target = self.quarantine / delivery.export / folder_name(delivery.campaign_id) / delivery.name
         if delivery.path.suffix == _COMPRESSED:
             target = target.with_name(target.name + _COMPRESSED)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The reason first: a file in quarantine is never without one.
-        target.with_name(target.name + ".reason.txt").write_text(reason + "\n", encoding="utf-8")
+        _make_folder(target.parent)
+        # The reason first: a file in quarantine is never without one. It may quote what is not quite text.
+        with target.with_name(target.name + ".reason.txt").open("wb") as file:
+            file.write(f"{reason}\n".encode(errors="backslashreplace"))
+            sync(file)
         return _move(delivery.path, target)
 
     def sweep(self, now: datetime, retention_days: int) -> int:
@@ -224,8 +232,10 @@ class Landing:
 def folder_name(campaign_id: str) -> str:
     """A campaign id as a folder name: whatever the id holds, it stays one name below the export's folder.
 
-    Ids that are too long for a name are cut; the delivery then still loads, and its id is told by the ledger.
+    ValueError for an id that is empty, too long for a name, or no valid Unicode.
     """
+    if not campaign_id:
+        raise ValueError("a campaign id is empty")
     name = quote(campaign_id, safe="").replace(".", "%2E").replace("~", "%7E")
     if len(name) > _LONGEST_FOLDER_NAME:
         raise ValueError(f"campaign id of {len(campaign_id)} characters is too long to be one: {campaign_id[:40]!r}…")
@@ -238,44 +248,71 @@ def sync(file: BinaryIO) -> None:
 
 
 def _move(source: Path, target: Path) -> Path:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     source.replace(target)
-    # The rename itself is durable only once the folder is.
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    _sync_folder(target.parent)
     return target
 
 
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename, or a new folder, is durable only once the folder it happened in is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _compress(source: Path, target: Path) -> Path:
-    temporary = target.with_name(f".{target.name[:100]}{_TEMPORARY}")
-    with source.open("rb") as plain, temporary.open("wb") as file:
-        with zstd.open(file, "wb", level=1) as compressed:
-            shutil.copyfileobj(plain, cast(BinaryIO, compressed), _CHUNK)
-        sync(file)
-    _move(temporary, target)
+    temporary = target.with_name(f".{os.urandom(8).hex()}{_TEMPORARY}")
+    try:
+        with source.open("rb") as plain, temporary.open("wb") as file:
+            with zstd.open(file, "wb", level=1) as compressed:
+                shutil.copyfileobj(plain, cast(BinaryIO, compressed), _CHUNK)
+            sync(file)
+        _move(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
     source.unlink()
     return target
 
 
 def _read_name(path: Path) -> Delivery | None:
+    """The delivery that a file is by its name; None for a file that is not ours."""
     match = _DELIVERY_NAME.fullmatch(path.name)
     if match is None:
         return None
-    return Delivery(
-        export=path.parent.parent.name,
-        campaign_id=unquote(path.parent.name),
-        dates=DateRange(date.fromisoformat(match["start"]), date.fromisoformat(match["end"])),
-        requested_at=_moment(match["asked"]),
-        received_at=_moment(match["received"]),
-        server_date=None if match["server"] == "none" else _moment(match["server"]),
-        declared_rows=None if match["rows"] == "unknown" else int(match["rows"]),
-        run_id=match["run"],
-        path=path,
-        loaded=None if match["loaded"] is None else int(match["loaded"]),
-    )
+    with contextlib.suppress(ValueError):  # no such day
+        return Delivery(
+            export=path.parent.parent.name,
+            campaign_id=unquote(path.parent.name),
+            dates=DateRange(date.fromisoformat(match["start"]), date.fromisoformat(match["end"])),
+            requested_at=_moment(match["asked"]),
+            received_at=_moment(match["received"]),
+            server_date=None if match["server"] == "none" else _moment(match["server"]),
+            declared_rows=None if match["rows"] == "unknown" else int(match["rows"]),
+            run_id=match["run"],
+            path=path,
+            loaded=None if match["loaded"] is None else int(match["loaded"]),
+        )
+    return None
+
+
+def _read_listing_name(path: Path) -> Listing | None:
+    match = _LISTING_NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    with contextlib.suppress(ValueError):
+        server = None if match["server"] == "none" else _moment(match["server"])
+        return Listing(_moment(match["asked"]), server, match["run"], path)
+    return None
 
 
 def content(delivery: Delivery) -> tuple[int, str]:

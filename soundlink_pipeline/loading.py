@@ -278,7 +278,8 @@ class _Loader:
                     updated=updated,
                     unchanged=unchanged,
                     ignored_as_older=item.rows - inserted - updated - unchanged,
-                    load_order=load_order,
+                    # a delivery that is replayed keeps its place
+                    load_order=item.arrival.delivery.loaded or load_order,
                     unknown_fields=item.unknown_fields,
                 )
             )

@@ -6,6 +6,7 @@ cancelled stops at once instead of at the end of its wait.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ _MINUTE_MS = 61_000
 _HOUR_MS = 3_603_000
 # However long the wait, look again this often: another process may have been told to wait longer.
 _LONGEST_NAP_SECONDS = 30.0
+# A clock that is kept right by small steps may go back this far without having been set back.
+_CLOCK_SLACK_MS = 1_000
 
 
 class Cancelled(Exception):
@@ -50,18 +53,15 @@ class Pacer:
         self._now = now
         self._lock = threading.Lock()
         self._bucket = SQLiteBucket.init_from_file(
-            [Rate(per_minute, _MINUTE_MS), Rate(per_hour, _HOUR_MS)],
+            _rates(per_minute, per_hour),
             table="requests",
             db_path=str(path),
             use_file_lock=True,
         )
-        now_ms = self._now_ms()
         with self._bucket.lock, self._bucket.conn as connection:
-            connection.execute("create table if not exists pause (until_ms integer)")
-            # Requests "in the future" are from before the clock was set back; they must not block until it catches up.
-            connection.execute("delete from requests where item_timestamp > ?", (now_ms,))
-            connection.execute("delete from pause where until_ms > ?", (now_ms + _HOUR_MS,))
-        self._bucket.leak(now_ms)
+            connection.execute("create table if not exists pauses (since_ms integer, until_ms integer)")
+            connection.execute("delete from pauses where until_ms < ?", (self._now_ms(),))
+        self._bucket.leak(self._now_ms())
 
     def __enter__(self) -> Self:
         return self
@@ -73,21 +73,20 @@ class Pacer:
         self._bucket.close()  # type: ignore[no-untyped-call]
 
     def acquire(self) -> None:
-        """Wait until one more request is allowed, and count it. Raises Cancelled."""
+        """Wait until one more request is allowed, and count it. Raises Cancelled, also where there is room."""
         while True:
+            self.sleep(0)
             with self._lock, self._bucket.lock:
-                wait = self._paused_for()
-                if wait <= 0:
-                    item = RateItem("request", self._now_ms())
-                    if self._bucket.put(item):
-                        return
-                    wait = max(int(self._bucket.waiting(item)), 1) / 1000  # type: ignore[arg-type]
+                wait = self._wait_ms(self._now_ms()) / 1000
+            if wait <= 0:
+                return
             self.sleep(min(wait, _LONGEST_NAP_SECONDS))
 
     def pause(self, seconds: float) -> None:
         """Let no process ask again for so long: the API said `Retry-After`."""
         with self._lock, self._bucket.lock, self._bucket.conn as connection:
-            connection.execute("insert into pause values (?)", (self._now_ms() + int(seconds * 1000),))
+            now_ms = self._now_ms()
+            connection.execute("insert into pauses values (?, ?)", (now_ms, now_ms + math.ceil(seconds * 1000)))
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but wake and raise Cancelled as soon as the run is cancelled."""
@@ -106,6 +105,15 @@ class Pacer:
     def _now_ms(self) -> int:
         return int(self._now() * 1000)
 
-    def _paused_for(self) -> float:
-        until: int | None = self._bucket.conn.execute("select max(until_ms) from pause").fetchone()[0]
-        return 0.0 if until is None else (until - self._now_ms()) / 1000
+    def _wait_ms(self, now_ms: int) -> int:
+        """How long until a request is allowed; 0 if it is now, and has been counted."""
+        connection = self._bucket.conn
+        with connection:
+            # What was noted "in the future" is from before the clock was set back; nobody waits for it to catch up.
+            connection.execute("delete from requests where item_timestamp > ?", (now_ms + _CLOCK_SLACK_MS,))
+            connection.execute("delete from pauses where since_ms > ?", (now_ms + _CLOCK_SLACK_MS,))
+        until_ms: int = connection.execute("select coalesce(max(until_ms), 0) from pauses").fetchone()[0]
+        item = RateItem("request", now_ms)
+        if until_ms > now_ms:
+            return until_ms - now_ms
+        return 0 if self._bucket.put(item) else max(int(self._bucket.waiting(item)), 1)  # type: ignore[arg-type]

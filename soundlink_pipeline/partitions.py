@@ -79,6 +79,8 @@ def checked_range(start: str, end: str, first_day: date, now: datetime) -> DateR
     """The range a run was asked for, or a ValueError that says what is wrong with it (Dagster does not check)."""
     try:
         dates = DateRange(date.fromisoformat(start), date.fromisoformat(end))
+        if (start, end) != (str(dates.start), str(dates.end)):  # ISO 8601 has other ways, partition keys have not
+            raise ValueError("not written as partition keys are")
     except ValueError as error:
         raise ValueError(
             f"cannot pull {start} to {end}: {error}. Give two days as YYYY-MM-DD, the earlier first."

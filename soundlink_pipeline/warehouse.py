@@ -17,6 +17,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, upsert_listing
@@ -261,12 +262,23 @@ class Warehouse:
             ).fetchall()
         return {(export, campaign_id, DateRange(start, end)) for export, campaign_id, start, end in rows}
 
-    def loaded_ids(self) -> set[str]:
-        """The ids of every delivery in the ledger."""
-        if not self.exists():
-            return set()
+    def newest_rows(self, export: Export, dates: DateRange, limit: int = 5) -> pd.DataFrame:
+        """The last rows of the range, contract columns only: a preview."""
         with self.read() as connection:
-            return {row[0] for row in connection.execute("select delivery_id from deliveries").fetchall()}
+            return connection.execute(
+                f"""
+                select {", ".join(export.column_names)} from {export.name}
+                where report_date between $start and $end order by {", ".join(export.primary_key)} desc limit {limit}
+                """,
+                {"start": dates.start, "end": dates.end},
+            ).df()
+
+    def load_orders(self) -> dict[str, int]:
+        """Every delivery in the ledger: its id, and its place in the order of loading."""
+        if not self.exists():
+            return {}
+        with self.read() as connection:
+            return dict(connection.execute("select delivery_id, load_order from deliveries").fetchall())
 
     def save_listing(self, listing: Listing) -> int:
         """Upsert a landed campaign listing; returns the number of campaigns in it."""

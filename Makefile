@@ -1,0 +1,68 @@
+# make help lists what there is. Everything below needs only Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+PORT ?= 3000
+STAMP := $(VENV)/.installed
+
+# The project folder Dagster works in: this one once there is an .env, and until then the demo's.
+HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)/demo,$(CURDIR)))
+export DAGSTER_HOME = $(HOME_DIR)
+
+.DEFAULT_GOAL := help
+.PHONY: help install lock demo dev backfill rebuild test check lint types bench docs clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## Create .venv with the locked requirements and the package
+
+$(STAMP): requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.11 install")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+lock: ## Pin the newest allowed versions in requirements.txt (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+		--extra dev pyproject.toml -o requirements.txt
+
+demo: install ## Run the pipeline against a local Soundlink API: no key, no questions
+	$(BIN)/python -m soundlink_pipeline.demo
+
+dev: install ## Open the Dagster UI, with daemon, on 127.0.0.1:3000 (PORT=…)
+ifeq ($(HOME_DIR),$(CURDIR)/demo)
+	PORT=$(PORT) $(BIN)/python -m soundlink_pipeline.demo --ui
+else
+	$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT)
+endif
+
+backfill: install ## Pull a range: make backfill FROM=2026-01-01 TO=2026-03-31
+	@test -n "$(FROM)" -a -n "$(TO)" || { echo 'Say which days: make backfill FROM=2026-01-01 TO=2026-03-31'; exit 2; }
+	cd $(HOME_DIR) && $(BIN)/dagster job execute -m soundlink_pipeline.definitions -j daily_refresh \
+		--tags '{"dagster/asset_partition_range_start": "$(FROM)", "dagster/asset_partition_range_end": "$(TO)"}'
+
+rebuild: install ## Load every landed delivery that the warehouse lacks; makes no request
+	cd $(HOME_DIR) && $(BIN)/dagster job execute -m soundlink_pipeline.definitions -j rebuild_from_landing
+
+check: install lint types ## Lint, types and tests: what CI runs
+	$(BIN)/python -m pytest
+
+test: check ## The same as check
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+bench: install ## Measure speed, memory and requests against bare DuckDB
+	$(BIN)/python -m benchmarks.bench
+
+docs: install ## Write docs/exports.md from the contracts
+	$(BIN)/python -m soundlink_pipeline.exports > docs/exports.md
+
+clean: ## Remove the virtual environment and the demo; data stays
+	rm -rf $(VENV) demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,224 @@
+"""The assets: the campaigns as listed, and one daily-partitioned asset per export. Thin faces of `pull.py`."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS
+from soundlink_pipeline.client import SoundlinkError
+from soundlink_pipeline.export_sql import OWN_COLUMNS, comment
+from soundlink_pipeline.exports import EXPORTS, Export
+from soundlink_pipeline.partitions import MAX_DAYS_PER_PULL, DateRange, checked_range
+from soundlink_pipeline.pull import FailedPull, Puller, Summary, adopt, duration, expected_seconds, plan
+from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
+
+# Held by every step that opens the warehouse: DuckDB admits one writer.
+POOL = "warehouse"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+_CAMPAIGNS = "campaigns"
+
+
+def daily_partitions(start_date: date) -> dg.DailyPartitionsDefinition:
+    """One partition per UTC day from `start_date` on; a day's appears when the day has closed."""
+    return dg.DailyPartitionsDefinition(start_date=start_date.isoformat(), timezone="UTC")
+
+
+def backfill_policy() -> dg.BackfillPolicy:
+    """The API's cap is a run's size: a year is five runs, with one request per export, campaign and run."""
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=MAX_DAYS_PER_PULL)
+
+
+def build_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """Every asset; `partitions` is shared, so that one run can cover all of them."""
+    with warnings.catch_warnings():
+        # Known and accepted: DECISIONS.md, "Dagster".
+        warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
+        return [_campaigns_asset(), *(_export_asset(export, partitions) for export in EXPORTS)]
+
+
+@contextmanager
+def told_to_people() -> Iterator[None]:
+    """What an operator can mend fails the step with its own sentence, not with a traceback."""
+    try:
+        yield
+    except (SoundlinkError, WarehouseLocked, WarehouseUnusable, ValueError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+
+
+def run_lineage(context: dg.AssetExecutionContext) -> list[str]:
+    """The run and those it retries, back to the first: what they have pulled need not be asked for again."""
+    group = context.instance.get_run_group(context.run.run_id)
+    return [
+        context.run.run_id,
+        *(run.run_id for run in (group[1] if group else ()) if run.run_id != context.run.run_id),
+    ]
+
+
+def _campaigns_asset() -> dg.AssetsDefinition:
+    @dg.asset(
+        name=_CAMPAIGNS,
+        group_name="sources",
+        kinds={"api", "duckdb"},
+        pool=POOL,
+        description="The campaigns the API key sees, as last listed. Grain: one row per campaign id.",
+        metadata={
+            "dagster/table_name": _CAMPAIGNS,
+            "dagster/column_schema": dg.TableSchema(
+                columns=[dg.TableColumn(n, t.removesuffix(" not null"), description=m) for n, t, m in CAMPAIGN_COLUMNS]
+            ),
+        },
+    )
+    def campaigns(
+        context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
+    ) -> dg.MaterializeResult[None]:
+        with told_to_people(), soundlink.connect(context.log.info) as (client, _):
+            items = soundlink.campaigns(client, context.run.run_id, run_lineage(context), context.log.info)
+        statuses = pd.Series([str(item.get("status", "unknown")) for item in items], dtype=str).value_counts()
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": len(items),
+                "requests": client.requests,
+                "campaigns by status": dg.MetadataValue.md(statuses.rename("campaigns").to_markdown()),
+            }
+        )
+
+    return campaigns
+
+
+def _export_asset(export: Export, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    columns = [
+        dg.TableColumn(
+            column.name,
+            column.sql_type,
+            description=comment(export, column),
+            constraints=dg.TableColumnConstraints(nullable=column.nullable),
+        )
+        for column in export.columns
+    ] + [dg.TableColumn(column.name, column.sql_type, description=column.meaning) for column in OWN_COLUMNS]
+
+    @dg.asset(
+        name=export.name,
+        deps=[_CAMPAIGNS],
+        group_name="exports",
+        kinds={"api", "duckdb"},
+        partitions_def=partitions,
+        backfill_policy=backfill_policy(),
+        pool=POOL,
+        description=export.describe(),
+        metadata={"dagster/table_name": export.name, "dagster/column_schema": dg.TableSchema(columns=columns)},
+    )
+    def pull_export(
+        context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
+    ) -> dg.MaterializeResult[None]:
+        with told_to_people():
+            dates = _asked_range(context, soundlink.settings.start_date)
+            summary, campaigns = _pull(context, soundlink, export, dates)
+        _report_partitions(context, soundlink, export, dates)
+        return dg.MaterializeResult(metadata=_metadata(soundlink, export, dates, summary, campaigns))
+
+    return pull_export
+
+
+def _asked_range(context: dg.AssetExecutionContext, first_day: date) -> DateRange:
+    """The run's range of report dates, checked before anything is asked of the API."""
+    tags = context.run.tags
+    if RANGE_START in tags and RANGE_END in tags:
+        start, end = tags[RANGE_START], tags[RANGE_END]
+    else:
+        start, end = context.partition_key_range
+    return checked_range(start, end, first_day, datetime.now(UTC))
+
+
+def _pull(
+    context: dg.AssetExecutionContext, soundlink: Soundlink, export: Export, dates: DateRange
+) -> tuple[Summary, int]:
+    """Pull and load the range, or fail naming every campaign that failed; what was loaded stays loaded."""
+    log, settings = context.log.info, soundlink.settings
+    adopted = adopt(soundlink.warehouse, soundlink.landing, log)
+    with soundlink.connect(log) as (client, pacer):
+        lineage = run_lineage(context)
+        campaigns = soundlink.campaigns(client, context.run.run_id, lineage, log)
+        done = soundlink.warehouse.pulled_by(lineage)
+        pulls = plan(export, campaigns, dates)
+        missing = [pull for pull in pulls if (export.name, pull.campaign_id, pull.dates) not in done]
+        asked = len({pull.campaign_id for pull in pulls})
+        wait = expected_seconds(
+            len(missing), settings.requests_per_minute, settings.requests_per_hour, pacer.left_this_hour()
+        )
+        log(
+            f"{export.name}, {dates}: {len(missing)} requests for {asked} of {len(campaigns)} campaigns"
+            + (f", {len(pulls) - len(missing)} have been answered before" if len(missing) < len(pulls) else "")
+            + (f"; at the API's limits this takes at least {duration(wait)}" if wait > 1 else "")
+        )
+        summary = Puller(
+            client,
+            pacer,
+            landing=soundlink.landing,
+            warehouse=soundlink.warehouse,
+            run_id=context.run.run_id,
+            log=log,
+        ).run(missing)
+        summary.requests = client.requests
+    summary.loaded[:0] = adopted.loaded
+    summary.failed[:0] = adopted.failed
+    if summary.unknown_fields:
+        context.log.warning(
+            f"{export.name} came with fields its contract does not know: {', '.join(summary.unknown_fields)}."
+            " They are kept in the landed files; to load them, add them to exports.py and run rebuild_from_landing"
+        )
+    soundlink.landing.sweep(datetime.now(UTC), settings.landing_retention_days)
+    if summary.failed:
+        raise _failure(export, summary.failed, len(summary.loaded))
+    return summary, asked
+
+
+def _failure(export: Export, failed: Sequence[FailedPull], loaded: int) -> dg.Failure:
+    lines = [f"{item.what}: {item.reason}" for item in failed]
+    return dg.Failure(
+        f"{len(failed)} of {len(failed) + loaded} pulls of {export.name} failed; the other {loaded} are loaded."
+        " Re-execute the run from failure to ask for the missing ones only.\n" + "\n".join(lines),
+        metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
+        allow_retries=False,
+    )
+
+
+def _report_partitions(
+    context: dg.AssetExecutionContext, soundlink: Soundlink, export: Export, dates: DateRange
+) -> None:
+    """Row count, totals and settledness of each day, for the partition's own page."""
+    for status in soundlink.warehouse.date_status(export, dates):
+        metadata: dict[str, Any] = {
+            "dagster/partition_row_count": status.rows,
+            "settled": status.settled,
+            **{name: round(total, 2) for name, total in status.totals.items()},
+        }
+        if status.last_pulled_at is not None:
+            metadata["last pulled"] = dg.MetadataValue.timestamp(status.last_pulled_at)
+        context.add_asset_metadata(metadata, partition_key=status.report_date.isoformat())
+
+
+def _metadata(
+    soundlink: Soundlink, export: Export, dates: DateRange, summary: Summary, campaigns: int
+) -> dict[str, Any]:
+    """What the run did, and what a look at its newest rows shows."""
+    newest = soundlink.warehouse.newest_rows(export, dates)
+    return {
+        "range": str(dates),
+        "requests": summary.requests,
+        "campaigns asked": campaigns,
+        "rows delivered": summary.rows,
+        "inserted": summary.total("inserted"),
+        "updated": summary.total("updated"),
+        "unchanged": summary.total("unchanged"),
+        "ignored as older": summary.total("ignored_as_older"),
+        "MB delivered": round(summary.bytes / 1e6, 3),
+        "unknown fields": ", ".join(summary.unknown_fields) or "none",
+        "newest rows": dg.MetadataValue.md(newest.to_markdown(index=False)),
+    }

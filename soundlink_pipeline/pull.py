@@ -1,0 +1,328 @@
+"""A run's pulls: which requests are worth making, fetched side by side, loaded in batches as they arrive.
+
+Fetching goes on while a batch is loaded. One campaign's failure does not cost the others; what failed is told at the
+end. Whatever interrupts a run, every delivery that arrived whole is loaded, at the latest by the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+from soundlink_pipeline.campaigns import may_have_rows
+from soundlink_pipeline.client import SoundlinkClient, SoundlinkError
+from soundlink_pipeline.exports import Export
+from soundlink_pipeline.landing import Delivery, Landing
+from soundlink_pipeline.loading import BATCH_BYTES, Arrival, Loaded, load_batch
+from soundlink_pipeline.pacing import Cancelled, Pacer
+from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.warehouse import Warehouse
+
+Log = Callable[[str], None]
+
+# Enough to hide the API's latency behind its limit of one request a second.
+_FETCHERS = 4
+# A batch is loaded when this much has arrived, or when so long has passed since the last: few, large transactions
+# are cheaper, but a long backfill should show its rows as it goes.
+_LOAD_AT_BYTES = BATCH_BYTES * 3 // 4
+_LOAD_AFTER_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Pull:
+    """One request to make: an export of a campaign over a range of at most 90 days."""
+
+    export: Export
+    campaign_id: str
+    dates: DateRange
+
+    def describe(self) -> str:
+        return f"{self.export.name} of campaign {self.campaign_id}, {self.dates}"
+
+
+@dataclass(frozen=True)
+class FailedPull:
+    """What could not be had or was refused, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass
+class Summary:
+    """What a step did: `requests` counts every one that was sent, retries too."""
+
+    requests: int = 0
+    loaded: list[Loaded] = field(default_factory=list)
+    failed: list[FailedPull] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return sum(item.rows for item in self.loaded)
+
+    @property
+    def bytes(self) -> int:
+        return sum(item.bytes for item in self.loaded)
+
+    @property
+    def unknown_fields(self) -> list[str]:
+        return sorted({name for item in self.loaded for name in item.unknown_fields})
+
+    def total(self, what: str) -> int:
+        return sum(getattr(item, what) for item in self.loaded)
+
+
+def plan(export: Export, campaigns: Iterable[dict[str, Any]], dates: DateRange) -> list[Pull]:
+    """One pull per campaign that can have rows and slice of at most 90 days, oldest days first."""
+    listed = list(campaigns)
+    return [
+        Pull(export, campaign["campaignId"], part)
+        for part in dates.slices()
+        for campaign in listed
+        if may_have_rows(campaign, part)
+    ]
+
+
+class Puller:
+    """Makes pulls with one client, and loads what arrives. `log` takes a line for people."""
+
+    def __init__(
+        self,
+        client: SoundlinkClient,
+        pacer: Pacer,
+        *,
+        landing: Landing,
+        warehouse: Warehouse,
+        run_id: str,
+        log: Log,
+    ) -> None:
+        self._client = client
+        self._pacer = pacer
+        self._landing = landing
+        self._warehouse = warehouse
+        self._run_id = run_id
+        self._log = log
+
+    def run(self, pulls: Sequence[Pull]) -> Summary:
+        """Fetch and load. Raises only what no delivery is to blame for: a locked warehouse, a full disk, a cancel."""
+        summary = Summary()
+        before = self._client.requests
+        progress = _Progress(len(pulls), self._pacer, self._log)
+        with ThreadPoolExecutor(1, "archive") as archive, ThreadPoolExecutor(_FETCHERS, "fetch") as fetchers:
+            futures = {fetchers.submit(self._fetch, pull): pull for pull in pulls}
+            waiting, arrived = set(futures), list[Arrival]()
+            try:
+                while waiting or arrived:
+                    done, waiting = wait(waiting, timeout=progress.until_next(), return_when=FIRST_COMPLETED)
+                    arrived += self._results(done, futures, summary)
+                    if waiting and sum(a.size for a in arrived) < _LOAD_AT_BYTES and not progress.due():
+                        continue
+                    batch, arrived = _first_batch(arrived)
+                    self._load(batch, summary, archive)
+                    progress.tell(len(pulls) - len(waiting), summary)
+            except BaseException:
+                # Cancelled or broken: stop asking, but let what has arrived be loaded before the run ends.
+                self._pacer.cancelled.set()
+                fetchers.shutdown(cancel_futures=True)
+                arrived += self._results([f for f in waiting if f.done() and not f.cancelled()], futures, summary)
+                with contextlib.suppress(Exception):
+                    while arrived:
+                        batch, arrived = _first_batch(arrived)
+                        self._load(batch, summary, archive)
+                raise
+        summary.requests = self._client.requests - before
+        return summary
+
+    def _fetch(self, pull: Pull) -> Arrival:
+        """One delivery, landed."""
+        temporary = self._landing.temporary_file()
+        try:
+            download = self._client.download(pull.export, pull.campaign_id, pull.dates, temporary)
+            delivery = self._landing.land(
+                Delivery(
+                    export=pull.export.name,
+                    campaign_id=pull.campaign_id,
+                    dates=pull.dates,
+                    requested_at=download.requested_at,
+                    received_at=download.received_at,
+                    server_date=download.server_date,
+                    declared_rows=download.declared_rows,
+                    run_id=self._run_id,
+                    path=temporary,
+                )
+            )
+        except SoundlinkError as error:
+            if error.fatal:
+                self._pacer.cancelled.set()  # the others would be refused just so
+            raise
+        finally:
+            temporary.unlink(missing_ok=True)
+        return Arrival.of(delivery, (download.bytes, download.sha256))
+
+    def _results(
+        self, done: Iterable[Future[Arrival]], futures: dict[Future[Arrival], Pull], summary: Summary
+    ) -> list[Arrival]:
+        """The arrivals among finished fetches; failures go into the summary."""
+        arrivals = []
+        for future in done:
+            try:
+                arrivals.append(future.result())
+            except Cancelled:
+                summary.failed.append(FailedPull(futures[future].describe(), "not asked: the run had to stop asking"))
+            except (SoundlinkError, ValueError) as error:
+                summary.failed.append(FailedPull(futures[future].describe(), str(error)))
+                self._log(f"{futures[future].describe()} failed: {error}")
+        return arrivals
+
+    def _load(self, batch: list[Arrival], summary: Summary, archive: ThreadPoolExecutor) -> None:
+        loaded, failed = load_and_quarantine(self._warehouse, self._landing, batch, self._log)
+        summary.loaded += loaded
+        summary.failed += failed
+        for item in loaded:
+            archive.submit(archive_quietly, self._landing, item.delivery, item.load_order)
+
+
+def load_and_quarantine(
+    warehouse: Warehouse, landing: Landing, batch: list[Arrival], log: Log
+) -> tuple[list[Loaded], list[FailedPull]]:
+    """Load a batch in one transaction; what is refused goes into quarantine and is returned as failed."""
+    if not batch:
+        return [], []
+    with warehouse.write() as connection:
+        known = {
+            row[0]
+            for row in connection.execute(
+                "select delivery_id from deliveries where list_contains($ids, delivery_id)",
+                {"ids": [arrival.delivery.delivery_id for arrival in batch]},
+            ).fetchall()
+        }
+        result = load_batch(connection, warehouse.exports, [a for a in batch if a.delivery.delivery_id not in known])
+    failed = []
+    for refused in result.refused:
+        where = landing.refuse(refused.delivery, refused.reason)
+        failed.append(FailedPull(refused.delivery.describe(), f"refused: {refused.reason}; kept in {where.parent}"))
+        log(f"{failed[-1].what} {failed[-1].reason}")
+    return result.loaded, failed
+
+
+def archive_quietly(landing: Landing, delivery: Delivery, load_order: int) -> None:
+    """Compress a loaded delivery; where that fails (a full disk), the next run's `adopt` does it."""
+    with contextlib.suppress(OSError):
+        landing.archive(delivery, load_order)
+
+
+def adopt(warehouse: Warehouse, landing: Landing, log: Log) -> Summary:
+    """Finish what an earlier run began: load deliveries that landed but were not loaded, compress those that were."""
+    summary = Summary()
+    leftover = landing.not_archived()
+    if not leftover:
+        return summary
+    orders = warehouse.load_orders()
+    missing = sorted((d for d in leftover if d.delivery_id not in orders), key=lambda d: d.delivery_id)
+    if missing:
+        log(f"loading {len(missing)} deliveries that an earlier run fetched but could not load")
+    for batch in batches(missing):
+        loaded, failed = load_and_quarantine(warehouse, landing, batch, log)
+        summary.loaded += loaded
+        summary.failed += failed
+    orders = {**orders, **{item.delivery.delivery_id: item.load_order for item in summary.loaded}}
+    for delivery in leftover:
+        if delivery.delivery_id in orders:
+            archive_quietly(landing, delivery, orders[delivery.delivery_id])
+    return summary
+
+
+def rebuild(warehouse: Warehouse, landing: Landing, log: Log) -> Summary:
+    """Load every landed delivery that the warehouse does not have, in the order of loading; makes no request.
+
+    An empty warehouse becomes equal to the one the landing was loaded into: rows, history, ledger and campaigns.
+    """
+    summary = Summary()
+    for listing in landing.listings():
+        warehouse.save_listing(listing)
+    known = warehouse.load_orders()
+    missing = [d for d in landing.deliveries() if d.delivery_id not in known]
+    log(f"{len(missing)} landed deliveries to load, {len(known)} are there already")
+    for batch in batches(missing):
+        loaded, failed = load_and_quarantine(warehouse, landing, batch, log)
+        summary.loaded += loaded
+        summary.failed += failed
+        for item in loaded:
+            if item.delivery.loaded is None:
+                archive_quietly(landing, item.delivery, item.load_order)
+        log(f"{len(summary.loaded)} of {len(missing)} deliveries, {summary.rows:,} rows")
+    return summary
+
+
+def batches(deliveries: Iterable[Delivery]) -> Iterator[list[Arrival]]:
+    """Deliveries in their order, in batches of at most BATCH_BYTES in which no export and campaign comes twice."""
+    batch: list[Arrival] = []
+    for delivery in deliveries:
+        arrival = Arrival.of(delivery)
+        if batch and not _fits(batch, arrival):
+            yield batch
+            batch = []
+        batch.append(arrival)
+    if batch:
+        yield batch
+
+
+def _fits(batch: list[Arrival], arrival: Arrival) -> bool:
+    """Whether the arrival may join: a version that is overwritten within one batch would never be seen."""
+    what = (arrival.delivery.export, arrival.delivery.campaign_id)
+    return (
+        all((a.delivery.export, a.delivery.campaign_id) != what for a in batch)
+        and sum(a.size for a in batch) + arrival.size <= BATCH_BYTES
+    )
+
+
+def _first_batch(arrived: list[Arrival]) -> tuple[list[Arrival], list[Arrival]]:
+    """What of the arrived to load now, and the rest."""
+    now, later = list[Arrival](), list[Arrival]()
+    for arrival in arrived:
+        (now if not now or _fits(now, arrival) else later).append(arrival)
+    return now, later
+
+
+class _Progress:
+    """Tells how far a long step is, at most every few seconds."""
+
+    def __init__(self, total: int, pacer: Pacer, log: Log) -> None:
+        self._total = total
+        self._pacer = pacer
+        self._log = log
+        self._started = self._last = time.monotonic()
+
+    def due(self) -> bool:
+        return time.monotonic() - self._last >= _LOAD_AFTER_SECONDS
+
+    def until_next(self) -> float:
+        return max(_LOAD_AFTER_SECONDS - (time.monotonic() - self._last), 0.0)
+
+    def tell(self, done: int, summary: Summary) -> None:
+        self._last = time.monotonic()
+        left = self._total - done
+        seconds = (self._last - self._started) / max(done, 1) * left
+        self._log(
+            f"{done} of {self._total} exports fetched, {summary.rows:,} rows and {summary.bytes / 1e6:.1f} MB loaded, "
+            f"{self._pacer.left_this_hour()} requests left this hour"
+            + (f", about {duration(seconds)} to go" if left else "")
+        )
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def expected_seconds(requests: int, per_minute: int, per_hour: int, left_this_hour: int) -> float:
+    """How long so many requests take at the API's limits, at least."""
+    if requests <= left_this_hour:
+        return max(requests - per_minute, 0) * 60 / per_minute
+    return (requests - left_this_hour) / per_hour * 3600

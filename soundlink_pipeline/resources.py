@@ -1,0 +1,71 @@
+"""The one resource the assets share: the Soundlink account as configured, with client, landing and warehouse."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from soundlink_pipeline.campaigns import parse_listed
+from soundlink_pipeline.client import SoundlinkClient
+from soundlink_pipeline.landing import Landing
+from soundlink_pipeline.pacing import Pacer
+from soundlink_pipeline.settings import Settings
+from soundlink_pipeline.warehouse import Warehouse
+
+Log = Callable[[str], None]
+
+
+class Soundlink:
+    """Settings, and what is made of them. `read_key` is called when a run sends its first request, not before."""
+
+    def __init__(self, settings: Settings, read_key: Callable[[], str | None]) -> None:
+        self.settings = settings
+        self.landing = Landing(settings.data_dir)
+        self.warehouse = Warehouse(settings.data_dir)
+        self._read_key = read_key
+
+    def __repr__(self) -> str:
+        return f"Soundlink({self.settings!r})"
+
+    @contextmanager
+    def connect(self, log: Log) -> Iterator[tuple[SoundlinkClient, Pacer]]:
+        """A client for one step, within the limits that all processes with this data directory share."""
+        with (
+            Pacer(
+                self.settings.data_dir / "requests.sqlite",
+                self.settings.requests_per_minute,
+                self.settings.requests_per_hour,
+                cancelled=threading.Event(),
+            ) as pacer,
+            SoundlinkClient(
+                self.settings.base_url, self._read_key() or "", pacer, auth=self.settings.auth, log=log
+            ) as client,
+        ):
+            yield client, pacer
+
+    def campaigns(self, client: SoundlinkClient, run_id: str, run_ids: Sequence[str], log: Log) -> list[dict[str, Any]]:
+        """The campaigns to ask for, each as the API lists it: fixed by the settings, or listed by this run (once).
+
+        `run_ids` are the run and those it retries: what one of them has listed is not asked for again.
+        """
+        listed = parse_listed(self.warehouse.listed_by(run_ids))
+        if listed:
+            return listed
+        if self.settings.campaign_ids:
+            items = [{"campaignId": campaign_id} for campaign_id in self.settings.campaign_ids]
+            requested_at, server_date = datetime.now(UTC), None
+        else:
+            pages = client.campaigns()
+            items, requested_at, server_date = pages.items, pages.requested_at, pages.server_date
+        lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in items]
+        listing = self.landing.land_listing(lines, requested_at, server_date, run_id)
+        self.warehouse.save_listing(listing)
+        self.landing.archive_listing(listing)
+        log(
+            f"{len(items)} campaigns " + ("fixed by SOUNDLINK_CAMPAIGN_IDS" if self.settings.campaign_ids else "listed")
+        )
+        return items

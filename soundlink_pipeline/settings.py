@@ -1,0 +1,31 @@
+"""The settings a user may change, with their defaults; `definitions.py` fills them from the environment.
+
+The API key is not among them: it is read when a run needs it, and kept nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from soundlink_pipeline.client import AuthSetting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the API is, what to ask of it, how often, and where to keep it.
+
+    `campaign_ids` empty means every campaign the key sees. `start_date` is the first partition. `schedule` is a cron
+    expression in UTC. Landed files are kept for `landing_retention_days` after their pull.
+    """
+
+    base_url: str = "https://api.getsoundlink.com"
+    auth: AuthSetting = "auto"
+    campaign_ids: tuple[str, ...] = ()
+    data_dir: Path = Path("data")
+    start_date: date = date(2026, 1, 1)
+    requests_per_minute: int = 60
+    requests_per_hour: int = 600
+    landing_retention_days: int = 400
+    schedule: str = "0 7 * * *"
