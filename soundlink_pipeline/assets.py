@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -10,9 +10,10 @@ import dagster as dg
 import pandas as pd
 
 from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS
-from soundlink_pipeline.client import SoundlinkError
+from soundlink_pipeline.client import SoundlinkClient, SoundlinkError
 from soundlink_pipeline.export_sql import OWN_COLUMNS, comment
 from soundlink_pipeline.exports import EXPORTS, Export
+from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.partitions import MAX_DAYS_PER_PULL, DateRange, checked_range
 from soundlink_pipeline.pull import FailedPull, Puller, Summary, adopt, duration, expected_seconds, plan
 from soundlink_pipeline.resources import Soundlink
@@ -22,7 +23,10 @@ from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
 POOL = "warehouse"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+# Dagster marks a run with one of these that goes on from where its parent failed, by itself or from the UI.
+_RESUMES = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
 _CAMPAIGNS = "campaigns"
+_MOST_LINES = 40
 
 
 def daily_partitions(start_date: date) -> dg.DailyPartitionsDefinition:
@@ -43,22 +47,29 @@ def build_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefi
         return [_campaigns_asset(), *(_export_asset(export, partitions) for export in EXPORTS)]
 
 
+_TO_MEND: tuple[type[Exception], ...] = (SoundlinkError, WarehouseLocked, WarehouseUnusable, OSError)
+
+
 @contextmanager
-def told_to_people() -> Iterator[None]:
-    """What an operator can mend fails the step with its own sentence, not with a traceback."""
+def told_to_people(*more: type[Exception]) -> Iterator[None]:
+    """What an operator can mend, and `more`, fails the step with its own sentence, not with a traceback."""
     try:
         yield
-    except (SoundlinkError, WarehouseLocked, WarehouseUnusable, ValueError) as error:
+    except _TO_MEND + more as error:
         raise dg.Failure(str(error), allow_retries=False) from None
 
 
 def run_lineage(context: dg.AssetExecutionContext) -> list[str]:
-    """The run and those it retries, back to the first: what they have pulled need not be asked for again."""
-    group = context.instance.get_run_group(context.run.run_id)
-    return [
-        context.run.run_id,
-        *(run.run_id for run in (group[1] if group else ()) if run.run_id != context.run.run_id),
-    ]
+    """The run and, where it resumes a failed one, that and so on: what they have pulled is not asked for again.
+
+    A run that is re-executed as a whole, with all its steps, resumes nothing: it asks for everything anew.
+    """
+    run: dg.DagsterRun | None = context.run
+    lineage = [context.run.run_id]
+    while run is not None and run.parent_run_id and any(run.tags.get(tag) == "true" for tag in _RESUMES):
+        lineage.append(run.parent_run_id)
+        run = context.instance.get_run_by_id(run.parent_run_id)
+    return lineage
 
 
 def _campaigns_asset() -> dg.AssetsDefinition:
@@ -78,7 +89,9 @@ def _campaigns_asset() -> dg.AssetsDefinition:
     def campaigns(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult[None]:
-        with told_to_people(), soundlink.connect(context.log.info) as (client, _):
+        if _has_range(context):
+            _asked_range(context, soundlink.settings.start_date)  # the exports are next: no request for a wrong range
+        with told_to_people(), _client(context, soundlink) as (client, _):
             items = soundlink.campaigns(client, context.run.run_id, run_lineage(context), context.log.info)
         statuses = pd.Series([str(item.get("status", "unknown")) for item in items], dtype=str).value_counts()
         return dg.MaterializeResult(
@@ -120,20 +133,39 @@ def _export_asset(export: Export, partitions: dg.DailyPartitionsDefinition) -> d
         with told_to_people():
             dates = _asked_range(context, soundlink.settings.start_date)
             summary, campaigns = _pull(context, soundlink, export, dates)
-        _report_partitions(context, soundlink, export, dates)
-        return dg.MaterializeResult(metadata=_metadata(soundlink, export, dates, summary, campaigns))
+            _report_partitions(context, soundlink, export, dates)
+            return dg.MaterializeResult(metadata=_metadata(soundlink, export, dates, summary, campaigns))
 
     return pull_export
+
+
+def _has_range(context: dg.AssetExecutionContext) -> bool:
+    return RANGE_START in context.run.tags and RANGE_END in context.run.tags
 
 
 def _asked_range(context: dg.AssetExecutionContext, first_day: date) -> DateRange:
     """The run's range of report dates, checked before anything is asked of the API."""
     tags = context.run.tags
-    if RANGE_START in tags and RANGE_END in tags:
+    if _has_range(context):
         start, end = tags[RANGE_START], tags[RANGE_END]
+    elif context.has_partition_key:
+        start = end = context.partition_key
     else:
-        start, end = context.partition_key_range
-    return checked_range(start, end, first_day, datetime.now(UTC))
+        raise dg.Failure(
+            "the run is for no day: launch it for partitions, or from a shell with make backfill FROM=… TO=…",
+            allow_retries=False,
+        )
+    with told_to_people(ValueError):
+        return checked_range(start, end, first_day, datetime.now(UTC))
+
+
+@contextmanager
+def _client(context: dg.AssetExecutionContext, soundlink: Soundlink) -> Iterator[tuple[SoundlinkClient, Pacer]]:
+    """The step's client; a key or a URL that cannot be one fails the step with that sentence."""
+    with ExitStack() as stack:
+        with told_to_people(ValueError):
+            connected = stack.enter_context(soundlink.connect(context.log.info))
+        yield connected
 
 
 def _pull(
@@ -142,7 +174,7 @@ def _pull(
     """Pull and load the range, or fail naming every campaign that failed; what was loaded stays loaded."""
     log, settings = context.log.info, soundlink.settings
     adopted = adopt(soundlink.warehouse, soundlink.landing, log)
-    with soundlink.connect(log) as (client, pacer):
+    with _client(context, soundlink) as (client, pacer):
         lineage = run_lineage(context)
         campaigns = soundlink.campaigns(client, context.run.run_id, lineage, log)
         done = soundlink.warehouse.pulled_by(lineage)
@@ -166,7 +198,7 @@ def _pull(
             log=log,
         ).run(missing)
         summary.requests = client.requests
-    summary.loaded[:0] = adopted.loaded
+    summary.loaded[:0] = [item for item in adopted.loaded if item.delivery.export == export.name]
     summary.failed[:0] = adopted.failed
     if summary.unknown_fields:
         context.log.warning(
@@ -180,10 +212,16 @@ def _pull(
 
 
 def _failure(export: Export, failed: Sequence[FailedPull], loaded: int) -> dg.Failure:
-    lines = [f"{item.what}: {item.reason}" for item in failed]
+    lines = [f"{item.what}: {item.reason}" for item in failed if item.asked]
+    not_asked = sum(not item.asked for item in failed)
+    shown = lines[:_MOST_LINES]
+    if len(lines) > len(shown):
+        shown.append(f"and {len(lines) - len(shown)} more")
+    if not_asked:
+        shown.append(f"{not_asked} more were not asked for: no request would have been answered")
     return dg.Failure(
         f"{len(failed)} of {len(failed) + loaded} pulls of {export.name} failed; the other {loaded} are loaded."
-        " Re-execute the run from failure to ask for the missing ones only.\n" + "\n".join(lines),
+        " Re-execute the run from failure to ask for the missing ones only.\n" + "\n".join(shown),
         metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
     )

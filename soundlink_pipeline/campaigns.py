@@ -6,7 +6,6 @@ generations differ), so each is read leniently and whatever is not understood le
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -109,7 +108,7 @@ def may_have_rows(campaign: Mapping[str, Any], dates: DateRange) -> bool:
     if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0 <= duration < 100_000:
         return True
     end = max(updated, created + timedelta(days=duration))
-    return end + timedelta(days=TAIL_DAYS + REVISED_FOR_DAYS) >= datetime.combine(dates.start, time(), UTC)
+    return end >= datetime.combine(dates.start, time(), UTC) - timedelta(days=TAIL_DAYS + REVISED_FOR_DAYS)
 
 
 def _moment(value: object) -> datetime | None:
@@ -121,8 +120,3 @@ def _moment(value: object) -> datetime | None:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def parse_listed(texts: list[str]) -> list[dict[str, Any]]:
-    """Campaigns as the API listed them, from the table's `_listed_json`."""
-    return [json.loads(text) for text in texts]

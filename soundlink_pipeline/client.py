@@ -22,7 +22,9 @@ import hashlib
 import json
 import random
 import re
+import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -192,6 +194,8 @@ class SoundlinkClient:
         )
         self._counter_lock = threading.Lock()
         self.requests = 0
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._aborted = False
 
     def __repr__(self) -> str:
         return f"SoundlinkClient({str(self._base_url)!r})"
@@ -204,6 +208,20 @@ class SoundlinkClient:
 
     def close(self) -> None:
         self._http.close()
+
+    def abort(self) -> None:
+        """Cut every connection, so that a request waiting for a silent server ends now, as Unreachable."""
+        self._aborted = True
+        for connection in list(self._sockets):
+            _shut(connection)
+
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
+        """httpx tells of each connection it makes: closing a client does not wake who reads from one, this can."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            connection = info["return_value"].get_extra_info("socket")
+            self._sockets.add(connection)
+            if self._aborted:
+                _shut(connection)
 
     # What the API offers
 
@@ -332,6 +350,8 @@ class SoundlinkClient:
                     error = self._error(response)
             except httpx.TransportError as fault:
                 raise Unreachable(self._shown(_transport_message(fault, self._base_url.host))) from None
+            except UnicodeError:  # httpx reads the address of a redirect, also of one that it is not to follow
+                raise WrongContent(f"{self._base_url.host} redirects to a host name that cannot be one") from None
             except httpx.DecodingError:
                 raise Unreachable("the answer's content encoding is damaged") from None
             # The current generation ignores x-api-key, and says so with this code: once more, with Bearer alone.
@@ -349,16 +369,14 @@ class SoundlinkClient:
             self.requests += 1
         key = self.__key
         headers = {"authorization": f"Bearer {key}"} if scheme == "bearer" else {"x-api-key": key}
-        with self._http.stream("GET", url, headers={"accept": accept, **headers}) as response:
+        extensions = {"trace": self._trace}
+        with self._http.stream("GET", url, headers={"accept": accept, **headers}, extensions=extensions) as response:
             yield response
 
     def _redirected(self, url: httpx.URL, response: httpx.Response, redirects: int) -> httpx.URL:
-        try:
-            target = url.join(response.headers.get("location", ""))
-            there = (target.scheme, target.host, target.port, target.userinfo)
-        except (httpx.InvalidURL, ValueError):
-            raise WrongContent(f"{url.host} redirects to what is no URL") from None
-        if there != (url.scheme, url.host, url.port, b""):
+        target = url.join(response.headers.get("location", ""))
+        # A user name in it would become an Authorization header beside ours.
+        if (target.scheme, target.host, target.port, target.userinfo) != (url.scheme, url.host, url.port, b""):
             raise RedirectRefused(
                 f"{url.host} redirects to {self._shown(f'{target.scheme}://{target.host}')}: refused, the key is for"
                 f" {url.host} alone. If the API has moved, set SOUNDLINK_BASE_URL",
@@ -419,6 +437,8 @@ class SoundlinkClient:
         return (asked or 0.0) + random.uniform(longest / 2, longest)  # noqa: S311
 
     def _tell(self, state: tenacity.RetryCallState) -> None:
+        if self._pacer.cancelled.is_set():
+            return
         error = state.outcome.exception() if state.outcome else None
         self._log(f"try {state.attempt_number} of {self._tries} failed: {error}; again in {state.upcoming_sleep:.1f} s")
 
@@ -457,6 +477,11 @@ def _checked_key(key: str) -> str:
     if not re.fullmatch(r"[!-~]+", key):
         raise ValueError("SOUNDLINK_API_KEY holds a blank or a character that no key has; was it pasted whole?")
     return key
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):  # closed already
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _kind(response: httpx.Response) -> str:
@@ -508,9 +533,7 @@ def _http_date(text: str) -> datetime | None:
 
 def _body(response: httpx.Response) -> Iterator[bytes]:
     """The body in chunks as they come, without a byte order mark."""
-    # iter_raw where nothing is to be decoded: one copy less of every byte.
-    plain = response.headers.get("content-encoding", "identity").lower() in ("", "identity")
-    chunks = response.iter_raw() if plain else response.iter_bytes()
+    chunks = response.iter_bytes()
     head = b""
     for chunk in chunks:
         head += chunk

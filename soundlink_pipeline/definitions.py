@@ -31,19 +31,22 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         try:
             return parse(text) if text else default
         except ValueError as error:
-            raise ValueError(f"the setting {name} cannot be read from {text!r}: {error}") from None
+            # Not a key that was pasted into the wrong line, nor a password.
+            hidden = "sk_" in text or "@" in text
+            reason = f"{text!r}: {error}" if not hidden else "what is there (not shown: it looks like a secret)"
+            raise ValueError(f"the setting {name} cannot be read from {reason}") from None
 
     default = Settings()
     return Settings(
         base_url=read("SOUNDLINK_BASE_URL", default.base_url, lambda text: str(checked_base_url(text))),
         auth=read("SOUNDLINK_AUTH", default.auth, _auth),
         campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
-        data_dir=read("SOUNDLINK_DATA_DIR", default.data_dir, Path).absolute(),
+        data_dir=read("SOUNDLINK_DATA_DIR", default.data_dir, _folder).absolute(),
         start_date=read("SOUNDLINK_START_DATE", default.start_date, date.fromisoformat),
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
         landing_retention_days=read("SOUNDLINK_LANDING_RETENTION_DAYS", default.landing_retention_days, _positive),
-        schedule=read("SOUNDLINK_SCHEDULE", default.schedule, str),
+        schedule=read("SOUNDLINK_SCHEDULE", default.schedule, _cron),
     )
 
 
@@ -52,6 +55,21 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError("must be at least 1")
     return number
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~somebody, who is not known here
+        raise ValueError(str(error)) from None
+
+
+def _cron(text: str) -> str:
+    try:
+        dg.ScheduleDefinition(name="checked", job_name="checked", cron_schedule=text)
+    except dg.DagsterInvalidDefinitionError:
+        raise ValueError("must be a cron expression of five fields, such as 0 7 * * * (UTC)") from None
+    return text
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -9,6 +9,15 @@ from dataclasses import dataclass
 
 from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, VERSION_COLUMN, Column, Export
 
+# The words that DuckDB takes for JSON values, in small letters.
+_LITERALS = ("true", "false", "nan", "inf", "infinity")
+# DuckDB reads more than this as a moment: dates alone, years BC, names of time zones, offsets of 99 hours.
+_TIMESTAMP = (
+    "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?"
+    "(Z|[-+]([01][0-9]|2[0-3])(:?[0-5][0-9])?)?"
+)
+_EXACT_IN_DOUBLE = 2**53 - 1
+
 # How each type is named in a refusal.
 _TYPE_IN_WORDS = {
     "text": "text",
@@ -111,8 +120,8 @@ def _read_as_json(column: Column, exact: bool) -> bool:
     Of a number the JSON text tells what a cast would hide: `"12"`, `true` and `1.5` all convert to an integer. Of a
     text it tells a string from anything else; where it must be a certain word or date, no other JSON type reads alike.
     """
-    looks_like_number = any(not text[0].isalpha() for text in column.allowed)
-    return exact or not _is_text(column) or looks_like_number
+    reads_alike = any(not text[:1].isalpha() or text.lower() in _LITERALS for text in column.allowed)
+    return exact or not _is_text(column) or reads_alike
 
 
 def _typed(column: Column, exact: bool) -> str:
@@ -131,23 +140,26 @@ def _typed(column: Column, exact: bool) -> str:
 def _violated(column: Column, exact: bool) -> str:
     """True where `raw_<name>`, typed `<name>`, breaks the column's rule."""
     raw, value = f"raw_{column.name}", column.name
-    quotes = 2 if _read_as_json(column, exact) else 0
-    broken = []
-    if _is_text(column) and quotes:
+    text, broken = raw, []
+    if _is_text(column) and _read_as_json(column, exact):
         broken.append(f"not starts_with({raw}, '\"')")
+        text = f"trim({raw}, '\"')"
     if column.allowed:
         broken.append(f"{value} not in ({', '.join(quote(text) for text in column.allowed)})")
     if column.country:
         broken.append(f"not regexp_full_match({value}, '[A-Z]{{2}}')")
     if column.type == "date":
-        broken.append(f"length({raw}) <> {10 + quotes} or {value} is null")
+        # DuckDB reads 2026/04/01 and 'infinity' as dates, too.
+        broken.append(f"{value} is null or {value}::varchar <> {text}")
     elif column.type == "timestamp":
-        broken.append(f"length({raw}) < {19 + quotes} or {value} is null or not isfinite({value})")
+        broken.append(f"{value} is null or not regexp_full_match({text}, {quote(_TIMESTAMP)})")
     elif not _is_text(column):
         # A JSON number starts with a digit or a minus; quotes, brackets, true and NaN sort outside that span.
         broken.append(f"not ({raw} >= '-' and {raw} < ':') or {value} is null")
         if column.type == "integer":
-            broken.append(f"({value}::varchar <> {raw} and {value}::varchar || '.0' <> {raw})")
+            # Written as 12.0 or 1e3 it came through a double, which is exact up to 2^53 only.
+            whole = f"{value}::varchar || '.0' = {raw} and {value} between -{_EXACT_IN_DOUBLE} and {_EXACT_IN_DOUBLE}"
+            broken.append(f"((contains({raw}, '.') or contains({raw}, 'e')) and not ({whole}))")
         if column.type == "number":
             broken.append(f"not isfinite({value})")
         if column.minimum is not None:
@@ -164,13 +176,19 @@ def _may_not_be_text(column: Column) -> str:
     value = column.name
     return (
         f"({value} >= '-' and {value} < ':' and regexp_full_match({value}, '{_NUMBER}'))"
-        f" or (length({value}) <= 9 and regexp_full_match({value}, '(?i)true|false|-?nan|-?inf(inity)?'))"
-        f" or starts_with({value}, '{{') or starts_with({value}, '[')"
+        f" or (strlen({value}) <= 9 and regexp_full_match({value}, '(?i)-?({'|'.join(_LITERALS)})'))"
+        f" or (starts_with({value}, '{{') and ends_with({value}, '}}'))"
+        f" or (starts_with({value}, '[') and ends_with({value}, ']'))"
     )
 
 
-# The `_fault` of a row of which the quick reading cannot tell whether a text came as text.
-DOUBTFUL = 255
+def doubtful_texts(export: Export, table: str) -> str:
+    """Whether a staged text may not have come as text, which the quick reading cannot tell: one row, one boolean."""
+    free_texts = [c for c in export.columns if c.type == "text" and not c.country and not c.allowed]
+    # Over distinct values: most texts are the same in every row of a delivery.
+    return "select " + " or ".join(
+        f"exists(from (select distinct {c.name} from {table}) where {_may_not_be_text(c)})" for c in free_texts
+    )
 
 
 def stage(export: Export, table: str, files: list[str], maximum_line_bytes: int, *, exact: bool) -> str:
@@ -178,16 +196,13 @@ def stage(export: Export, table: str, files: list[str], maximum_line_bytes: int,
 
     `_fault` is 0, or the 1-based position of the first column whose rule the row breaks. One pass over the bytes; the
     rows keep their order, so `rowid` orders the lines of a file. The quick reading (not `exact`) takes a third less
-    time and may leave rows `DOUBTFUL`, those where a text looks like a number, say; the exact reading never does.
+    time, and holds where it leaves no `doubtful_texts`.
     """
     read_as = ", ".join(f"{c.name}: '{'JSON' if _read_as_json(c, exact) else 'VARCHAR'}'" for c in export.columns)
     typed = ",\n        ".join(
         f"{c.name}::varchar as raw_{c.name}, {_typed(c, exact)} as {c.name}" for c in export.columns
     )
-    faults = [f"when {_violated(c, exact)} then {i}" for i, c in enumerate(export.columns, start=1)]
-    free_texts = [c for c in export.columns if c.type == "text" and not c.country and not c.allowed]
-    if not exact:
-        faults += [f"when {_may_not_be_text(c)} then {DOUBTFUL}" for c in free_texts]
+    faults = (f"when {_violated(c, exact)} then {i}" for i, c in enumerate(export.columns, start=1))
     cases = "\n        ".join(faults)
     file_list = "[" + ", ".join(quote(file) for file in files) + "]"
     return f"""
@@ -195,7 +210,7 @@ create temp table {table} as
 with delivered as (
     select * from read_json(
         {file_list}, format = 'newline_delimited', columns = {{{read_as}}},
-        filename = true, maximum_object_size = {maximum_line_bytes}
+        filename = true, hive_partitioning = false, maximum_object_size = {maximum_line_bytes}
     )
 ),
 typed as (
@@ -220,7 +235,7 @@ def _on_key(export: Export, left: str, right: str) -> str:
 
 
 def drop_repeated_keys(export: Export, table: str) -> str:
-    """Keep of every key the greatest `exported_at`, and of equal ones the last line."""
+    """Keep of every key the greatest `exported_at`, and of equal ones the last line (of one delivery)."""
     return f"""
 delete from {table} where rowid in (
     select rowid from {table}
@@ -315,8 +330,7 @@ def merge(export: Export, changes: str) -> str:
         "_pulled_at = c._pulled_at",
         "_valid_from = case when c.op = 'update' then c._pulled_at else t._valid_from end",
         "_delivery_id = c._delivery_id",
-        "_last_seen_delivery_id = "
-        "case when t._last_seen_delivery_id > c._delivery_id then t._last_seen_delivery_id end",
+        "_last_seen_delivery_id = case when c._seen_before > c._delivery_id then c._seen_before end",
     ]
     columns = (*names, "_pulled_at", "_valid_from", "_delivery_id")
     values = [f"c.{n}" for n in names] + ["c._pulled_at", "c._pulled_at", "c._delivery_id"]

@@ -97,6 +97,11 @@ class Export:
                 raise ValueError(f"export {self.name}: key column {name!r} must not be nullable")
         if any(column.name.startswith("_") for column in self.columns):
             raise ValueError(f"export {self.name}: names beginning with _ are the pipeline's own")
+        for name, kind in ((DATE_COLUMN, "date"), (VERSION_COLUMN, "timestamp"), (CAMPAIGN_COLUMN, "text")):
+            if by_name[name].type != kind:
+                raise ValueError(f"export {self.name}: column {name!r} must be of type {kind}")
+        if not by_name[CAMPAIGN_COLUMN].one_per_delivery:
+            raise ValueError(f"export {self.name}: a delivery must be of one {CAMPAIGN_COLUMN}")
         if not {DATE_COLUMN, CAMPAIGN_COLUMN} <= set(self.primary_key):
             raise ValueError(f"export {self.name}: the primary key must hold {DATE_COLUMN} and {CAMPAIGN_COLUMN}")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote, unquote
 
 if sys.version_info >= (3, 14):
@@ -105,12 +106,8 @@ class Delivery:
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
         """The bytes as delivered, whether compressed by now or not."""
-        if self.path.suffix == _COMPRESSED:
-            with zstd.open(self.path, "rb") as compressed:
-                yield cast(BinaryIO, compressed)
-        else:
-            with self.path.open("rb") as plain:
-                yield plain
+        with _open(self.path) as file:
+            yield file
 
 
 @dataclass(frozen=True)
@@ -125,6 +122,16 @@ class Listing:
     @property
     def listed_at(self) -> datetime:
         return self.server_date or self.requested_at
+
+    @property
+    def archived(self) -> bool:
+        """Whether it is in the warehouse: compressed only then."""
+        return self.path.suffix == _COMPRESSED
+
+    def items(self) -> list[dict[str, Any]]:
+        """The campaigns, as the API listed them."""
+        with _open(self.path) as file:
+            return [json.loads(line) for line in file]
 
 
 class Landing:
@@ -195,7 +202,7 @@ class Landing:
         return replace(kept, path=_compress(delivery.path, delivery.path.with_name(kept.name + _COMPRESSED)))
 
     def archive_listing(self, listing: Listing) -> None:
-        if listing.path.suffix != _COMPRESSED:
+        if not listing.archived:
             _compress(listing.path, listing.path.with_name(listing.path.name + _COMPRESSED))
 
     def refuse(self, delivery: Delivery, reason: str) -> Path:
@@ -217,9 +224,7 @@ class Landing:
         """
         oldest = now - timedelta(days=retention_days)
         expired = [d.path for d in self.deliveries() if d.loaded is not None and d.pulled_at < oldest]
-        expired += [
-            item.path for item in self.listings() if item.path.suffix == _COMPRESSED and item.listed_at < oldest
-        ]
+        expired += [item.path for item in self.listings() if item.archived and item.listed_at < oldest]
         for path in self.root.glob(f"**/.*{_TEMPORARY}"):
             with contextlib.suppress(FileNotFoundError):
                 if datetime.fromtimestamp(path.stat().st_mtime, UTC) < now - _ABANDONED_AFTER:
@@ -270,11 +275,22 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    if path.suffix == _COMPRESSED:
+        with zstd.open(path, "rb") as compressed:
+            yield cast(BinaryIO, compressed)
+    else:
+        with path.open("rb") as plain:
+            yield plain
+
+
 def _compress(source: Path, target: Path) -> Path:
     temporary = target.with_name(f".{os.urandom(8).hex()}{_TEMPORARY}")
     try:
         with source.open("rb") as plain, temporary.open("wb") as file:
             with zstd.open(file, "wb", level=1) as compressed:
+                compressed.write(b"")  # of an empty file too there is a frame: without one it could not be read
                 shutil.copyfileobj(plain, cast(BinaryIO, compressed), _CHUNK)
             sync(file)
         _move(temporary, target)

@@ -117,3 +117,12 @@ class Pacer:
         if until_ms > now_ms:
             return until_ms - now_ms
         return 0 if self._bucket.put(item) else max(int(self._bucket.waiting(item)), 1)  # type: ignore[arg-type]
+
+
+def _rates(per_minute: int, per_hour: int) -> list[Rate]:
+    """The limits as pyrate-limiter takes them: it refuses an hour that allows less than a minute, or more per second.
+
+    An hour that allows more than its minutes do is cut to what they do, which loses nothing.
+    """
+    hour = Rate(min(per_hour, per_minute * _HOUR_MS // _MINUTE_MS), _HOUR_MS)
+    return [Rate(per_minute, _MINUTE_MS), hour] if per_minute < per_hour else [hour]

@@ -20,7 +20,7 @@ from soundlink_pipeline.landing import Delivery, Landing
 from soundlink_pipeline.loading import BATCH_BYTES, Arrival, Loaded, load_batch
 from soundlink_pipeline.pacing import Cancelled, Pacer
 from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked, WarehouseUnusable
 
 Log = Callable[[str], None]
 
@@ -46,10 +46,11 @@ class Pull:
 
 @dataclass(frozen=True)
 class FailedPull:
-    """What could not be had or was refused, and why."""
+    """What could not be had or was refused, and why; not `asked` where the run had to stop asking before its turn."""
 
     what: str
     reason: str
+    asked: bool = True
 
 
 @dataclass
@@ -111,11 +112,23 @@ class Puller:
         """Fetch and load. Raises only what no delivery is to blame for: a locked warehouse, a full disk, a cancel."""
         summary = Summary()
         before = self._client.requests
+        try:
+            self._fetch_and_load(pulls, summary)
+        except (WarehouseLocked, WarehouseUnusable):
+            raise  # what has landed waits for the next run
+        except BaseException:
+            with contextlib.suppress(Exception):
+                adopt(self._warehouse, self._landing, self._log)
+            raise
+        summary.requests = self._client.requests - before
+        return summary
+
+    def _fetch_and_load(self, pulls: Sequence[Pull], summary: Summary) -> None:
         progress = _Progress(len(pulls), self._pacer, self._log)
         with ThreadPoolExecutor(1, "archive") as archive, ThreadPoolExecutor(_FETCHERS, "fetch") as fetchers:
-            futures = {fetchers.submit(self._fetch, pull): pull for pull in pulls}
-            waiting, arrived = set(futures), list[Arrival]()
             try:
+                futures = {fetchers.submit(self._fetch, pull): pull for pull in pulls}
+                waiting, arrived = set(futures), list[Arrival]()
                 while waiting or arrived:
                     done, waiting = wait(waiting, timeout=progress.until_next(), return_when=FIRST_COMPLETED)
                     arrived += self._results(done, futures, summary)
@@ -125,17 +138,14 @@ class Puller:
                     self._load(batch, summary, archive)
                     progress.tell(len(pulls) - len(waiting), summary)
             except BaseException:
-                # Cancelled or broken: stop asking, but let what has arrived be loaded before the run ends.
-                self._pacer.cancelled.set()
+                # Cancelled or broken: a request that waits for a silent server must not hold up the end.
+                self._stop_asking()
                 fetchers.shutdown(cancel_futures=True)
-                arrived += self._results([f for f in waiting if f.done() and not f.cancelled()], futures, summary)
-                with contextlib.suppress(Exception):
-                    while arrived:
-                        batch, arrived = _first_batch(arrived)
-                        self._load(batch, summary, archive)
                 raise
-        summary.requests = self._client.requests - before
-        return summary
+
+    def _stop_asking(self) -> None:
+        self._pacer.cancelled.set()
+        self._client.abort()
 
     def _fetch(self, pull: Pull) -> Arrival:
         """One delivery, landed."""
@@ -157,7 +167,7 @@ class Puller:
             )
         except SoundlinkError as error:
             if error.fatal:
-                self._pacer.cancelled.set()  # the others would be refused just so
+                self._stop_asking()  # the others would be refused just so
             raise
         finally:
             temporary.unlink(missing_ok=True)
@@ -172,7 +182,7 @@ class Puller:
             try:
                 arrivals.append(future.result())
             except Cancelled:
-                summary.failed.append(FailedPull(futures[future].describe(), "not asked: the run had to stop asking"))
+                summary.failed.append(FailedPull(futures[future].describe(), "not asked", asked=False))
             except (SoundlinkError, ValueError) as error:
                 summary.failed.append(FailedPull(futures[future].describe(), str(error)))
                 self._log(f"{futures[future].describe()} failed: {error}")

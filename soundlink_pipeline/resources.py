@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from soundlink_pipeline.campaigns import parse_listed
-from soundlink_pipeline.client import SoundlinkClient
+from soundlink_pipeline.client import CampaignPages, SoundlinkClient
 from soundlink_pipeline.landing import Landing
 from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.settings import Settings
@@ -47,25 +46,21 @@ class Soundlink:
         ):
             yield client, pacer
 
-    def campaigns(self, client: SoundlinkClient, run_id: str, run_ids: Sequence[str], log: Log) -> list[dict[str, Any]]:
+    def campaigns(self, client: SoundlinkClient, run_id: str, lineage: Sequence[str], log: Log) -> list[dict[str, Any]]:
         """The campaigns to ask for, each as the API lists it: fixed by the settings, or listed by this run (once).
 
-        `run_ids` are the run and those it retries: what one of them has listed is not asked for again.
+        `lineage` is the run and those it resumes: what one of them has listed is not asked for again.
         """
-        listed = parse_listed(self.warehouse.listed_by(run_ids))
-        if listed:
-            return listed
-        if self.settings.campaign_ids:
-            items = [{"campaignId": campaign_id} for campaign_id in self.settings.campaign_ids]
-            requested_at, server_date = datetime.now(UTC), None
-        else:
-            pages = client.campaigns()
-            items, requested_at, server_date = pages.items, pages.requested_at, pages.server_date
-        lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in items]
-        listing = self.landing.land_listing(lines, requested_at, server_date, run_id)
-        self.warehouse.save_listing(listing)
-        self.landing.archive_listing(listing)
-        log(
-            f"{len(items)} campaigns " + ("fixed by SOUNDLINK_CAMPAIGN_IDS" if self.settings.campaign_ids else "listed")
-        )
+        fixed = [{"campaignId": campaign_id} for campaign_id in self.settings.campaign_ids]
+        earlier = [listing for listing in self.landing.listings() if listing.run_id in lineage]
+        listing = earlier[-1] if earlier else None
+        if listing is None or (fixed and listing.items() != fixed):
+            pages = CampaignPages(fixed, datetime.now(UTC), None) if fixed else client.campaigns()
+            lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in pages.items]
+            listing = self.landing.land_listing(lines, pages.requested_at, pages.server_date, run_id)
+            log(f"{len(lines)} campaigns " + ("fixed by SOUNDLINK_CAMPAIGN_IDS" if fixed else "listed"))
+        items = listing.items()
+        if not listing.archived:
+            self.warehouse.save_listing(listing)
+            self.landing.archive_listing(listing)
         return items

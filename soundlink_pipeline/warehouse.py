@@ -7,6 +7,7 @@ transaction, close), and waits its turn: behind a lock file of our own, and then
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
 import time
@@ -20,7 +21,7 @@ import duckdb
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, upsert_listing
+from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, may_have_rows, upsert_listing
 from soundlink_pipeline.export_sql import create_tables, ledger_views, quote
 from soundlink_pipeline.exports import EXPORTS, Export
 from soundlink_pipeline.landing import Listing
@@ -29,6 +30,9 @@ from soundlink_pipeline.partitions import HEALING_DAYS, DateRange, last_closed_d
 # What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
 _STORAGE_VERSION = "v1.5.0"
 _WAIT_SECONDS = 120.0
+# How DuckDB's errors tell a damaged file and a full disk; it raises them as errors of several kinds.
+_DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
+_CANNOT_WRITE = ("Could not write", "No space left on device", "Disk quota exceeded")
 
 # name, type, meaning
 LEDGER_COLUMNS = (
@@ -66,7 +70,7 @@ class WarehouseLocked(Exception):
 
 
 class WarehouseUnusable(Exception):
-    """The warehouse file cannot be opened; the message says why and what to do."""
+    """The warehouse file cannot be opened, read or written; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -103,29 +107,37 @@ class Warehouse:
                 f"{self.path} is being written by another run for over {self._wait_seconds:.0f} s"
             ) from None
         try:
-            connection = self._connect(read_only=False)
-            try:
+            with self._connected(read_only=False) as connection:
                 self._ensure_tables(connection)
                 yield connection
-            finally:
-                connection.close()
         finally:
             turn.release()
 
     @contextmanager
     def read(self, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A read-only connection; the file must exist (`exists`). Raises WarehouseLocked, WarehouseUnusable."""
-        connection = self._connect(read_only=True, wait_seconds=wait_seconds)
-        try:
+        with self._connected(read_only=True, wait_seconds=wait_seconds) as connection:
             yield connection
-        finally:
-            connection.close()
 
     def exists(self) -> bool:
         return self.path.exists()
 
-    def _connect(self, *, read_only: bool, wait_seconds: float | None = None) -> duckdb.DuckDBPyConnection:
-        deadline = time.monotonic() + (self._wait_seconds if wait_seconds is None else wait_seconds)
+    @contextmanager
+    def _connected(self, *, read_only: bool, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._connect(read_only, self._wait_seconds if wait_seconds is None else wait_seconds)
+        try:
+            yield connection
+        except duckdb.Error as error:
+            # Damage and a full disk may show only now: DuckDB reads a file's blocks when it needs them.
+            unusable = self._unusable(error)
+            if unusable is None:
+                raise
+            raise unusable from error
+        finally:
+            connection.close()
+
+    def _connect(self, read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + wait_seconds
         config: dict[str, str | bool | int | float | list[str]] = {
             "temp_directory": str(self._temporary),
             "storage_compatibility_version": _STORAGE_VERSION,
@@ -133,24 +145,35 @@ class Warehouse:
         while True:
             try:
                 connection = duckdb.connect(str(self.path), read_only=read_only, config=config)
-            except duckdb.IOException as error:
-                if "Could not set lock" not in str(error):
-                    raise WarehouseUnusable(f"{self.path} cannot be opened: {error}") from None
+            except duckdb.Error as error:
+                who = _holder(error)
+                if who is None:
+                    raise (
+                        self._unusable(error) or WarehouseUnusable(f"{self.path} cannot be opened: {error}")
+                    ) from None
                 if time.monotonic() > deadline:
-                    holder = re.search(r"\(PID (\d+)\)", str(error))
-                    who = f"process {holder[1]}" if holder else "another process"
                     raise WarehouseLocked(
                         f"{self.path} is open in {who}: close it there (a notebook, a DuckDB shell, a BI tool?) and run"
                         " again; nothing was lost"
                     ) from None
                 time.sleep(random.uniform(0.03, 0.15))  # noqa: S311
-            except duckdb.Error as error:
-                raise WarehouseUnusable(
-                    f"{self.path} cannot be opened: {error}. Move it away and run the job rebuild_from_landing"
-                ) from None
             else:
                 connection.execute("set TimeZone = 'UTC'")
                 return connection
+
+    def _unusable(self, error: duckdb.Error) -> WarehouseUnusable | None:
+        """What to do about an error that is the file's or the disk's; None for any other."""
+        if any(words in str(error) for words in _DAMAGED):
+            return WarehouseUnusable(
+                f"{self.path} is damaged: {error}. Move it away, with {self.path.name}.wal if there is one, and run the"
+                " job rebuild_from_landing"
+            )
+        if any(words in str(error) for words in _CANNOT_WRITE):
+            return WarehouseUnusable(
+                f"{self.path} cannot be written, is the disk full? {error}. Free space and run again; what was"
+                " committed before is safe, of this transaction nothing was kept"
+            )
+        return None
 
     def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
         statements = self._schema()
@@ -197,24 +220,25 @@ class Warehouse:
     def oldest_unsettled(self, now: datetime, wait_seconds: float | None = None) -> date | None:
         """The earliest report_date of the last HEALING_DAYS that was pulled but not since it settled.
 
-        Of campaigns that are no longer listed nothing more can be had; they do not hold the answer back.
+        Only of campaigns that a run would ask for: of one that is no longer listed nothing more can be had, and one
+        that has long ended has no rows on the days after its tail; neither holds the answer back.
         """
         if not self.exists():
             return None
-        since = last_closed_day(now) - timedelta(days=HEALING_DAYS - 1)
+        newest = last_closed_day(now)
         with self.read(wait_seconds) as connection:
-            row = connection.execute(
+            found = connection.execute(
                 """
-                select min(report_date) from report_date_status
-                where not is_settled and report_date >= $since
-                    and campaign_id in (
-                        select campaign_id from campaigns
-                        where _listed_at = (select max(_listed_at) from campaigns)
-                    )
+                select min(s.report_date), any_value(c._listed_json)
+                from report_date_status as s join campaigns as c using (campaign_id)
+                where not s.is_settled and s.report_date between $since and $until
+                    and c._listed_at = (select max(_listed_at) from campaigns)
+                group by campaign_id
                 """,
-                {"since": since},
-            ).fetchone()
-        return row[0] if row else None
+                {"since": newest - timedelta(days=HEALING_DAYS - 1), "until": newest},
+            ).fetchall()
+        days = (day for day, listed in found if may_have_rows(json.loads(listed), DateRange(day, newest)))
+        return min(days, default=None)
 
     def date_status(self, export: Export, dates: DateRange) -> list[DateStatus]:
         """Per report_date of `dates`: rows, totals of the export's measures, last pull, settled or not."""
@@ -226,15 +250,17 @@ class Warehouse:
                     select unnest(generate_series($start, $end, interval 1 day))::date as report_date
                 ),
                 pulled as (
-                    select report_date, max(last_pulled_at) as last_pulled_at, bool_and(is_settled) as is_settled
-                    from report_date_status where export = $export and report_date between $start and $end
+                    select report_date, max(last_pulled_at) as last_pulled_at,
+                        list(coalesce(_listed_json, '{{}}')) filter (not is_settled) as unsettled
+                    from report_date_status left join campaigns using (campaign_id)
+                    where export = $export and report_date between $start and $end
                     group by report_date
                 ),
                 measured as (
                     select report_date, count(*) as n, [{totals}] as totals from {export.name}
                     where report_date between $start and $end group by report_date
                 )
-                select report_date, coalesce(n, 0), totals, last_pulled_at, coalesce(is_settled, false)
+                select report_date, coalesce(n, 0), totals, last_pulled_at, coalesce(unsettled, [])
                 from days left join pulled using (report_date) left join measured using (report_date)
                 order by report_date
                 """,
@@ -246,9 +272,11 @@ class Warehouse:
                 rows=count,
                 totals=dict(zip(export.measures, sums or [0.0] * len(export.measures), strict=True)),
                 last_pulled_at=None if pulled is None else pulled.replace(tzinfo=UTC),
-                settled=settled,
+                # A campaign that has long ended has no rows on this day that could change.
+                settled=pulled is not None
+                and not any(may_have_rows(json.loads(listed), DateRange(day, day)) for listed in unsettled),
             )
-            for day, count, sums, pulled, settled in rows
+            for day, count, sums, pulled, unsettled in rows
         ]
 
     def pulled_by(self, run_ids: Sequence[str]) -> set[tuple[str, str, DateRange]]:
@@ -285,13 +313,11 @@ class Warehouse:
         with self.write() as connection:
             return upsert_listing(connection, listing)
 
-    def listed_by(self, run_ids: Sequence[str]) -> list[str]:
-        """The campaigns listed by these runs, each as the API's own JSON; empty if they have not listed yet."""
-        if not self.exists():
-            return []
-        with self.read() as connection:
-            rows = connection.execute(
-                "select _listed_json from campaigns where list_contains($runs, _run_id) order by campaign_id",
-                {"runs": list(run_ids)},
-            ).fetchall()
-        return [row[0] for row in rows]
+
+def _holder(error: duckdb.Error) -> str | None:
+    """Who holds the file that could not be opened; None if that is not why."""
+    if "Could not set lock" in str(error):
+        process = re.search(r"\(PID (\d+)\)", str(error))
+        return f"process {process[1]}" if process else "another process"
+    # Within one process a file is open for reading or for writing, not both.
+    return "this very process" if "with a different configuration" in str(error) else None

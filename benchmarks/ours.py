@@ -1,0 +1,67 @@
+"""Ours: the same exports fetched over HTTP, checked, landed, upserted with history and ledger, and compressed.
+
+Run as a process of its own: `python -m benchmarks.ours BASE_URL DATA_DIR START END`; prints what it took as JSON.
+Dagster is imported, as it is in a run, so that peak memory counts it; its start-up is not in the seconds.
+"""
+
+import json
+import resource
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+from soundlink_pipeline.definitions import settings_from
+from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.pull import Puller, plan
+from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.simulator import DEMO_KEY
+
+_NO_LIMIT = "1000000"
+
+
+def main(base_url: str, data_dir: Path, dates: DateRange) -> None:
+    settings = settings_from(
+        {
+            "SOUNDLINK_BASE_URL": base_url,
+            "SOUNDLINK_DATA_DIR": str(data_dir),
+            "SOUNDLINK_REQUESTS_PER_MINUTE": _NO_LIMIT,
+            "SOUNDLINK_REQUESTS_PER_HOUR": _NO_LIMIT,
+        }
+    )
+    soundlink = Soundlink(settings, lambda: DEMO_KEY)
+    started = time.perf_counter()
+    rows = 0
+    with soundlink.connect(lambda _: None) as (client, pacer):
+        campaigns = soundlink.campaigns(client, "bench", ["bench"], lambda _: None)
+        pulls = [pull for export in soundlink.warehouse.exports for pull in plan(export, campaigns, dates)]
+        puller = Puller(
+            client,
+            pacer,
+            landing=soundlink.landing,
+            warehouse=soundlink.warehouse,
+            run_id="bench",
+            log=lambda line: print(line, file=sys.stderr),
+        )
+        summary = puller.run(pulls)
+        rows = summary.rows
+        assert not summary.failed, summary.failed[0]
+        requests = client.requests
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        json.dumps(
+            {
+                "seconds": seconds,
+                "peak_mb": peak,
+                "rows": rows,
+                "requests": requests,
+                "inserted": summary.total("inserted"),
+                "updated": summary.total("updated"),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), DateRange(date.fromisoformat(sys.argv[3]), date.fromisoformat(sys.argv[4])))

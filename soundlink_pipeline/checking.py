@@ -1,0 +1,281 @@
+"""Checking landed deliveries: staged with types by one pass over the bytes, and judged as wholes.
+
+A delivery keeps every rule of its export's contract or is refused, with a reason a person can act on. No row passes
+through Python, but for a sample that is held to JSON's own grammar, and the file of a refused delivery, which is read
+line by line to say which line it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from soundlink_pipeline import export_sql
+from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.landing import Delivery, content
+
+# Longer lines need not be read; a row of either export is under 2 kB.
+_LONGEST_LINE_BYTES = 1 << 22
+# DuckDB reads a little more than JSON (a trailing comma; NaN, and other figures, in fields it drops), and drops what
+# the contract does not know. Every line of a delivery up to this size is read again for that, by Python. Reading all
+# lines twice would make a large load half as slow again, and what is odd or new is in every row or in none.
+_SAMPLED_WHOLE_BYTES = 1 << 20
+_SAMPLED_END_BYTES = 1 << 16
+# What DuckDB raises when the bytes are at fault; anything else (disk, memory, lock) is not the delivery's doing.
+_BAD_BYTES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A delivery ready to be loaded: the size and SHA-256 of its bytes, and a sample of its lines.
+
+    The sample is the whole delivery up to 1 MiB, and else its first and last 64 KiB.
+    """
+
+    delivery: Delivery
+    size: int
+    sha256: str
+    sample: bytes
+
+    @classmethod
+    def of(cls, delivery: Delivery, known: tuple[int, str] | None = None) -> Arrival:
+        """From a landed file. `known` is its size and SHA-256 where a download has just told them."""
+        size, sha256 = known or content(delivery)
+        with delivery.open() as file:
+            if size <= _SAMPLED_WHOLE_BYTES:
+                sample = file.read()
+            else:
+                head = file.read(_SAMPLED_END_BYTES).rpartition(b"\n")[0]
+                file.seek(size - _SAMPLED_END_BYTES)
+                sample = head + b"\n" + file.read().partition(b"\n")[2]
+        return cls(delivery, size, sha256, sample)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A delivery that breaks a rule, and which."""
+
+    delivery: Delivery
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A staged delivery that keeps every rule."""
+
+    arrival: Arrival
+    rows: int
+    row_campaign_id: str | None
+    unknown_fields: tuple[str, ...]
+
+
+class Staging:
+    """The deliveries of one export in one batch, staged in the temp table `table` of one connection."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> None:
+        self._connection = connection
+        self._export = export
+        self._by_file = {str(arrival.delivery.path): arrival for arrival in arrivals}
+        self._singles = [column.name for column in export.columns if column.one_per_delivery]
+        self._first_rowid: dict[str, int] = {}
+        self.table = f"staged_{export.name}"
+        self.refused: list[Refused] = []
+
+    def check(self) -> list[Checked]:
+        """Stage what can be staged, and return the deliveries that keep every rule; the others are in `refused`.
+
+        The table then still holds the rows of some that are refused.
+        """
+        files = list(self._by_file)
+        try:
+            self._read(files)
+        except _BAD_BYTES:
+            # One of them is not NDJSON; find out which by reading each alone.
+            files = [file for file in files if self._readable(file)]
+            if not files:
+                return []
+            self._read(files)
+        checked = [self._check(file, faults) for file, faults in self._faults(files).items()]
+        return [delivery for delivery in checked if delivery is not None]
+
+    def clear(self) -> None:
+        self._connection.execute(f"drop table if exists {self.table}")
+
+    def _read(self, files: list[str]) -> None:
+        """Stage the files the quick way, and exactly where that leaves a row in doubt."""
+        for exact in (False, True):
+            self.clear()  # first, so that memory never holds two
+            self._connection.execute(
+                export_sql.stage(self._export, self.table, files, _LONGEST_LINE_BYTES, exact=exact)
+            )
+            doubtful = export_sql.doubtful_texts(self._export, self.table)
+            if exact or self._connection.execute(doubtful).fetchall() != [(True,)]:
+                return
+
+    def _readable(self, file: str) -> bool:
+        try:
+            self._read([file])
+        except _BAD_BYTES as error:
+            delivery = self._by_file[file].delivery
+            self.refused.append(Refused(delivery, _first_unreadable_line(delivery) or str(error)))
+            return False
+        return True
+
+    def _faults(self, files: list[str]) -> dict[str, list[Any]]:
+        """Per file its rows by fault: (fault, rows, first rowid, then least and greatest date, account, campaign)."""
+        found: dict[str, list[Any]] = {file: [] for file in files}
+        bounds = ", ".join(f"min({name}), max({name})" for name in (DATE_COLUMN, *self._singles))
+        for file, *fault in self._connection.execute(
+            f"select _file, _fault, count(*), min(rowid), {bounds} from {self.table} group by _file, _fault"
+        ).fetchall():
+            found[file].append(tuple(fault))
+        self._first_rowid = {file: min(fault[2] for fault in faults) for file, faults in found.items() if faults}
+        return found
+
+    def _check(self, file: str, faults: list[Any]) -> Checked | None:
+        """The delivery as checked, or None with the reason put down."""
+        arrival = self._by_file[file]
+        rows = sum(fault[1] for fault in faults)
+        reason = self._wrong_count(arrival, rows) or self._broken_rule(arrival, faults) or self._mixed(arrival, faults)
+        names: set[str] = set()
+        if reason is None:
+            names, reason = _fields(arrival)
+        if reason is not None:
+            self.refused.append(Refused(arrival.delivery, reason))
+            return None
+        campaign = faults[0][5 + 2 * self._singles.index(CAMPAIGN_COLUMN)] if faults else None
+        return Checked(arrival, rows, campaign, tuple(sorted(names.difference(self._export.column_names))))
+
+    def _wrong_count(self, arrival: Arrival, rows: int) -> str | None:
+        declared = arrival.delivery.declared_rows
+        if declared is None or rows == declared:
+            return None
+        return f"the file holds {rows} rows, {'more' if rows > declared else 'fewer'} than X-Row-Count's {declared}"
+
+    def _broken_rule(self, arrival: Arrival, faults: list[Any]) -> str | None:
+        broken = [fault for fault in faults if fault[0] != 0]
+        if not broken:
+            return None
+        position, count, rowid = min(broken, key=lambda fault: fault[2])[:3]
+        column = self._export.columns[position - 1]
+        line, row = self._row(arrival, rowid)
+        if row is None:
+            return f"line {line}: not a JSON object"
+        got = _shown(row[column.name]) if column.name in row else "nothing: the field is missing"
+        others = f"; {count} rows break this rule" if count > 1 else ""
+        return (
+            f"line {line}: {column.name} must be {export_sql.requirement(column)}, got {got} ({self._key(row)}){others}"
+        )
+
+    def _mixed(self, arrival: Arrival, faults: list[Any]) -> str | None:
+        """Rules about a delivery as a whole: its dates, and one campaign and account."""
+        if not faults:
+            return None
+        _, _, _, first, last, *bounds = faults[0]
+        dates = arrival.delivery.dates
+        if first < dates.start or last > dates.end:
+            return self._first_row_with(
+                arrival,
+                f"{DATE_COLUMN} not between ? and ?",
+                [dates.start, dates.end],
+                f"{DATE_COLUMN} must be within the range asked for, {dates}",
+            )
+        for name, least, greatest in zip(self._singles, bounds[::2], bounds[1::2], strict=True):
+            if least != greatest:
+                rule = f"all rows must be of one {name}, here are {_shown(least)} and {_shown(greatest)}"
+                return self._first_row_with(arrival, f"{name} = ?", [greatest], rule)
+        return None
+
+    def _first_row_with(self, arrival: Arrival, where: str, values: list[Any], rule: str) -> str:
+        """A reason that names the first row for which a condition on the staged table holds."""
+        found = self._connection.execute(
+            f"select min(rowid), count(*) from {self.table} where _file = ? and {where}",
+            [str(arrival.delivery.path), *values],
+        ).fetchall()
+        rowid, count = found[0]
+        line, row = self._row(arrival, rowid)
+        return f"line {line}: {rule} ({self._key(row or {})}); {count} rows are affected"
+
+    def _row(self, arrival: Arrival, rowid: int) -> tuple[int, dict[str, Any] | None]:
+        return _nth_row(arrival.delivery, rowid - self._first_rowid[str(arrival.delivery.path)])
+
+    def _key(self, row: dict[str, Any]) -> str:
+        return ", ".join(f"{name} {_shown(row.get(name))}" for name in self._export.primary_key)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+# Reading as Python's json does: the sample of every delivery, and the file of a refused one
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _without_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a field is there twice: {next(name for name in names if names.count(name) > 1)}")
+    return dict(pairs)
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant)
+_STRICTEST = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_without_repeated_names)
+
+
+def _fields(arrival: Arrival) -> tuple[set[str], str | None]:
+    """The names of all fields in the sample, or what in it is not JSON although DuckDB took it."""
+    names: set[str] = set()
+    try:
+        for line in arrival.sample.split(b"\n"):
+            if line.strip():
+                names.update(_STRICT.decode(line.decode()))
+    except (ValueError, TypeError, RecursionError):
+        # A field given twice is no reason here: DuckDB refuses it itself where the contract knows the field.
+        return names, _first_unreadable_line(arrival.delivery, _STRICT)
+    return names, None
+
+
+def _nth_row(delivery: Delivery, index: int) -> tuple[int, dict[str, Any] | None]:
+    """Line number (from 1) and content of the row `index` (from 0); None where it is not an object in valid JSON.
+
+    Blank lines are lines but not rows.
+    """
+    with delivery.open() as file:
+        rows = ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+        for position, (number, line) in enumerate(rows):
+            if position == index:
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    return number, None
+                return number, row if isinstance(row, dict) else None
+    raise AssertionError(f"{delivery.path} has no row {index}")
+
+
+def _first_unreadable_line(delivery: Delivery, decoder: json.JSONDecoder = _STRICTEST) -> str | None:
+    """What is wrong with the first line that is not one JSON object; None if Python finds nothing wrong."""
+    with delivery.open() as file:
+        for number, line in enumerate(file, start=1):
+            if len(line) > _LONGEST_LINE_BYTES:
+                return f"line {number}: longer than {_LONGEST_LINE_BYTES} bytes"
+            if not line.strip():
+                continue
+            try:
+                row = decoder.decode(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                return f"line {number}: not UTF-8 at byte {error.start + 1}"
+            except ValueError as error:
+                return f"line {number}: not valid JSON: {error}"
+            except RecursionError:
+                return f"line {number}: not readable: nested too deeply"
+            if not isinstance(row, dict):
+                return f"line {number}: not a JSON object"
+    return None
