@@ -178,7 +178,6 @@ class SoundlinkClient:
         self._base_url = checked_base_url(base_url)
         self.__key = _checked_key(key)
         self._pacer = pacer
-        self._auth = auth
         self._scheme: Scheme | None = None if auth == "auto" else auth
         self._tries = tries
         self._backoff = backoff

@@ -11,6 +11,7 @@ import argparse
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -87,15 +88,17 @@ def _ui() -> int:
     settings = dict(line.split("=", 1) for line in (FOLDER / ".env").read_text(encoding="utf-8").splitlines())
     first_day = date.fromisoformat(settings["SOUNDLINK_START_DATE"])
     environment = {**os.environ, "DAGSTER_HOME": str(FOLDER.absolute())}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that nothing is left running
     with _simulator(first_day, _PORT):
         command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", os.environ.get("PORT", "3000")]
-        server = subprocess.Popen(  # noqa: S603  (our own interpreter)
-            command, cwd=FOLDER, env=environment
-        )
+        server = subprocess.Popen(command, cwd=FOLDER, env=environment)  # noqa: S603  (our own interpreter)
         try:
             return server.wait()
         except KeyboardInterrupt:
-            return server.wait(30)
+            return server.wait(30)  # the terminal has told it too
+        finally:
+            server.terminate()
+            server.wait(30)
 
 
 def _make_folder(first_day: date) -> Path:

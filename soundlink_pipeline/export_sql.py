@@ -64,7 +64,10 @@ def history_table(export: Export) -> str:
 
 
 def create_tables(export: Export) -> list[str]:
-    """Statements that create the export's table and its history, with comments; harmless where they exist."""
+    """Statements that create the export's table and its history, with comments; harmless where they exist.
+
+    A column that the contract has gained is added to tables that are older than it.
+    """
     key = set(export.primary_key)
     contract = [f"{c.name} {c.sql_type}{' not null' if c.name in key else ''}" for c in export.columns]
     own = [f"{c.name} {c.sql_type}" for c in OWN_COLUMNS]
@@ -80,6 +83,8 @@ def create_tables(export: Export) -> list[str]:
         ),
     ]
     for table, columns in ((export.name, OWN_COLUMNS), (history, (*OWN_COLUMNS, *HISTORY_COLUMNS))):
+        added = [f"add column if not exists {c.name} {c.sql_type}" for c in export.columns if c.name not in key]
+        statements += [f"alter table {table} {column}" for column in added]
         statements += [f"comment on column {table}.{c.name} is {quote(comment(export, c))}" for c in export.columns]
         statements += [f"comment on column {table}.{c.name} is {quote(c.meaning)}" for c in columns]
     return statements

@@ -23,8 +23,8 @@ from soundlink_pipeline.landing import Delivery
 __all__ = ["BATCH_BYTES", "Arrival", "BatchResult", "Loaded", "Refused", "load_batch"]
 
 # How much a batch should hold; only a delivery that is larger by itself exceeds it.
-BATCH_BYTES = 128 << 20
-# A batch of that size takes 200 MiB at most; but with a lower limit than this DuckDB reads JSON with one thread.
+BATCH_BYTES = 192 << 20
+# A batch of that size takes a third of this; but with a lower limit DuckDB reads JSON with one thread.
 _MEMORY_LIMIT = "1GiB"
 # A larger delivery spills to disk beyond this, however large it is: slower, but memory stays flat.
 _LARGE_MEMORY_LIMIT = "256MiB"

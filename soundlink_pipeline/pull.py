@@ -26,9 +26,10 @@ Log = Callable[[str], None]
 
 # Enough to hide the API's latency behind its limit of one request a second.
 _FETCHERS = 4
+_ARCHIVERS = 2
 # A batch is loaded when this much has arrived, or when so long has passed since the last: few, large transactions
 # are cheaper, but a long backfill should show its rows as it goes.
-_LOAD_AT_BYTES = BATCH_BYTES * 3 // 4
+_LOAD_AT_BYTES = BATCH_BYTES // 3
 _LOAD_AFTER_SECONDS = 10.0
 
 
@@ -125,18 +126,21 @@ class Puller:
 
     def _fetch_and_load(self, pulls: Sequence[Pull], summary: Summary) -> None:
         progress = _Progress(len(pulls), self._pacer, self._log)
-        with ThreadPoolExecutor(1, "archive") as archive, ThreadPoolExecutor(_FETCHERS, "fetch") as fetchers:
+        with ThreadPoolExecutor(_ARCHIVERS, "archive") as archive, ThreadPoolExecutor(_FETCHERS, "fetch") as fetchers:
             try:
                 futures = {fetchers.submit(self._fetch, pull): pull for pull in pulls}
-                waiting, arrived = set(futures), list[Arrival]()
+                waiting, arrived, to_archive = set(futures), list[Arrival](), list[Loaded]()
                 while waiting or arrived:
                     done, waiting = wait(waiting, timeout=progress.until_next(), return_when=FIRST_COMPLETED)
                     arrived += self._results(done, futures, summary)
                     if waiting and sum(a.size for a in arrived) < _LOAD_AT_BYTES and not progress.due():
+                        # Time to spare, since the API is slower than we are.
+                        self._archive(to_archive, archive)
                         continue
                     batch, arrived = _first_batch(arrived)
-                    self._load(batch, summary, archive)
+                    to_archive += self._load(batch, summary)
                     progress.tell(len(pulls) - len(waiting), summary)
+                self._archive(to_archive, archive)
             except BaseException:
                 # Cancelled or broken: a request that waits for a silent server must not hold up the end.
                 self._stop_asking()
@@ -188,11 +192,15 @@ class Puller:
                 self._log(f"{futures[future].describe()} failed: {error}")
         return arrivals
 
-    def _load(self, batch: list[Arrival], summary: Summary, archive: ThreadPoolExecutor) -> None:
+    def _load(self, batch: list[Arrival], summary: Summary) -> list[Loaded]:
         loaded, failed = load_and_quarantine(self._warehouse, self._landing, batch, self._log)
         summary.loaded += loaded
         summary.failed += failed
-        for item in loaded:
+        return loaded
+
+    def _archive(self, loaded: list[Loaded], archive: ThreadPoolExecutor) -> None:
+        while loaded:
+            item = loaded.pop()
             archive.submit(archive_quietly, self._landing, item.delivery, item.load_order)
 
 

@@ -124,19 +124,18 @@ def test_threads_of_one_pacer_are_counted_once_each(file: Path) -> None:
 
 def test_nobody_counts_while_another_counts(file: Path) -> None:
     """Two that both saw the last free place would both take it."""
-    counting, go_on = threading.Event(), threading.Event()
+    counting, within, go_on = threading.Event(), threading.Event(), threading.Event()
 
     def slow_clock() -> float:
         if counting.is_set():
+            within.set()
             go_on.wait(10)
         return time.time()
 
     with Pacer(file, 60, 600, now=slow_clock) as one, Pacer(file, 60, 600) as other, ThreadPoolExecutor(2) as threads:
         counting.set()
         first = threads.submit(one.acquire)
-        while not Path(f"{file}.lock").exists():
-            time.sleep(0.01)
-        time.sleep(0.1)
+        assert within.wait(10)
         second = threads.submit(other.acquire)
         time.sleep(0.2)
         assert not first.done()

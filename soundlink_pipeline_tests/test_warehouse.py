@@ -15,7 +15,7 @@ import duckdb
 import pytest
 from filelock import FileLock
 
-from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, EXPORTS
+from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, EXPORTS, Column
 from soundlink_pipeline.landing import Landing
 from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked, WarehouseUnusable
@@ -61,6 +61,15 @@ def test_table_has_the_columns_of_the_contract_then_ours_and_keys_are_not_null(w
             "_delivery_id",
             "_last_seen_delivery_id",
         ]
+
+
+def test_column_that_the_contract_gains_is_added_to_an_older_warehouse(warehouse: Warehouse, tmp_path: Path) -> None:
+    gained = Column(name="saves", type="integer", meaning="Saves of the track.", nullable=True)
+    newer = replace(CAMPAIGN_COUNTRY_DAILY, columns=(*CAMPAIGN_COUNTRY_DAILY.columns, gained))
+    later = Warehouse(tmp_path, exports=(newer,), wait_seconds=0)
+    load(later, arrival(tmp_path / "in", [row(country_code="DE", saves=7)], pulled=NOON + timedelta(hours=1)))
+    assert query(later, f"select country_code, saves from {TABLE} order by 1") == [("DE", 7), ("US", None)]
+    assert query(later, f"select saves from {TABLE}_history") == []
 
 
 def test_comment_tells_rule_and_place_in_the_key(warehouse: Warehouse) -> None:

@@ -1,0 +1,411 @@
+"""Real Dagster processes with the project's own configuration: a backfill from the UI, the schedule's tick, a kill."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from soundlink_pipeline.assets import RANGE_END, RANGE_START
+from soundlink_pipeline.definitions import settings_from
+from soundlink_pipeline.exports import EXPORTS
+from soundlink_pipeline.simulator import BREAKDOWN, Fault, KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline_tests.project import KEY, REPOSITORY, asked, each_day, environment, truth
+
+pytestmark = [pytest.mark.daemon, pytest.mark.timeout(900)]
+
+T = TypeVar("T")
+# Partitions end yesterday by the real clock, so these worlds end there too.
+TODAY = datetime.now(UTC).date()
+FIRST_DAY = TODAY - timedelta(days=205)
+NEVER = "0 0 29 2 1"
+BIN = Path(sys.executable).parent
+
+
+def until(answer: Callable[[], T | None], what: str, seconds: float = 120) -> T:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = answer()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"in {seconds:.0f} s it did not happen: {what}"
+        time.sleep(0.2)
+
+
+@dataclass
+class Deployment:
+    """`dagster dev` in a project folder, as `make dev` starts it."""
+
+    home: Path
+    sim: Simulator
+    url: str
+    environment: dict[str, str]
+    leader: int  # the process that everything else belongs to
+
+    def graphql(self, query: str, **variables: Any) -> Any:
+        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        body = answer.json()
+        assert "errors" not in body, body["errors"]
+        assert KEY not in answer.text
+        return body["data"]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run, oldest first."""
+        found = self.graphql(
+            "{runsOrError {... on Runs {results {id status startTime endTime parentRunId"
+            " stepKeysToExecute tags {key value}}}}}"
+        )["runsOrError"]["results"]
+        return sorted(
+            ({**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found),
+            key=lambda run: run["startTime"] or 1e12,
+        )
+
+    def status(self, run_id: str) -> str:
+        return str(next(run["status"] for run in self.runs() if run["id"] == run_id))
+
+    def worker(self, run_id: str) -> int:
+        """The process of a run that has started."""
+        (pid,) = {int(pid) for text in self.messages(run_id) for pid in re.findall(r"\(pid: (\d+)\)", text)}
+        return pid
+
+    def materialized(self, asset: str) -> set[str]:
+        """The partitions that the UI shows in green."""
+        ranges = self.graphql(
+            "query($key: AssetKeyInput!){assetNodeOrError(assetKey: $key){... on AssetNode {assetPartitionStatuses"
+            " {... on TimePartitionStatuses {ranges {startKey endKey status}}}}}}",
+            key={"path": [asset]},
+        )["assetNodeOrError"]["assetPartitionStatuses"]["ranges"]
+        return {
+            str(day)
+            for found in ranges
+            if found["status"] == "MATERIALIZED"
+            for day, _ in each_day(found["startKey"], found["endKey"], datetime.now(UTC))
+        }
+
+    def until_only_one_is_missing(self, start: date, live: int) -> None:
+        assert live > 2
+        landed = self.home / "data" / "landing" / BREAKDOWN
+        until(lambda: len(list(landed.glob(f"*/{start}_*.ndjson*"))) == live - 1, "all others have landed")
+
+    def messages(self, run_id: str) -> list[str]:
+        query = (
+            "query($id: ID!){logsForRun(runId: $id){... on EventConnection {events {... on MessageEvent {message}}}}}"
+        )
+        return [event["message"] for event in self.graphql(query, id=run_id)["logsForRun"]["events"]]
+
+    def launch(self, start: date, end: date, priority: int = 0) -> str:
+        """A run over a range, launched as the UI's launchpad does."""
+        repository = self.graphql("{repositoriesOrError {... on RepositoryConnection {nodes {name location {name}}}}}")[
+            "repositoriesOrError"
+        ]["nodes"][0]
+        tags = {RANGE_START: str(start), RANGE_END: str(end), "dagster/priority": str(priority)}
+        launched = self.graphql(
+            "mutation($p: ExecutionParams!){launchRun(executionParams: $p)"
+            " {__typename ... on LaunchRunSuccess {run {id}} ... on PythonError {message}}}",
+            p={
+                "selector": {
+                    "repositoryName": repository["name"],
+                    "repositoryLocationName": repository["location"]["name"],
+                    "pipelineName": "daily_refresh",
+                },
+                "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+            },
+        )["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return str(launched["run"]["id"])
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(settings_from(self.environment).data_dir)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.warehouse.read() as connection:
+            return connection.execute(sql).fetchall()
+
+    def assert_tables_are_true(self, first: date, last: date) -> None:
+        for export in EXPORTS:
+            key = ", ".join(export.primary_key)
+            found = self.query(
+                f"select {', '.join(export.column_names)} from {export.name}"
+                f" where report_date between '{first}' and '{last}' order by {key}"
+            )
+            expected = truth(self.sim.world, export, each_day(str(first), str(last), self.sim.clock.now()))
+            assert found == expected
+            assert found
+
+    def assert_key_is_nowhere(self) -> None:
+        for path in self.home.rglob("*"):
+            if path.is_file():
+                assert KEY.encode() not in path.read_bytes(), path
+
+
+def process_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SOUNDLINK", "DAGSTER"))}
+    return {**inherited, **settings, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": "ignore"}
+
+
+@contextmanager
+def deployment(home: Path, schedule: str = NEVER) -> Iterator[Deployment]:
+    """An API and `dagster dev`, until the block ends; then no process is left."""
+    home.mkdir()
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(REPOSITORY / name, home / name)
+    world = World(campaigns=6, first_day=FIRST_DAY, countries_per_campaign=2, tracks_per_campaign=1)
+    clock = SimClock(datetime.now(UTC).replace(microsecond=0))
+    with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
+        settings = environment(
+            sim.base_url, home / "data", SOUNDLINK_START_DATE=str(FIRST_DAY), SOUNDLINK_SCHEDULE=schedule
+        )
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [str(BIN / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
+        with (home.parent / "dagster-dev.log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=home,
+                env=process_environment(home, settings),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            here = Deployment(home, sim, f"http://127.0.0.1:{port}", settings, process.pid)
+            until(lambda: _is_up(here, process), "dagster dev comes up", 180)
+            yield here
+        finally:
+            _end_session(process)
+
+
+def _is_up(here: Deployment, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, (here.home.parent / "dagster-dev.log").read_text()[-3000:]
+    try:
+        found = here.graphql("{repositoriesOrError {__typename ... on RepositoryConnection {nodes {name}}}}")
+    except (httpx.TransportError, json.JSONDecodeError):
+        return False
+    return bool(found["repositoriesOrError"].get("nodes"))
+
+
+def _end_session(process: subprocess.Popen[bytes]) -> None:
+    """End everything that `dagster dev` has started: its session holds the process groups of its children."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in _session(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and len(_session(process.pid)) > 0:
+            process.poll()
+            time.sleep(0.1)
+    process.wait(10)
+    assert _session(process.pid) == []
+
+
+def _session(leader: int) -> list[int]:
+    """The living processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """One deployment for the tests that launch runs themselves; each has days of its own."""
+    with deployment(tmp_path_factory.mktemp("dagster") / "project") as made:
+        yield made
+
+
+def live(world: World, start: date, end: date) -> int:
+    """How many campaigns can have rows in a range: created by its end, and not over for more than 38 days."""
+    found = 0
+    for campaign in world.campaigns:
+        planned = (campaign.created_at + timedelta(days=campaign.duration)).date()
+        over = max(planned, campaign.ended_at.date()) + timedelta(days=30 + 8)
+        found += campaign.created_at.date() <= end and over >= start
+    return found
+
+
+def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(here: Deployment) -> None:
+    here.sim.stats.reset()
+    last = FIRST_DAY + timedelta(days=199)
+    days = [str(day) for day, _ in each_day(str(FIRST_DAY), str(last), datetime.now(UTC))]
+    launched = here.graphql(
+        "mutation($p: LaunchBackfillParams!){launchPartitionBackfill(backfillParams: $p)"
+        " {__typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message stack}}}",
+        p={"assetSelection": [{"path": [export.name]} for export in EXPORTS], "partitionNames": days},
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    backfill_id = launched["backfillId"]
+    query = "query($id: String!){partitionBackfillOrError(backfillId: $id){... on PartitionBackfill {status}}}"
+
+    def finished() -> str | None:
+        status: str = here.graphql(query, id=backfill_id)["partitionBackfillOrError"]["status"]
+        return status if status != "REQUESTED" else None
+
+    assert until(finished, "the backfill ends", 500) == "COMPLETED_SUCCESS"
+    runs = [run for run in here.runs() if run["tags"].get("dagster/backfill") == backfill_id]
+    slices = [(0, 89), (90, 179), (180, 199)]
+    assert sorted((run["tags"][RANGE_START], run["tags"][RANGE_END]) for run in runs) == [
+        (days[first], days[last]) for first, last in slices
+    ]
+    assert {run["status"] for run in runs} == {"SUCCESS"}
+    for one, next_one in itertools.pairwise(runs):
+        assert one["endTime"] <= next_one["startTime"]  # max_concurrent_runs holds
+    here.assert_tables_are_true(FIRST_DAY, last)
+    for export in EXPORTS:
+        assert set(days) <= here.materialized(export.name)
+    requests = 2 * sum(
+        live(here.sim.world, FIRST_DAY + timedelta(days=first), FIRST_DAY + timedelta(days=last))
+        for first, last in slices
+    )
+    assert len(asked(here.sim)) == len(set(asked(here.sim))) == requests < 2 * 3 * len(here.sim.world.campaigns)
+    assert len(here.sim.stats.records) == requests + len(slices)  # each run lists the campaigns once
+    here.assert_key_is_nowhere()
+
+
+def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(here: Deployment) -> None:
+    here.sim.stats.reset()
+    start = end = FIRST_DAY + timedelta(days=100)
+    hanging = here.sim.world.campaigns[0]
+    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
+    run_id = here.launch(start, end)
+    queued_id = here.launch(start, end, priority=-1)
+    asked_once = live(here.sim.world, start, end)
+    here.until_only_one_is_missing(start, asked_once)
+    assert here.status(queued_id) == "QUEUED"
+    os.kill(here.worker(run_id), signal.SIGKILL)
+    retry = until(
+        lambda: next((r for r in here.runs() if r["parentRunId"] == run_id and r["status"] == "SUCCESS"), None),
+        "the retry succeeds",
+        300,
+    )
+    assert here.status(run_id) == "FAILURE"
+    assert retry["tags"]["dagster/retry_number"] == "1"
+    until(lambda: here.status(queued_id) == "SUCCESS", "the second run ends", 300)
+    here.assert_tables_are_true(start, end)
+    # The one that hung was asked for again; the run behind asks for everything.
+    paths = [path for path, _ in asked(here.sim)]
+    assert paths.count(f"/v1/campaigns/{hanging.path_id}/metrics/breakdown/export") == 3
+    assert len(paths) == 1 + 2 * 2 * asked_once
+
+
+def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Deployment) -> None:
+    start = end = FIRST_DAY + timedelta(days=101)
+    hanging = here.sim.world.campaigns[0]
+    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
+    run_id = here.launch(start, end)
+    asked_once = live(here.sim.world, start, end)
+    here.until_only_one_is_missing(start, asked_once)
+    worker = here.worker(run_id)
+    here.graphql("mutation($id: String!){terminateRun(runId: $id){__typename}}", id=run_id)
+    until(lambda: here.status(run_id) == "CANCELED", "the run is canceled", 60)
+    until(lambda: worker not in _session(here.leader), "its process ends", 60)
+    assert here.query(f"select count(*) from deliveries where export = '{BREAKDOWN}' and run_id = '{run_id}'") == [
+        (asked_once - 1,)
+    ]
+
+
+def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(tmp_path: Path) -> None:
+    with deployment(tmp_path / "project", schedule="* * * * *") as here:
+        run = until(
+            lambda: next((r for r in here.runs() if r["status"] in ("SUCCESS", "FAILURE")), None), "a run ends", 240
+        )
+        assert run["status"] == "SUCCESS", here.messages(run["id"])[-5:]
+        assert run["tags"]["dagster/schedule_name"] == "daily_refresh_schedule"
+        start, end = date.fromisoformat(run["tags"][RANGE_START]), date.fromisoformat(run["tags"][RANGE_END])
+        assert (end - start).days == 7
+        assert end - TODAY in (timedelta(days=-1), timedelta(days=0))  # midnight may pass
+        here.assert_tables_are_true(start, end)
+        (repository,) = here.graphql(
+            "{repositoriesOrError {... on RepositoryConnection {nodes {schedules {scheduleState {ticks"
+            " {status runIds}}}}}}}"
+        )["repositoriesOrError"]["nodes"]
+        ticks = repository["schedules"][0]["scheduleState"]["ticks"]
+        assert {tick["status"] for tick in ticks} <= {"SUCCESS", "STARTED"}
+        assert {len(tick["runIds"]) for tick in ticks if tick["status"] == "SUCCESS"} == {1}
+
+
+@contextmanager
+def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterator[subprocess.Popen[bytes]]:
+    """What `make backfill` runs, in a project folder of its own; it needs no daemon."""
+    recipe = subprocess.run(
+        ["make", "--no-print-directory", "-n", "backfill", f"FROM={start}", f"TO={end}", f"BIN={BIN}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (command,) = re.findall(r"^cd \S+ && (.*job execute.*)", recipe, re.MULTILINE | re.DOTALL)
+    if not home.exists():
+        home.mkdir()
+        shutil.copy(REPOSITORY / "dagster.yaml", home / "dagster.yaml")
+    with (home / "backfill.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["sh", "-c", f"exec {command}"],
+            cwd=home,
+            env=process_environment(home, environment(sim.base_url, home / "data")),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        _end_session(process)
+
+
+def test_a_backfill_from_the_shell_can_be_stopped_and_begun_again(tmp_path: Path) -> None:
+    home, start, end = tmp_path / "project", date(2026, 2, 18), date(2026, 2, 22)
+    world = World(campaigns=6, countries_per_campaign=2, tracks_per_campaign=1)
+    clock = SimClock(datetime(2026, 3, 10, 6, tzinfo=UTC))
+    with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
+        hanging = world.campaigns[0]
+        sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
+        here = Deployment(home, sim, "", environment(sim.base_url, home / "data"), 0)
+        with shell_backfill(home, sim, start, end) as process:
+            here.until_only_one_is_missing(start, len(world.campaigns))
+            stopped = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            process.wait(120)
+            assert time.monotonic() - stopped < 60
+        assert here.query("select count(*), count(distinct run_id) from deliveries") == [(len(world.campaigns) - 1, 1)]
+        with shell_backfill(home, sim, start, end) as process:
+            process.wait(120)
+        assert process.returncode == 0
+        here.assert_tables_are_true(start, end)
+        assert here.query("select count(*), count(distinct delivery_id) from deliveries") == [
+            (3 * len(world.campaigns) - 1, 3 * len(world.campaigns) - 1)
+        ]
+
+
+def test_a_backfill_from_the_shell_tells_what_is_wrong_with_its_range(tmp_path: Path) -> None:
+    with (
+        running_simulator(World(campaigns=2)) as sim,
+        shell_backfill(tmp_path / "project", sim, date(2026, 2, 22), date(2026, 2, 18)) as process,
+    ):
+        assert process.wait(120) != 0
+        said = (tmp_path / "project" / "backfill.log").read_text()
+        assert "the range 2026-02-22 to 2026-02-18 is reversed: it ends before it starts" in said
+        assert sim.stats.records == []
