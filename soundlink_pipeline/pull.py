@@ -143,13 +143,10 @@ class Puller:
                 self._archive(to_archive, archive)
             except BaseException:
                 # Cancelled or broken: a request that waits for a silent server must not hold up the end.
-                self._stop_asking()
+                self._pacer.cancelled.set()
+                self._client.abort()
                 fetchers.shutdown(cancel_futures=True)
                 raise
-
-    def _stop_asking(self) -> None:
-        self._pacer.cancelled.set()
-        self._client.abort()
 
     def _fetch(self, pull: Pull) -> Arrival:
         """One delivery, landed."""
@@ -171,7 +168,7 @@ class Puller:
             )
         except SoundlinkError as error:
             if error.fatal:
-                self._stop_asking()  # the others would be refused just so
+                self._pacer.cancelled.set()  # the others would be refused just so
             raise
         finally:
             temporary.unlink(missing_ok=True)
