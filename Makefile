@@ -47,7 +47,7 @@ rebuild: install ## Load every landed delivery that the warehouse lacks; makes n
 	cd $(HOME_DIR) && $(BIN)/dagster job execute -m soundlink_pipeline.definitions -j rebuild_from_landing
 
 check: install lint types ## Lint, types and tests: what CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: check ## The same as check
 

@@ -27,9 +27,9 @@ Log = Callable[[str], None]
 # Enough to hide the API's latency behind its limit of one request a second.
 _FETCHERS = 4
 _ARCHIVERS = 2
-# A batch is loaded when this much has arrived, or when so long has passed since the last: few, large transactions
-# are cheaper, but a long backfill should show its rows as it goes.
-_LOAD_AT_BYTES = BATCH_BYTES // 3
+# A batch is loaded when this much has arrived, or when so long has passed since the last. Few, large transactions are
+# cheaper (each compresses the table's last rows again), but a long backfill should show its rows as it goes.
+_LOAD_AT_BYTES = BATCH_BYTES * 15 // 16
 _LOAD_AFTER_SECONDS = 10.0
 
 
