@@ -274,7 +274,7 @@ def rebuild(warehouse: Warehouse, landing: Landing, log: Log) -> Summary:
 
 
 def batches(deliveries: Iterable[Delivery]) -> Iterator[list[Arrival]]:
-    """Deliveries in their order, in batches of at most BATCH_BYTES in which no export and campaign comes twice."""
+    """Deliveries in their order, in batches of at most BATCH_BYTES; a larger one comes alone."""
     batch: list[Arrival] = []
     for delivery in deliveries:
         arrival = Arrival.of(delivery)
@@ -287,12 +287,7 @@ def batches(deliveries: Iterable[Delivery]) -> Iterator[list[Arrival]]:
 
 
 def _fits(batch: list[Arrival], arrival: Arrival) -> bool:
-    """Whether the arrival may join: a version that is overwritten within one batch would never be seen."""
-    what = (arrival.delivery.export, arrival.delivery.campaign_id)
-    return (
-        all((a.delivery.export, a.delivery.campaign_id) != what for a in batch)
-        and sum(a.size for a in batch) + arrival.size <= BATCH_BYTES
-    )
+    return sum(a.size for a in batch) + arrival.size <= BATCH_BYTES
 
 
 def _first_batch(arrived: list[Arrival]) -> tuple[list[Arrival], list[Arrival]]:

@@ -151,6 +151,15 @@ def test_a_crash_between_loading_and_archiving_loads_nothing_twice(api: Simulato
     assert len(soundlink.landing.deliveries()) == 1
 
 
+@pytest.fixture
+def listens_to_sigint() -> Iterator[None]:
+    """A process that was started in the background ignores SIGINT, and so would its tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens_to_sigint")
 @pytest.mark.parametrize("after", [None, 10])
 def test_a_cancel_loads_what_has_arrived_and_leaves_no_thread_behind(
     api: Simulator, soundlink: Soundlink, after: int | None
