@@ -88,7 +88,9 @@ def _ui() -> int:
     settings = dict(line.split("=", 1) for line in (FOLDER / ".env").read_text(encoding="utf-8").splitlines())
     first_day = date.fromisoformat(settings["SOUNDLINK_START_DATE"])
     environment = {**os.environ, "DAGSTER_HOME": str(FOLDER.absolute())}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that nothing is left running
+    # So that nothing is left running: dagster dev stops on SIGINT, which a shell's background job would ignore.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with _simulator(first_day, _PORT):
         command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", os.environ.get("PORT", "3000")]
         server = subprocess.Popen(command, cwd=FOLDER, env=environment)  # noqa: S603  (our own interpreter)
@@ -97,8 +99,9 @@ def _ui() -> int:
         except KeyboardInterrupt:
             return server.wait(30)  # the terminal has told it too
         finally:
-            server.terminate()
-            server.wait(30)
+            if server.poll() is None:
+                server.send_signal(signal.SIGINT)
+                server.wait(30)
 
 
 def _make_folder(first_day: date) -> Path:
