@@ -1,4 +1,7 @@
-"""The assets: the campaigns as listed, and one daily-partitioned asset per export. Thin faces of `pull.py`."""
+"""The assets: the campaigns as listed, and one daily-partitioned asset per export. Thin faces of `pull.py`.
+
+One step pulls all exports that a run asks for: while one is being loaded, the next is already being fetched.
+"""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -44,7 +47,7 @@ def build_assets(partitions: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefi
     with warnings.catch_warnings():
         # Known and accepted: DECISIONS.md, "Dagster".
         warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
-        return [_campaigns_asset(), *(_export_asset(export, partitions) for export in EXPORTS)]
+        return [_campaigns_asset(), _exports_asset(partitions)]
 
 
 _TO_MEND: tuple[type[Exception], ...] = (SoundlinkError, WarehouseLocked, WarehouseUnusable, OSError)
@@ -105,7 +108,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
     return campaigns
 
 
-def _export_asset(export: Export, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _export_spec(export: Export) -> dg.AssetSpec:
     columns = [
         dg.TableColumn(
             column.name,
@@ -115,28 +118,43 @@ def _export_asset(export: Export, partitions: dg.DailyPartitionsDefinition) -> d
         )
         for column in export.columns
     ] + [dg.TableColumn(column.name, column.sql_type, description=column.meaning) for column in OWN_COLUMNS]
-
-    @dg.asset(
-        name=export.name,
+    return dg.AssetSpec(
+        export.name,
         deps=[_CAMPAIGNS],
         group_name="exports",
         kinds={"api", "duckdb"},
-        partitions_def=partitions,
-        backfill_policy=backfill_policy(),
-        pool=POOL,
         description=export.describe(),
         metadata={"dagster/table_name": export.name, "dagster/column_schema": dg.TableSchema(columns=columns)},
     )
-    def pull_export(
+
+
+def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name="exports",
+        specs=[_export_spec(export) for export in EXPORTS],
+        can_subset=True,
+        partitions_def=partitions,
+        backfill_policy=backfill_policy(),
+        pool=POOL,
+        description="Pulls the exports a run asks for, and loads them as they arrive.",
+    )
+    def pull_exports(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        exports = [export for export in EXPORTS if dg.AssetKey(export.name) in context.selected_asset_keys]
         with told_to_people():
             dates = _asked_range(context, soundlink.settings.start_date)
-            summary, campaigns = _pull(context, soundlink, export, dates)
-            _report_partitions(context, soundlink, export, dates)
-            return dg.MaterializeResult(metadata=_metadata(soundlink, export, dates, summary, campaigns))
+            summary, campaigns = _pull(context, soundlink, exports, dates)
+            for export in exports:
+                own = summary.of(export)
+                if not own.failed:
+                    _report_partitions(context, soundlink, export, dates)
+                    metadata = _metadata(soundlink, export, dates, own, campaigns)
+                    yield dg.MaterializeResult(asset_key=export.name, metadata=metadata)
+        if summary.failed:
+            raise _failure(summary.failed, len(summary.loaded))
 
-    return pull_export
+    return pull_exports
 
 
 def _has_range(context: dg.AssetExecutionContext) -> bool:
@@ -169,23 +187,24 @@ def _client(context: dg.AssetExecutionContext, soundlink: Soundlink) -> Iterator
 
 
 def _pull(
-    context: dg.AssetExecutionContext, soundlink: Soundlink, export: Export, dates: DateRange
+    context: dg.AssetExecutionContext, soundlink: Soundlink, exports: Sequence[Export], dates: DateRange
 ) -> tuple[Summary, int]:
-    """Pull and load the range, or fail naming every campaign that failed; what was loaded stays loaded."""
+    """Pull and load the range: what came of it, and how many campaigns were asked for."""
     log, settings = context.log.info, soundlink.settings
     adopted = adopt(soundlink.warehouse, soundlink.landing, log)
     with _client(context, soundlink) as (client, pacer):
         lineage = run_lineage(context)
         campaigns = soundlink.campaigns(client, context.run.run_id, lineage, log)
         done = soundlink.warehouse.pulled_by(lineage)
-        pulls = plan(export, campaigns, dates)
-        missing = [pull for pull in pulls if (export.name, pull.campaign_id, pull.dates) not in done]
+        pulls = [pull for export in exports for pull in plan(export, campaigns, dates)]
+        missing = [pull for pull in pulls if (pull.export.name, pull.campaign_id, pull.dates) not in done]
         asked = len({pull.campaign_id for pull in pulls})
         wait = expected_seconds(
             len(missing), settings.requests_per_minute, settings.requests_per_hour, pacer.left_this_hour()
         )
         log(
-            f"{export.name}, {dates}: {len(missing)} requests for {asked} of {len(campaigns)} campaigns"
+            f"{' and '.join(export.name for export in exports)}, {dates}: {len(missing)} requests for {asked} of"
+            f" {len(campaigns)} campaigns"
             + (f", {len(pulls) - len(missing)} have been answered before" if len(missing) < len(pulls) else "")
             + (f"; at the API's limits this takes at least {duration(wait)}" if wait > 1 else "")
         )
@@ -198,20 +217,19 @@ def _pull(
             log=log,
         ).run(missing)
         summary.requests = client.requests
-    summary.loaded[:0] = [item for item in adopted.loaded if item.delivery.export == export.name]
+    summary.loaded[:0] = adopted.loaded
     summary.failed[:0] = adopted.failed
-    if summary.unknown_fields:
-        context.log.warning(
-            f"{export.name} came with fields its contract does not know: {', '.join(summary.unknown_fields)}."
-            " They are kept in the landed files; to load them, add them to exports.py and run rebuild_from_landing"
-        )
+    for export in exports:
+        if unknown := summary.of(export).unknown_fields:
+            context.log.warning(
+                f"{export.name} came with fields its contract does not know: {', '.join(unknown)}. They are kept in the"
+                " landed files; once they are in exports.py they are loaded, and rebuild_from_landing fills the past"
+            )
     soundlink.landing.sweep(datetime.now(UTC), settings.landing_retention_days)
-    if summary.failed:
-        raise _failure(export, summary.failed, len(summary.loaded))
     return summary, asked
 
 
-def _failure(export: Export, failed: Sequence[FailedPull], loaded: int) -> dg.Failure:
+def _failure(failed: Sequence[FailedPull], loaded: int) -> dg.Failure:
     lines = [f"{item.what}: {item.reason}" for item in failed if item.asked]
     not_asked = sum(not item.asked for item in failed)
     shown = lines[:_MOST_LINES]
@@ -220,7 +238,7 @@ def _failure(export: Export, failed: Sequence[FailedPull], loaded: int) -> dg.Fa
     if not_asked:
         shown.append(f"{not_asked} more were not asked for: no request would have been answered")
     return dg.Failure(
-        f"{len(failed)} of {len(failed) + loaded} pulls of {export.name} failed; the other {loaded} are loaded."
+        f"{len(failed)} of {len(failed) + loaded} pulls failed; the other {loaded} are loaded."
         " Re-execute the run from failure to ask for the missing ones only.\n" + "\n".join(shown),
         metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
@@ -239,7 +257,7 @@ def _report_partitions(
         }
         if status.last_pulled_at is not None:
             metadata["last pulled"] = dg.MetadataValue.timestamp(status.last_pulled_at)
-        context.add_asset_metadata(metadata, partition_key=status.report_date.isoformat())
+        context.add_asset_metadata(metadata, asset_key=export.name, partition_key=status.report_date.isoformat())
 
 
 def _metadata(
@@ -249,7 +267,7 @@ def _metadata(
     newest = soundlink.warehouse.newest_rows(export, dates)
     return {
         "range": str(dates),
-        "requests": summary.requests,
+        "requests of the step": summary.requests,
         "campaigns asked": campaigns,
         "rows delivered": summary.rows,
         "inserted": summary.total("inserted"),

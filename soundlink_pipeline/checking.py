@@ -19,21 +19,21 @@ from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, Export
 from soundlink_pipeline.landing import Delivery, content
 
 # Longer lines need not be read; a row of either export is under 2 kB.
-_LONGEST_LINE_BYTES = 1 << 22
+LONGEST_LINE_BYTES = 1 << 22
 # DuckDB reads a little more than JSON (a trailing comma; NaN, and other figures, in fields it drops), and drops what
 # the contract does not know. Every line of a delivery up to this size is read again for that, by Python. Reading all
 # lines twice would make a large load half as slow again, and what is odd or new is in every row or in none.
 _SAMPLED_WHOLE_BYTES = 1 << 20
-_SAMPLED_END_BYTES = 1 << 16
+_SAMPLED_END_BYTES = 1 << 14
 # What DuckDB raises when the bytes are at fault; anything else (disk, memory, lock) is not the delivery's doing.
-_BAD_BYTES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
+BAD_BYTES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
 @dataclass(frozen=True)
 class Arrival:
     """A delivery ready to be loaded: the size and SHA-256 of its bytes, and a sample of its lines.
 
-    The sample is the whole delivery up to 1 MiB, and else its first and last 64 KiB.
+    The sample is the whole delivery up to 1 MiB, and else its first and last 16 KiB.
     """
 
     delivery: Delivery
@@ -78,7 +78,7 @@ class Staging:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> None:
         self._connection = connection
-        self._export = export
+        self.export = export
         self._by_file = {str(arrival.delivery.path): arrival for arrival in arrivals}
         self._singles = [column.name for column in export.columns if column.one_per_delivery]
         self._first_rowid: dict[str, int] = {}
@@ -93,7 +93,7 @@ class Staging:
         files = list(self._by_file)
         try:
             self._read(files)
-        except _BAD_BYTES:
+        except BAD_BYTES:
             # One of them is not NDJSON; find out which by reading each alone.
             files = [file for file in files if self._readable(file)]
             if not files:
@@ -109,17 +109,15 @@ class Staging:
         """Stage the files the quick way, and exactly where that leaves a row in doubt."""
         for exact in (False, True):
             self.clear()  # first, so that memory never holds two
-            self._connection.execute(
-                export_sql.stage(self._export, self.table, files, _LONGEST_LINE_BYTES, exact=exact)
-            )
-            doubtful = export_sql.doubtful_texts(self._export, self.table)
+            self._connection.execute(export_sql.stage(self.export, self.table, files, LONGEST_LINE_BYTES, exact=exact))
+            doubtful = export_sql.doubtful_texts(self.export, self.table)
             if exact or self._connection.execute(doubtful).fetchall() != [(True,)]:
                 return
 
     def _readable(self, file: str) -> bool:
         try:
             self._read([file])
-        except _BAD_BYTES as error:
+        except BAD_BYTES as error:
             delivery = self._by_file[file].delivery
             self.refused.append(Refused(delivery, _first_unreadable_line(delivery) or str(error)))
             return False
@@ -141,14 +139,14 @@ class Staging:
         arrival = self._by_file[file]
         rows = sum(fault[1] for fault in faults)
         reason = self._wrong_count(arrival, rows) or self._broken_rule(arrival, faults) or self._mixed(arrival, faults)
-        names: set[str] = set()
+        unknown: tuple[str, ...] = ()
         if reason is None:
-            names, reason = _fields(arrival)
+            unknown, reason = unknown_fields(self.export, arrival)
         if reason is not None:
             self.refused.append(Refused(arrival.delivery, reason))
             return None
         campaign = faults[0][5 + 2 * self._singles.index(CAMPAIGN_COLUMN)] if faults else None
-        return Checked(arrival, rows, campaign, tuple(sorted(names.difference(self._export.column_names))))
+        return Checked(arrival, rows, campaign, unknown)
 
     def _wrong_count(self, arrival: Arrival, rows: int) -> str | None:
         declared = arrival.delivery.declared_rows
@@ -161,7 +159,7 @@ class Staging:
         if not broken:
             return None
         position, count, rowid = min(broken, key=lambda fault: fault[2])[:3]
-        column = self._export.columns[position - 1]
+        column = self.export.columns[position - 1]
         line, row = self._row(arrival, rowid)
         if row is None:
             return f"line {line}: not a JSON object"
@@ -204,7 +202,7 @@ class Staging:
         return _nth_row(arrival.delivery, rowid - self._first_rowid[str(arrival.delivery.path)])
 
     def _key(self, row: dict[str, Any]) -> str:
-        return ", ".join(f"{name} {_shown(row.get(name))}" for name in self._export.primary_key)
+        return ", ".join(f"{name} {_shown(row.get(name))}" for name in self.export.primary_key)
 
 
 def _shown(value: Any) -> str:
@@ -230,8 +228,8 @@ _STRICT = json.JSONDecoder(parse_constant=_no_constant)
 _STRICTEST = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_without_repeated_names)
 
 
-def _fields(arrival: Arrival) -> tuple[set[str], str | None]:
-    """The names of all fields in the sample, or what in it is not JSON although DuckDB took it."""
+def unknown_fields(export: Export, arrival: Arrival) -> tuple[tuple[str, ...], str | None]:
+    """The fields in the sample that the contract does not know, or what in it is not JSON although DuckDB took it."""
     names: set[str] = set()
     try:
         for line in arrival.sample.split(b"\n"):
@@ -239,8 +237,8 @@ def _fields(arrival: Arrival) -> tuple[set[str], str | None]:
                 names.update(_STRICT.decode(line.decode()))
     except (ValueError, TypeError, RecursionError):
         # A field given twice is no reason here: DuckDB refuses it itself where the contract knows the field.
-        return names, _first_unreadable_line(arrival.delivery, _STRICT)
-    return names, None
+        return (), _first_unreadable_line(arrival.delivery, _STRICT)
+    return tuple(sorted(names.difference(export.column_names))), None
 
 
 def _nth_row(delivery: Delivery, index: int) -> tuple[int, dict[str, Any] | None]:
@@ -264,8 +262,8 @@ def _first_unreadable_line(delivery: Delivery, decoder: json.JSONDecoder = _STRI
     """What is wrong with the first line that is not one JSON object; None if Python finds nothing wrong."""
     with delivery.open() as file:
         for number, line in enumerate(file, start=1):
-            if len(line) > _LONGEST_LINE_BYTES:
-                return f"line {number}: longer than {_LONGEST_LINE_BYTES} bytes"
+            if len(line) > LONGEST_LINE_BYTES:
+                return f"line {number}: longer than {LONGEST_LINE_BYTES} bytes"
             if not line.strip():
                 continue
             try:

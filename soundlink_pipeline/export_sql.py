@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, VERSION_COLUMN, Column, Export
+from soundlink_pipeline.exports import DATE_COLUMN, VERSION_COLUMN, Column, Export
 
 # The words that DuckDB takes for JSON values, in small letters.
 _LITERALS = ("true", "false", "nan", "inf", "infinity")
@@ -64,10 +64,7 @@ def history_table(export: Export) -> str:
 
 
 def create_tables(export: Export) -> list[str]:
-    """Statements that create the export's table and its history, with comments; harmless where they exist.
-
-    A column that the contract has gained is added to tables that are older than it.
-    """
+    """Statements that create the export's table and its history, with comments; harmless where they exist."""
     key = set(export.primary_key)
     contract = [f"{c.name} {c.sql_type}{' not null' if c.name in key else ''}" for c in export.columns]
     own = [f"{c.name} {c.sql_type}" for c in OWN_COLUMNS]
@@ -83,11 +80,19 @@ def create_tables(export: Export) -> list[str]:
         ),
     ]
     for table, columns in ((export.name, OWN_COLUMNS), (history, (*OWN_COLUMNS, *HISTORY_COLUMNS))):
-        added = [f"add column if not exists {c.name} {c.sql_type}" for c in export.columns if c.name not in key]
-        statements += [f"alter table {table} {column}" for column in added]
         statements += [f"comment on column {table}.{c.name} is {quote(comment(export, c))}" for c in export.columns]
         statements += [f"comment on column {table}.{c.name} is {quote(c.meaning)}" for c in columns]
     return statements
+
+
+def add_columns(export: Export) -> list[str]:
+    """Statements that add, to tables that are older than the contract, the columns it has gained since."""
+    return [
+        f"alter table if exists {table} add column if not exists {column.name} {column.sql_type}"
+        for table in (export.name, history_table(export))
+        for column in export.columns
+        if column.name not in export.primary_key
+    ]
 
 
 def comment(export: Export, column: Column) -> str:
@@ -187,31 +192,23 @@ def _may_not_be_text(column: Column) -> str:
     )
 
 
-def doubtful_texts(export: Export, table: str) -> str:
-    """Whether a staged text may not have come as text, which the quick reading cannot tell: one row, one boolean."""
-    free_texts = [c for c in export.columns if c.type == "text" and not c.country and not c.allowed]
-    # Over distinct values: most texts are the same in every row of a delivery.
-    return "select " + " or ".join(
-        f"exists(from (select distinct {c.name} from {table}) where {_may_not_be_text(c)})" for c in free_texts
-    )
+def doubtful_texts(export: Export, rows: str) -> str:
+    """Whether a text in `rows` (a table, a subquery) may not have come as text, which the quick reading cannot tell.
 
-
-def stage(export: Export, table: str, files: list[str], maximum_line_bytes: int, *, exact: bool) -> str:
-    """Create temp table `table` from NDJSON `files`: typed columns, `_file`, and `_fault`.
-
-    `_fault` is 0, or the 1-based position of the first column whose rule the row breaks. One pass over the bytes; the
-    rows keep their order, so `rowid` orders the lines of a file. The quick reading (not `exact`) takes a third less
-    time, and holds where it leaves no `doubtful_texts`.
+    One row, one boolean.
     """
+    free_texts = [c for c in export.columns if c.type == "text" and not c.country and not c.allowed]
+    return f"select exists(from {rows} where {' or '.join(_may_not_be_text(c) for c in free_texts)})"
+
+
+def _delivered(export: Export, files: list[str], maximum_line_bytes: int, *, exact: bool) -> str:
+    """The CTE `typed`: every row of NDJSON `files` in one pass over the bytes, each column raw and typed."""
     read_as = ", ".join(f"{c.name}: '{'JSON' if _read_as_json(c, exact) else 'VARCHAR'}'" for c in export.columns)
     typed = ",\n        ".join(
         f"{c.name}::varchar as raw_{c.name}, {_typed(c, exact)} as {c.name}" for c in export.columns
     )
-    faults = (f"when {_violated(c, exact)} then {i}" for i, c in enumerate(export.columns, start=1))
-    cases = "\n        ".join(faults)
     file_list = "[" + ", ".join(quote(file) for file in files) + "]"
     return f"""
-create temp table {table} as
 with delivered as (
     select * from read_json(
         {file_list}, format = 'newline_delimited', columns = {{{read_as}}},
@@ -224,6 +221,21 @@ typed as (
         filename
     from delivered
 )
+"""
+
+
+def stage(export: Export, table: str, files: list[str], maximum_line_bytes: int, *, exact: bool) -> str:
+    """Create temp table `table` from NDJSON `files`: typed columns, `_file`, and `_fault`.
+
+    `_fault` is 0, or the 1-based position of the first column whose rule the row breaks. The rows keep their order, so
+    `rowid` orders the lines of a file. The quick reading (not `exact`) takes a third less time, and holds where it
+    leaves no `doubtful_texts`.
+    """
+    faults = (f"when {_violated(c, exact)} then {i}" for i, c in enumerate(export.columns, start=1))
+    cases = "\n        ".join(faults)
+    return f"""
+create temp table {table} as
+{_delivered(export, files, maximum_line_bytes, exact=exact)}
 select
     {", ".join(export.column_names)},
     filename as _file,
@@ -232,6 +244,27 @@ select
         else 0
     end)::utinyint as _fault
 from typed
+"""
+
+
+def insert_directly(export: Export, files: list[str], maximum_line_bytes: int) -> str:
+    """Insert the rows of NDJSON `files` as new, read the quick way; fails as a whole where a row breaks a rule.
+
+    `batch` holds (file, delivery_id, pulled_at, start_date, end_date).
+    """
+    faults = "\n        ".join(f"when {_violated(c, False)} then error('{c.name}')" for c in export.columns)
+    columns = ", ".join(f"typed.{name}" for name in export.column_names)
+    return f"""
+insert into {export.name} by name
+{_delivered(export, files, maximum_line_bytes, exact=False)}
+select {columns}, b.pulled_at as _pulled_at, b.pulled_at as _valid_from, b.delivery_id as _delivery_id
+from typed join batch as b on b.file = typed.filename
+where
+    case
+        {faults}
+        when {DATE_COLUMN} < b.start_date or {DATE_COLUMN} > b.end_date then error('{DATE_COLUMN}')
+        else true
+    end
 """
 
 
@@ -260,29 +293,6 @@ def exact_repeated_keys(export: Export, table: str, where: str = "true") -> str:
     """The keys that stand more than once in `table`; to be asked only where `repeated_keys` is not 0."""
     key = ", ".join(export.primary_key)
     return f"select {key} from {table} where {where} group by {key} having count(*) > 1 limit 1"
-
-
-def insert_all(export: Export, table: str) -> str:
-    """Insert every staged row as new. `batch` holds (file, delivery_id, pulled_at)."""
-    columns = ", ".join(f"s.{name}" for name in export.column_names)
-    return f"""
-insert into {export.name} by name
-select {columns}, b.pulled_at as _pulled_at, b.pulled_at as _valid_from,
-    b.delivery_id as _delivery_id
-from {table} as s join batch as b on b.file = s._file
-"""
-
-
-def touches_known_rows(export: Export, table: str) -> str:
-    """1 where the table already holds a row of the staged campaigns and report dates, else 0."""
-    return f"""
-select count(*) from (
-    from {export.name}
-    where {DATE_COLUMN} between $first and $last
-        and {CAMPAIGN_COLUMN} in (select distinct {CAMPAIGN_COLUMN} from {table})
-    limit 1
-)
-"""
 
 
 def classify(export: Export, table: str, changes: str) -> str:

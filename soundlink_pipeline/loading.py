@@ -6,6 +6,7 @@ No row passes through Python.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from soundlink_pipeline import export_sql
+from soundlink_pipeline import export_sql, first_load
 from soundlink_pipeline.checking import Arrival, Checked, Refused, Staging
 from soundlink_pipeline.exports import DATE_COLUMN, Export
 from soundlink_pipeline.landing import Delivery
@@ -57,57 +58,74 @@ def load_batch(
     """Load deliveries in one transaction, each whole or not at all; what breaks a rule is reported, not loaded.
 
     Deliveries of one campaign are merged one after the other, in the order given. A delivery that the ledger knows
-    already must not be given: ValueError. Raises that, duckdb.Error or RuntimeError with nothing loaded.
+    already is passed over. Raises duckdb.Error or RuntimeError with nothing loaded.
     """
-    _only_new(connection, arrivals)
-    result = BatchResult()
     large = sum(arrival.size for arrival in arrivals) > BATCH_BYTES
     connection.execute(f"set memory_limit = '{_LARGE_MEMORY_LIMIT if large else _MEMORY_LIMIT}'")
-    staged = []
-    for export in exports:
-        own = [arrival for arrival in arrivals if arrival.delivery.export == export.name]
-        if own:
-            staging = Staging(connection, export, own)
-            staged.append((export, staging, staging.check()))
-            result.refused += staging.refused
+    batch = _by_export(exports, _new(connection, arrivals))
+    if first_load.is_first(connection, arrivals):
+        with contextlib.suppress(first_load.NotPlain), _transaction(connection):
+            return BatchResult(_insert(connection, batch))
+    stagings = [Staging(connection, export, own) for export, own in batch]
+    checked = [staging.check() for staging in stagings]
+    with _transaction(connection):
+        orders = _orders(connection, arrivals)
+        loaded = [
+            item
+            for staging, own in zip(stagings, checked, strict=True)
+            if own
+            for item in _merge(connection, staging, own, orders)
+        ]
+    for staging in stagings:
+        staging.clear()
+    return BatchResult(loaded, [refused for staging in stagings for refused in staging.refused])
+
+
+def _by_export(exports: Iterable[Export], arrivals: Sequence[Arrival]) -> list[tuple[Export, list[Arrival]]]:
+    return [(e, own) for e in exports if (own := [a for a in arrivals if a.delivery.export == e.name])]
+
+
+def _new(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    """The deliveries that the ledger does not know, each once."""
+    by_id = {arrival.delivery.delivery_id: arrival for arrival in arrivals}
+    for (known,) in connection.execute(
+        "select delivery_id from deliveries where list_contains($ids, delivery_id)", {"ids": list(by_id)}
+    ).fetchall():
+        del by_id[known]
+    return list(by_id.values())
+
+
+@contextlib.contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.execute("begin")
     try:
-        used = _number(connection, "select coalesce(max(load_order), 0) from deliveries")
-        orders = itertools.count(1 + max([used, *(arrival.delivery.loaded or 0 for arrival in arrivals)]))
-        for export, staging, checked in staged:
-            if checked:
-                result.loaded += _merge(connection, export, staging.table, checked, orders)
+        yield
         connection.execute("commit")
     except BaseException:
         connection.execute("rollback")
         raise
-    for _, staging, _ in staged:
-        staging.clear()
-    return result
-
-
-def _only_new(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> None:
-    ids = [arrival.delivery.delivery_id for arrival in arrivals]
-    known = connection.execute(
-        "select delivery_id from deliveries where list_contains($ids, delivery_id)", {"ids": ids}
-    ).fetchall()
-    twice = [name for name, count in Counter(ids).items() if count > 1] or [row[0] for row in known]
-    if twice:
-        raise ValueError(f"delivery {twice[0]} would be loaded twice; nothing of this batch was loaded")
 
 
 # Within the transaction
 
 
+def _insert(connection: duckdb.DuckDBPyConnection, batch: list[tuple[Export, list[Arrival]]]) -> list[Loaded]:
+    """Bring deliveries in that are all the first of their days. Raises first_load.NotPlain."""
+    loaded, orders = [], _orders(connection, [arrival for _, own in batch for arrival in own])
+    for export, own in batch:
+        _name_batch(connection, own)
+        checked = first_load.insert(connection, export, own)
+        fates = Counter({(str(item.arrival.delivery.path), "insert"): item.rows for item in checked})
+        loaded += _record(connection, checked, fates, orders)
+    return loaded
+
+
 def _merge(
-    connection: duckdb.DuckDBPyConnection, export: Export, staged: str, checked: list[Checked], orders: Iterator[int]
+    connection: duckdb.DuckDBPyConnection, staging: Staging, checked: list[Checked], orders: Iterator[int]
 ) -> list[Loaded]:
-    """Bring an export's checked deliveries in and write the ledger. `staged` may hold rows of others besides."""
-    connection.execute("create or replace temp table batch (file VARCHAR, delivery_id VARCHAR, pulled_at TIMESTAMP)")
-    connection.executemany(
-        "insert into batch values (?, ?, ?)",
-        [(str(d.path), d.delivery_id, _naive(d.pulled_at)) for d in (item.arrival.delivery for item in checked)],
-    )
+    """Bring an export's checked deliveries in and write the ledger. The staged table may hold rows of others too."""
+    export, staged = staging.export, staging.table
+    _name_batch(connection, [item.arrival for item in checked])
     fates: Counter[tuple[str, str]] = Counter()
     is_all = {"files": [str(item.arrival.delivery.path) for item in checked]}
     others = _number(connection, f"select count(*) from {staged} where not list_contains($files, _file)", is_all)
@@ -123,6 +141,37 @@ def _merge(
         fates.update(_apply(connection, export, table))
         if table != staged:
             connection.execute(f"drop table {table}")
+    return _record(connection, checked, fates, orders)
+
+
+def _orders(connection: duckdb.DuckDBPyConnection, arrivals: Iterable[Arrival]) -> Iterator[int]:
+    """The next places in the order of loading; one that a replayed delivery keeps is not given again."""
+    used = _number(connection, "select coalesce(max(load_order), 0) from deliveries")
+    return itertools.count(1 + max([used, *(arrival.delivery.loaded or 0 for arrival in arrivals)]))
+
+
+def _name_batch(connection: duckdb.DuckDBPyConnection, arrivals: Iterable[Arrival]) -> None:
+    """What the rows of each file are to carry, as the temp table `batch`."""
+    connection.execute(
+        "create or replace temp table batch"
+        " (file VARCHAR, delivery_id VARCHAR, pulled_at TIMESTAMP, start_date DATE, end_date DATE)"
+    )
+    connection.executemany(
+        "insert into batch values (?, ?, ?, ?, ?)",
+        [
+            (str(d.path), d.delivery_id, _naive(d.pulled_at), d.dates.start, d.dates.end)
+            for d in (arrival.delivery for arrival in arrivals)
+        ],
+    )
+
+
+def _record(
+    connection: duckdb.DuckDBPyConnection,
+    checked: list[Checked],
+    fates: Counter[tuple[str, str]],
+    orders: Iterator[int],
+) -> list[Loaded]:
+    """Write the ledger."""
     loaded = [_loaded(item, fates, orders) for item in checked]
     entries = [_ledger_entry(item, fate) for item, fate in zip(checked, loaded, strict=True)]
     rows = ", ".join(f"({', '.join('?' * len(entries[0]))})" for _ in entries)
@@ -156,18 +205,13 @@ def _apply(connection: duckdb.DuckDBPyConnection, export: Export, staged: str) -
         connection.execute(export_sql.drop_repeated_keys(export, staged))
     bounds = connection.execute(f"select min({DATE_COLUMN}), max({DATE_COLUMN}) from {staged}").fetchall()[0]
     between = {"first": bounds[0], "last": bounds[1]}
-    if _number(connection, export_sql.touches_known_rows(export, staged), between) == 0:
-        # Days of campaigns that the table does not have: every row is new, there is nothing to compare.
-        connection.execute(export_sql.insert_all(export, staged))
-        counts = connection.execute(f"select _file, 'insert', count(*) from {staged} group by _file").fetchall()
-    else:
-        changes = f"changes_{export.name}"
-        connection.execute(export_sql.classify(export, staged, changes), between)
-        connection.execute(export_sql.keep_history(export, changes), between)
-        connection.execute(export_sql.merge(export, changes))
-        connection.execute(export_sql.mark_seen(export, changes))
-        counts = connection.execute(f"select _file, op, count(*) from {changes} group by _file, op").fetchall()
-        connection.execute(f"drop table {changes}")
+    changes = f"changes_{export.name}"
+    connection.execute(export_sql.classify(export, staged, changes), between)
+    connection.execute(export_sql.keep_history(export, changes), between)
+    connection.execute(export_sql.merge(export, changes))
+    connection.execute(export_sql.mark_seen(export, changes))
+    counts = connection.execute(f"select _file, op, count(*) from {changes} group by _file, op").fetchall()
+    connection.execute(f"drop table {changes}")
     touched = f"{DATE_COLUMN} between $first and $last"
     if _number(connection, export_sql.repeated_keys(export, export.name, touched), between):
         twice = connection.execute(export_sql.exact_repeated_keys(export, export.name, touched), between).fetchone()

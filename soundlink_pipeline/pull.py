@@ -25,10 +25,11 @@ from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked, WarehouseUn
 Log = Callable[[str], None]
 
 # Enough to hide the API's latency behind its limit of one request a second.
-_FETCHERS = 4
+_FETCHERS = 3
 _ARCHIVERS = 2
-# A batch is loaded when this much has arrived, or when so long has passed since the last. Few, large transactions are
-# cheaper (each compresses the table's last rows again), but a long backfill should show its rows as it goes.
+# What of an export has arrived is loaded when it is all there is to come, or is this much, or when so long has passed
+# since the last load. Few, large transactions are cheaper (each compresses the table's last rows again), but a long
+# backfill should show its rows as it goes.
 _LOAD_AT_BYTES = BATCH_BYTES * 15 // 16
 _LOAD_AFTER_SECONDS = 10.0
 
@@ -49,6 +50,7 @@ class Pull:
 class FailedPull:
     """What could not be had or was refused, and why; not `asked` where the run had to stop asking before its turn."""
 
+    export: str
     what: str
     reason: str
     asked: bool = True
@@ -56,11 +58,19 @@ class FailedPull:
 
 @dataclass
 class Summary:
-    """What a step did: `requests` counts every one that was sent, retries too."""
+    """What a step did; `requests` counts every one that was sent, for whichever export, retries too."""
 
     requests: int = 0
     loaded: list[Loaded] = field(default_factory=list)
     failed: list[FailedPull] = field(default_factory=list)
+
+    def of(self, export: Export) -> Summary:
+        """What of it was about one export."""
+        return Summary(
+            self.requests,
+            [item for item in self.loaded if item.delivery.export == export.name],
+            [item for item in self.failed if item.export == export.name],
+        )
 
     @property
     def rows(self) -> int:
@@ -133,13 +143,13 @@ class Puller:
                 while waiting or arrived:
                     done, waiting = wait(waiting, timeout=progress.until_next(), return_when=FIRST_COMPLETED)
                     arrived += self._results(done, futures, summary)
-                    if waiting and sum(a.size for a in arrived) < _LOAD_AT_BYTES and not progress.due():
-                        # Time to spare, since the API is slower than we are.
+                    to_come = {futures[future].export.name for future in waiting}
+                    batch, arrived = _ready(arrived, to_come, at_once=progress.due())
+                    if batch:
+                        to_archive += self._load(batch, summary)
+                        progress.tell(len(pulls) - len(waiting), summary)
+                    else:  # time to spare, since the API is slower than we are
                         self._archive(to_archive, archive)
-                        continue
-                    batch, arrived = _first_batch(arrived)
-                    to_archive += self._load(batch, summary)
-                    progress.tell(len(pulls) - len(waiting), summary)
                 self._archive(to_archive, archive)
             except BaseException:
                 # Cancelled or broken: a request that waits for a silent server must not hold up the end.
@@ -180,13 +190,14 @@ class Puller:
         """The arrivals among finished fetches; failures go into the summary."""
         arrivals = []
         for future in done:
+            pull = futures[future]
             try:
                 arrivals.append(future.result())
             except Cancelled:
-                summary.failed.append(FailedPull(futures[future].describe(), "not asked", asked=False))
+                summary.failed.append(FailedPull(pull.export.name, pull.describe(), "not asked", asked=False))
             except (SoundlinkError, ValueError) as error:
-                summary.failed.append(FailedPull(futures[future].describe(), str(error)))
-                self._log(f"{futures[future].describe()} failed: {error}")
+                summary.failed.append(FailedPull(pull.export.name, pull.describe(), str(error)))
+                self._log(f"{pull.describe()} failed: {error}")
         return arrivals
 
     def _load(self, batch: list[Arrival], summary: Summary) -> list[Loaded]:
@@ -205,21 +216,13 @@ def load_and_quarantine(
     warehouse: Warehouse, landing: Landing, batch: list[Arrival], log: Log
 ) -> tuple[list[Loaded], list[FailedPull]]:
     """Load a batch in one transaction; what is refused goes into quarantine and is returned as failed."""
-    if not batch:
-        return [], []
     with warehouse.write() as connection:
-        known = {
-            row[0]
-            for row in connection.execute(
-                "select delivery_id from deliveries where list_contains($ids, delivery_id)",
-                {"ids": [arrival.delivery.delivery_id for arrival in batch]},
-            ).fetchall()
-        }
-        result = load_batch(connection, warehouse.exports, [a for a in batch if a.delivery.delivery_id not in known])
+        result = load_batch(connection, warehouse.exports, batch)
     failed = []
     for refused in result.refused:
         where = landing.refuse(refused.delivery, refused.reason)
-        failed.append(FailedPull(refused.delivery.describe(), f"refused: {refused.reason}; kept in {where.parent}"))
+        reason = f"refused: {refused.reason}; kept in {where.parent}"
+        failed.append(FailedPull(refused.delivery.export, refused.delivery.describe(), reason))
         log(f"{failed[-1].what} {failed[-1].reason}")
     return result.loaded, failed
 
@@ -240,10 +243,8 @@ def adopt(warehouse: Warehouse, landing: Landing, log: Log) -> Summary:
     missing = sorted((d for d in leftover if d.delivery_id not in orders), key=lambda d: d.delivery_id)
     if missing:
         log(f"loading {len(missing)} deliveries that an earlier run fetched but could not load")
-    for batch in batches(missing):
-        loaded, failed = load_and_quarantine(warehouse, landing, batch, log)
-        summary.loaded += loaded
-        summary.failed += failed
+    for _ in _load_landed(warehouse, landing, missing, summary, log):
+        pass
     orders = {**orders, **{item.delivery.delivery_id: item.load_order for item in summary.loaded}}
     for delivery in leftover:
         if delivery.delivery_id in orders:
@@ -262,10 +263,7 @@ def rebuild(warehouse: Warehouse, landing: Landing, log: Log) -> Summary:
     known = warehouse.load_orders()
     missing = [d for d in landing.deliveries() if d.delivery_id not in known]
     log(f"{len(missing)} landed deliveries to load, {len(known)} are there already")
-    for batch in batches(missing):
-        loaded, failed = load_and_quarantine(warehouse, landing, batch, log)
-        summary.loaded += loaded
-        summary.failed += failed
+    for loaded in _load_landed(warehouse, landing, missing, summary, log):
         for item in loaded:
             if item.delivery.loaded is None:
                 archive_quietly(landing, item.delivery, item.load_order)
@@ -273,11 +271,21 @@ def rebuild(warehouse: Warehouse, landing: Landing, log: Log) -> Summary:
     return summary
 
 
-def batches(deliveries: Iterable[Delivery]) -> Iterator[list[Arrival]]:
+def _load_landed(
+    warehouse: Warehouse, landing: Landing, deliveries: Iterable[Delivery], summary: Summary, log: Log
+) -> Iterator[list[Loaded]]:
+    """Load deliveries in their order, in batches; yields what of each was loaded."""
+    for batch in batches(Arrival.of(delivery) for delivery in deliveries):
+        loaded, failed = load_and_quarantine(warehouse, landing, batch, log)
+        summary.loaded += loaded
+        summary.failed += failed
+        yield loaded
+
+
+def batches(arrivals: Iterable[Arrival]) -> Iterator[list[Arrival]]:
     """Deliveries in their order, in batches of at most BATCH_BYTES; a larger one comes alone."""
     batch: list[Arrival] = []
-    for delivery in deliveries:
-        arrival = Arrival.of(delivery)
+    for arrival in arrivals:
         if batch and not _fits(batch, arrival):
             yield batch
             batch = []
@@ -290,12 +298,15 @@ def _fits(batch: list[Arrival], arrival: Arrival) -> bool:
     return sum(a.size for a in batch) + arrival.size <= BATCH_BYTES
 
 
-def _first_batch(arrived: list[Arrival]) -> tuple[list[Arrival], list[Arrival]]:
-    """What of the arrived to load now, and the rest."""
-    now, later = list[Arrival](), list[Arrival]()
-    for arrival in arrived:
-        (now if not now or _fits(now, arrival) else later).append(arrival)
-    return now, later
+def _ready(arrived: list[Arrival], to_come: set[str], *, at_once: bool) -> tuple[list[Arrival], list[Arrival]]:
+    """A batch to load now, of one export, and the rest. Empty if it is better to wait for more."""
+    for export in dict.fromkeys(arrival.delivery.export for arrival in arrived):
+        own = [arrival for arrival in arrived if arrival.delivery.export == export]
+        if at_once or export not in to_come or sum(arrival.size for arrival in own) >= _LOAD_AT_BYTES:
+            batch = next(batches(own))
+            taken = {id(arrival) for arrival in batch}
+            return batch, [arrival for arrival in arrived if id(arrival) not in taken]
+    return [], arrived
 
 
 class _Progress:

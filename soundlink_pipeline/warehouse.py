@@ -22,7 +22,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, may_have_rows, upsert_listing
-from soundlink_pipeline.export_sql import create_tables, ledger_views, quote
+from soundlink_pipeline.export_sql import add_columns, create_tables, ledger_views, quote
 from soundlink_pipeline.exports import EXPORTS, Export
 from soundlink_pipeline.landing import Listing
 from soundlink_pipeline.partitions import HEALING_DAYS, DateRange, last_closed_day
@@ -178,11 +178,14 @@ class Warehouse:
     def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
         statements = self._schema()
         fingerprint = hashlib.sha256("\n".join(statements).encode()).hexdigest()
-        has_state = "select count(*) from duckdb_tables() where table_name = '_schema_state'"
-        if connection.execute(has_state).fetchall() == [(1,)] and connection.execute(
-            "select fingerprint from _schema_state"
-        ).fetchall() == [(fingerprint,)]:
-            return
+        try:
+            if connection.execute("select fingerprint from _schema_state").fetchall() == [(fingerprint,)]:
+                return
+            older = True
+        except duckdb.CatalogException:
+            older = False  # a new file
+        if older:
+            statements[1:1] = [statement for export in self.exports for statement in add_columns(export)]
         connection.execute("begin")
         try:
             for statement in statements:

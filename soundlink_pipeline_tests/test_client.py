@@ -340,14 +340,6 @@ def test_a_delivery_that_stays_truncated_is_an_error_that_counts(
     assert len(server.stats.records) == 3
 
 
-def test_blank_lines_do_not_make_up_for_missing_rows(server: Simulator, connect: Connect, tmp_path: Path) -> None:
-    server.faults.add(
-        "edit", edit=lambda body: b"\n" + b"".join(body.splitlines(keepends=True)[1:]), count="original", times=None
-    )
-    with pytest.raises(TruncatedDelivery):
-        download(connect(), server, tmp_path / "export")
-
-
 @pytest.mark.parametrize("declared", [None, len(ROWS)])
 @pytest.mark.parametrize("missing", [2, 5, 20])
 def test_an_answer_that_ends_within_its_last_row_is_fetched_again(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from soundlink_pipeline import first_load
 from soundlink_pipeline.checking import Staging
 from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY, EXPORTS, Column, Export
 from soundlink_pipeline.landing import Landing
@@ -396,6 +397,10 @@ def test_other_number_of_rows_than_declared_is_refused(
 
 
 def test_empty_delivery_that_should_have_rows_is_refused(warehouse: Warehouse, tmp_path: Path) -> None:
+    blank = b"\n".join([sample_line(ENGAGEMENT), b"", b""])  # blank lines do not make up for missing rows
+    assert "holds 1 rows, fewer than X-Row-Count's 2" in refusal(
+        load(warehouse, arrival(tmp_path, blank, export=ENGAGEMENT, declared=2))
+    )
     assert refusal(load(warehouse, arrival(tmp_path, b"", declared=5))) == (
         "the file holds 0 rows, fewer than X-Row-Count's 5"
     )
@@ -518,13 +523,54 @@ def test_replayed_deliveries_keep_their_place_and_new_ones_come_after_them(
     assert [item.load_order for item in result.loaded] == [8, 9, 7, 3]
 
 
-def test_delivery_that_is_loaded_already_is_not_loaded_again(warehouse: Warehouse, tmp_path: Path) -> None:
-    known = arrival(tmp_path, [row()])
+def test_delivery_that_is_loaded_already_is_passed_over(warehouse: Warehouse, tmp_path: Path) -> None:
+    known, new = arrival(tmp_path, [row()]), arrival(tmp_path, [row(campaign_id="new")], campaign="new")
     load(warehouse, known)
-    for batch in ([known], [arrival(tmp_path, [row()], campaign="new")] * 2):
-        with pytest.raises(ValueError, match="would be loaded twice; nothing of this batch was loaded"):
-            load(warehouse, *batch)
-    assert query(warehouse, "select count(*) from deliveries") == [(1,)]
+    result = load(warehouse, known, new, new)
+    assert [item.delivery for item in result.loaded] == [new.delivery]
+    assert query(warehouse, "select count(*) from deliveries") == [(2,)]
+    assert query(warehouse, f"select count(*) from {TABLE}") == [(2,)]
+
+
+def test_first_load_and_staged_load_leave_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = [
+        arrival(tmp_path, [row(campaign_id=name, country_code=code) for code in ("DE", "US")], campaign=name)
+        for name in ("one", "two")
+    ]
+    batch.append(arrival(tmp_path, sample_line(ENGAGEMENT), export=ENGAGEMENT))
+    left = []
+    for way in ("direct", "staged"):
+        warehouse = Warehouse(tmp_path / way)
+        with monkeypatch.context() as patch:
+            if way == "direct":
+                patch.setattr(Staging, "check", lambda _: pytest.fail("a first load was staged"))
+            else:
+                patch.setattr(first_load, "is_first", lambda *_: False)
+            assert load(warehouse, *batch).refused == []
+        tables = (TABLE, f"{TABLE}_history", ENGAGEMENT.name, "deliveries", "report_date_status", "vanished_rows")
+        left.append([query(warehouse, f"from {table} order by all") for table in tables])
+    assert left[0] == left[1]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param({"campaign_id": "a"}, id="campaigns under two ids"),
+        pytest.param({"country_code": "us"}, id="a broken rule"),
+        pytest.param({"campaign_name": 5}, id="a text that is a number"),
+        pytest.param({"report_date": "2027-04-02"}, id="a day that was not asked for"),
+    ],
+)
+def test_first_load_with_something_odd_is_staged_instead(
+    warehouse: Warehouse, tmp_path: Path, second: dict[str, Any]
+) -> None:
+    good = arrival(tmp_path, [row(campaign_id="a")], campaign="first")
+    odd = arrival(tmp_path, [row(**{"campaign_id": "b", "streams": 999, **second})], campaign="second")
+    result = load(warehouse, good, odd)
+    same_key = second.get("campaign_id") == "a"
+    assert [len(result.loaded), len(result.refused)] == ([2, 0] if same_key else [1, 1])
+    assert query(warehouse, f"select campaign_id, streams from {TABLE}") == [("a", 999 if same_key else 203)]
+    assert query(warehouse, f"select count(*) from {TABLE}_history") == [(int(same_key),)]
 
 
 def test_crash_before_the_commit_leaves_nothing_of_the_batch(warehouse: Warehouse, tmp_path: Path) -> None:

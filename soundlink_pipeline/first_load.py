@@ -1,0 +1,82 @@
+"""Days of campaigns that the warehouse does not have yet: straight from the landed bytes into the export's table.
+
+One pass over the bytes, which every rule is part of, and nothing is staged: what a first load or a long backfill is
+made of takes half the time. It is all or nothing. Whatever is not plain (a row that breaks a rule, a key that is there
+already, a text that may not have been one) raises `NotPlain`; the caller rolls back, and the staged way decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+
+from soundlink_pipeline import export_sql
+from soundlink_pipeline.checking import BAD_BYTES, LONGEST_LINE_BYTES, Arrival, Checked, unknown_fields
+from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+
+
+class NotPlain(Exception):
+    """These deliveries need the staged way. The transaction must be rolled back."""
+
+
+def is_first(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> bool:
+    """Whether no other delivery, loaded or among these, is of the same campaign and days, as far as ids tell."""
+    connection.execute(
+        "create or replace temp table asked"
+        " (delivery_id VARCHAR, export VARCHAR, campaign_id VARCHAR, start_date DATE, end_date DATE)"
+    )
+    if not arrivals:
+        return True
+    connection.executemany(
+        "insert into asked values (?, ?, ?, ?, ?)",
+        [
+            (d.delivery_id, d.export, d.campaign_id, d.dates.start, d.dates.end)
+            for d in (arrival.delivery for arrival in arrivals)
+        ],
+    )
+    others = connection.execute("""
+        select count(*) from (
+            select delivery_id, export, campaign_id, start_date, end_date from deliveries union all from asked
+        ) as other join asked using (export, campaign_id)
+        where other.delivery_id <> asked.delivery_id
+            and other.start_date <= asked.end_date and other.end_date >= asked.start_date
+    """).fetchall()
+    return others == [(0,)]
+
+
+def insert(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> list[Checked]:
+    """Insert all rows of the deliveries within the caller's transaction, or raise NotPlain.
+
+    Expects the temp table `batch` (file, delivery_id, pulled_at, start_date, end_date).
+    """
+    files = [str(arrival.delivery.path) for arrival in arrivals]
+    try:
+        connection.execute(export_sql.insert_directly(export, files, LONGEST_LINE_BYTES))
+    except (*BAD_BYTES, duckdb.ConstraintException) as error:
+        raise NotPlain(str(error)) from None
+    first = min(arrival.delivery.dates.start for arrival in arrivals)
+    last = max(arrival.delivery.dates.end for arrival in arrivals)
+    # Dates are literals (they are ours), so that DuckDB can skip the blocks of all other days.
+    days = f"{DATE_COLUMN} between date '{first}' and date '{last}'"
+    inserted = f"(from {export.name} where {days} and _delivery_id in (select delivery_id from batch))"
+    singles = [column.name for column in export.columns if column.one_per_delivery]
+    mixed = " or ".join(f"min({name}) <> max({name})" for name in singles)
+    found = {
+        delivery_id: (rows, campaign, is_mixed)
+        for delivery_id, rows, campaign, is_mixed in connection.execute(
+            f"select _delivery_id, count(*), min({CAMPAIGN_COLUMN}), {mixed} from {inserted} group by _delivery_id"
+        ).fetchall()
+    }
+    if connection.execute(export_sql.repeated_keys(export, export.name, days)).fetchall() != [(0,)]:
+        raise NotPlain("a key is there already, or twice")
+    if connection.execute(export_sql.doubtful_texts(export, inserted)).fetchall() == [(True,)]:
+        raise NotPlain("a text may not have come as text")
+    checked = []
+    for arrival in arrivals:
+        rows, campaign, is_mixed = found.get(arrival.delivery.delivery_id, (0, None, False))
+        names, reason = unknown_fields(export, arrival)
+        if is_mixed or reason or arrival.delivery.declared_rows not in (None, rows):
+            raise NotPlain(arrival.delivery.describe())
+        checked.append(Checked(arrival, rows, campaign, names))
+    return checked
