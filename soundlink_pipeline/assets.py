@@ -93,7 +93,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult[None]:
         if _has_range(context):
-            _asked_range(context, soundlink.settings.start_date)  # the exports are next: no request for a wrong range
+            asked_range(context, soundlink.settings.start_date)  # the exports are next: no request for a wrong range
         with told_to_people(), _client(context, soundlink) as (client, _):
             items = soundlink.campaigns(client, context.run.run_id, run_lineage(context), context.log.info)
         statuses = pd.Series([str(item.get("status", "unknown")) for item in items], dtype=str).value_counts()
@@ -143,7 +143,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
     ) -> Iterator[dg.MaterializeResult[None]]:
         exports = [export for export in EXPORTS if dg.AssetKey(export.name) in context.selected_asset_keys]
         with told_to_people():
-            dates = _asked_range(context, soundlink.settings.start_date)
+            dates = asked_range(context, soundlink.settings.start_date)
             summary, campaigns = _pull(context, soundlink, exports, dates)
             for export in exports:
                 own = summary.of(export)
@@ -161,7 +161,7 @@ def _has_range(context: dg.AssetExecutionContext) -> bool:
     return RANGE_START in context.run.tags and RANGE_END in context.run.tags
 
 
-def _asked_range(context: dg.AssetExecutionContext, first_day: date) -> DateRange:
+def asked_range(context: dg.AssetExecutionContext, first_day: date) -> DateRange:
     """The run's range of report dates, checked before anything is asked of the API."""
     tags = context.run.tags
     if _has_range(context):

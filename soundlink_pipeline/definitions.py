@@ -5,6 +5,7 @@ Loads without a key and without the network; a setting that cannot be read is an
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -16,11 +17,17 @@ import dagster as dg
 from soundlink_pipeline.assets import build_assets, daily_partitions
 from soundlink_pipeline.client import AuthSetting, checked_base_url
 from soundlink_pipeline.jobs import daily_refresh, rebuild_from_landing
+from soundlink_pipeline.model_assets import build_model_assets
+from soundlink_pipeline.published_asset import published_database
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.schedules import build_schedule
 from soundlink_pipeline.settings import Settings
+from soundlink_pipeline.sql_models import check_models
+from soundlink_pipeline.sql_project import read_project
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
@@ -42,6 +49,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         auth=read("SOUNDLINK_AUTH", default.auth, _auth),
         campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
         data_dir=read("SOUNDLINK_DATA_DIR", default.data_dir, _folder).absolute(),
+        sql_dir=read("SOUNDLINK_SQL_DIR", default.sql_dir, _folder).absolute(),
         start_date=read("SOUNDLINK_START_DATE", default.start_date, date.fromisoformat),
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
@@ -85,11 +93,19 @@ def _auth(text: str) -> AuthSetting:
 
 def build_definitions(settings: Settings, read_key: Callable[[], str | None]) -> dg.Definitions:
     """Everything Dagster serves, for these settings; `read_key` is asked for the API key when a run needs it."""
+    soundlink = Soundlink(settings, read_key)
+    project = read_project(settings.sql_dir)
+    columns = check_models(project, soundlink.warehouse.schema_statements())
+    for problem in project.problems.values():
+        _log.warning("%s", problem)
+    partitions = daily_partitions(settings.start_date)
+    pulled = build_assets(partitions)
+    upstream = [key.to_user_string() for asset in pulled for key in asset.keys] + list(project.models)
     return dg.Definitions(
-        assets=build_assets(daily_partitions(settings.start_date)),
-        jobs=[daily_refresh, rebuild_from_landing],
+        assets=[*pulled, *build_model_assets(project, columns, partitions), published_database(upstream)],
+        jobs=[daily_refresh, rebuild_from_landing(project)],
         schedules=[build_schedule(settings.schedule, settings.start_date)],
-        resources={"soundlink": Soundlink(settings, read_key)},
+        resources={"soundlink": soundlink},
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.
         executor=dg.in_process_executor,
     )

@@ -1,12 +1,19 @@
-"""The jobs: the daily refresh over all assets, and the rebuild of the warehouse from landed files."""
+"""The jobs: the daily refresh over all assets, and the rebuild of everything from landed files."""
+
+from datetime import UTC, datetime
 
 import dagster as dg
 
-from soundlink_pipeline.assets import POOL
+from soundlink_pipeline.assets import POOL, told_to_people
+from soundlink_pipeline.publishing import NotPublished, publish
 from soundlink_pipeline.pull import rebuild
 from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.sql_models import build_models
+from soundlink_pipeline.sql_project import SqlProject
+from soundlink_pipeline.sql_templates import Problem
 
 DAILY_REFRESH = "daily_refresh"
+REBUILD = "rebuild_from_landing"
 
 daily_refresh = dg.define_asset_job(
     DAILY_REFRESH,
@@ -15,19 +22,34 @@ daily_refresh = dg.define_asset_job(
 )
 
 
-@dg.op(pool=POOL, description="Loads every landed delivery the warehouse does not have, in the order of loading.")
-def load_landed_deliveries(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:
-    summary = rebuild(soundlink.warehouse, soundlink.landing, context.log.info)
-    if summary.failed:
-        lines = "\n".join(f"{item.what}: {item.reason}" for item in summary.failed)
-        raise dg.Failure(f"{len(summary.failed)} landed deliveries were refused:\n{lines}", allow_retries=False)
+def rebuild_from_landing(project: SqlProject) -> dg.JobDefinition:
+    """The job that makes warehouse, models and published file anew, without one request."""
 
+    @dg.op(pool=POOL, description="Loads every landed delivery the warehouse does not have, in the order of loading.")
+    def load_landed_deliveries(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:
+        with told_to_people():
+            summary = rebuild(soundlink.warehouse, soundlink.landing, context.log.info)
+        if summary.failed:
+            lines = "\n".join(f"{item.what}: {item.reason}" for item in summary.failed)
+            raise dg.Failure(f"{len(summary.failed)} landed deliveries were refused:\n{lines}", allow_retries=False)
 
-@dg.job(
-    description=(
-        "Makes an empty warehouse equal to the one that was loaded from landing/: same rows, history and ledger,"
-        " without one request. On a warehouse that has deliveries it loads only the missing ones."
+    @dg.op(pool=POOL, ins={"loaded": dg.In(dg.Nothing)}, description="Builds every SQL model, and publishes.")
+    def build_and_publish(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:
+        with told_to_people(Problem, NotPublished):
+            with soundlink.warehouse.write() as connection:
+                built = build_models(connection, project)
+            context.log.info(f"{len(built)} models built")
+            publish(soundlink.warehouse, soundlink.published_path, run_id=context.run_id, now=datetime.now(UTC))
+
+    @dg.job(
+        name=REBUILD,
+        description=(
+            "Makes an empty warehouse equal to the one that was loaded from landing/: same rows, history and ledger,"
+            " without one request; builds every model in full, and publishes. On a warehouse that has deliveries it"
+            " loads only the missing ones."
+        ),
     )
-)
-def rebuild_from_landing() -> None:
-    load_landed_deliveries()
+    def rebuild_job() -> None:
+        build_and_publish(loaded=load_landed_deliveries())
+
+    return rebuild_job

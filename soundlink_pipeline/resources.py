@@ -25,6 +25,7 @@ class Soundlink:
         self.settings = settings
         self.landing = Landing(settings.data_dir)
         self.warehouse = Warehouse(settings.data_dir)
+        self.published_path = settings.data_dir / "soundlink.duckdb"
         self._read_key = read_key
 
     def __repr__(self) -> str:

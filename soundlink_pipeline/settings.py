@@ -17,13 +17,15 @@ class Settings:
     """Where the API is, what to ask of it, how often, and where to keep it.
 
     `campaign_ids` empty means every campaign the key sees. `start_date` is the first partition. `schedule` is a cron
-    expression in UTC. Landed files are kept for `landing_retention_days` after their pull.
+    expression in UTC. Landed files are kept for `landing_retention_days` after their pull. `sql_dir` is the
+    folder of SQL models.
     """
 
     base_url: str = "https://api.getsoundlink.com"
     auth: AuthSetting = "auto"
     campaign_ids: tuple[str, ...] = ()
     data_dir: Path = Path("data")
+    sql_dir: Path = Path(__file__).parent.parent / "dbt_like_sql"
     start_date: date = date(2026, 1, 1)
     requests_per_minute: int = 60
     requests_per_hour: int = 600

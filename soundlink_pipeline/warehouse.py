@@ -93,25 +93,30 @@ class Warehouse:
         self.path = data_dir / "warehouse.duckdb"
         self.exports = tuple(exports)
         self._wait_seconds = wait_seconds
+        self._turn = FileLock(self.path.with_suffix(".lock"))  # a thread that has it may take it again
         self._temporary = data_dir / "tmp"
 
     @contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The one connection that may write; tables exist. Raises WarehouseLocked, WarehouseUnusable."""
+    def turn(self) -> Iterator[None]:
+        """The writer's turn with no connection open; `write` may be used within it. Raises WarehouseLocked."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        turn = FileLock(self.path.with_suffix(".lock"))
         try:
-            turn.acquire(timeout=self._wait_seconds)
+            self._turn.acquire(timeout=self._wait_seconds)
         except Timeout:
             raise WarehouseLocked(
                 f"{self.path} is being written by another run for over {self._wait_seconds:.0f} s"
             ) from None
         try:
-            with self._connected(read_only=False) as connection:
-                self._ensure_tables(connection)
-                yield connection
+            yield
         finally:
-            turn.release()
+            self._turn.release()
+
+    @contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The one connection that may write; tables exist. Raises WarehouseLocked, WarehouseUnusable."""
+        with self.turn(), self._connected(read_only=False) as connection:
+            self._ensure_tables(connection)
+            yield connection
 
     @contextmanager
     def read(self, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -176,7 +181,7 @@ class Warehouse:
         return None
 
     def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
-        statements = self._schema()
+        statements = self.schema_statements()
         fingerprint = hashlib.sha256("\n".join(statements).encode()).hexdigest()
         try:
             if connection.execute("select fingerprint from _schema_state").fetchall() == [(fingerprint,)]:
@@ -197,7 +202,7 @@ class Warehouse:
             connection.execute("rollback")
             raise
 
-    def _schema(self) -> list[str]:
+    def schema_statements(self) -> list[str]:
         statements = ["create table if not exists _schema_state (fingerprint VARCHAR)"]
         for export in self.exports:
             statements += create_tables(export)

@@ -23,6 +23,7 @@ from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.pull import Puller, Summary, plan
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline_tests.sql_folder import no_models
 
 REPOSITORY = Path(__file__).parents[1]
 KEY = "sk_test_Qm7vR2xYpL9sKd4w"
@@ -127,8 +128,8 @@ class Project:
 
 
 @contextmanager
-def project(folder: Path, world: World | None = None) -> Iterator[Project]:
-    """An empty project; the API's clock stands at 2026-03-02 06:00 UTC until a test moves it."""
+def project(folder: Path, world: World | None = None, sql_dir: Path | None = None) -> Iterator[Project]:
+    """An empty project, without models unless told; the API's clock stands at 2026-03-02 06:00 UTC until moved."""
     home = folder / "instance"
     home.mkdir()
     with (
@@ -142,7 +143,9 @@ def project(folder: Path, world: World | None = None) -> Iterator[Project]:
         dg.DagsterInstance.local_temp(str(home), {"telemetry": {"enabled": False}}) as instance,
         pytest.MonkeyPatch.context() as patch,
     ):
-        settings = environment(sim.base_url, folder / "data")
+        settings = environment(
+            sim.base_url, folder / "data", SOUNDLINK_SQL_DIR=str(sql_dir or no_models(folder / "sql"))
+        )
         patch.setenv("SOUNDLINK_API_KEY", settings.pop("SOUNDLINK_API_KEY"))
         yield Project(sim, instance, folder, settings)
 

@@ -1,0 +1,80 @@
+with track_days as (
+    select * from {{ ref('track_engagement_daily') }}
+    where engagement_context = 'catalog' and campaign_target_type = 'track'
+),
+
+campaigns as (
+    select
+        account_id,
+        campaign_id,
+        max_by(campaign_name, (report_date, campaign_name)) as campaign_name,
+        -- the day the campaign started, or if it has not yet, its first day with rows
+        coalesce(min(report_date) filter (where status <> 'scheduled'), min(report_date)) as start_date
+    from track_days
+    group by account_id, campaign_id
+),
+
+track_weeks as (
+    select
+        track_days.*,
+        campaigns.campaign_name as latest_campaign_name,
+        campaigns.start_date,
+        -- floor, for integer division would put the six days before the start into week 0
+        floor((track_days.report_date - campaigns.start_date) / 7)::integer as week_since_start
+    from track_days
+    inner join campaigns
+        on track_days.account_id = campaigns.account_id
+        and track_days.campaign_id = campaigns.campaign_id
+),
+
+weeks as (
+    select
+        account_id,
+        campaign_id,
+        week_since_start,
+        any_value(latest_campaign_name) as campaign_name,
+        any_value(start_date + 7 * week_since_start) as week_start_date,
+
+        count(distinct report_date) as days,
+        count(distinct engaged_spotify_track_id) filter (where not is_promoted_track) as other_tracks,
+        coalesce(sum(new_listeners) filter (where is_promoted_track), 0)::bigint as promoted_new_listeners,
+        coalesce(sum(new_listeners) filter (where not is_promoted_track), 0)::bigint as other_new_listeners,
+        coalesce(sum(streams) filter (where is_promoted_track), 0)::bigint as promoted_streams,
+        coalesce(sum(streams) filter (where not is_promoted_track), 0)::bigint as other_streams,
+
+        bool_and(is_settled) as is_settled
+    from track_weeks
+    group by account_id, campaign_id, week_since_start
+),
+
+final as (
+    select
+        -- keys
+        account_id,
+        campaign_id,
+        week_since_start,
+
+        -- attributes
+        campaign_name,
+        week_start_date,
+        week_start_date + 6 as week_end_date,
+
+        -- measures
+        days,
+        other_tracks,
+        promoted_new_listeners,
+        other_new_listeners,
+        promoted_streams,
+        other_streams,
+
+        -- ratios
+        other_streams / nullif(promoted_streams + other_streams, 0) as spillover_stream_share,
+        other_new_listeners
+        / nullif(promoted_new_listeners + other_new_listeners, 0) as spillover_listener_share,
+
+        -- status
+        is_settled
+    from weeks
+)
+
+select * from final

@@ -1,0 +1,96 @@
+-- unique_key is the day, for a refresh replaces whole days: a row that is no more goes with its day.
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key='report_date'
+    )
+}}
+
+with country_rows as (
+    select * from {{ ref('stg_campaign_country_daily') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+status as (
+    select * from {{ ref('stg_report_date_status') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+rows_with_status as (
+    select
+        country_rows.*,
+        coalesce(status.is_settled, false) as is_settled
+    from country_rows
+    left join status
+        on status.export = 'campaign_country_daily'
+        and country_rows.campaign_id = status.campaign_id
+        and country_rows.report_date = status.report_date
+),
+
+country_days as (
+    select
+        country_code,
+        report_date,
+        currency,
+
+        count(distinct campaign_id) as campaigns,
+        sum(impressions)::bigint as impressions,
+        sum(ad_clicks)::bigint as ad_clicks,
+        sum(link_clicks)::bigint as link_clicks,
+        sum(streams)::bigint as streams,
+        sum(listeners)::bigint as listeners,
+        sum(followers)::bigint as followers,
+        sum(spend_media)::decimal(18, 6) as spend_media,
+        sum(spend_total)::decimal(18, 6) as spend_total,
+        sum(fees)::decimal(18, 6) as fees,
+
+        bool_and(is_settled) as is_settled
+    from rows_with_status
+    group by country_code, report_date, currency
+),
+
+final as (
+    select
+        -- keys
+        country_code,
+        report_date,
+        currency,
+
+        -- measures
+        campaigns,
+        impressions,
+        ad_clicks,
+        link_clicks,
+        streams,
+        listeners,
+        followers,
+        spend_media,
+        spend_total,
+        fees,
+
+        -- ratios of the sums; with nothing to divide by, 0 or null as in the export
+        coalesce(streams / nullif(listeners, 0), 0) as streams_per_listener,
+        coalesce(spend_media / nullif(listeners, 0), 0) as cpl,
+        coalesce(spend_media / nullif(followers, 0), 0) as cpf,
+        spend_media / nullif(link_clicks, 0) as cpc_linkclick,
+        link_clicks / nullif(impressions, 0) as ctr_linkclick,
+        ad_clicks / nullif(impressions, 0) as ctr_adclick,
+
+        -- place among the countries of the day; amounts compare within one currency only
+        spend_total / nullif(sum(spend_total) over day_in_currency, 0) as spend_share,
+        listeners / nullif(sum(listeners) over day_in_currency, 0) as listener_share,
+        rank() over (day_in_currency order by spend_total desc) as spend_rank,
+        rank() over (day_in_currency order by listeners desc) as listener_rank,
+
+        -- status
+        is_settled
+    from country_days
+    window day_in_currency as (partition by report_date, currency)
+)
+
+select * from final

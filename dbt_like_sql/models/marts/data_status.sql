@@ -1,0 +1,174 @@
+-- unique_key is the day, for a refresh replaces whole days: a row that is no more goes with its day.
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key='report_date'
+    )
+}}
+
+-- By the campaign id that was asked for, which is the one campaigns are listed by. stg_report_date_status goes by the
+-- id in the rows, which may differ.
+with pulls as (
+    select * from {{ source('soundlink', 'report_date_status') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+campaigns as (
+    select * from {{ ref('stg_campaigns') }}
+),
+
+country_rows as (
+    select * from {{ ref('stg_campaign_country_daily') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+engagement_rows as (
+    select * from {{ ref('stg_campaign_engagement_daily') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+country_history as (
+    select * from {{ ref('stg_campaign_country_daily_history') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+engagement_history as (
+    select * from {{ ref('stg_campaign_engagement_daily_history') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+vanished as (
+    select * from {{ ref('stg_vanished_rows') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+pulled_days as (
+    select
+        pulls.export,
+        pulls.report_date,
+        count(*) as campaigns_pulled,
+        max(pulls.last_pulled_at) as last_pulled_at,
+        -- Where a campaign can have no rows on the day, nothing can change any more. What is not known may be.
+        bool_and(
+            pulls.is_settled
+            or coalesce(pulls.report_date < campaigns.may_have_rows_from, false)
+            or coalesce(pulls.report_date > campaigns.may_have_rows_until, false)
+        ) as is_settled
+    from pulls
+    left join campaigns on pulls.campaign_id = campaigns.campaign_id
+    group by pulls.export, pulls.report_date
+),
+
+expected as (
+    select
+        pulled_days.export,
+        pulled_days.report_date,
+        count(*) as campaigns_expected,
+        count(pulls.campaign_id) as expected_and_pulled
+    from pulled_days
+    inner join campaigns
+        on campaigns.is_listed
+        and pulled_days.report_date >= coalesce(campaigns.may_have_rows_from, pulled_days.report_date)
+        and pulled_days.report_date <= coalesce(campaigns.may_have_rows_until, pulled_days.report_date)
+    left join pulls
+        on pulled_days.export = pulls.export
+        and pulled_days.report_date = pulls.report_date
+        and campaigns.campaign_id = pulls.campaign_id
+    group by pulled_days.export, pulled_days.report_date
+),
+
+row_counts as (
+    select
+        'campaign_country_daily' as export,
+        report_date,
+        count(*) as rows
+    from country_rows
+    group by report_date
+
+    union all
+
+    select
+        'campaign_engagement_daily' as export,
+        report_date,
+        count(*) as rows
+    from engagement_rows
+    group by report_date
+),
+
+revised as (
+    select
+        'campaign_country_daily' as export,
+        report_date,
+        count(distinct (provider, account_id, campaign_id, country_code)) as revised_keys
+    from country_history
+    group by report_date
+
+    union all
+
+    select
+        'campaign_engagement_daily' as export,
+        report_date,
+        count(
+            distinct
+            (provider, account_id, campaign_id, engagement_context, country_code, engaged_spotify_track_id)
+        ) as revised_keys
+    from engagement_history
+    group by report_date
+),
+
+vanished_counts as (
+    select
+        export,
+        report_date,
+        count(*) as vanished_keys
+    from vanished
+    group by export, report_date
+),
+
+final as (
+    select
+        -- keys
+        pulled_days.export,
+        pulled_days.report_date,
+
+        -- measures
+        coalesce(expected.campaigns_expected, 0) as campaigns_expected,
+        pulled_days.campaigns_pulled,
+        coalesce(row_counts.rows, 0) as rows,
+        coalesce(revised.revised_keys, 0) as revised_keys,
+        coalesce(vanished_counts.vanished_keys, 0) as vanished_keys,
+
+        -- status
+        pulled_days.last_pulled_at,
+        coalesce(expected.expected_and_pulled = expected.campaigns_expected, true) as is_complete,
+        pulled_days.is_settled
+        and coalesce(expected.expected_and_pulled = expected.campaigns_expected, true) as is_settled
+    from pulled_days
+    left join expected
+        on pulled_days.export = expected.export
+        and pulled_days.report_date = expected.report_date
+    left join row_counts
+        on pulled_days.export = row_counts.export
+        and pulled_days.report_date = row_counts.report_date
+    left join revised
+        on pulled_days.export = revised.export
+        and pulled_days.report_date = revised.report_date
+    left join vanished_counts
+        on pulled_days.export = vanished_counts.export
+        and pulled_days.report_date = vanished_counts.report_date
+)
+
+select * from final

@@ -1,0 +1,146 @@
+-- A view, for it reads every version of the days it is about: nobody pays for it but who asks.
+{{ config(materialized='view') }}
+
+{% set measures = {
+    'campaign_country_daily': ['impressions', 'link_clicks', 'streams', 'listeners', 'followers', 'spend_total'],
+    'campaign_engagement_daily': ['new_listeners', 'listeners', 'streams'],
+} %}
+
+with deliveries as (
+    select * from {{ ref('stg_deliveries') }}
+),
+
+status as (
+    select * from {{ ref('stg_report_date_status') }}
+),
+
+-- An empty delivery names no campaign of its own: what its path delivered before or after tells.
+campaigns_of_paths as (
+    select
+        export,
+        campaign_id,
+        max(row_campaign_id) as row_campaign_id
+    from deliveries
+    group by export, campaign_id
+),
+
+pulled_days as (
+    select
+        deliveries.export,
+        coalesce(campaigns_of_paths.row_campaign_id, deliveries.campaign_id) as campaign_id,
+        unnest(generate_series(deliveries.start_date, deliveries.end_date, interval 1 day))::date as report_date,
+        deliveries.pulled_at
+    from deliveries
+    inner join campaigns_of_paths
+        on deliveries.export = campaigns_of_paths.export
+        and deliveries.campaign_id = campaigns_of_paths.campaign_id
+),
+
+first_pulls as (
+    select
+        export,
+        campaign_id,
+        report_date,
+        min(pulled_at) as first_pulled_at
+    from pulled_days
+    group by export, campaign_id, report_date
+),
+
+settled_days as (
+    select
+        export,
+        campaign_id,
+        report_date
+    from status
+    where is_settled
+    qualify report_date > max(report_date) over (partition by export) - {{ var('revision_window_days', 90) }}
+),
+
+-- The day closes at report_date + 1; day k after that ends at report_date + 2 + k.
+moments as (
+    select
+        settled_days.export,
+        settled_days.campaign_id,
+        settled_days.report_date,
+        k.days_after_close,
+        (settled_days.report_date + 2 + k.days_after_close)::timestamp as moment
+    from settled_days
+    inner join first_pulls
+        on settled_days.export = first_pulls.export
+        and settled_days.campaign_id = first_pulls.campaign_id
+        and settled_days.report_date = first_pulls.report_date
+    cross join (select unnest([0, 1, 2, 3, 4, 5, 6, 7]) as days_after_close) as k
+    -- Not pulled by then, as in a backfill, nothing was believed yet: that is no shortfall.
+    where first_pulls.first_pulled_at < moment
+),
+
+{% for export, names in measures.items() %}
+{{ export }}_versions as (
+    select campaign_id, report_date, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
+    from {{ ref('stg_' ~ export) }}
+
+    union all
+
+    select campaign_id, report_date, _valid_from, _valid_until, {{ names | join(', ') }}
+    from {{ ref('stg_' ~ export ~ '_history') }}
+),
+
+-- Of each measure what was believed at the moment, and what the current version says.
+{{ export }}_sums as (
+    select
+        moments.export,
+        moments.report_date,
+        moments.days_after_close,
+        {% for name in names %}
+        sum(versions.{{ name }}) filter (
+            where versions._valid_from < moments.moment
+            and (versions._valid_until is null or versions._valid_until >= moments.moment)
+        ) as {{ name }}_then,
+        sum(versions.{{ name }}) filter (where versions._valid_until is null) as {{ name }}_settled{{ ',' if not loop.last }}
+        {% endfor %}
+    from moments
+    inner join {{ export }}_versions as versions
+        on moments.export = '{{ export }}'
+        and moments.campaign_id = versions.campaign_id
+        and moments.report_date = versions.report_date
+    group by moments.export, moments.report_date, moments.days_after_close
+),
+{% endfor %}
+
+day_values as (
+    {% for export, names in measures.items() %}
+    {% for name in names %}
+    select
+        export,
+        '{{ name }}' as measure,
+        report_date,
+        days_after_close,
+        coalesce({{ name }}_then, 0)::decimal(18, 6) as value_then,
+        coalesce({{ name }}_settled, 0)::decimal(18, 6) as value_settled
+    from {{ export }}_sums
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+final as (
+    select
+        -- keys
+        export,
+        measure,
+        days_after_close,
+
+        -- measures
+        count(*) as report_dates,
+        sum(value_then)::decimal(18, 6) as value_then,
+        sum(value_settled)::decimal(18, 6) as value_settled,
+
+        -- ratios
+        (sum(value_settled) - sum(value_then)) / nullif(sum(value_settled), 0) as shortfall_share,
+        max((value_settled - value_then) / nullif(value_settled, 0)) as worst_shortfall_share
+    from day_values
+    group by export, measure, days_after_close
+)
+
+select * from final

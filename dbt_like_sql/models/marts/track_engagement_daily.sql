@@ -1,0 +1,98 @@
+-- unique_key is the day, for a refresh replaces whole days: a row that is no more goes with its day.
+{{
+    config(
+        materialized='incremental',
+        incremental_strategy='delete+insert',
+        unique_key='report_date'
+    )
+}}
+
+with engagement_rows as (
+    select * from {{ ref('stg_campaign_engagement_daily') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+settlement as (
+    select * from {{ ref('stg_report_date_status') }}
+    {% if is_incremental() %}
+    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    {% endif %}
+),
+
+track_days as (
+    select
+        account_id,
+        campaign_id,
+        engagement_context,
+        engaged_spotify_track_id,
+        report_date,
+
+        -- The countries of a day agree on these, unless one vanished and its row stayed: the newest row's.
+        max_by(campaign_name, (exported_at, country_code)) as campaign_name,
+        max_by(campaign_target_type, (exported_at, country_code)) as campaign_target_type,
+        max_by(campaign_target_spotify_track_id, (exported_at, country_code)) as campaign_target_spotify_track_id,
+        max_by(campaign_target_playlist_id, (exported_at, country_code)) as campaign_target_playlist_id,
+        max_by(engaged_track_name, (exported_at, country_code)) as engaged_track_name,
+        max_by(engaged_track_isrc, (exported_at, country_code)) as engaged_track_isrc,
+        max_by(status, (exported_at, country_code)) as status,
+        min(playlist_position) as playlist_position,
+
+        count(distinct country_code) as countries,
+        sum(new_listeners)::bigint as new_listeners,
+        sum(returning_listeners)::bigint as returning_listeners,
+        sum(listeners)::bigint as listeners,
+        sum(new_listener_streams)::bigint as new_listener_streams,
+        sum(returning_listener_streams)::bigint as returning_listener_streams,
+        sum(streams)::bigint as streams
+    from engagement_rows
+    group by account_id, campaign_id, engagement_context, engaged_spotify_track_id, report_date
+),
+
+final as (
+    select
+        -- keys
+        track_days.account_id,
+        track_days.campaign_id,
+        track_days.engagement_context,
+        track_days.engaged_spotify_track_id,
+        track_days.report_date,
+
+        -- attributes
+        track_days.campaign_name,
+        track_days.campaign_target_type,
+        track_days.campaign_target_spotify_track_id,
+        track_days.campaign_target_playlist_id,
+        track_days.engaged_track_name,
+        track_days.engaged_track_isrc,
+        track_days.status,
+        track_days.playlist_position,
+        coalesce(
+            track_days.campaign_target_type = 'track'
+            and track_days.engaged_spotify_track_id = track_days.campaign_target_spotify_track_id,
+            false
+        ) as is_promoted_track,
+
+        -- measures
+        track_days.countries,
+        track_days.new_listeners,
+        track_days.returning_listeners,
+        track_days.listeners,
+        track_days.new_listener_streams,
+        track_days.returning_listener_streams,
+        track_days.streams,
+
+        -- ratio of the sums; 0 without listeners, as in the export
+        coalesce(track_days.streams / nullif(track_days.listeners, 0), 0) as spl,
+
+        -- status
+        coalesce(settlement.is_settled, false) as is_settled
+    from track_days
+    left join settlement
+        on settlement.export = 'campaign_engagement_daily'
+        and track_days.campaign_id = settlement.campaign_id
+        and track_days.report_date = settlement.report_date
+)
+
+select * from final

@@ -1,0 +1,22 @@
+with source as (
+    select * from {{ source('soundlink', 'report_date_status') }}
+),
+
+final as (
+    select
+        -- keys
+        export,
+        -- The ledger goes by the id that was asked for; the rows may carry another.
+        coalesce(row_campaign_id, campaign_id) as campaign_id,
+        report_date,
+
+        -- status
+        max(last_pulled_at) as last_pulled_at,
+        sum(deliveries)::bigint as deliveries,
+        -- A day is final once any pull of it was: a settled day does not change any more.
+        bool_or(is_settled) as is_settled
+    from source
+    group by all
+)
+
+select * from final

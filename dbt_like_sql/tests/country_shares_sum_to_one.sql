@@ -1,0 +1,10 @@
+-- The shares of all countries of a day, in one currency, make a whole (or are all null).
+select
+    report_date,
+    currency,
+    sum(spend_share) as spend_share,
+    sum(listener_share) as listener_share
+from {{ ref('country_daily') }}
+where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+group by report_date, currency
+having abs(sum(spend_share) - 1) > 1e-9 or abs(sum(listener_share) - 1) > 1e-9

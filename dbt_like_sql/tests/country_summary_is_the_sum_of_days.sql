@@ -1,0 +1,40 @@
+-- A country's totals are the sums of its days.
+with summary as (
+    select
+        country_code,
+        currency,
+        days,
+        impressions,
+        ad_clicks,
+        link_clicks,
+        streams,
+        listener_days,
+        followers,
+        spend_media,
+        spend_total,
+        fees
+    from {{ ref('country_summary') }}
+),
+
+daily as (
+    select
+        country_code,
+        currency,
+        count(*) as days,
+        sum(impressions) as impressions,
+        sum(ad_clicks) as ad_clicks,
+        sum(link_clicks) as link_clicks,
+        sum(streams) as streams,
+        sum(listeners) as listener_days,
+        sum(followers) as followers,
+        sum(spend_media) as spend_media,
+        sum(spend_total) as spend_total,
+        sum(fees) as fees
+    from {{ ref('country_daily') }}
+    group by country_code, currency
+)
+
+-- the rows of one side that the other has not: a difference shows as two
+(select 'summary' as side, * from summary except select 'summary', * from daily)
+union all
+(select 'daily' as side, * from daily except select 'daily', * from summary)

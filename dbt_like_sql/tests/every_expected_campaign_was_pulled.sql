@@ -1,0 +1,11 @@
+-- Days that were pulled, but not for every listed campaign that may have rows. The numbers there are right and incomplete.
+{{ config(severity='warn') }}
+
+select
+    export,
+    report_date,
+    campaigns_expected,
+    campaigns_pulled
+from {{ ref('data_status') }}
+where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    and not is_complete

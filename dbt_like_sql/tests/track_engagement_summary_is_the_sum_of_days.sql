@@ -1,0 +1,34 @@
+-- A track's totals are the sums of its days.
+with summary as (
+    select
+        account_id,
+        campaign_id,
+        engagement_context,
+        engaged_spotify_track_id,
+        days,
+        unique_listeners,
+        new_listener_streams,
+        returning_listener_streams,
+        streams
+    from {{ ref('track_engagement_summary') }}
+),
+
+daily as (
+    select
+        account_id,
+        campaign_id,
+        engagement_context,
+        engaged_spotify_track_id,
+        count(*) as days,
+        sum(new_listeners) as unique_listeners,
+        sum(new_listener_streams) as new_listener_streams,
+        sum(returning_listener_streams) as returning_listener_streams,
+        sum(streams) as streams
+    from {{ ref('track_engagement_daily') }}
+    group by account_id, campaign_id, engagement_context, engaged_spotify_track_id
+)
+
+-- the rows of one side that the other has not: a difference shows as two
+(select 'summary' as side, * from summary except select 'summary', * from daily)
+union all
+(select 'daily' as side, * from daily except select 'daily', * from summary)
