@@ -149,6 +149,7 @@ def _date_axis(axes: Axes, edges: Sequence[float]) -> None:
 
     if len(edges) == 1:
         axes.set_xticks([])
+        axes.set_yticks([])
         axes.text(0.5, 0.5, "no days yet", color=_INK, transform=axes.transAxes, ha="center", va="center")
         return
     axes.set_xlim(min(edges[0], edges[-1] - _FEWEST_DAYS), edges[-1])
