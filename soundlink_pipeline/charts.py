@@ -10,17 +10,20 @@ import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 if TYPE_CHECKING:  # takes half a second, which loading Dagster's definitions should not pay
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LAST_DAYS = 60
-_WIDTH_INCHES = 5.6
+_EPOCH = date(1970, 1, 1)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+WIDE, NARROW = 5.6, 3.5  # inches: for the Dagster UI, and for a page that is also read on a phone
 _FEWEST_DAYS = 14  # on the axis, so that a single day is a bar and not a wall
 
 # Matplotlib draws in these stand-ins; in the file they are variables: name, light, dark.
@@ -41,17 +44,23 @@ _LINES = ((_FIRST, "o"), (_SECOND, "s"), (_THIRD, "^"), (_FOURTH, "D"))
 
 
 def days_chart(
-    days: pd.DataFrame, measures: Mapping[str, str], *, last_days: int = LAST_DAYS, tones: Sequence[int] = (0, 1)
+    days: pd.DataFrame,
+    measures: Mapping[str, str],
+    *,
+    last_days: int = LAST_DAYS,
+    tones: Sequence[int] = (0, 1),
+    width: float = WIDE,
 ) -> bytes:
     """One or two measures per UTC day, newest `last_days`: solid where final, hatched where still provisional.
 
-    `days` has report_date, is_settled and the columns that `measures` gives titles to; rows of one day are added up, and
-    are final when all of them are. A day without a row is a gap. Money must be of one currency. `tones` are the colours.
+    `days` has report_date, is_settled and the columns that `measures` gives titles to; rows of one day are added up,
+    and are final when all of them are. A day without a row is a gap. Money must be of one currency.
+    `tones` are the panels' colours: 0 or 1.
     """
     from matplotlib.patches import Patch  # noqa: PLC0415
 
     daily = _newest(days, list(measures), last_days)
-    figure, panels = _card(len(measures), height=1.85)
+    figure, panels = _card(len(measures), width=width, height=1.85)
     for axes, (column, title), tone in zip(panels, measures.items(), tones, strict=False):
         strong, soft = _BARS[tone]
         edges = _midnights(daily)
@@ -74,20 +83,23 @@ def days_chart(
     return _svg(figure)
 
 
-def filling_chart(curve: pd.DataFrame, measures: Mapping[str, str]) -> bytes:
+def filling_chart(curve: pd.DataFrame, measures: Mapping[str, str], *, width: float = WIDE) -> bytes:
     """How much of its final value each measure shows, by days since the day closed; at most four measures.
 
-    `curve` has measure, days_after_close and shortfall_share, as the mart `revision_curve`.
+    `curve` has measure, days_after_close and shortfall_share, as the mart `revision_curve`, where 0 ends one
+    day after the close.
     """
-    figure, (axes,) = _card(1, height=2.3)
+    figure, (axes,) = _card(1, width=width, height=2.3)
     for (measure, label), (colour, marker) in zip(measures.items(), _LINES, strict=False):
         own = curve[curve["measure"] == measure].sort_values("days_after_close")
         shown = (1 - own["shortfall_share"].astype(float)) * 100
-        axes.plot(own["days_after_close"], shown, color=colour, marker=marker, markersize=4, linewidth=1.6, label=label)
+        axes.plot(
+            own["days_after_close"] + 1, shown, color=colour, marker=marker, markersize=4, linewidth=1.6, label=label
+        )
     axes.axhline(100, color=_INK, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
     axes.set_title("Share of the final value, %", loc="left", color=_INK, fontsize=10, pad=7)
     axes.set_xlabel("days since the day closed", color=_INK, fontsize=9)
-    axes.set_xticks(range(int(curve["days_after_close"].max()) + 1 if len(curve) else 8))
+    axes.set_xticks(range(1, int(curve["days_after_close"].max()) + 2))
     _legend(figure, axes.get_legend_handles_labels()[0])
     return _svg(figure)
 
@@ -121,17 +133,18 @@ def _midnights(daily: pd.DataFrame) -> list[float]:
     """Each day's start and the last one's end, in Matplotlib's days since 1970."""
     if daily.empty:
         return [0.0]
-    first = (daily.index[0] - pd.Timestamp(1970, 1, 1)).days
+    first = (daily.index[0].date() - _EPOCH).days
     return [float(first + offset) for offset in range(len(daily) + 1)]
 
 
-def _card(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:
+def _card(panels: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
     # Figure without pyplot: no state between charts, no window system, safe in threads.
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
     from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
 
-    figure = Figure(figsize=(_WIDTH_INCHES, 0.25 + height * panels), facecolor=_CARD, layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08)
+    figure = Figure(figsize=(width, 0.25 + height * panels), facecolor=_CARD, layout=layout)
     drawn = [figure.add_subplot(panels, 1, place + 1, facecolor=_CARD) for place in range(panels)]
     for axes in drawn:
         axes.spines[["left", "right", "top"]].set_visible(False)
@@ -154,24 +167,25 @@ def _date_axis(axes: Axes, edges: Sequence[float]) -> None:
         return
     axes.set_xlim(min(edges[0], edges[-1] - _FEWEST_DAYS), edges[-1])
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 7, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda day, _: _short(day)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda days, _: short_day(_EPOCH + timedelta(days=days))))
 
 
-def _short(day: float) -> str:
-    moment = datetime(1970, 1, 1) + timedelta(days=day)  # noqa: DTZ001  (a calendar day)
-    return f"{moment.day} {['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'][moment.month - 1]}"
+def short_day(day: date) -> str:
+    """1 Nov, whatever the locale."""
+    return f"{day.day} {_MONTHS[day.month - 1]}"
 
 
-def _legend(figure: Figure, handles: Sequence[object]) -> None:
+def _legend(figure: Figure, handles: Sequence[Artist]) -> None:
     figure.legend(
-        handles=list(handles),  # type: ignore[arg-type]
+        handles=list(handles),
         loc="outside upper left",
         ncols=4,
         frameon=False,
         labelcolor=_INK,
         fontsize=9,
-        handlelength=1.4,
-        columnspacing=1.4,
+        handlelength=1.1,
+        handletextpad=0.5,
+        columnspacing=0.9,
     )
 
 

@@ -10,7 +10,8 @@ that the same process has on it (POSIX), DuckDB's too.
 The published file cannot be written to, by its mode. Opening it read-write would shut every other reader out, and
 worse: all copies of one warehouse bear the same identifier, and DuckDB replays a write-ahead log into any file of that
 identifier and checkpoint number. What somebody privileged wrote into the last file could so appear in the new one,
-hence a log found beside the file is deleted.
+hence a log found beside the file is deleted. (Should that program still have the last file open, it may put another log
+there after a checkpoint of its own; until it closes or the next publication, readers then fail or see its writes.)
 """
 
 from __future__ import annotations

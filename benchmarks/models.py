@@ -1,0 +1,93 @@
+"""What a daily refresh of the SQL models costs as the warehouse grows: `python -m benchmarks.models [--rows …]`.
+
+Synthetic warehouses of 30 campaigns, more rows being more days. Measured are building all models for the last 8 days,
+asking their tests for these days, and publishing: medians of five rounds, each size in turn. Ratios count: seconds are
+this machine's. Also what reading and checking the models adds to loading Dagster's definitions.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from benchmarks.synthetic import fill
+from soundlink_pipeline.partitions import TRAILING_DAYS, DateRange
+from soundlink_pipeline.publishing import publish
+from soundlink_pipeline.settings import Settings
+from soundlink_pipeline.sql_models import ask_tests, build_models, check_models
+from soundlink_pipeline.sql_project import read_project
+from soundlink_pipeline.warehouse import Warehouse
+
+_CAMPAIGNS, _ROUNDS = 30, 5
+_NOW = datetime(2026, 9, 1, 7, tzinfo=UTC)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.models", description=__doc__)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    sizes: list[int] = parser.parse_args().rows
+    with ExitStack() as stack:
+        warehouses = []
+        for rows in sizes:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="soundlink-bench-"))
+            warehouses.append(_prepared(Warehouse(Path(folder)), rows))
+        # per size and part, the seconds of each round
+        seconds = [{part: list[float]() for part in ("models", "tests", "publishing")} for _ in sizes]
+        for _ in range(_ROUNDS):
+            for (warehouse, dates), parts in zip(warehouses, seconds, strict=True):
+                _refresh(warehouse, dates, parts)
+    print()
+    print("| a refresh of 8 days |" + "".join(f" {rows:,} rows: s |" for rows in sizes) + " ratio |")
+    print("|---|" + "---|" * (len(sizes) + 1))
+    for part in seconds[0]:
+        medians = [statistics.median(parts[part]) for parts in seconds]
+        print(f"| {part} |" + "".join(f" {m:.3f} |" for m in medians) + f" {medians[-1] / medians[0]:.2f} |")
+    both = [statistics.median(parts["models"]) + statistics.median(parts["tests"]) for parts in seconds]
+    reached = "Reached." if both[-1] <= 1.5 * both[0] else "NOT reached."
+    print(
+        f"Target: models and tests at most 1.5 x from the smallest to the largest: {both[-1] / both[0]:.2f}. {reached}"
+    )
+    print(f"Reading and checking all models: {_definitions():.3f} s. Target: less than 0.3 s.")
+
+
+def _prepared(warehouse: Warehouse, rows: int) -> tuple[Warehouse, DateRange]:
+    started = time.perf_counter()
+    days = fill(warehouse, rows, campaigns=_CAMPAIGNS)
+    made = time.perf_counter()
+    with warehouse.write() as connection:
+        for built in sorted(build_models(connection, read_project(Settings().sql_dir)), key=lambda b: -b.seconds)[:3]:
+            print(f"  {built.model.name} in full: {built.seconds:.2f} s")
+    print(f"{rows:,} rows made in {made - started:.1f} s, all models in {time.perf_counter() - made:.1f} s", flush=True)
+    return warehouse, DateRange(days.end - timedelta(days=TRAILING_DAYS - 1), days.end)
+
+
+def _refresh(warehouse: Warehouse, dates: DateRange, seconds: dict[str, list[float]]) -> None:
+    project = read_project(Settings().sql_dir)
+    with warehouse.write() as connection:
+        started = time.perf_counter()
+        built = build_models(connection, project, dates)
+        seconds["models"].append(time.perf_counter() - started)
+        started = time.perf_counter()
+        for item in built:
+            window = item.dates or (dates if item.model.materialized == "view" else None)
+            ask_tests(connection, project, item.model, window)
+        seconds["tests"].append(time.perf_counter() - started)
+    started = time.perf_counter()
+    publish(warehouse, warehouse.path.with_name("soundlink.duckdb"), run_id="benchmark", now=_NOW)
+    seconds["publishing"].append(time.perf_counter() - started)
+
+
+def _definitions() -> float:
+    times = []
+    for _ in range(_ROUNDS):
+        started = time.perf_counter()
+        check_models(read_project(Settings().sql_dir), Warehouse(Path("unused")).schema_statements())
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""The figures of the report, asked of a published database (or the warehouse): every one with what is final of it.
+
+Reads the marts; nothing here writes, and nothing depends on today. A database without rows gives an empty report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import duckdb
+
+# One campaign, or all of them where the parameter is null.
+_OF_CAMPAIGN = "($campaign::varchar is null or campaign_id = $campaign)"
+_NEEDED = ("campaign_daily", "track_engagement_daily", "revision_curve", "data_status")
+_NAMED_CAMPAIGNS = 5
+
+Row = dict[str, Any]
+
+
+class UnknownCampaign(Exception):
+    """No campaign, or more than one, is what was asked for; the message says which there are."""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    campaign_id: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the report shows. Rows are dictionaries under the marts' column names; `settled_…` is the final part.
+
+    `dates` are the days of either export; `days` has one row per day with spend and currency. `countries` are ranked by
+    streams within their currency, and shares are of that currency's total. `curve` and `status` are over all campaigns.
+    `publication` is None in a file never published.
+    """
+
+    dates: list[Row]
+    days: list[Row]
+    headline: list[Row]
+    unique_listeners: Row
+    campaigns: list[Row]
+    countries: list[Row]
+    tracks: list[Row]
+    curve: list[Row]
+    status: list[Row]
+    publication: Row | None
+
+    @property
+    def provisional_days(self) -> list[date]:
+        return [row["report_date"] for row in self.dates if not row["is_settled"]]
+
+    @property
+    def currencies(self) -> list[str]:
+        return [row["currency"] for row in self.headline]
+
+
+def has_figures(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the models are there and hold a row of either export."""
+    tables = _rows(connection, "select table_name from information_schema.tables where table_schema = 'marts'")
+    if not {row["table_name"] for row in tables}.issuperset(_NEEDED):
+        return False
+    return bool(_campaigns(connection))
+
+
+def find_campaign(connection: duckdb.DuckDBPyConnection, asked: str) -> Campaign:
+    """The campaign of that id, id in the API's listing, or name. Raises UnknownCampaign."""
+    known = _campaigns(connection)
+    listed = _optional(connection, "select row_campaign_id from deliveries where campaign_id = $asked", asked=asked)
+    ids = {asked, *(row["row_campaign_id"] for row in listed)}
+    found = [campaign for campaign in known if campaign.campaign_id in ids]
+    found = found or [campaign for campaign in known if campaign.name.casefold() == asked.casefold()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choices = ", ".join(campaign.campaign_id for campaign in found)
+        raise UnknownCampaign(f"{len(found)} campaigns are named {asked!r}; say which by its id: {choices}")
+    names = ", ".join(f"{campaign.name!r}" for campaign in known[:_NAMED_CAMPAIGNS])
+    more = f" and {len(known) - _NAMED_CAMPAIGNS} more" if len(known) > _NAMED_CAMPAIGNS else ""
+    raise UnknownCampaign(f"no campaign with rows has the id or name {asked!r}; there are {names or 'none'}{more}")
+
+
+def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | None) -> Figures:
+    """Everything the report shows, of one campaign or of all. The database must have figures."""
+    of = {"campaign": campaign.campaign_id if campaign else None}
+    return Figures(
+        dates=_rows(
+            connection,
+            f"""
+            select report_date, bool_and(is_settled) as is_settled
+            from (
+                select report_date, campaign_id, is_settled from marts.campaign_daily
+                union all
+                select report_date, campaign_id, is_settled from marts.track_engagement_daily
+            )
+            where {_OF_CAMPAIGN} group by report_date order by report_date
+            """,
+            **of,
+        ),
+        days=_rows(
+            connection,
+            f"""
+            select report_date, currency, sum(spend_total) as spend_total, sum(streams)::bigint as streams,
+                sum(followers)::bigint as followers, bool_and(is_settled) as is_settled
+            from marts.campaign_daily where {_OF_CAMPAIGN}
+            group by all order by report_date, currency
+            """,
+            **of,
+        ),
+        headline=_rows(
+            connection,
+            f"""
+            select currency, {_totals()} from marts.campaign_daily where {_OF_CAMPAIGN}
+            group by currency order by currency
+            """,
+            **of,
+        ),
+        unique_listeners=_rows(
+            connection,
+            f"""
+            select coalesce(sum(new_listeners), 0)::bigint as unique_listeners,
+                coalesce(sum(new_listeners) filter (is_settled), 0)::bigint as settled_unique_listeners,
+                coalesce(bool_and(is_settled), false) as is_settled
+            from marts.track_engagement_daily where {_OF_CAMPAIGN}
+            """,
+            **of,
+        )[0],
+        campaigns=_rows(
+            connection,
+            f"""
+            select campaign_id, max_by(campaign_name, report_date) as campaign_name, currency, {_totals()}
+            from marts.campaign_daily where {_OF_CAMPAIGN}
+            group by campaign_id, currency order by streams desc, campaign_id, currency
+            """,
+            **of,
+        ),
+        # The mart country_daily knows no campaigns; over all of them it says the same.
+        countries=_rows(
+            connection,
+            f"""
+            select country_code, currency, {_totals("rows.")},
+                sum(rows.streams) / nullif(sum(sum(rows.streams)) over (partition by currency), 0) as streams_share,
+                sum(rows.spend_total) / nullif(sum(sum(rows.spend_total)) over (partition by currency), 0)
+                    as spend_share
+            from campaign_country_daily as rows
+            join (select account_id, campaign_id, report_date, is_settled from marts.campaign_daily)
+                using (account_id, campaign_id, report_date)
+            where {_OF_CAMPAIGN}
+            group by country_code, currency order by streams desc, spend_total desc, country_code, currency
+            """,
+            **of,
+        ),
+        tracks=_rows(
+            connection,
+            f"""
+            select engaged_spotify_track_id, max_by(engaged_track_name, report_date) as engaged_track_name,
+                case when is_promoted_track then 'promoted' when engagement_context = 'playlist' then 'playlist'
+                    else 'other' end as kind,
+                sum(new_listeners)::bigint as unique_listeners, sum(streams)::bigint as streams,
+                coalesce(sum(streams) filter (is_settled), 0)::bigint as settled_streams,
+                bool_and(is_settled) as is_settled,
+                sum(streams) / nullif(sum(sum(streams)) over (), 0) as streams_share
+            from marts.track_engagement_daily where {_OF_CAMPAIGN}
+            group by engaged_spotify_track_id, kind order by streams desc, engaged_spotify_track_id, kind
+            """,
+            **of,
+        ),
+        curve=_rows(
+            connection,
+            "select * from marts.revision_curve where export = 'campaign_country_daily'"
+            " order by measure, days_after_close",
+        ),
+        status=_rows(connection, "select * from marts.data_status order by export, report_date"),
+        publication=next(iter(_optional(connection, "select * from publication")), None),
+    )
+
+
+def _totals(of: str = "") -> str:
+    """Spend, streams and followers, each with its settled part, and whether all of it is settled."""
+    return "bool_and(is_settled) as is_settled, " + ", ".join(
+        f"sum({of}{name})::{kind} as {name}, coalesce(sum({of}{name}) filter (is_settled), 0)::{kind} as settled_{name}"
+        for name, kind in (("spend_total", "decimal(18, 6)"), ("streams", "bigint"), ("followers", "bigint"))
+    )
+
+
+def _campaigns(connection: duckdb.DuckDBPyConnection) -> list[Campaign]:
+    rows = _rows(
+        connection,
+        """
+        select campaign_id, max_by(campaign_name, (report_date, campaign_name)) as name
+        from (
+            select campaign_id, campaign_name, report_date from marts.campaign_daily
+            union all
+            select campaign_id, campaign_name, report_date from marts.track_engagement_daily
+        )
+        group by campaign_id order by name, campaign_id
+        """,
+    )
+    return [Campaign(row["campaign_id"], row["name"]) for row in rows]
+
+
+def _optional(connection: duckdb.DuckDBPyConnection, sql: str, **values: object) -> list[Row]:
+    """The rows of a table that a database may do without."""
+    try:
+        return _rows(connection, sql, **values)
+    except duckdb.CatalogException:
+        return []
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **values: object) -> list[Row]:
+    result = connection.execute(sql, values or None)
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def total(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """The sum of a column that may be added up: counts, or money of one currency."""
+    return sum(row[name] for row in rows)
