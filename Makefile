@@ -10,7 +10,7 @@ HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)
 export DAGSTER_HOME = $(HOME_DIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill rebuild test check lint types bench docs clean
+.PHONY: help install lock demo dev backfill rebuild test check lint types dbt bench docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,11 @@ check: install lint types ## Lint, types and tests: what CI runs
 
 test: check ## The same as check
 
+dbt: install ## Prove that dbt builds the same tables from dbt_like_sql/ (installs dbt into .venv-dbt)
+	test -x .venv-dbt/bin/dbt || $(PYTHON) -m venv .venv-dbt
+	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r dbt_like_sql/requirements-dbt.txt
+	SOUNDLINK_DBT=$(CURDIR)/.venv-dbt/bin/dbt $(BIN)/python -m pytest -m dbt
+
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,11 +63,15 @@ lint:
 types:
 	$(BIN)/mypy
 
-bench: install ## Measure speed, memory and requests against bare DuckDB
+bench: install ## Measure speed, memory and requests, also as the warehouse grows
 	$(BIN)/python -m benchmarks.bench
+	$(BIN)/python -m benchmarks.models
+	$(BIN)/python -m benchmarks.publishing
 
-docs: install ## Write docs/exports.md from the contracts
+docs: install ## Write the generated parts of docs/: exports, data dictionary, analysts' answers
 	$(BIN)/python -m soundlink_pipeline.exports > docs/exports.md
+	$(BIN)/python -m soundlink_pipeline.data_dictionary > docs/data-dictionary.md
+	$(BIN)/python -m soundlink_pipeline_tests.analysts_docs
 
 clean: ## Remove the virtual environment and the demo; data stays
-	rm -rf $(VENV) demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-* demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

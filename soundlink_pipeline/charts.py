@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -64,22 +64,16 @@ def days_chart(
     for axes, (column, title), tone in zip(panels, measures.items(), tones, strict=False):
         strong, soft = _BARS[tone]
         edges = _midnights(daily)
-        final = daily[column].where(daily["is_settled"]).to_numpy()
-        provisional = daily[column].where(~daily["is_settled"]).to_numpy()
-        axes.stairs(final, edges, fill=True, facecolor=strong, edgecolor="none")
-        axes.stairs(provisional, edges, fill=True, facecolor=soft, edgecolor=strong, hatch="//////", linewidth=0.8)
+        for settled, look in ((True, _solid(strong)), (False, _hatched(strong, soft))):
+            shown = daily[column].where(daily["is_settled"] == settled)
+            if shown.notna().any():
+                axes.stairs(shown.to_numpy(), edges, fill=True, **look)
         axes.set_title(title, loc="left", color=_INK, fontsize=10, pad=7)
         if not daily[column].any():
             axes.set_ylim(0, 1)
         _date_axis(axes, edges)
     strong, soft = _BARS[tones[0]]
-    _legend(
-        figure,
-        [
-            Patch(facecolor=strong, label="final"),
-            Patch(facecolor=soft, edgecolor=strong, hatch="//////", linewidth=0.8, label="provisional"),
-        ],
-    )
+    _legend(figure, [Patch(label="final", **_solid(strong)), Patch(label="provisional", **_hatched(strong, soft))])
     return _svg(figure)
 
 
@@ -102,6 +96,14 @@ def filling_chart(curve: pd.DataFrame, measures: Mapping[str, str], *, width: fl
     axes.set_xticks(range(1, int(curve["days_after_close"].max()) + 2))
     _legend(figure, axes.get_legend_handles_labels()[0])
     return _svg(figure)
+
+
+def _solid(strong: str) -> dict[str, Any]:
+    return {"facecolor": strong, "edgecolor": "none"}
+
+
+def _hatched(strong: str, soft: str) -> dict[str, Any]:
+    return {"facecolor": soft, "edgecolor": strong, "hatch": "//////", "linewidth": 0.8}
 
 
 def data_uri(svg: bytes) -> str:

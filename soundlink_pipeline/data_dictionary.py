@@ -19,6 +19,7 @@ import duckdb
 from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS
 from soundlink_pipeline.export_sql import HISTORY_COLUMNS, OWN_COLUMNS, OwnColumn, history_table
 from soundlink_pipeline.exports import EXPORTS, Export
+from soundlink_pipeline.ledger_views import LEDGER_VIEWS
 from soundlink_pipeline.publishing import PUBLICATION_COLUMNS
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.sql_models import check_models
@@ -51,40 +52,6 @@ class Table:
     grain: tuple[str, ...]
     columns: tuple[Column, ...]
     like: Table | None = None
-
-
-# Meaning, grain, columns with their meaning.
-LEDGER_VIEWS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
-    "report_date_status": (
-        "When each day of each campaign was last pulled, and whether it is final. A day that was never pulled has no"
-        " row. One row per export, campaign_id and report_date.",
-        ("export", "campaign_id", "report_date"),
-        {
-            "export": "The export, which is also the name of its table.",
-            "campaign_id": "The campaign id that was asked for (as the API lists it).",
-            "row_campaign_id": "The campaign_id in the rows; null where no delivery of the day's ranges held any row.",
-            "report_date": "UTC day that was asked for.",
-            "last_pulled_at": "Moment of the newest pull (UTC, server's clock).",
-            "deliveries": "Deliveries that covered the day.",
-            "is_settled": "True if the newest pull was made at or after report_date + 8 days 00:00 UTC: final.",
-        },
-    ),
-    "vanished_rows": (
-        "Keys that a newer delivery of their day no longer holds; the rows stay in the tables. A key that comes back"
-        " leaves this view by itself. One row per export and key.",
-        ("export", "key"),
-        {
-            "export": "The export, which is also the name of its table.",
-            "campaign_id": "The campaign_id in the row.",
-            "report_date": "UTC day the row is about.",
-            "key": "The primary key of the row, as a JSON object.",
-            "last_seen_at": "Moment of the newest pull that held the key (UTC).",
-            "vanished_at": "Moment of the first pull after it, which did not (UTC).",
-            "last_seen_delivery_id": "The newest delivery that held the key.",
-            "vanished_delivery_id": "The first delivery after it, which did not.",
-        },
-    ),
-}
 
 
 def tables(folder: Path, exports: Sequence[Export] = EXPORTS) -> list[Table]:

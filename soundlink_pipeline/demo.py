@@ -1,7 +1,7 @@
 """The demo: the pipeline against a local Soundlink API, without a key and without questions.
 
 `python -m soundlink_pipeline.demo` makes the folder `demo/`, a project folder of its own with settings, warehouse and
-Dagster instance: it backfills 60 days in one run, lets 14 days pass with the daily refresh of each, and prints what an
+Dagster instance: it backfills 60 days in one run, lets 9 days pass with the daily refresh of each, and prints what an
 analyst would look at. `--ui` opens the Dagster UI on what it left, with the API running.
 """
 
@@ -22,6 +22,7 @@ from datetime import time as time_of_day
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import httpx
 
 from soundlink_pipeline.assets import RANGE_END, RANGE_START
@@ -31,7 +32,7 @@ from soundlink_pipeline.resources import Soundlink
 
 FOLDER = Path("demo")
 BACKFILL_DAYS = 60
-DAYS_THAT_PASS = 14
+DAYS_THAT_PASS = 9
 CAMPAIGNS = 12
 _PORT = 8765
 _KEY = "sk_demo_simulator"
@@ -75,7 +76,8 @@ def _demo() -> int:
         _show(soundlink, _requests(base_url), pulled_days)
     _say(f"\nDone in {time.monotonic() - started:.0f} s. What next:")
     _say("   make dev       the Dagster UI on this demo: every partition, run and number above")
-    _say(f"   duckdb {FOLDER}/data/warehouse.duckdb    or, in Python: duckdb.connect('{FOLDER}/data/warehouse.duckdb')")
+    _say(f"   duckdb -readonly {FOLDER}/data/soundlink.duckdb    the analysts' database: docs/analysts.md")
+    _say("   make report    one page with the pictures of all that: trend, countries, tracks, what is final")
     _say("   README.md      three lines from here to your own key")
     return 0
 
@@ -180,8 +182,8 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, start: date,
 
 
 def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
-    """What an analyst would look at, from the warehouse the demo filled."""
-    with soundlink.warehouse.read() as connection:
+    """What an analyst would look at, in the database that the last run published."""
+    with duckdb.connect(str(soundlink.published_path), read_only=True) as connection:
 
         def show(title: str, sql: str) -> None:
             _say(f"\n{title}")
@@ -210,27 +212,30 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
         show(
             "5. Final or not: a day is settled once it was pulled 8 days after it began, by the API's own clock",
             """
-            select report_date, count(*) filter (is_settled) as settled,
-                count(*) filter (not is_settled) as provisional, max(last_pulled_at) as last_pulled
-            from report_date_status group by report_date order by report_date desc limit 10
+            select report_date, campaigns_pulled, rows, revised_keys, is_settled, last_pulled_at
+            from marts.data_status where export = 'campaign_country_daily' order by report_date desc limit 10
             """,
         )
         show(
-            "6. A first question: settled spend and listening per campaign",
+            "6. Can yesterday be trusted already? How far each number was from its settled value, so many days after",
             """
-            select t.campaign_name, sum(t.spend_total) as spend, sum(t.streams)::bigint as streams,
-                sum(t.followers)::bigint as followers,
-                round(sum(t.spend_media) / nullif(sum(t.followers), 0), 2) as cost_per_follower
-            from campaign_country_daily as t
-            join report_date_status as s
-                on s.export = 'campaign_country_daily' and s.row_campaign_id = t.campaign_id
-                and s.report_date = t.report_date
-            where s.is_settled group by t.campaign_name order by spend desc limit 5
+            pivot (
+                select measure, 'day ' || days_after_close as day, round(100 * shortfall_share, 1) as percent_missing
+                from marts.revision_curve where export = 'campaign_country_daily'
+            ) on day using first(percent_missing) group by measure order by measure
+            """,
+        )
+        show(
+            "7. A first question: settled spend and listening per campaign",
+            """
+            select campaign_name, settled_spend_total as spend, settled_streams as streams,
+                settled_followers as followers, round(settled_cpf, 2) as cost_per_follower
+            from marts.campaign_summary order by spend desc limit 5
             """,
         )
         one = connection.execute("select count(*) from campaigns").fetchall()[0][0]
     naive = pulled_days * one * len(soundlink.warehouse.exports)
-    _say(f"\n7. {requests} requests; one per export, day and campaign would be {naive}, {naive // requests} x as many")
+    _say(f"\n8. {requests} requests; up to {naive} if each asked for a day and campaign, {naive // requests} x as many")
 
 
 def _requests(base_url: str) -> int:

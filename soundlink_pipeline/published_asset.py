@@ -39,7 +39,7 @@ def published_database(upstream: Iterable[str]) -> dg.AssetsDefinition:
                 "MB": round(published.bytes / 1e6, 3),
                 "seconds": round(published.seconds, 3),
                 "newest report_date": str(published.newest_report_date or "none"),
-                "settled up to": str(published.newest_settled_date or "none"),
+                "newest settled report_date": str(published.newest_settled_date or "none"),
                 "tables": dg.MetadataValue.md(rows.to_markdown()),
             }
         )

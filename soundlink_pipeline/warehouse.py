@@ -22,9 +22,10 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, may_have_rows, upsert_listing
-from soundlink_pipeline.export_sql import add_columns, create_tables, ledger_views, quote
+from soundlink_pipeline.export_sql import add_columns, create_tables, quote
 from soundlink_pipeline.exports import EXPORTS, Export
 from soundlink_pipeline.landing import Listing
+from soundlink_pipeline.ledger_views import ledger_views
 from soundlink_pipeline.partitions import HEALING_DAYS, DateRange, last_closed_day
 
 # What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY, Export
+from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.publishing import publish
 from soundlink_pipeline.sql_models import build_models
@@ -23,6 +23,8 @@ FIRST_DAY = date(2026, 4, 1)
 LOUD = '<b>"Rock" & Roll</b> 🎧 \u2028 <script>alert(1)</script> {{ 7 * 7 }} ' + "endless" * 12
 QUIET = "Quiet Playlist"
 LOUD_ID, QUIET_ID = "f1e28d31-c358-4284-9bef-00a2334625fd", "0ad600a0-3b61-4b82-8916-6c4bd5336d67"
+# how many days, with how many streams a day and campaign, when
+_PULLS = ((10, 40, datetime(2026, 4, 11, 7, tzinfo=UTC)), (20, 80, datetime(2026, 4, 22, 7, tzinfo=UTC)))
 _PROMOTED = "6habFhsOp2NvndAvgiJ01P"
 
 
@@ -71,29 +73,18 @@ def warehouse_with_rows(folder: Path) -> Warehouse:
     quiet = {"campaign_id": QUIET_ID, "campaign_name": QUIET, "campaign_target_type": "playlist"}
     quiet |= {"campaign_target_spotify_track_id": None, "campaign_target_isrc": None}
     quiet |= {"campaign_target_playlist_id": "37i9dQZF1DX4sWSpwq3LiO"}
-    for count, streams, moment in (
-        (10, 40, datetime(2026, 4, 11, 7, tzinfo=UTC)),
-        (20, 80, datetime(2026, 4, 22, 7, tzinfo=UTC)),
-    ):
+    for count, streams, moment in _PULLS:
         dates = DateRange(FIRST_DAY, FIRST_DAY + timedelta(days=count - 1))
         exported = {"exported_at": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}
-
-        def delivered(export: Export, rows: list[Row], campaign: str) -> Any:
-            return arrival(folder / "landed", rows, export=export, campaign=campaign, dates=dates, pulled=moment)  # noqa: B023
-
-        load(
-            warehouse,
-            delivered(CAMPAIGN_COUNTRY_DAILY, _country_rows(loud | exported, count, streams), "camp_loud"),
-            delivered(
-                CAMPAIGN_COUNTRY_DAILY, _country_rows(quiet | exported, count, streams, currency="EUR"), QUIET_ID
-            ),
-            delivered(
-                CAMPAIGN_ENGAGEMENT_DAILY, _engagement_rows(loud | exported, count, streams, "catalog"), "camp_loud"
-            ),
-            delivered(
-                CAMPAIGN_ENGAGEMENT_DAILY, _engagement_rows(quiet | exported, count, streams, "playlist"), QUIET_ID
-            ),
-        )
+        for path, campaign, currency, context in (
+            ("camp_loud", loud | exported, "USD", "catalog"),
+            (QUIET_ID, quiet | exported, "EUR", "playlist"),
+        ):
+            country = _country_rows(campaign, count, streams, currency=currency)
+            engagement = _engagement_rows(campaign, count, streams, context)
+            for export, rows in ((CAMPAIGN_COUNTRY_DAILY, country), (CAMPAIGN_ENGAGEMENT_DAILY, engagement)):
+                landed = folder / "landed"
+                load(warehouse, arrival(landed, rows, export=export, campaign=path, dates=dates, pulled=moment))
     build(warehouse)
     return warehouse
 

@@ -4,12 +4,9 @@ import re
 import subprocess
 from pathlib import Path
 
-import duckdb
 import pytest
 
-from soundlink_pipeline.exports import EXPORTS
 from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import arrival, load, row
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,17 +34,6 @@ def test_every_make_command_in_the_readme_is_a_target_and_help_lists_the_targets
     }
     told = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert targets - {"lint", "types"} == set(re.findall(r"^  make (\w+)", told, re.MULTILINE))
-
-
-def test_first_query_of_the_readme_answers_with_settled_days_only(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path)
-    load(warehouse, *(arrival(tmp_path / export.name, [row(export)], export=export) for export in EXPORTS))
-    (query,) = re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
-    with duckdb.connect(str(warehouse.path), read_only=True) as connection:
-        rows = connection.execute(query).fetchall()
-    assert [(name, str(spend), streams, followers) for name, spend, streams, followers in rows] == [
-        ("Sleep Playlist", "53.130000", 203, 12)
-    ]
 
 
 def test_every_table_and_view_is_told_of_in_the_readme(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from soundlink_pipeline.report import main
@@ -41,7 +42,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A report of all campaigns, of one with an endless name, and of nothing."""
     folder = tmp_path_factory.mktemp("reports")
     database = published_database(folder / "data")
-    (folder / "empty.duckdb").touch()
+    duckdb.connect(str(folder / "empty.duckdb")).close()
     made = {name: folder / f"{name}.html" for name in ("all", "one", "empty")}
     assert main(["--database", str(database), "--output", str(made["all"])]) == 0
     assert main(["--database", str(database), "--output", str(made["one"]), "--campaign", LOUD_ID]) == 0
