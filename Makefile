@@ -10,7 +10,7 @@ HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)
 export DAGSTER_HOME = $(HOME_DIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill rebuild test check lint types dbt bench docs clean
+.PHONY: help install lock demo dev backfill report rebuild test check lint types browser dbt bench docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,9 +24,13 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 
-lock: ## Pin the newest allowed versions in requirements.txt (needs uv)
+lock: ## Pin the newest allowed versions in the requirements files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 		--extra dev pyproject.toml -o requirements.txt
+	sed -n 's/^browser = \["\(.*\)"\]/\1/p' pyproject.toml | uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-header --upgrade -c requirements.txt --no-emit-package typing-extensions - -o requirements-browser.txt
+	cd dbt_like_sql && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+		requirements-dbt.in -o requirements-dbt.txt
 
 demo: install ## Run the pipeline against a local Soundlink API: no key, no questions
 	$(BIN)/python -m soundlink_pipeline.demo
@@ -43,6 +47,9 @@ backfill: install ## Pull a range: make backfill FROM=2026-01-01 TO=2026-03-31
 	cd $(HOME_DIR) && $(BIN)/dagster job execute -m soundlink_pipeline.definitions -j daily_refresh \
 		--tags '{"dagster/asset_partition_range_start": "$(FROM)", "dagster/asset_partition_range_end": "$(TO)"}'
 
+report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist"
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign '$(CAMPAIGN)')
+
 rebuild: install ## Load every landed delivery that the warehouse lacks; makes no request
 	cd $(HOME_DIR) && $(BIN)/dagster job execute -m soundlink_pipeline.definitions -j rebuild_from_landing
 
@@ -50,6 +57,10 @@ check: install lint types ## Lint, types and tests: what CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test: check ## The same as check
+
+browser: install ## Look at the report in a real Chromium (needs the system's chromium)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-browser.txt
+	$(BIN)/python -m pytest -m browser
 
 dbt: install ## Prove that dbt builds the same tables from dbt_like_sql/ (installs dbt into .venv-dbt)
 	test -x .venv-dbt/bin/dbt || $(PYTHON) -m venv .venv-dbt

@@ -20,6 +20,7 @@ from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.partitions import MAX_DAYS_PER_PULL, DateRange, checked_range
 from soundlink_pipeline.pull import FailedPull, Puller, Summary, adopt, duration, expected_seconds, plan
 from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.trends import export_trend
 from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
 
 # Held by every step that opens the warehouse: DuckDB admits one writer.
@@ -265,7 +266,10 @@ def _metadata(
 ) -> dict[str, Any]:
     """What the run did, and what a look at its newest rows shows."""
     newest = soundlink.warehouse.newest_rows(export, dates)
+    with soundlink.warehouse.read() as connection:
+        trend = export_trend(connection, export)
     return {
+        "last days": dg.MetadataValue.md(trend or "no rows yet"),
         "range": str(dates),
         "requests of the step": summary.requests,
         "campaigns asked": campaigns,

@@ -9,7 +9,8 @@ all derived from here: adding an export means adding an `Export` to `EXPORTS`, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 ColumnType = Literal["text", "integer", "number", "money", "date", "timestamp"]
@@ -74,7 +75,8 @@ class Export:
     """One NDJSON export of the API: a path under a campaign, and the table it fills.
 
     `path` holds `{campaign_id}`, the id the API lists (it may differ from the `campaign_id` in the rows).
-    `title` and `grain` are for people; `measures` are the additive columns worth a total in the UI.
+    `title` and `grain` are for people; `measures` are the additive columns worth a total in the UI, `charted` those
+    that are worth a picture, with a title each.
     """
 
     name: str
@@ -84,12 +86,13 @@ class Export:
     primary_key: tuple[str, ...]
     columns: tuple[Column, ...]
     measures: tuple[str, ...]
+    charted: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         by_name = {column.name: column for column in self.columns}
         if len(by_name) != len(self.columns):
             raise ValueError(f"export {self.name}: a column is named twice")
-        for name in (*self.primary_key, DATE_COLUMN, VERSION_COLUMN, CAMPAIGN_COLUMN, *self.measures):
+        for name in (*self.primary_key, DATE_COLUMN, VERSION_COLUMN, CAMPAIGN_COLUMN, *self.measures, *self.charted):
             if name not in by_name:
                 raise ValueError(f"export {self.name}: column {name!r} is used but not declared")
         for name in (*self.primary_key, VERSION_COLUMN):
@@ -205,6 +208,7 @@ CAMPAIGN_COUNTRY_DAILY = Export(
         ),
     ),
     measures=("streams", "listeners", "followers", "spend_media", "spend_total"),
+    charted={"spend_total": "Spend", "streams": "Streams"},
 )
 
 CAMPAIGN_ENGAGEMENT_DAILY = Export(
@@ -254,6 +258,7 @@ CAMPAIGN_ENGAGEMENT_DAILY = Export(
         _number("spl", "streams / listeners, 0 when listeners is 0. Never average it."),
     ),
     measures=("streams", "new_listeners"),
+    charted={"new_listeners": "New listeners", "streams": "Streams"},
 )
 
 EXPORTS: tuple[Export, ...] = (CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY)

@@ -20,6 +20,7 @@ from soundlink_pipeline.sql_models import SHOWN_ROWS, Built, Tested, ask_tests, 
 from soundlink_pipeline.sql_project import Model, SqlProject
 from soundlink_pipeline.sql_templates import Problem
 from soundlink_pipeline.sql_tests import DataTest
+from soundlink_pipeline.trends import table_trend
 
 Columns = Mapping[str, Mapping[str, str]]
 # The check of a model's tests from YAML.
@@ -184,6 +185,8 @@ def _metadata(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, 
         metadata["dagster/row_count"] = connection.execute(f"select count(*) from {built.model.table}").fetchall()[0][0]
         metadata["rows built"] = built.rows
         metadata["days built"] = str(built.dates or "all")
+    if built.model.charted and (trend := table_trend(connection, built.model.table, built.model.charted)):
+        metadata["last days"] = dg.MetadataValue.md(trend)
     return metadata
 
 

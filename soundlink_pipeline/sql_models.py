@@ -96,9 +96,12 @@ def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Mod
         if name not in found:
             reason = f"describes the column {name}, which {model.name} does not have; it has {', '.join(found)}"
             raise model.problem(reason, column=name)
-    for name in model.grain:
-        if name not in found:
-            raise model.problem(f"the grain of {model.name} names {name}, which it does not have")
+    for what, names in (("grain", model.grain), ("chart", model.charted)):
+        for name in names:
+            if name not in found:
+                raise model.problem(f"the {what} of {model.name} names {name}, which it does not have")
+    if model.charted and not {DATE_COLUMN, "is_settled"} <= found.keys():
+        raise model.problem(f"{model.name} has a chart, which needs the columns {DATE_COLUMN} and is_settled")
     return found
 
 

@@ -48,6 +48,7 @@ class Model:
     description: str
     grain: tuple[str, ...]
     columns: Mapping[str, str]  # those documented, with their meaning
+    charted: Mapping[str, str]  # those worth a picture, with a title each (config: meta: chart)
     yaml: Document | None
 
     @property
@@ -206,6 +207,7 @@ def _read_model(project: SqlProject, path: Path, settings: dict[str, Any], doc: 
         description=words(entry.get("description")),
         grain=tuple(grain),
         columns={column["name"]: words(column.get("description")) for column in entry.get("columns") or []},
+        charted={name: title for name, title in (meta(entry).get("chart") or {}).items() if name != LINE},
         yaml=doc,
     )
 

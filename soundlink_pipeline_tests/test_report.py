@@ -210,7 +210,7 @@ def test_the_data_folder_is_the_settings_and_unpublished_figures_are_said_to_be_
     warehouse_with_rows(tmp_path / "kept")
     assert main([]) == 0
     assert "Nothing has been published yet" in capsys.readouterr().out
-    assert "nothing has been published yet" in Page(tmp_path / "kept" / "report.html").text
+    assert "not from a published database" in Page(tmp_path / "kept" / "report.html").text
     published_database(tmp_path / "elsewhere")
     monkeypatch.setenv("SOUNDLINK_DATA_DIR", "elsewhere")
     assert main([]) == 0
