@@ -1,8 +1,8 @@
 """The SQL models as assets: lineage, documentation, checks and partitions all come from the folder of SQL files.
 
-A model that belongs to days (`report_date` in its grain, or a view over such) is daily-partitioned like the exports;
-the others are built once per run. All are built in one step, since a step costs more than most models do; a model that
-fails stops only what needs it.
+A table that belongs to days (`report_date` in its grain) is daily-partitioned like the exports, and so are the views it
+reads; the others are built once per run. All are built in one step, since a step costs more than most models do; a
+model that fails stops only what needs it.
 """
 
 import warnings
@@ -41,13 +41,20 @@ def build_model_assets(
 
 
 def _daily(project: SqlProject) -> set[str]:
-    """The models that belong to days. A view has no rows of its own: its days are those of what it shows."""
-    daily: set[str] = set()
+    """The models that are partitioned by days: tables that have days, and the views between them and the exports.
+
+    A view that no daily table reads is left out: its partitions would be events without news.
+    """
+    daily = {model.name for model in project.models.values() if model.has_days and model.materialized != "view"}
     exports = {export.name for export in EXPORTS}
+    behind_exports: set[str] = set()
     for model in project.models.values():
         inputs = {*model.refs, *(asset for source in model.sources for asset in source.assets)}
-        if model.has_days or (model.materialized == "view" and inputs & (daily | exports)):
-            daily.add(model.name)
+        if inputs & (exports | behind_exports):
+            behind_exports.add(model.name)
+    for model in reversed(project.models.values()):
+        if model.name in daily:
+            daily |= {name for name in model.refs if project.models[name].materialized == "view"} & behind_exports
     return daily
 
 

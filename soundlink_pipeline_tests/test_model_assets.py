@@ -61,6 +61,21 @@ def test_lineage_groups_and_partitions_come_from_the_folder(here: Project) -> No
     assert nodes["daily"].metadata["dagster/table_name"] == "marts.daily"
 
 
+def test_only_views_that_a_daily_table_reads_are_daily(here: Project) -> None:
+    leaf, between = "select * from {{ ref('stg_country') }}", "select * from {{ ref('stg_country') }}"
+    reader = DAILY.replace("stg_country", "between")
+    documented = MODELS + "    - name: reader\n      config: {meta: {grain: [campaign_id, report_date]}}\n"
+    view = "{{ config(materialized='view') }}\n"
+    change(
+        here,
+        **{"leaf.sql": view + leaf, "between.sql": view + between, "reader.sql": reader, "_marts.yml": documented},
+    )
+    daily = {
+        name: graph(here).get(dg.AssetKey(name)).partitions_def is not None for name in ("leaf", "between", "reader")
+    }
+    assert daily == {"leaf": False, "between": True, "reader": True}
+
+
 def test_a_run_builds_the_models_behind_the_exports(here: Project) -> None:
     assert here.refresh("2026-01-10", "2026-01-20").success
     result = here.refresh("2026-01-14", "2026-01-16")

@@ -7,8 +7,8 @@
     )
 }}
 
--- By the campaign id that was asked for, which is the one campaigns are listed by. stg_report_date_status goes by the
--- id in the rows, which may differ.
+-- What only keeps the books is read from its source. Pulls go by the campaign id that was asked for, which is the one
+-- campaigns are listed by; stg_report_date_status goes by the id in the rows, which may differ.
 with pulls as (
     select * from {{ source('soundlink', 'report_date_status') }}
     {% if is_incremental() %}
@@ -35,21 +35,21 @@ engagement_rows as (
 ),
 
 country_history as (
-    select * from {{ ref('stg_campaign_country_daily_history') }}
+    select * from {{ source('soundlink', 'campaign_country_daily_history') }}
     {% if is_incremental() %}
     where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
     {% endif %}
 ),
 
 engagement_history as (
-    select * from {{ ref('stg_campaign_engagement_daily_history') }}
+    select * from {{ source('soundlink', 'campaign_engagement_daily_history') }}
     {% if is_incremental() %}
     where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
     {% endif %}
 ),
 
 vanished as (
-    select * from {{ ref('stg_vanished_rows') }}
+    select * from {{ source('soundlink', 'vanished_rows') }}
     {% if is_incremental() %}
     where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
     {% endif %}
