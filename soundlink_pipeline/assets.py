@@ -150,7 +150,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 own = summary.of(export)
                 if not own.failed:
                     _report_partitions(context, soundlink, export, dates)
-                    metadata = _metadata(soundlink, export, dates, own, campaigns)
+                    metadata = _metadata(dates, own, campaigns)
                     yield dg.MaterializeResult(asset_key=export.name, metadata=metadata)
         if summary.failed:
             raise _failure(summary.failed, len(summary.loaded))
@@ -258,18 +258,26 @@ def _report_partitions(
         }
         if status.last_pulled_at is not None:
             metadata["last pulled"] = dg.MetadataValue.timestamp(status.last_pulled_at)
+        if status.report_date == dates.end:
+            # Of the newest day only: what hangs on the result is stored with each of its partitions.
+            metadata |= _pictures(soundlink, export, dates)
         context.add_asset_metadata(metadata, asset_key=export.name, partition_key=status.report_date.isoformat())
 
 
-def _metadata(
-    soundlink: Soundlink, export: Export, dates: DateRange, summary: Summary, campaigns: int
-) -> dict[str, Any]:
-    """What the run did, and what a look at its newest rows shows."""
+def _pictures(soundlink: Soundlink, export: Export, dates: DateRange) -> dict[str, Any]:
+    """What a look at the last days and at the newest rows shows."""
     newest = soundlink.warehouse.newest_rows(export, dates)
     with soundlink.warehouse.read() as connection:
         trend = export_trend(connection, export)
     return {
         "last days": dg.MetadataValue.md(trend or "no rows yet"),
+        "newest rows": dg.MetadataValue.md(newest.to_markdown(index=False)),
+    }
+
+
+def _metadata(dates: DateRange, summary: Summary, campaigns: int) -> dict[str, Any]:
+    """What the run did."""
+    return {
         "range": str(dates),
         "requests of the step": summary.requests,
         "campaigns asked": campaigns,
@@ -280,5 +288,4 @@ def _metadata(
         "ignored as older": summary.total("ignored_as_older"),
         "MB delivered": round(summary.bytes / 1e6, 3),
         "unknown fields": ", ".join(summary.unknown_fields) or "none",
-        "newest rows": dg.MetadataValue.md(newest.to_markdown(index=False)),
     }

@@ -5,6 +5,7 @@ reads; the others are built once per run. All are built in one step, since a ste
 model that fails stops only what needs it.
 """
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -125,9 +126,16 @@ def _build(
             failed[model.name] = "; ".join(
                 f"{i.bad_rows} rows fail {i.test.name} ({i.test.description})" for i in wrong
             )
-    if dates is not None and model.has_days and built.rows is not None:
-        _report_partitions(context, connection, model, dates)
-    return dg.MaterializeResult(asset_key=model.name, metadata=_metadata(connection, built), check_results=results)
+    details = _details(connection, built)
+    if dates is not None and context.assets_def.specs_by_key[dg.AssetKey(model.name)].partitions_def:
+        # Of the newest day only: what hangs on a result is stored with each of its partitions.
+        context.add_asset_metadata(details, asset_key=model.name, partition_key=dates.end.isoformat())
+        if model.has_days and built.rows is not None:
+            _report_partitions(context, connection, model, dates)
+        details = {}
+    return dg.MaterializeResult(
+        asset_key=model.name, metadata={**_metadata(connection, built), **details}, check_results=results
+    )
 
 
 def _checks(tests: Sequence[DataTest]) -> dict[str, list[DataTest]]:
@@ -187,14 +195,19 @@ def _spec(model: Model, columns: Mapping[str, str], partitions: dg.DailyPartitio
 
 
 def _metadata(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"seconds": round(built.seconds, 3), "compiled SQL": _sql(built.sql)}
+    metadata: dict[str, Any] = {"seconds": round(built.seconds, 3)}
     if built.rows is not None:
         metadata["dagster/row_count"] = connection.execute(f"select count(*) from {built.model.table}").fetchall()[0][0]
         metadata["rows built"] = built.rows
         metadata["days built"] = str(built.dates or "all")
-    if built.model.charted and (trend := table_trend(connection, built.model.table, built.model.charted)):
-        metadata["last days"] = dg.MetadataValue.md(trend)
     return metadata
+
+
+def _details(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, Any]:
+    details = {"compiled SQL": _sql(built.sql)}
+    if built.model.charted and (trend := table_trend(connection, built.model.table, built.model.charted)):
+        details["last days"] = dg.MetadataValue.md(trend)
+    return details
 
 
 def _report_partitions(
@@ -212,7 +225,9 @@ def _report_partitions(
 
 
 def _sql(text: str) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(f"```sql\n{text.strip()}\n```")
+    # The lines of the file stay where they are when a template is rendered; a reader need not see those left empty.
+    shown = re.sub(r"\n\s*\n\s*\n+", "\n\n", text.strip())
+    return dg.MetadataValue.md(f"```sql\n{shown}\n```")
 
 
 def _broken(name: str, problem: Problem) -> dg.AssetsDefinition:
