@@ -1,7 +1,7 @@
 """The demo: the pipeline against a local Soundlink API, without a key and without questions.
 
 `python -m soundlink_pipeline.demo` makes the folder `demo/`, a project folder of its own with settings, warehouse and
-Dagster instance: it backfills 60 days in one run, lets 9 days pass with the daily refresh of each, and prints what an
+Dagster instance: it backfills 60 days in one run, lets 8 days pass with the daily refresh of each, and prints what an
 analyst would look at. `--ui` opens the Dagster UI on what it left, with the API running.
 """
 
@@ -32,7 +32,7 @@ from soundlink_pipeline.resources import Soundlink
 
 FOLDER = Path("demo")
 BACKFILL_DAYS = 60
-DAYS_THAT_PASS = 9
+DAYS_THAT_PASS = 8
 CAMPAIGNS = 12
 _PORT = 8765
 _KEY = "sk_demo_simulator"
