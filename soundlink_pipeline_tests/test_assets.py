@@ -78,6 +78,7 @@ def test_a_range_in_one_run_gives_the_tables_the_api_holds(here: Project) -> Non
         assert last["requests of the step"] == 2 * len(live)
         assert last["range"] == "2026-01-03 to 2026-01-22"
         assert export.primary_key[0] in last["newest rows"]
+        assert last["last days"].startswith("![")
 
 
 @pytest.mark.parametrize(
