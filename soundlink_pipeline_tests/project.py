@@ -40,6 +40,13 @@ _KEY_FROM_ENVIRONMENT = dg.EnvVar("SOUNDLINK_API_KEY").get_value
 FROM_FAILURE = {"dagster/is_resume_retry": "true"}
 
 
+def instance_settings(home: Path) -> dict[str, Any]:
+    """The storage that the project's dagster.yaml names, below `home`."""
+    where = {"class": "PooledSqliteStorage", "config": {"base_dir": str(home / "storage")}}
+    storage = {"custom": {"module": "soundlink_pipeline.dagster_storage", **where}}
+    return {"telemetry": {"enabled": False}, "storage": storage}
+
+
 def small_world(campaigns: int = 8) -> World:
     return World(campaigns=campaigns, countries_per_campaign=3, tracks_per_campaign=2)
 
@@ -140,7 +147,7 @@ def project(folder: Path, world: World | None = None, sql_dir: Path | None = Non
             per_minute=None,
             per_hour=None,
         ) as sim,
-        dg.DagsterInstance.local_temp(str(home), {"telemetry": {"enabled": False}}) as instance,
+        dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance,
         pytest.MonkeyPatch.context() as patch,
     ):
         settings = environment(
