@@ -10,7 +10,7 @@ HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)
 export DAGSTER_HOME = $(HOME_DIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill report rebuild test check lint types browser dbt bench docs clean
+.PHONY: help install lock demo dev backfill doctor report rebuild test check lint types browser dbt bench docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ backfill: install ## Pull a range: make backfill FROM=2026-01-01 TO=2026-03-31
 	@test -n "$(FROM)" -a -n "$(TO)" || { echo 'Say which days: make backfill FROM=2026-01-01 TO=2026-03-31'; exit 2; }
 	cd $(HOME_DIR) && $(BIN)/dagster job execute -m soundlink_pipeline.definitions -j daily_refresh \
 		--tags '{"dagster/asset_partition_range_start": "$(FROM)", "dagster/asset_partition_range_end": "$(TO)"}'
+
+doctor: install ## Find what would make a run fail, and say what to do about it
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.doctor
 
 report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist"
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign '$(CAMPAIGN)')

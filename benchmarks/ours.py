@@ -35,7 +35,7 @@ def main(base_url: str, data_dir: Path, dates: DateRange) -> None:
     told: list[float] = []
     started = time.perf_counter()
     with soundlink.connect(lambda _: None) as (client, pacer):
-        campaigns = soundlink.campaigns(client, run_id, [run_id], lambda _: None)
+        campaigns = soundlink.campaigns(client, run_id, [run_id])
         puller = Puller(
             client,
             pacer,

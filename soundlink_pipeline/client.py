@@ -1,17 +1,6 @@
 """The Soundlink API over httpx: authentication, pacing, retries, campaigns, and exports streamed to a file.
 
-Every failure is a `SoundlinkError` whose text an operator can act on, with the API's own code and requestId:
-
-    SoundlinkError
-      KeyRefused          401: unknown, revoked or expired key             nothing else will work either
-      ScopeMissing        403 insufficient_scope                           nothing else will work either
-      RequestRefused      any other 4xx                                    this request will never work
-      RateLimited         429, still after the last try
-      ServerFault         5xx, still after the last try
-      Unreachable         no answer: DNS, refused, TLS, time-out, cut connection, still after the last try
-      TruncatedDelivery   fewer rows than X-Row-Count said, still after the last try
-      WrongContent        an answer that is not what was asked for: a login page, an envelope, a broken listing
-      RedirectRefused     the API sent us to another host; the key stays here
+Every failure is a `SoundlinkError`; `api_errors.py` lists them.
 
 The key is sent in the request header and shown nowhere: messages that came from outside are cleaned of it.
 """
@@ -38,6 +27,19 @@ from urllib.parse import quote
 import httpx
 import tenacity
 
+from soundlink_pipeline.api_errors import (
+    AskedToWait,
+    KeyRefused,
+    RateLimited,
+    RedirectRefused,
+    RequestRefused,
+    ScopeMissing,
+    ServerFault,
+    SoundlinkError,
+    TruncatedDelivery,
+    Unreachable,
+    WrongContent,
+)
 from soundlink_pipeline.exports import Export
 from soundlink_pipeline.landing import sync
 from soundlink_pipeline.pacing import Pacer
@@ -57,65 +59,6 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 # An export may take the server a while to begin; once it flows, a silence this long means it is dead.
 TIMEOUT = httpx.Timeout(connect=10.0, read=120.0, write=30.0, pool=None)
-
-
-class SoundlinkError(Exception):
-    """Base of all failures. `transient`: the same request may work later; `fatal`: no other will work either."""
-
-    transient = False
-    fatal = False
-
-    def __init__(self, message: str, *, code: str | None = None, request_id: str | None = None) -> None:
-        self.code = code
-        self.request_id = request_id
-        details = ", ".join(
-            text for text in (f"code {code}" if code else "", f"requestId {request_id}" if request_id else "") if text
-        )
-        super().__init__(f"{message} ({details})" if details else message)
-
-
-class KeyRefused(SoundlinkError):
-    fatal = True
-
-
-class ScopeMissing(SoundlinkError):
-    fatal = True
-
-
-class RequestRefused(SoundlinkError):
-    pass
-
-
-class RateLimited(SoundlinkError):
-    transient = True
-
-    def __init__(self, message: str, *, retry_after: float | None = None, **details: str | None) -> None:
-        super().__init__(message, **details)
-        self.retry_after = retry_after
-
-
-class ServerFault(SoundlinkError):
-    transient = True
-
-    def __init__(self, message: str, *, retry_after: float | None = None, **details: str | None) -> None:
-        super().__init__(message, **details)
-        self.retry_after = retry_after
-
-
-class Unreachable(SoundlinkError):
-    transient = True
-
-
-class TruncatedDelivery(SoundlinkError):
-    transient = True
-
-
-class WrongContent(SoundlinkError):
-    pass
-
-
-class RedirectRefused(SoundlinkError):
-    fatal = True
 
 
 @dataclass(frozen=True)
@@ -221,6 +164,11 @@ class SoundlinkClient:
             self._sockets.add(connection)
             if self._aborted:
                 _shut(connection)
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """How the key is sent; None while that is not found out (setting `auto`, and nothing answered yet)."""
+        return self._scheme
 
     # What the API offers
 
@@ -430,7 +378,7 @@ class SoundlinkClient:
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, RateLimited | ServerFault) else None
+        asked = error.retry_after if isinstance(error, AskedToWait) else None
         if asked is not None:
             self._pacer.pause(asked)  # the others need not find out for themselves
         longest = min(self._backoff * 2**state.attempt_number, _LONGEST_BACKOFF_SECONDS)

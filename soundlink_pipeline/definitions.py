@@ -14,13 +14,16 @@ from typing import TypeVar, get_args
 
 import dagster as dg
 
-from soundlink_pipeline.assets import build_assets, daily_partitions
+from soundlink_pipeline.alerts import build_alerts, checked_ui_url
+from soundlink_pipeline.assets import build_assets
+from soundlink_pipeline.checks import newest_day_checks
 from soundlink_pipeline.client import AuthSetting, checked_base_url
-from soundlink_pipeline.jobs import daily_refresh, rebuild_from_landing
+from soundlink_pipeline.jobs import daily_refresh, freshness, rebuild_from_landing
 from soundlink_pipeline.model_assets import build_model_assets
-from soundlink_pipeline.published_asset import published_database
+from soundlink_pipeline.published_asset import PUBLISHED, published_database
 from soundlink_pipeline.resources import Soundlink
-from soundlink_pipeline.schedules import build_schedule
+from soundlink_pipeline.runs import daily_partitions
+from soundlink_pipeline.schedules import build_schedules
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.sql_models import check_models
 from soundlink_pipeline.sql_project import read_project
@@ -55,6 +58,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
         landing_retention_days=read("SOUNDLINK_LANDING_RETENTION_DAYS", default.landing_retention_days, _positive),
         schedule=read("SOUNDLINK_SCHEDULE", default.schedule, _cron),
+        ui_url=read("SOUNDLINK_UI_URL", default.ui_url, checked_ui_url),
     )
 
 
@@ -91,24 +95,42 @@ def _auth(text: str) -> AuthSetting:
     raise ValueError(f"must be one of {', '.join(get_args(AuthSetting))}")
 
 
-def build_definitions(settings: Settings, read_key: Callable[[], str | None]) -> dg.Definitions:
-    """Everything Dagster serves, for these settings; `read_key` is asked for the API key when a run needs it."""
+def build_definitions(
+    settings: Settings,
+    read_key: Callable[[], str | None],
+    *,
+    read_alert_url: Callable[[], str | None] = lambda: None,
+) -> dg.Definitions:
+    """Everything Dagster serves, for these settings.
+
+    `read_key` is asked for the API key when a run needs it, `read_alert_url` for the receiver of alerts when there is
+    one to send (and here once, for whether there is one).
+    """
     soundlink = Soundlink(settings, read_key)
     project = read_project(settings.sql_dir)
     columns = check_models(project, soundlink.warehouse.schema_statements())
     for problem in project.problems.values():
         _log.warning("%s", problem)
     partitions = daily_partitions(settings.start_date)
-    pulled = build_assets(partitions)
-    upstream = [key.to_user_string() for asset in pulled for key in asset.keys] + list(project.models)
+    pulled = build_assets(partitions, settings.base_url)
+    made = [asset for asset in pulled if isinstance(asset, dg.AssetsDefinition)]
+    upstream = [key.to_user_string() for asset in made for key in asset.keys] + list(project.models)
+    newest_day = newest_day_checks(PUBLISHED)
+    freshness_job = freshness(newest_day)
     return dg.Definitions(
         assets=[*pulled, *build_model_assets(project, columns, partitions), published_database(upstream)],
-        jobs=[daily_refresh, rebuild_from_landing(project)],
-        schedules=[build_schedule(settings.schedule, settings.start_date)],
+        asset_checks=[newest_day],
+        jobs=[daily_refresh, freshness_job, rebuild_from_landing(project)],
+        schedules=build_schedules(settings.schedule, settings.start_date, freshness_job),
+        sensors=[build_alerts(read_alert_url, settings.ui_url)],
         resources={"soundlink": soundlink},
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.
         executor=dg.in_process_executor,
     )
 
 
-defs = build_definitions(settings_from(os.environ), dg.EnvVar("SOUNDLINK_API_KEY").get_value)
+defs = build_definitions(
+    settings_from(os.environ),
+    dg.EnvVar("SOUNDLINK_API_KEY").get_value,
+    read_alert_url=dg.EnvVar("SOUNDLINK_ALERT_URL").get_value,
+)

@@ -25,10 +25,10 @@ import dagster as dg
 import duckdb
 import httpx
 
-from soundlink_pipeline.assets import RANGE_END, RANGE_START
 from soundlink_pipeline.definitions import build_definitions, settings_from
 from soundlink_pipeline.jobs import DAILY_REFRESH
 from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.runs import RANGE_END, RANGE_START
 
 FOLDER = Path("demo")
 BACKFILL_DAYS = 60

@@ -71,12 +71,33 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Two SQL expressions over a row's columns that are the same figure, up to `tolerance` in its unit."""
+
+    name: str
+    left: str
+    right: str
+    tolerance: str = "0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """A column that is `numerator` / `denominator`, rounded; `undefined` (SQL) where that cannot be."""
+
+    column: str
+    numerator: str
+    denominator: str
+    undefined: Literal["0", "null"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Export:
     """One NDJSON export of the API: a path under a campaign, and the table it fills.
 
     `path` holds `{campaign_id}`, the id the API lists (it may differ from the `campaign_id` in the rows).
     `title` and `grain` are for people; `measures` are the additive columns worth a total in the UI, `charted` those
-    that are worth a picture, with a title each.
+    that are worth a picture, with a title each. `identities` and `ratios` are what the API says of a row's figures: no
+    reason to refuse a delivery, but checked once it is loaded (`promises.py`).
     """
 
     name: str
@@ -87,12 +108,16 @@ class Export:
     columns: tuple[Column, ...]
     measures: tuple[str, ...]
     charted: Mapping[str, str] = field(default_factory=dict)
+    identities: tuple[Identity, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
 
     def __post_init__(self) -> None:
         by_name = {column.name: column for column in self.columns}
         if len(by_name) != len(self.columns):
             raise ValueError(f"export {self.name}: a column is named twice")
-        for name in (*self.primary_key, DATE_COLUMN, VERSION_COLUMN, CAMPAIGN_COLUMN, *self.measures, *self.charted):
+        ratios = [name for ratio in self.ratios for name in (ratio.column, ratio.numerator, ratio.denominator)]
+        own = (DATE_COLUMN, VERSION_COLUMN, CAMPAIGN_COLUMN)
+        for name in (*self.primary_key, *own, *self.measures, *self.charted, *ratios):
             if name not in by_name:
                 raise ValueError(f"export {self.name}: column {name!r} is used but not declared")
         for name in (*self.primary_key, VERSION_COLUMN):
@@ -209,6 +234,18 @@ CAMPAIGN_COUNTRY_DAILY = Export(
     ),
     measures=("streams", "listeners", "followers", "spend_media", "spend_total"),
     charted={"spend_total": "Spend", "streams": "Streams"},
+    identities=(
+        # Each is rounded to the cent for itself.
+        Identity(name="fees_add_up", left="spend_total - spend_media", right="fees", tolerance="0.01"),
+    ),
+    ratios=(
+        Ratio(column="streams_per_listener", numerator="streams", denominator="listeners", undefined="0"),
+        Ratio(column="cpl", numerator="spend_media", denominator="listeners", undefined="0"),
+        Ratio(column="cpf", numerator="spend_media", denominator="followers", undefined="0"),
+        Ratio(column="cpc_linkclick", numerator="spend_media", denominator="link_clicks", undefined="null"),
+        Ratio(column="ctr_linkclick", numerator="link_clicks", denominator="impressions", undefined="null"),
+        Ratio(column="ctr_adclick", numerator="ad_clicks", denominator="impressions", undefined="null"),
+    ),
 )
 
 CAMPAIGN_ENGAGEMENT_DAILY = Export(
@@ -259,6 +296,11 @@ CAMPAIGN_ENGAGEMENT_DAILY = Export(
     ),
     measures=("streams", "new_listeners"),
     charted={"new_listeners": "New listeners", "streams": "Streams"},
+    identities=(
+        Identity(name="listeners_add_up", left="listeners", right="new_listeners + returning_listeners"),
+        Identity(name="streams_add_up", left="streams", right="new_listener_streams + returning_listener_streams"),
+    ),
+    ratios=(Ratio(column="spl", numerator="streams", denominator="listeners", undefined="0"),),
 )
 
 EXPORTS: tuple[Export, ...] = (CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY)

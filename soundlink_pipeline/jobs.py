@@ -3,23 +3,34 @@
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from soundlink_pipeline.assets import POOL, told_to_people
 from soundlink_pipeline.publishing import NotPublished, publish
 from soundlink_pipeline.pull import rebuild
 from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.runs import POOL, told_to_people
 from soundlink_pipeline.sql_models import build_models
 from soundlink_pipeline.sql_project import SqlProject
 from soundlink_pipeline.sql_templates import Problem
 
 DAILY_REFRESH = "daily_refresh"
 REBUILD = "rebuild_from_landing"
+FRESHNESS = "freshness"
 
 daily_refresh = dg.define_asset_job(
     DAILY_REFRESH,
     selection=dg.AssetSelection.all(),
     description="Pulls every export for a range of report dates, in one run: the schedule's job, and a backfill's.",
 )
+
+
+def freshness(checks: dg.AssetChecksDefinition) -> UnresolvedAssetJobDefinition:
+    """The job that answers `checks` alone: no request, and nothing written to the warehouse."""
+    return dg.define_asset_job(
+        FRESHNESS,
+        selection=dg.AssetSelection.checks(checks),
+        description="Asks the data whether yesterday is there for every campaign. Makes no request.",
+    )
 
 
 def rebuild_from_landing(project: SqlProject) -> dg.JobDefinition:
@@ -30,7 +41,7 @@ def rebuild_from_landing(project: SqlProject) -> dg.JobDefinition:
         with told_to_people():
             summary = rebuild(soundlink.warehouse, soundlink.landing, context.log.info)
         if summary.failed:
-            lines = "\n".join(f"{item.what}: {item.reason}" for item in summary.failed)
+            lines = "\n".join(f"{item.describe()}: {item.reason}" for item in summary.failed)
             raise dg.Failure(f"{len(summary.failed)} landed deliveries were refused:\n{lines}", allow_retries=False)
 
     @dg.op(pool=POOL, ins={"loaded": dg.In(dg.Nothing)}, description="Builds every SQL model, and publishes.")

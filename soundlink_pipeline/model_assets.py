@@ -13,10 +13,10 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from soundlink_pipeline.assets import POOL, asked_range, backfill_policy, told_to_people
 from soundlink_pipeline.exports import DATE_COLUMN, EXPORTS
 from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.runs import OWNER, POOL, asked_range, backfill_policy, told_to_people
 from soundlink_pipeline.sql_models import SHOWN_ROWS, Built, Tested, ask_tests, build_model, drop_removed_models
 from soundlink_pipeline.sql_project import Model, SqlProject
 from soundlink_pipeline.sql_templates import Problem
@@ -176,6 +176,8 @@ def _spec(model: Model, columns: Mapping[str, str], partitions: dg.DailyPartitio
         partitions_def=partitions,
         group_name=model.schema,
         kinds={"sql", "duckdb", "view" if model.materialized == "view" else "table"},
+        owners=[model.owner or OWNER],
+        tags={"layer": model.schema},
         description=model.description,
         metadata={
             "dagster/table_name": model.table,

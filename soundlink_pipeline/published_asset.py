@@ -1,24 +1,39 @@
 """The asset `published_database`: last in every refresh, the file that analysts open. Thin face of `publishing.py`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from soundlink_pipeline.assets import POOL, told_to_people
-from soundlink_pipeline.publishing import NotPublished, publish
+from soundlink_pipeline.checks import freshness_policy
+from soundlink_pipeline.publishing import Difference, NotPublished, compare, publish
 from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.runs import OWNER, POOL, told_to_people
+
+PUBLISHED = "published_database"
+_SHOWN = 20
+_EQUALS_WAREHOUSE = "equals_warehouse"
+_EQUALS_SAYS = (
+    "The published file has as many rows as the warehouse in every table, and the same sums and newest versions in the"
+    " exports.\n\n**If not** (an error): somebody writes to one of the two files. Close it there and materialize this"
+    " asset again."
+)
 
 
 def published_database(upstream: Iterable[str]) -> dg.AssetsDefinition:
     """The publication, once all of `upstream` (assets) has succeeded."""
 
     @dg.asset(
-        name="published_database",
+        name=PUBLISHED,
         deps=sorted(upstream),
         group_name="published",
         kinds={"duckdb", "file"},
+        owners=[OWNER],
+        tags={"layer": "published"},
+        freshness_policy=freshness_policy(),
+        check_specs=[dg.AssetCheckSpec(_EQUALS_WAREHOUSE, asset=PUBLISHED, description=_EQUALS_SAYS)],
         pool=POOL,
         description=(
             "The database for analysts, soundlink.duckdb: a consistent copy of the warehouse with models, histories and"
@@ -27,11 +42,12 @@ def published_database(upstream: Iterable[str]) -> dg.AssetsDefinition:
     )
     def publish_database(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it without one only, beside checks
         with told_to_people(NotPublished):
             published = publish(
                 soundlink.warehouse, soundlink.published_path, run_id=context.run.run_id, now=datetime.now(UTC)
             )
+            differences = compare(soundlink.warehouse, soundlink.published_path)
         rows = pd.Series(published.rows, dtype=int).rename("rows")
         return dg.MaterializeResult(
             metadata={
@@ -41,7 +57,20 @@ def published_database(upstream: Iterable[str]) -> dg.AssetsDefinition:
                 "newest report_date": str(published.newest_report_date or "none"),
                 "newest settled report_date": str(published.newest_settled_date or "none"),
                 "tables": dg.MetadataValue.md(rows.to_markdown()),
-            }
+            },
+            check_results=[_equals_warehouse(differences, len(published.rows))],
         )
 
     return publish_database
+
+
+def _equals_warehouse(differences: Sequence[Difference], tables: int) -> dg.AssetCheckResult:
+    metadata: dict[str, Any] = {"tables": tables, "differences": len(differences)}
+    if differences:
+        metadata["sample"] = dg.MetadataValue.md(pd.DataFrame(differences[:_SHOWN]).to_markdown(index=False))
+    return dg.AssetCheckResult(
+        check_name=_EQUALS_WAREHOUSE,
+        passed=not differences,
+        description=f"{len(differences)} figures differ" if differences else None,
+        metadata=metadata,
+    )

@@ -32,7 +32,7 @@ from pathlib import Path
 import duckdb
 
 from soundlink_pipeline.export_sql import quote
-from soundlink_pipeline.exports import DATE_COLUMN, Export
+from soundlink_pipeline.exports import DATE_COLUMN, VERSION_COLUMN, Export
 from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked
 
 # What the copy may grow by while it is finished: its catalog is written anew, and the table `publication`.
@@ -102,6 +102,55 @@ def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -
         ) from error
     rows, newest, settled = published
     return Published(target, target.stat().st_size, time.monotonic() - started, rows, newest, settled)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of a table that warehouse and published file do not agree in."""
+
+    table: str
+    figure: str
+    warehouse: object
+    published: object
+
+
+def compare(warehouse: Warehouse, target: Path) -> list[Difference]:
+    """Where the published file is not the warehouse: rows of every table, sums and newest version of each export.
+
+    Raises WarehouseLocked, WarehouseUnusable; NotPublished where the file cannot be opened.
+    """
+    with warehouse.read() as connection:
+        ours = _figures(connection, warehouse.exports)
+    try:
+        with duckdb.connect(str(target), read_only=True) as connection:
+            theirs = _figures(connection, warehouse.exports)
+    except duckdb.Error as error:
+        raise NotPublished(
+            f"{target} cannot be opened: {error}. Materialize published_database to publish it anew"
+        ) from error
+    return [
+        Difference(*figure, ours.get(figure), theirs.get(figure))
+        for figure in sorted(ours.keys() | theirs.keys())
+        if ours.get(figure) != theirs.get(figure)
+    ]
+
+
+def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> dict[tuple[str, str], object]:
+    """What a copy must agree in, by table and figure; tables of one side's own are left out."""
+    figures: dict[tuple[str, str], object] = {}
+    for schema, table in connection.execute(
+        "select schema_name, table_name from duckdb_tables() where not temporary"
+    ).fetchall():
+        if not table.startswith("_") and (schema, table) != ("main", "publication"):
+            ((count,),) = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchall()
+            figures[f"{schema}.{table}", "rows"] = count
+    for export in exports:
+        sums = ", ".join(f"sum({name})" for name in export.measures)
+        query = f"select max({VERSION_COLUMN}), max(_delivery_id), {sums} from {export.name}"
+        names = (f"newest {VERSION_COLUMN}", "newest delivery", *(f"sum of {name}" for name in export.measures))
+        for name, value in zip(names, connection.execute(query).fetchall()[0], strict=True):
+            figures[f"main.{export.name}", name] = value
+    return figures
 
 
 def _check_room(source: Path, target: Path) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
+from soundlink_pipeline.api_errors import SoundlinkError
 from soundlink_pipeline.campaigns import may_have_rows
-from soundlink_pipeline.client import SoundlinkClient, SoundlinkError
+from soundlink_pipeline.client import SoundlinkClient
 from soundlink_pipeline.exports import Export
 from soundlink_pipeline.landing import Delivery, Landing
 from soundlink_pipeline.loading import BATCH_BYTES, Arrival, Loaded, load_batch
@@ -51,9 +53,16 @@ class FailedPull:
     """What could not be had or was refused, and why; not `asked` where the run had to stop asking before its turn."""
 
     export: str
-    what: str
+    campaign_id: str
+    dates: DateRange
     reason: str
     asked: bool = True
+
+    def describe(self, names: Mapping[str, str] | None = None) -> str:
+        """What failed; `names` are the campaigns' by id, as far as they are known."""
+        name = (names or {}).get(self.campaign_id)
+        campaign = f"{name!r} ({self.campaign_id})" if name else self.campaign_id
+        return f"{self.export} of campaign {campaign}, {self.dates}"
 
 
 @dataclass
@@ -97,6 +106,20 @@ def plan(export: Export, campaigns: Iterable[dict[str, Any]], dates: DateRange) 
         for campaign in listed
         if may_have_rows(campaign, part)
     ]
+
+
+def wanted(pulls: Iterable[Pull], done: Mapping[tuple[str, str], set[date]]) -> list[Pull]:
+    """The pulls cut to the days that are wanted: from the first to the last that is not `done`.
+
+    One request costs as much for many days as for one, so those between are asked for along; none where all are done.
+    """
+    cut = []
+    for pull in pulls:
+        known = done.get((pull.export.name, pull.campaign_id), set())
+        days = [day for day in pull.dates.dates() if day not in known]
+        if days:
+            cut.append(replace(pull, dates=DateRange(days[0], days[-1])))
+    return cut
 
 
 class Puller:
@@ -194,9 +217,9 @@ class Puller:
             try:
                 arrivals.append(future.result())
             except Cancelled:
-                summary.failed.append(FailedPull(pull.export.name, pull.describe(), "not asked", asked=False))
+                summary.failed.append(_failed(pull, "not asked", asked=False))
             except (SoundlinkError, ValueError) as error:
-                summary.failed.append(FailedPull(pull.export.name, pull.describe(), str(error)))
+                summary.failed.append(_failed(pull, str(error)))
                 self._log(f"{pull.describe()} failed: {error}")
         return arrivals
 
@@ -212,6 +235,10 @@ class Puller:
             archive.submit(archive_quietly, self._landing, item.delivery, item.load_order)
 
 
+def _failed(pull: Pull, reason: str, *, asked: bool = True) -> FailedPull:
+    return FailedPull(pull.export.name, pull.campaign_id, pull.dates, reason, asked)
+
+
 def load_and_quarantine(
     warehouse: Warehouse, landing: Landing, batch: list[Arrival], log: Log
 ) -> tuple[list[Loaded], list[FailedPull]]:
@@ -222,8 +249,9 @@ def load_and_quarantine(
     for refused in result.refused:
         where = landing.refuse(refused.delivery, refused.reason)
         reason = f"refused: {refused.reason}; kept in {where.parent}"
-        failed.append(FailedPull(refused.delivery.export, refused.delivery.describe(), reason))
-        log(f"{failed[-1].what} {failed[-1].reason}")
+        delivery = refused.delivery
+        failed.append(FailedPull(delivery.export, delivery.campaign_id, delivery.dates, reason))
+        log(f"{failed[-1].describe()} {reason}")
     return result.loaded, failed
 
 

@@ -47,7 +47,7 @@ class Soundlink:
         ):
             yield client, pacer
 
-    def campaigns(self, client: SoundlinkClient, run_id: str, lineage: Sequence[str], log: Log) -> list[dict[str, Any]]:
+    def campaigns(self, client: SoundlinkClient, run_id: str, lineage: Sequence[str]) -> list[dict[str, Any]]:
         """The campaigns to ask for, each as the API lists it: fixed by the settings, or listed by this run (once).
 
         `lineage` is the run and those it resumes: what one of them has listed is not asked for again.
@@ -59,7 +59,6 @@ class Soundlink:
             pages = CampaignPages(fixed, datetime.now(UTC), None) if fixed else client.campaigns()
             lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in pages.items]
             listing = self.landing.land_listing(lines, pages.requested_at, pages.server_date, run_id)
-            log(f"{len(lines)} campaigns " + ("fixed by SOUNDLINK_CAMPAIGN_IDS" if fixed else "listed"))
         items = listing.items()
         if not listing.archived:
             self.warehouse.save_listing(listing)

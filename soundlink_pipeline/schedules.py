@@ -1,21 +1,47 @@
-"""The daily schedule: one run over one range, the trailing 8 days or as far back as a pulled day is not settled."""
+"""The schedules: the daily refresh in one run over one range, and the look at noon whether yesterday is there."""
 
+from collections.abc import Sequence
 from datetime import UTC, date
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from soundlink_pipeline.assets import RANGE_END, RANGE_START
+from soundlink_pipeline.completeness import DUE_HOUR
 from soundlink_pipeline.jobs import DAILY_REFRESH, daily_refresh
-from soundlink_pipeline.partitions import TRAILING_DAYS, refresh_range
+from soundlink_pipeline.partitions import TRAILING_DAYS, DateRange, refresh_range
 from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.runs import RANGE_END, RANGE_START
 from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
 
+# Why a scheduled run asks for the range it does: on the tick's page, and on the run's.
+WHY = "soundlink/why"
 # A tick must answer soon; a run that writes holds the warehouse for seconds only.
 _WAIT_SECONDS = 20.0
+_NOT_ENDED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+)
 
 
-def build_schedule(cron: str, start_date: date) -> dg.ScheduleDefinition:
-    """`daily_refresh_schedule`, on by default. It reads the resource `soundlink`."""
+def build_schedules(
+    cron: str, start_date: date, freshness_job: UnresolvedAssetJobDefinition
+) -> list[dg.ScheduleDefinition]:
+    """All of them, on by default."""
+    at_noon = dg.ScheduleDefinition(
+        name="freshness_schedule",
+        job=freshness_job,
+        cron_schedule=f"5 {DUE_HOUR} * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Turns exports and published file red if yesterday is not there for every campaign.",
+    )
+    return [_daily_refresh_schedule(cron, start_date), at_noon]
+
+
+def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinition:
+    """It reads the resource `soundlink`."""
 
     @dg.schedule(
         name=f"{DAILY_REFRESH}_schedule",
@@ -29,20 +55,46 @@ def build_schedule(cron: str, start_date: date) -> dg.ScheduleDefinition:
         context: dg.ScheduleEvaluationContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.RunRequest | dg.SkipReason:
         now = context.scheduled_execution_time.astimezone(UTC)
+        unread, unsettled = "", None
         try:
             unsettled = soundlink.warehouse.oldest_unsettled(now, _WAIT_SECONDS)
         except (WarehouseLocked, WarehouseUnusable) as error:
             # The trailing days are right in any case; an older gap is healed by the next tick.
-            context.log.warning(f"the ledger could not be read, so older unsettled days wait: {error}")
-            unsettled = None
+            unread = f"; older unsettled days wait for the next tick, since the ledger could not be read: {error}"
         dates = refresh_range(now, start_date, unsettled)
         if dates is None:
             return dg.SkipReason(f"no day since the first partition, {start_date}, has closed yet")
-        healing = dates.days > TRAILING_DAYS
-        context.log.info(
-            f"{dates}: "
-            + (f"{dates.start} was pulled but never settled" if healing else "the days that may be revised")
-        )
-        return dg.RunRequest(tags={RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat()})
+        running = _already_pulls(context.instance, dates)
+        if running is not None:
+            return dg.SkipReason(
+                f"run {running.run_id} of an earlier tick has not ended, and pulls all of {dates} already"
+            )
+        why = _why(dates, start_date) + unread
+        context.log.info(f"{dates}: {why}")
+        return dg.RunRequest(tags={RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat(), WHY: why})
 
     return daily_refresh_schedule
+
+
+def _why(dates: DateRange, start_date: date) -> str:
+    if dates.days > TRAILING_DAYS:
+        return (
+            f"{dates.start} was pulled but has not been pulled again since it settled, so {dates.days} days are asked"
+            f" for instead of {TRAILING_DAYS}"
+        )
+    if dates.days < TRAILING_DAYS:
+        return f"the days since the first partition, {start_date}: all of them may still be revised"
+    return f"{dates.end} has just closed, {dates.start} gets its final pull, those between may still be revised"
+
+
+def _already_pulls(instance: dg.DagsterInstance, dates: DateRange) -> dg.DagsterRun | None:
+    """A refresh that waits or works and asks for all of these days: another would ask for the same once more."""
+    waiting: Sequence[dg.DagsterRun] = instance.get_runs(
+        dg.RunsFilter(job_name=DAILY_REFRESH, statuses=list(_NOT_ENDED)), limit=100
+    )
+    for run in waiting:
+        start, end = run.tags.get(RANGE_START), run.tags.get(RANGE_END)
+        # As text, since anybody may have written the tags of a run; ISO 8601 sorts like the days.
+        if start and end and start <= dates.start.isoformat() and end >= dates.end.isoformat():
+            return run
+    return None

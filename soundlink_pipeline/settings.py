@@ -1,6 +1,6 @@
 """The settings a user may change, with their defaults; `definitions.py` fills them from the environment.
 
-The API key is not among them: it is read when a run needs it, and kept nowhere.
+The API key and the URL for alerts are not among them: they are read when they are needed, and kept nowhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Settings:
 
     `campaign_ids` empty means every campaign the key sees. `start_date` is the first partition. `schedule` is a cron
     expression in UTC. Landed files are kept for `landing_retention_days` after their pull. `sql_dir` is the
-    folder of SQL models.
+    folder of SQL models. `ui_url` is where people reach the Dagster UI: alerts link to it.
     """
 
     base_url: str = "https://api.getsoundlink.com"
@@ -31,3 +31,4 @@ class Settings:
     requests_per_hour: int = 600
     landing_retention_days: int = 400
     schedule: str = "0 7 * * *"
+    ui_url: str = "http://127.0.0.1:3000"

@@ -33,6 +33,10 @@ class Source:
     assets: tuple[str, ...]
 
 
+# What Dagster takes for an owner.
+_OWNER = re.compile(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
 @dataclass(frozen=True)
 class Model:
     """One SQL file: what it makes (`schema`.`name`), how, and what it is about."""
@@ -49,6 +53,7 @@ class Model:
     grain: tuple[str, ...]
     columns: Mapping[str, str]  # those documented, with their meaning
     charted: Mapping[str, str]  # those worth a picture, with a title each (config: meta: chart)
+    owner: str | None  # team:… or an email address (config: meta: owner)
     yaml: Document | None
 
     @property
@@ -192,6 +197,9 @@ def _read_model(project: SqlProject, path: Path, settings: dict[str, Any], doc: 
     grain = meta(entry).get("grain") or []
     if not isinstance(grain, list) or not all(isinstance(name, str) for name in grain):
         raise Problem(yaml_path, entry.get(LINE), "grain must be a list of column names")
+    owner = meta(entry).get("owner")
+    if owner is not None and not _OWNER.fullmatch(str(owner)):
+        raise Problem(yaml_path, entry.get(LINE), f"owner must be team:name or an email address, not {owner!r}")
     if materialized == "incremental" and DATE_COLUMN not in grain:
         reason = f"an incremental model is rebuilt by days: its grain (config: meta: grain in YAML) needs {DATE_COLUMN}"
         raise Problem(path, _line_of(text, "incremental"), reason)
@@ -208,6 +216,7 @@ def _read_model(project: SqlProject, path: Path, settings: dict[str, Any], doc: 
         grain=tuple(grain),
         columns={column["name"]: words(column.get("description")) for column in entry.get("columns") or []},
         charted={name: title for name, title in (meta(entry).get("chart") or {}).items() if name != LINE},
+        owner=owner,
         yaml=doc,
     )
 

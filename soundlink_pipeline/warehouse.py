@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, may_have_rows, upsert_listing
 from soundlink_pipeline.export_sql import add_columns, create_tables, quote
-from soundlink_pipeline.exports import EXPORTS, Export
+from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, EXPORTS, Export
 from soundlink_pipeline.landing import Listing
 from soundlink_pipeline.ledger_views import ledger_views
 from soundlink_pipeline.partitions import HEALING_DAYS, DateRange, last_closed_day
@@ -288,16 +288,50 @@ class Warehouse:
             for day, count, sums, pulled, unsettled in rows
         ]
 
-    def pulled_by(self, run_ids: Sequence[str]) -> set[tuple[str, str, DateRange]]:
-        """What these runs have loaded: (export, campaign id asked for, range)."""
-        if not self.exists() or not run_ids:
-            return set()
+    def done_days(self, dates: DateRange, run_ids: Sequence[str], *, settled: bool) -> dict[tuple[str, str], set[date]]:
+        """Per (export, campaign id asked for) the days of `dates` that need not be asked for.
+
+        Those that these runs have pulled, and with `settled` those that are final.
+        """
+        if not self.exists():
+            return {}
         with self.read() as connection:
             rows = connection.execute(
-                "select export, campaign_id, start_date, end_date from deliveries where list_contains($runs, run_id)",
-                {"runs": list(run_ids)},
+                """
+                with pulled as (
+                    select export, campaign_id,
+                        unnest(generate_series(start_date, end_date, interval 1 day))::date as day
+                    from deliveries where list_contains($runs, run_id)
+                ),
+                final as (
+                    select export, campaign_id, report_date as day from report_date_status where $settled and is_settled
+                )
+                select export, campaign_id, list(distinct day) from (from pulled union all from final)
+                where day between $start and $end group by all
+                """,
+                {"runs": list(run_ids), "settled": settled, "start": dates.start, "end": dates.end},
             ).fetchall()
-        return {(export, campaign_id, DateRange(start, end)) for export, campaign_id, start, end in rows}
+        return {(export, campaign_id): set(days) for export, campaign_id, days in rows}
+
+    def campaign_names(self) -> dict[str, str]:
+        """The display name of each campaign by the id that is asked for, from the newest rows it delivered."""
+        if not self.exists():
+            return {}
+        names = " union all ".join(
+            f"select {CAMPAIGN_COLUMN}, {DATE_COLUMN}, campaign_name from {export.name}" for export in self.exports
+        )
+        with self.read() as connection:
+            rows = connection.execute(
+                f"""
+                select d.campaign_id, any_value(n.name)
+                from (select distinct campaign_id, row_campaign_id from deliveries) as d
+                join (
+                    select {CAMPAIGN_COLUMN}, arg_max(campaign_name, {DATE_COLUMN}) as name from ({names}) group by all
+                ) as n on n.{CAMPAIGN_COLUMN} = d.row_campaign_id
+                group by all
+                """
+            ).fetchall()
+        return dict(rows)
 
     def newest_rows(self, export: Export, dates: DateRange, limit: int = 5) -> pd.DataFrame:
         """The last rows of the range, contract columns only: a preview."""

@@ -13,7 +13,6 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from soundlink_pipeline.assets import RANGE_END, RANGE_START
 from soundlink_pipeline.client import SoundlinkClient
 from soundlink_pipeline.definitions import build_definitions, settings_from
 from soundlink_pipeline.exports import EXPORTS, Export
@@ -22,6 +21,7 @@ from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.pull import Puller, Summary, plan
 from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.runs import RANGE_END, RANGE_START
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
 from soundlink_pipeline_tests.sql_folder import no_models
 
@@ -101,7 +101,8 @@ class Project:
     def execute(self, job: str, **options: Any) -> dg.JobExecutionResult:
         # The settings are in what identifies the job, for Dagster keeps what it has reconstructed. The key is not.
         reconstructable = dg.build_reconstructable_job(__name__, job_of.__name__, (job, dict(self.settings)))
-        with dg.execute_job(reconstructable, self.instance, run_config=QUIET, **options) as result:
+        run_config = QUIET | options.pop("run_config", {})
+        with dg.execute_job(reconstructable, self.instance, run_config=run_config, **options) as result:
             return result
 
     def resume(self, failed: dg.JobExecutionResult) -> dg.JobExecutionResult:
@@ -217,7 +218,7 @@ def pull(
     """What a run does with the API and the warehouse, without Dagster."""
     dates = DateRange(day(start), day(end))
     with soundlink.connect(lambda _: None) as (client, pacer):
-        campaigns = soundlink.campaigns(client, run_id, [run_id], lambda _: None)
+        campaigns = soundlink.campaigns(client, run_id, [run_id])
         pulls = [pull for export in exports for pull in plan(export, campaigns, dates)]
         return puller(soundlink, client, pacer, run_id).run(pulls)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import dagster as dg
 import pytest
 from dagster_shared.check import CheckError
 
+from soundlink_pipeline.definitions import build_definitions, settings_from
 from soundlink_pipeline.exports import EXPORTS
 from soundlink_pipeline.jobs import DAILY_REFRESH
-from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
+from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault, World
 from soundlink_pipeline_tests.project import (
     KEY,
+    QUIET,
     Project,
     asked,
     day,
@@ -47,6 +49,11 @@ def materialized(here: Project, export: str) -> dict[str, dict[str, Any]]:
         record.partition_key: {name: value.value for name, value in record.asset_materialization.metadata.items()}
         for record in reversed(records)
     }
+
+
+def lines_of(here: Project, result: dg.JobExecutionResult) -> list[str]:
+    """What the run has logged in its own words, in order."""
+    return [log.user_message for log in here.instance.all_logs(result.run_id) if not log.is_dagster_event]
 
 
 def test_a_range_in_one_run_gives_the_tables_the_api_holds(here: Project) -> None:
@@ -156,10 +163,11 @@ def test_one_campaign_that_fails_costs_the_others_nothing_and_is_asked_for_alone
     here.sim.faults.add(
         Fault("status", export=BREAKDOWN, campaign=bad.uuid, times=None, status=403, code="access_denied")
     )
-    failed = here.refresh("2026-01-10", "2026-01-14")
+    failed = here.refresh("2026-02-24", "2026-02-28")
     assert not failed.success
     description = failure_of(failed)
-    assert f"{BREAKDOWN} of campaign {bad.path_id}, 2026-01-10 to 2026-01-14: " in description
+    # The other export's rows tell what people call the campaign.
+    assert f"{BREAKDOWN} of campaign {bad.name!r} ({bad.path_id}), 2026-02-24 to 2026-02-28: " in description
     assert "code access_denied" in description
     assert re.search(r"requestId [0-9a-f-]{36}", description)
     # The other export does not wait for this one: it has been pulled.
@@ -167,8 +175,14 @@ def test_one_campaign_that_fails_costs_the_others_nothing_and_is_asked_for_alone
     assert description.startswith(f"1 of {pulls} pulls failed; the other {pulls - 1} are loaded.")
     materialized = {event.asset_key.to_user_string() for event in failed.get_asset_materialization_events()}
     assert materialized == {"campaigns", ENGAGEMENT}
+    checks = {(e.asset_key.to_user_string(), e.check_name): e for e in failed.get_asset_check_evaluations()}
+    missing = checks[BREAKDOWN, "every_live_campaign_delivered"]
+    assert not missing.passed
+    assert bad.path_id in str(missing.metadata["missing"].value)
+    assert checks[ENGAGEMENT, "every_live_campaign_delivered"].passed
+    assert {name for asset, name in checks if asset == BREAKDOWN} == {"every_live_campaign_delivered"}
     (breakdown, engagement) = EXPORTS
-    days = each_day("2026-01-10", "2026-01-14", NOW)
+    days = each_day("2026-02-24", "2026-02-28", NOW)
     expected = truth(here.sim.world, breakdown, days)
     place = breakdown.column_names.index("campaign_id")
     assert here.table(breakdown) == [row for row in expected if row[place] != bad.uuid]
@@ -187,15 +201,160 @@ def test_one_campaign_that_fails_costs_the_others_nothing_and_is_asked_for_alone
     assert here.table(engagement) == truth(here.sim.world, engagement, days)
 
 
-def test_re_executing_a_run_as_a_whole_asks_for_everything_anew(here: Project) -> None:
-    first = here.refresh("2026-02-20", "2026-02-21", asset_selection=[dg.AssetKey(BREAKDOWN)])
-    here.sim.clock.set(utc("2026-03-05T06:00"))
-    before = len(asked(here.sim))
-    parent = {"dagster/parent_run_id": first.run_id, "dagster/root_run_id": first.run_id}
-    assert here.refresh("2026-02-20", "2026-02-21", tags=parent, asset_selection=[dg.AssetKey(BREAKDOWN)]).success
-    assert len(asked(here.sim)) == 2 * before
-    days = each_day("2026-02-20", "2026-02-21", utc("2026-03-05T06:00"))
+def test_a_new_run_asks_for_what_is_missing_or_not_settled_unless_it_is_told_to_refetch(here: Project) -> None:
+    only = {"asset_selection": [dg.AssetKey(BREAKDOWN)]}
+    assert here.refresh("2026-02-18", "2026-02-22", **only).success  # on March 2: settled up to the 22nd
+    assert here.refresh("2026-02-25", "2026-02-26", **only).success
+    live = len(asked(here.sim)) // 2
+    here.sim.stats.reset()
+    here.sim.clock.set(utc("2026-03-03T06:00"))
+
+    # Settled: nothing to ask, and the run says so. Whoever re-executes it as a whole gets the same.
+    nothing = here.refresh("2026-02-18", "2026-02-22", **only)
+    parent = {"dagster/parent_run_id": nothing.run_id, "dagster/root_run_id": nothing.run_id}
+    assert here.refresh("2026-02-18", "2026-02-22", tags=parent, **only).success
+    assert asked(here.sim) == []
+    assert materialized(here, BREAKDOWN)["2026-02-22"]["rows delivered"] == 0
+    assert materialized(here, BREAKDOWN)["2026-02-22"]["settled"] is True
+    assert lines_of(here, nothing)[0] == (
+        f"{BREAKDOWN}, 2026-02-18 to 2026-02-22: 0 requests for {live} of {len(here.sim.world.campaigns)} campaigns."
+        f" {live} more are spared: pulled before, and settled (refetch: true in the run's config asks again)"
+    )
+
+    # Missing on one end and unsettled on the other: from the first such day to the last, in one request.
+    assert here.refresh("2026-02-20", "2026-02-27", **only).success
+    assert len(asked(here.sim)) == live
+    assert {query for _, query in asked(here.sim)} == {"startDate=2026-02-23&endDate=2026-02-27"}
+    days = each_day("2026-02-18", "2026-02-22", NOW) + each_day("2026-02-23", "2026-02-27", utc("2026-03-03T06:00"))
     assert here.table(EXPORTS[0]) == truth(here.sim.world, EXPORTS[0], days)
+
+    here.sim.stats.reset()
+    refetch = {"ops": {"exports": {"config": {"refetch": True}}}}
+    assert here.refresh("2026-02-18", "2026-02-22", run_config=refetch, **only).success
+    assert {query for _, query in asked(here.sim)} == {"startDate=2026-02-18&endDate=2026-02-22"}
+    assert len(asked(here.sim)) == live
+
+
+def test_a_runs_first_line_says_how_many_requests_it_takes_and_how_long_at_the_apis_limits(here: Project) -> None:
+    here.settings |= {"SOUNDLINK_REQUESTS_PER_MINUTE": "60", "SOUNDLINK_REQUESTS_PER_HOUR": "61"}
+    names, count = f"{BREAKDOWN} and {ENGAGEMENT}", len(here.sim.world.campaigns)
+    result = here.refresh("2026-02-20", "2026-02-21")
+    requests = len(asked(here.sim))
+    plan = f"{names}, 2026-02-20 to 2026-02-21: {requests} requests for {requests // 2} of {count} campaigns"
+    assert lines_of(here, result)[:2] == [f"{count} campaigns listed. Next, {plan}", plan]
+
+    here.settings["SOUNDLINK_REQUESTS_PER_HOUR"] = str(requests + 2)  # the next listing, and nothing left
+    refused = here.refresh("2026-02-26", "2026-02-27", asset_selection=[dg.AssetKey("campaigns")])
+    assert lines_of(here, refused) == [f"{count} campaigns listed"]  # which asks for no export
+    with here.soundlink.connect(lambda _: None) as (_, pacer):
+        assert pacer.left_this_hour() == 0
+
+
+def test_days_before_the_earliest_campaign_are_a_success_without_rows_and_requests(here: Project) -> None:
+    earliest = min(campaign.created_at for campaign in here.sim.world.campaigns).date()
+    first = str(earliest - timedelta(days=40))
+    here.settings["SOUNDLINK_START_DATE"] = first
+    assert here.refresh(first, str(earliest - timedelta(days=35))).success
+    assert asked(here.sim) == []
+    for export in EXPORTS:
+        assert here.table(export) == []
+        assert materialized(here, export.name)[first]["dagster/partition_row_count"] == 0
+    here.sim.stats.reset()
+    assert here.refresh(first, str(earliest + timedelta(days=3))).success
+    assert asked(here.sim) != []
+
+
+# What the checks say
+
+
+def test_a_run_whose_rows_contradict_themselves_builds_nothing_on_them_and_says_which(here: Project) -> None:
+    broken = {"edit": lambda body: re.sub(rb'"fees":[0-9.]+', b'"fees":987654', body, count=1)}
+    here.sim.faults.add(Fault("edit", export=BREAKDOWN, **broken))
+    result = here.refresh("2026-02-20", "2026-02-21")
+    assert not result.success
+    said = failure_of(result)
+    assert said.startswith("The rows are loaded but wrong, so no model is built and nothing published.")
+    assert f"{BREAKDOWN}: 1 row breaks fees_add_up (spend_total - spend_media = fees, within 0.01.)" in said
+    assert not here.soundlink.published_path.exists()
+    checks = {(e.asset_key.to_user_string(), e.check_name): e for e in result.get_asset_check_evaluations()}
+    failed = checks[BREAKDOWN, "fees_add_up"]
+    assert (failed.passed, failed.severity, failed.metadata["bad rows"].value) == (
+        False,
+        dg.AssetCheckSeverity.ERROR,
+        1,
+    )
+    assert "987654" in str(failed.metadata["sample"].value)
+    assert failed.metadata["what to do"].value
+    assert [key for key, check in checks.items() if not check.passed] == [(BREAKDOWN, "fees_add_up")]
+    # Both exports are loaded and their days green: what is wrong is told by the check.
+    assert {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()} >= {
+        BREAKDOWN,
+        ENGAGEMENT,
+    }
+    # Once the API delivers well, the same range goes through: these days are not settled, or refetched.
+    refetch = {"ops": {"exports": {"config": {"refetch": True}}}}
+    here.sim.clock.set(utc("2026-03-02T07:00"))
+    assert here.refresh("2026-02-20", "2026-02-21", run_config=refetch).success
+    assert here.soundlink.published_path.exists()
+
+
+def test_a_warning_stops_nothing(here: Project) -> None:
+    here.sim.faults.add(Fault("extra_field", export=BREAKDOWN, times=None, fields={"saves": 3}))
+    result = here.refresh("2026-02-20", "2026-02-21")
+    assert result.success
+    failed = [e for e in result.get_asset_check_evaluations() if not e.passed and e.check_name != "newest_day"]
+    assert {(e.asset_key.to_user_string(), e.check_name, e.severity) for e in failed} == {
+        (BREAKDOWN, "no_unknown_fields", dg.AssetCheckSeverity.WARN)
+    }
+    assert "saves" in str(failed[0].metadata["sample"].value)
+    assert here.soundlink.published_path.exists()
+
+
+def test_checks_are_answered_alone_without_a_request(here: Project) -> None:
+    assert here.refresh("2026-02-20", "2026-02-21").success
+    here.sim.stats.reset()
+    key = dg.AssetCheckKey(dg.AssetKey(BREAKDOWN), "primary_key_unique")
+    definitions = build_definitions(settings_from(here.settings), lambda: None)  # not even a key is needed
+    alone = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={key})
+    result = alone.execute_in_process(instance=here.instance, run_config=QUIET)
+    assert result.success
+    assert [(e.asset_check_key, e.passed) for e in result.get_asset_check_evaluations()] == [(key, True)]
+    assert here.sim.stats.records == []
+
+
+def test_yesterday_missing_turns_exports_and_published_file_red_and_an_old_backfill_does_not_turn_them_green(
+    tmp_path: Path,
+) -> None:
+    # Days as the real clock has them, for what is due is asked of it.
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    first = yesterday - timedelta(days=90)
+    world = World(campaigns=4, first_day=first, countries_per_campaign=2, tracks_per_campaign=1)
+    with project(tmp_path, world) as here:
+        here.sim.clock.set(datetime.now(UTC))
+        here.settings["SOUNDLINK_START_DATE"] = str(first)
+        _freshness(here, yesterday)
+
+
+def _freshness(here: Project, yesterday: date) -> None:
+    def red() -> set[str]:
+        result = here.execute("freshness")
+        assert result.success
+        assert result.get_asset_materialization_events() == []
+        found = result.get_asset_check_evaluations()
+        assert {e.check_name for e in found} == {"newest_day"}
+        assert {e.asset_key.to_user_string() for e in found} == {BREAKDOWN, ENGAGEMENT, "published_database"}
+        return {e.asset_key.to_user_string() for e in found if not e.passed}
+
+    everything = {BREAKDOWN, ENGAGEMENT, "published_database"}
+    assert red() == everything  # there is nothing at all
+    old = yesterday - timedelta(days=40)
+    assert here.refresh(str(old), str(old)).success
+    assert red() == everything
+    before_yesterday = [str(yesterday - timedelta(days=8)), str(yesterday)]
+    assert here.refresh(*before_yesterday, asset_selection=[dg.AssetKey(BREAKDOWN)]).success
+    assert red() == {ENGAGEMENT, "published_database"}
+    assert here.refresh(*before_yesterday).success
+    assert red() == set()
 
 
 def test_a_delivery_that_breaks_a_rule_is_kept_apart_and_the_run_says_which_line(here: Project) -> None:

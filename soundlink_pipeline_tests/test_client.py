@@ -23,20 +23,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from soundlink_pipeline.client import (
+from soundlink_pipeline.api_errors import (
     KeyRefused,
     RateLimited,
     RedirectRefused,
     RequestRefused,
     ScopeMissing,
     ServerFault,
-    SoundlinkClient,
     SoundlinkError,
     TruncatedDelivery,
     Unreachable,
     WrongContent,
-    checked_base_url,
 )
+from soundlink_pipeline.client import SoundlinkClient, checked_base_url
 from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, EXPORTS, Export
 from soundlink_pipeline.pacing import Cancelled, Pacer
 from soundlink_pipeline.partitions import DateRange

@@ -135,7 +135,8 @@ def test_an_error_in_a_transaction_keeps_nothing_and_the_connection_goes_on(tmp_
             connection.exec_driver_sql("insert into secondary_indexes (name) values ('x')")
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, write_and_fail)
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
     with log.index_connection() as connection:
         assert connection.exec_driver_sql("select count(*) from secondary_indexes where name = 'x'").scalar() == 0
     storage.dispose()

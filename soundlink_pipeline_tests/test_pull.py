@@ -16,7 +16,7 @@ import pytest
 
 from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, EXPORTS
 from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.pull import Pull, adopt, duration, expected_seconds, plan
+from soundlink_pipeline.pull import Pull, adopt, duration, expected_seconds, plan, wanted
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault, KeyInfo, SimClock, Simulator, running_simulator
@@ -112,6 +112,24 @@ def test_the_expected_time_knows_both_limits(requests: int, left: int, seconds: 
     assert expected_seconds(requests, 60, 600, left) == pytest.approx(seconds)
 
 
+def test_only_days_that_are_not_done_are_asked_for_in_one_request_from_the_first_to_the_last_of_them() -> None:
+    january = DateRange(date(2026, 1, 1), date(2026, 1, 31))
+    pulls = plan(CAMPAIGN_COUNTRY_DAILY, [{"campaignId": name} for name in "abcd"], january)
+    days = list(january.dates())
+    name = CAMPAIGN_COUNTRY_DAILY.name
+    done = {
+        (name, "a"): set(days),
+        (name, "b"): {*days[:10], *days[20:25]},
+        (name, "c"): {*days[5:], date(2025, 12, 31)},
+        ("campaign_engagement_daily", "d"): set(days),
+    }
+    assert [(item.campaign_id, str(item.dates)) for item in wanted(pulls, done)] == [
+        ("b", "2026-01-11 to 2026-01-31"),
+        ("c", "2026-01-01 to 2026-01-05"),
+        ("d", "2026-01-01 to 2026-01-31"),
+    ]
+
+
 # What goes wrong
 
 
@@ -119,16 +137,16 @@ def test_a_delivery_that_landed_but_was_not_loaded_is_loaded_once_by_the_next_ru
     api: Simulator, soundlink: Soundlink
 ) -> None:
     with soundlink.connect(lambda _: None) as (client, pacer):
-        campaigns = soundlink.campaigns(client, "run-1", ["run-1"], lambda _: None)
+        campaigns = soundlink.campaigns(client, "run-1", ["run-1"])
         killed = puller(soundlink, client, pacer, "run-1")
         for item in plan(CAMPAIGN_COUNTRY_DAILY, campaigns, DATES):
             killed._fetch(item)
     assert counts(soundlink) == (0, 0)
-    assert soundlink.warehouse.pulled_by(["run-1"]) == set()
+    assert soundlink.warehouse.done_days(DATES, ["run-1"], settled=False) == {}
     summary = adopt(soundlink.warehouse, soundlink.landing, lambda _: None)
     assert summary.rows == rows_of_first_export(api)
-    assert {key[1] for key in soundlink.warehouse.pulled_by(["run-1"])} == {
-        campaign.path_id for campaign in api.world.campaigns
+    assert soundlink.warehouse.done_days(DATES, ["run-1"], settled=False) == {
+        (CAMPAIGN_COUNTRY_DAILY.name, campaign.path_id): set(DATES.dates()) for campaign in api.world.campaigns
     }
     before = counts(soundlink)
     assert before == (len(api.world.campaigns), rows_of_first_export(api))
@@ -189,7 +207,7 @@ def test_a_cancel_loads_what_has_arrived_and_leaves_no_thread_behind(
 def test_a_key_revoked_in_mid_run_stops_the_asking_and_keeps_what_came(api: Simulator, soundlink: Soundlink) -> None:
     api.faults.add(Fault("status", export=BREAKDOWN, skip=2, times=None, status=401, code="api_key_revoked"))
     with soundlink.connect(lambda _: None) as (client, pacer):
-        campaigns = soundlink.campaigns(client, "run-1", ["run-1"], lambda _: None)
+        campaigns = soundlink.campaigns(client, "run-1", ["run-1"])
         pulls = plan(CAMPAIGN_COUNTRY_DAILY, campaigns * 20, DATES)
         summary = puller(soundlink, client, pacer).run(pulls)
     assert len(summary.loaded) <= 2  # the first two may be told to stop while they arrive
@@ -204,7 +222,7 @@ def test_a_key_revoked_in_mid_run_stops_the_asking_and_keeps_what_came(api: Simu
 
 def test_a_locked_warehouse_leaves_the_deliveries_for_the_next_run(api: Simulator, soundlink: Soundlink) -> None:
     with soundlink.connect(lambda _: None) as (client, _):
-        soundlink.campaigns(client, "run-1", ["run-1"], lambda _: None)
+        soundlink.campaigns(client, "run-1", ["run-1"])
     soundlink.warehouse = Warehouse(soundlink.settings.data_dir, wait_seconds=0.2)
     program = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", program, str(soundlink.warehouse.path)]
@@ -236,12 +254,12 @@ def test_a_disk_that_takes_no_file_keeps_what_was_there_before(api: Simulator, s
 
 def test_the_step_before_cannot_have_listed_for_another_run(api: Simulator, soundlink: Soundlink) -> None:
     with soundlink.connect(lambda _: None) as (client, _):
-        first = soundlink.campaigns(client, "run-1", ["run-1"], lambda _: None)
+        first = soundlink.campaigns(client, "run-1", ["run-1"])
         # Another run lists one campaign less; a resumed run still goes by the list it began with.
         api.faults.add(Fault("json", match="/v1/campaigns", data=_listing(first[1:])))
-        second = soundlink.campaigns(client, "run-2", ["run-2"], lambda _: None)
+        second = soundlink.campaigns(client, "run-2", ["run-2"])
         before = len(api.stats.records)
-        assert [c["campaignId"] for c in soundlink.campaigns(client, "run-3", ["run-3", "run-1"], lambda _: None)] == [
+        assert [c["campaignId"] for c in soundlink.campaigns(client, "run-3", ["run-3", "run-1"])] == [
             c["campaignId"] for c in first
         ]
     assert len(second) == len(first) - 1
@@ -252,7 +270,7 @@ def test_a_listing_that_was_not_saved_is_saved_by_the_next_step(api: Simulator, 
     with soundlink.connect(lambda _: None) as (client, _):
         pages = client.campaigns()
         soundlink.landing.land_listing([b'{"campaignId":"a"}'], pages.requested_at, pages.server_date, "run-1")
-        assert soundlink.campaigns(client, "run-1", ["run-1"], lambda _: None) == [{"campaignId": "a"}]
+        assert soundlink.campaigns(client, "run-1", ["run-1"]) == [{"campaignId": "a"}]
     with soundlink.warehouse.read() as connection:
         assert connection.execute("select campaign_id from campaigns").fetchall() == [("a",)]
 

@@ -318,10 +318,24 @@ def test_days_of_a_range_are_told_with_rows_and_totals(warehouse: Warehouse, tmp
     )
 
 
-def test_what_runs_have_pulled_and_where_each_delivery_stands(warehouse: Warehouse, tmp_path: Path) -> None:
-    assert warehouse.pulled_by(["run-1", "run-2"]) == {(TABLE, "camp_1", APRIL)}
-    assert warehouse.pulled_by(["run-2"]) == warehouse.pulled_by([]) == set()
+def test_days_are_done_that_a_run_has_pulled_or_that_are_final(warehouse: Warehouse, tmp_path: Path) -> None:
+    first = DateRange(APRIL.start, APRIL.start)
+    every = {(TABLE, "camp_1"): set(APRIL.dates())}
+    assert warehouse.done_days(APRIL, ["run-1", "run-2"], settled=False) == every
+    assert warehouse.done_days(first, ["run-1"], settled=False) == {(TABLE, "camp_1"): {APRIL.start}}
+    assert warehouse.done_days(APRIL, ["run-2"], settled=False) == {}
+    assert warehouse.done_days(APRIL, [], settled=True) == every
+    may = DateRange(date(2026, 5, 10), date(2026, 5, 20))
+    load(warehouse, arrival(tmp_path / "in", [], dates=may, campaign="camp_2"))
+    final = {date(2026, 5, number) for number in range(10, 16)}  # NOON is the 23rd, 8 days after the 15th
+    assert warehouse.done_days(may, [], settled=True) == {(TABLE, "camp_2"): final}
+    assert warehouse.done_days(may, ["run-1"], settled=True) == {(TABLE, "camp_2"): set(may.dates())}
+    assert warehouse.campaign_names() == {"camp_1": row()["campaign_name"]}
+
+
+def test_where_each_delivery_stands(warehouse: Warehouse, tmp_path: Path) -> None:
     ((identity,),) = query(warehouse, "select delivery_id from deliveries")
     assert warehouse.load_orders() == {identity: 1}
     nothing = Warehouse(tmp_path / "nowhere")
-    assert (nothing.pulled_by(["run-1"]), nothing.load_orders()) == (set(), {})
+    assert (nothing.done_days(APRIL, ["run-1"], settled=True), nothing.campaign_names()) == ({}, {})
+    assert nothing.load_orders() == {}
