@@ -128,6 +128,9 @@ def _campaigns_asset() -> dg.AssetsDefinition:
                 asked = _Plan(soundlink, items, exports, dates, lineage, refetch=refetch)
                 text += f". Next, {asked.describe(soundlink, pacer)}"
             context.log.info(text)
+            # The API is not ours to materialize; that it answered is what can be told of it.
+            observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
+            context.log_event(dg.AssetObservation(_API, metadata=observed))
         statuses = pd.Series([str(item.get("status", "unknown")) for item in items], dtype=str).value_counts()
         return dg.MaterializeResult(
             metadata={

@@ -5,6 +5,7 @@ last connection closes. A partitioned asset has two events a day, so a refresh o
 on its rows. Files, tables and SQL stay Dagster's; without this class (`storage: sqlite:`) they are read just the same.
 """
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,8 +41,9 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 with connection.begin():
                     yield connection
                 if shard != INDEX_SHARD_NAME and sqlite.total_changes != before:
-                    # Who follows a run in the UI is told of news by a change of the database file, not of its log.
-                    sqlite.execute("pragma wal_checkpoint(passive)").close()
+                    # Who follows a run in the UI is told of news by a change of the database file; SQLite writes to
+                    # its log first.
+                    os.utime(self.path_for_shard(shard))
 
     def _engine(self, shard: str) -> Engine:
         if shard not in self._engines:
