@@ -61,7 +61,7 @@ check: install lint types ## Lint, types and tests: what CI runs
 
 test: check ## The same as check
 
-browser: install ## Look at the report in a real Chromium (needs the system's chromium)
+browser: install ## Look at the report and the Dagster UI in a real Chromium (needs the system's chromium)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-browser.txt
 	$(BIN)/python -m pytest -m browser
 

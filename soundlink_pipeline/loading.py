@@ -20,6 +20,7 @@ from soundlink_pipeline import export_sql, first_load
 from soundlink_pipeline.checking import Arrival, Checked, Refused, Staging
 from soundlink_pipeline.exports import DATE_COLUMN, Export
 from soundlink_pipeline.landing import Delivery
+from soundlink_pipeline.transactions import transaction
 
 __all__ = ["BATCH_BYTES", "Arrival", "BatchResult", "Loaded", "Refused", "load_batch"]
 
@@ -64,11 +65,11 @@ def load_batch(
     connection.execute(f"set memory_limit = '{_LARGE_MEMORY_LIMIT if large else _MEMORY_LIMIT}'")
     batch = _by_export(exports, _new(connection, arrivals))
     if first_load.is_first(connection, arrivals):
-        with contextlib.suppress(first_load.NotPlain), _transaction(connection):
+        with contextlib.suppress(first_load.NotPlain), transaction(connection):
             return BatchResult(_insert(connection, batch))
     stagings = [Staging(connection, export, own) for export, own in batch]
     checked = [staging.check() for staging in stagings]
-    with _transaction(connection):
+    with transaction(connection):
         orders = _orders(connection, arrivals)
         loaded = [
             item
@@ -93,17 +94,6 @@ def _new(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> 
     ).fetchall():
         del by_id[known]
     return list(by_id.values())
-
-
-@contextlib.contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    connection.execute("begin")
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        connection.execute("rollback")
-        raise
 
 
 # Within the transaction

@@ -1,5 +1,7 @@
 """What a Dagster run was asked for, and how it tells people what went wrong: shared by every asset, job and check."""
 
+import errno
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -18,7 +20,15 @@ RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 # Dagster marks a run with one of these that goes on from where its parent failed, by itself or from the UI.
 _RESUMES = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
-_TO_MEND: tuple[type[Exception], ...] = (SoundlinkError, WarehouseLocked, WarehouseUnusable, OSError)
+_TO_MEND: tuple[type[Exception], ...] = (
+    SoundlinkError,
+    WarehouseLocked,
+    WarehouseUnusable,
+    OSError,
+    sqlite3.OperationalError,  # of requests.sqlite, where requests are counted
+)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST)
 
 
 def daily_partitions(start_date: date) -> dg.DailyPartitionsDefinition:
@@ -37,7 +47,25 @@ def told_to_people(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except _TO_MEND + more as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+        raise dg.Failure(_sentence(error), allow_retries=False) from None
+
+
+def _sentence(error: Exception) -> str:
+    """What is wrong and what to do. Our own errors say so themselves; those of the system say a word and a path."""
+    number, path = getattr(error, "errno", None), getattr(error, "filename", None)
+    what = f"{path}: " if path else ""
+    reason = getattr(error, "strerror", None) or str(error)
+    if number in _FULL or "disk is full" in reason:
+        return (
+            f"the disk is full ({what}{reason}). Free space where SOUNDLINK_DATA_DIR is and run again: what arrived"
+            " whole is kept, and is not asked for again"
+        )
+    if number in _NOT_WRITABLE or isinstance(error, sqlite3.OperationalError):
+        return (
+            f"the data folder cannot be written to ({what}{reason}). Is SOUNDLINK_DATA_DIR right, and may the user"
+            " that runs Dagster write there? make doctor tells"
+        )
+    return str(error)
 
 
 def has_range(run: dg.DagsterRun) -> bool:

@@ -22,6 +22,7 @@ from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.sql_project import Model, SqlProject
 from soundlink_pipeline.sql_templates import Problem
 from soundlink_pipeline.sql_tests import DataTest
+from soundlink_pipeline.transactions import transaction
 
 SHOWN_ROWS = 10
 # What each model in the warehouse was made from: its SQL, and the last delivery there was; the pipeline's own, not
@@ -133,33 +134,28 @@ def build_model(
     """Build one model in one transaction. Raises Problem, with nothing changed, where its SQL fails."""
     started = time.perf_counter()
     fingerprint = _fingerprint(model, project)
-    connection.execute("begin")
     try:
-        connection.execute(_CREATE_STATE)
-        window = _window(connection, model, fingerprint, dates)
-        sql = project.render(model, incremental=window is not None, dates=window)
-        if window is not None:
-            days = f"{DATE_COLUMN} between date '{window.start}' and date '{window.end}'"
-            connection.execute(f"delete from {model.table} where {days}")
-            connection.execute(f"insert into {model.table} by name {sql}")
-        else:
-            _drop_other_kind(connection, model)
-            kind = "view" if model.materialized == "view" else "table"
-            connection.execute(f"create or replace {kind} {model.table} as {sql}")
-        connection.execute(f"delete from {STATE_TABLE} where model = ?", [model.table])
-        connection.execute(
-            f"insert into {STATE_TABLE} select ?, ?, coalesce(max(load_order), 0) from deliveries",
-            [model.table, fingerprint],
-        )
-        for statement in _comments(model):
-            connection.execute(statement)
-        connection.execute("commit")
+        with transaction(connection):
+            connection.execute(_CREATE_STATE)
+            window = _window(connection, model, fingerprint, dates)
+            sql = project.render(model, incremental=window is not None, dates=window)
+            if window is not None:
+                days = f"{DATE_COLUMN} between date '{window.start}' and date '{window.end}'"
+                connection.execute(f"delete from {model.table} where {days}")
+                connection.execute(f"insert into {model.table} by name {sql}")
+            else:
+                _drop_other_kind(connection, model)
+                kind = "view" if model.materialized == "view" else "table"
+                connection.execute(f"create or replace {kind} {model.table} as {sql}")
+            connection.execute(f"delete from {STATE_TABLE} where model = ?", [model.table])
+            connection.execute(
+                f"insert into {STATE_TABLE} select ?, ?, coalesce(max(load_order), 0) from deliveries",
+                [model.table, fingerprint],
+            )
+            for statement in _comments(model):
+                connection.execute(statement)
     except duckdb.Error as error:
-        connection.execute("rollback")
         raise _sql_problem(model.path, error) from error
-    except BaseException:
-        connection.execute("rollback")
-        raise
     rows = None if model.materialized == "view" else _count(connection, model, window)
     return Built(model, window, rows, time.perf_counter() - started, sql)
 

@@ -27,6 +27,7 @@ from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, EXPORTS, Ex
 from soundlink_pipeline.landing import Listing
 from soundlink_pipeline.ledger_views import ledger_views
 from soundlink_pipeline.partitions import HEALING_DAYS, DateRange, last_closed_day
+from soundlink_pipeline.transactions import transaction
 
 # What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
 _STORAGE_VERSION = "v1.5.0"
@@ -192,16 +193,11 @@ class Warehouse:
             older = False  # a new file
         if older:
             statements[1:1] = [statement for export in self.exports for statement in add_columns(export)]
-        connection.execute("begin")
-        try:
+        with transaction(connection):
             for statement in statements:
                 connection.execute(statement)
             connection.execute("delete from _schema_state")
             connection.execute("insert into _schema_state values (?)", [fingerprint])
-            connection.execute("commit")
-        except BaseException:
-            connection.execute("rollback")
-            raise
 
     def schema_statements(self) -> list[str]:
         statements = ["create table if not exists _schema_state (fingerprint VARCHAR)"]

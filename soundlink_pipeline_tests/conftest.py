@@ -1,6 +1,9 @@
 """What several test files share."""
 
+import shutil
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -26,3 +29,17 @@ class WaitingClock(threading.Event):
 @pytest.fixture
 def clock() -> WaitingClock:
     return WaitingClock()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The system's Chromium, which asks nothing of the network on its own account."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make browser installs it")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("needs Chromium: install your system's package, such as apt-get install chromium")
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    with playwright.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=chromium, args=quiet)
+        yield launched
+        launched.close()

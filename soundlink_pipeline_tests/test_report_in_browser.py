@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +11,13 @@ import pytest
 from soundlink_pipeline.report import main
 from soundlink_pipeline_tests.report_database import LOUD_ID, published_database
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make browser installs it")
-
 pytestmark = pytest.mark.browser
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# What a browser would ask of the network on its own account.
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 # What is wider than the window, unless it scrolls inside its own box.
 TOO_WIDE = """
 () => [...document.querySelectorAll('body *')]
     .filter(element => !element.closest('.scroll') && element.getBoundingClientRect().right > innerWidth + 0.5)
     .map(element => element.outerHTML.slice(0, 80))
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: install your system's package, such as apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

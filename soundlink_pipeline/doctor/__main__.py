@@ -1,0 +1,81 @@
+"""The command `python -m soundlink_pipeline.doctor`, in the project folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from soundlink_pipeline.doctor.finding import Finding, counted
+
+_WHAT_WIDTH = 25
+_NARROWEST, _WIDEST = 72, 120
+
+
+def main() -> int:
+    try:
+        # Here: where a package is missing or too old, that is to be said, not shown as a traceback.
+        from dotenv import dotenv_values  # noqa: PLC0415
+
+        from soundlink_pipeline.doctor.examination import examine  # noqa: PLC0415
+    except ImportError as error:
+        print(f"The pipeline cannot be loaded, {error}: make install puts everything in place.")
+        return 1
+    in_file = {name: value or "" for name, value in dotenv_values(".env").items()}
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, _NARROWEST), _WIDEST)
+    found: list[Finding] = []
+    with _no_log_lines():
+        for title, findings in examine(in_file, dict(os.environ)):
+            print(title, flush=True)
+            for finding in findings:
+                found.append(finding)
+                print(_lines(finding, width), flush=True)
+    print(f"\n{summary(found)}")
+    return int(any(finding.level == "FAULT" for finding in found))
+
+
+def summary(found: Sequence[Finding]) -> str:
+    faults, warnings = (sum(finding.level == level for finding in found) for level in ("FAULT", "warn"))
+    if not faults and not warnings:
+        return "nothing to mend"
+    counts = [counted(number, what) for number, what in ((faults, "fault"), (warnings, "warning")) if number]
+    return ", ".join(counts) + (": mend the faults first" if faults else ": a run can work")
+
+
+@contextmanager
+def _no_log_lines() -> Iterator[None]:
+    """None between the findings: Dagster and the definitions tell of what is found here anyway."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _lines(finding: Finding, width: int) -> str:
+    """One finding as text: level, what, outcome; below it what to do."""
+    head = f"  {finding.level:<5}  {finding.what:<{_WHAT_WIDTH}}  "
+    indent = " " * len(f"  {'':<5}  {'':<{_WHAT_WIDTH}}  ")
+    text = _wrapped(finding.says, head, indent, width)
+    return text + (f"\n{_wrapped(f'To do: {finding.fix}', indent, indent, width)}" if finding.fix else "")
+
+
+def _wrapped(text: str, head: str, indent: str, width: int) -> str:
+    # Paths and commands stay whole, so that they can be copied.
+    return textwrap.fill(
+        " ".join(text.split()),
+        width,
+        initial_indent=head,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

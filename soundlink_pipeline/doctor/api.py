@@ -1,0 +1,158 @@
+"""The Soundlink API: host, key, scopes, clock and limits, with as few requests as tell them."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+import ssl
+import tempfile
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from soundlink_pipeline.api_errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
+from soundlink_pipeline.campaigns import may_have_rows
+from soundlink_pipeline.client import CampaignPages, Download, SoundlinkClient
+from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
+from soundlink_pipeline.doctor.patient import Patient
+from soundlink_pipeline.exports import EXPORTS
+from soundlink_pipeline.pacing import Cancelled, Pacer
+from soundlink_pipeline.partitions import DateRange, last_closed_day, refresh_range
+from soundlink_pipeline.pull import duration, expected_seconds
+from soundlink_pipeline.settings import Settings
+
+_KEY = "SOUNDLINK_API_KEY"
+# Somebody waits for the answer: a hiccup is borne once, a silence not for long.
+_TRIES = 2
+_TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=5.0, pool=None)
+_LONGEST_WAIT_SECONDS = 5.0
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+def check_api(patient: Patient) -> Iterator[Finding]:
+    """What the API says to the key, within the limits shared with the runs; rather than wait for them, gives up."""
+    settings, used_up = patient.settings, threading.Event()
+
+    def on_wait(seconds: float) -> None:
+        if seconds > _LONGEST_WAIT_SECONDS:
+            used_up.set()
+
+    if patient.key and not re.fullmatch(r"sk_[!-~]+_[!-~]+", patient.key):
+        yield warn(_KEY, "does not look like a Soundlink key (sk_…_…)", "was it pasted whole, without quotes?")
+    try:
+        with tempfile.TemporaryDirectory(prefix="soundlink-doctor-") as temporary:
+            # Where the data folder cannot be written to, no run can have counted requests either.
+            folder = settings.data_dir if os.access(settings.data_dir, os.W_OK) else Path(temporary)
+            limits = (settings.requests_per_minute, settings.requests_per_hour)
+            with (
+                Pacer(folder / "requests.sqlite", *limits, cancelled=used_up, on_wait=on_wait) as pacer,
+                SoundlinkClient(
+                    settings.base_url,
+                    patient.key,
+                    pacer,
+                    auth=settings.auth,
+                    timeout=_TIMEOUT,
+                    tries=_TRIES,
+                    now=patient.clock,
+                ) as client,
+            ):
+                yield from _ask(patient, client, pacer, Path(temporary))
+    except KeyRefused as error:
+        yield ok("host", f"{settings.base_url} answers")
+        yield fault("key", str(error))
+    except Unreachable as error:
+        yield fault("host", str(error), _way_out(error))
+    except SoundlinkError as error:
+        yield fault("answer", str(error), "" if error.fatal else "look again later")
+    except Cancelled:
+        says = "are used up for now, by a run or by somebody else with this key; not asked further"
+        yield warn("limits", says, "look again later; a run waits by itself")
+    except sqlite3.DatabaseError as error:
+        fix = "delete it: it holds nothing but the count of the last hour's requests"
+        if isinstance(error, sqlite3.OperationalError):  # it is whole, and cannot be written to
+            fix = "see the data folder above"
+        yield fault("requests.sqlite", f"requests cannot be counted: {error}", fix)
+    except ValueError as error:  # the key cannot be one
+        yield fault(_KEY, f"{error}; the API was not asked")
+
+
+def _ask(patient: Patient, client: SoundlinkClient, pacer: Pacer, folder: Path) -> Iterator[Finding]:
+    """The findings, while requests are answered. Raises SoundlinkError where nothing else can be asked, Cancelled."""
+    settings = patient.settings
+    client.ping()
+    yield ok("host", f"{settings.base_url} answers")
+    yield ok("key", f"is valid; sent as {client.scheme}")
+    answer: CampaignPages | Download | None = None
+    campaigns: list[dict[str, Any]] = [{"campaignId": name} for name in settings.campaign_ids]
+    pages = 0
+    if campaigns:
+        yield ok("campaigns:read", f"not needed: SOUNDLINK_CAMPAIGN_IDS names {len(campaigns)} campaigns")
+    else:
+        before = client.requests
+        try:
+            answer = client.campaigns()
+        except ScopeMissing as error:
+            fix = "give the key this scope, or name the campaigns in SOUNDLINK_CAMPAIGN_IDS"
+            yield fault("campaigns:read", str(error), fix)
+        else:
+            campaigns, pages = answer.items, client.requests - before
+            yield ok("campaigns:read", f"{len(campaigns)} campaigns listed")
+    now = (answer and answer.server_date) or patient.clock()
+    trailing = refresh_range(now, settings.start_date)
+    live = [campaign for campaign in campaigns if trailing and may_have_rows(campaign, trailing)]
+    if campaigns:
+        campaign_id, day = (live or campaigns)[0]["campaignId"], last_closed_day(now)
+        try:
+            download = client.download(EXPORTS[0], campaign_id, DateRange(day, day), folder / "export")
+        except ScopeMissing as error:
+            yield fault("metrics:read", str(error), "give the key this scope")
+        else:
+            answer = answer or download
+            yield ok("metrics:read", f"{EXPORTS[0].name} of campaign {campaign_id}, {day}, can be had")
+    else:
+        yield warn("metrics:read", "not asked: there is no campaign to ask for")
+    if answer and answer.server_date:
+        yield _clock(answer.requested_at - answer.server_date)
+    if campaigns:
+        yield _limits(settings, len(live), pages, pacer.left_this_hour())
+    yield ok("requests", f"{client.requests} made by this examination, counted within the limits")
+
+
+def _way_out(error: BaseException | None) -> str:
+    """What to do about a host that cannot be reached, by what lies at the bottom of the error."""
+    while error is not None:
+        match error:
+            case socket.gaierror():
+                return "the name is not known: check SOUNDLINK_BASE_URL, the network and its DNS"
+            case ConnectionRefusedError():
+                return "nothing listens there: check SOUNDLINK_BASE_URL, or is a firewall between?"
+            case ssl.SSLError():
+                return "its certificate is not trusted: is a proxy between, or this machine's clock wrong?"
+        error = error.__cause__ or error.__context__
+    return "check the network; if other hosts can be reached, look again later"
+
+
+def _clock(ahead: timedelta) -> Finding:
+    if abs(ahead) <= _CLOCK_TOLERANCE:
+        return ok("clock", "agrees with the API's")
+    off = f"{duration(abs(ahead).total_seconds())} {'ahead of' if ahead > timedelta() else 'behind'}"
+    fix = "set it: the schedule goes by it, and which day has closed"
+    return warn("clock", f"this machine's is {off} the API's", fix)
+
+
+def _limits(settings: Settings, live: int, pages: int, left: int) -> Finding:
+    needed = len(EXPORTS) * live + pages
+    says = (
+        f"{left} of {settings.requests_per_hour} requests left this hour; a daily refresh needs {needed}:"
+        f" {len(EXPORTS)} for each of {live} live campaigns, {pages} for the listing"
+    )
+    if needed <= left:
+        return ok("limits", says)
+    seconds = expected_seconds(needed, settings.requests_per_minute, settings.requests_per_hour, left)
+    return warn("limits", f"{says}; at the limits it takes {duration(seconds)}", "nothing: it waits by itself")

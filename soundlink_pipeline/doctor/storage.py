@@ -1,0 +1,109 @@
+"""Where a run writes: the data folder, the disk it is on, and the warehouse file."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
+from soundlink_pipeline.doctor.patient import Patient
+from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
+
+# What a day's landed files, DuckDB's temporary ones and Dagster's books may need beside a copy of the warehouse.
+_FLOOR_BYTES = 256_000_000
+# A run, or another doctor, that reads has soon read.
+_READERS_SECONDS = 3.0
+
+
+def check_data_folder(patient: Patient) -> Iterator[Finding]:
+    """Whether a run could write there, by writing a file that is gone at once; and whether there is room."""
+    folder = patient.settings.data_dir
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"ok")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        state = "cannot be written to" if there == folder else f"cannot be made: {there} cannot be written to"
+        fix = "give the user that runs the pipeline the right to write there, or set SOUNDLINK_DATA_DIR"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fix = "free space there, or raise that user's quota"
+        yield fault("folder", f"{folder} {state} ({error.strerror})", fix)
+    else:
+        state = "can be written to" if there == folder else "is not there yet; the first run makes it"
+        yield ok("folder", f"{folder} {state}")
+    warehouse = patient.warehouse.path
+    size = warehouse.stat().st_size if warehouse.exists() else 0
+    free, needed = shutil.disk_usage(there).free, size + _FLOOR_BYTES
+    says = f"{_mb(free)} free; publishing copies the warehouse ({_mb(size)}), and a run needs some {_mb(_FLOOR_BYTES)}"
+    if free < needed:
+        fix = f"free {_mb(needed - free)} or more; programs that have an earlier publication open keep its space"
+        yield fault("disk space", says, fix)
+    elif free < 2 * needed:
+        yield warn("disk space", says, "free some: it is near the end")
+    else:
+        yield ok("disk space", says)
+
+
+def check_warehouse(patient: Patient) -> Iterator[Finding]:
+    """Whether a run could write to the warehouse: it is whole, and nobody else has it open."""
+    warehouse, what = patient.warehouse, patient.warehouse.path.name
+    if not warehouse.exists():
+        yield ok(what, "is not there yet; the first run makes it")
+        return
+    try:
+        with warehouse.read() as connection:
+            ((deliveries, rows),) = connection.execute("select count(*), sum(rows) from deliveries").fetchall()
+    except WarehouseLocked as locked:
+        try:
+            with warehouse.turn():  # free: so it is not a run that writes
+                yield fault(what, str(locked))
+        except WarehouseLocked:
+            yield ok(what, "a pipeline run is writing to it right now; not opened")
+    except WarehouseUnusable as unusable:
+        yield fault(what, str(unusable))
+    except duckdb.CatalogException:
+        yield ok(what, "holds nothing yet; the first run makes its tables")
+    else:
+        yield ok(what, f"can be opened: {deliveries:,} deliveries, {int(rows or 0):,} rows delivered")
+        yield from _obstacles(warehouse.path)
+
+
+def _obstacles(path: Path) -> Iterator[Finding]:
+    """What keeps a run from writing to a file that can be read."""
+    try:
+        if not _comes_free(path):
+            says = "is open for reading in another program: a run waits two minutes for it, then fails"
+            fix = f"close it there (a notebook, a DuckDB shell, a BI tool? lsof {path} names it): soundlink.duckdb is"
+            yield fault(path.name, says, f"{fix} for reading")
+    except PermissionError:
+        fix = "give the user that runs the pipeline the right to write to it"
+        yield fault(path.name, f"{path} cannot be written to (Permission denied)", fix)
+
+
+def _comes_free(path: Path) -> bool:
+    """Whether nobody has the file open within a while: by taking the lock that DuckDB takes, and giving it back."""
+    deadline = time.monotonic() + _READERS_SECONDS
+    with path.open("r+b") as file:
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.1)
+            else:
+                return True
+
+
+def _mb(size: float) -> str:
+    return f"{size / 1e6:,.0f} MB" if size < 10e9 else f"{size / 1e9:,.0f} GB"
