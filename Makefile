@@ -42,13 +42,9 @@ else
 	$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT)
 endif
 
-backfill: install ## Pull a range: make backfill FROM=2026-01-01 TO=2026-03-31
+backfill: install ## Pull a range: make backfill FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled days too)
 	@test -n "$(FROM)" -a -n "$(TO)" || { echo 'Say which days: make backfill FROM=2026-01-01 TO=2026-03-31'; exit 2; }
-	cd $(HOME_DIR) && $(BIN)/dagster job execute -m soundlink_pipeline.definitions -j daily_refresh \
-		--tags '{"dagster/asset_partition_range_start": "$(FROM)", "dagster/asset_partition_range_end": "$(TO)"}'
-
-doctor: install ## Find what would make a run fail, and say what to do about it
-	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.doctor
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.backfill '$(FROM)' '$(TO)' $(if $(REFETCH),--refetch)
 
 report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist"
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign '$(CAMPAIGN)')

@@ -97,7 +97,11 @@ def _look(connection: duckdb.DuckDBPyConnection, promise: Promise, window: Mappi
     ).df()
     if bad.empty:
         return Answer(promise, 0, "")
-    return Answer(promise, int(bad["_all"].iloc[0]), bad.drop(columns="_all").to_markdown(index=False))
+    count = int(bad.pop("_all").iloc[0])
+    for name, moments in bad.select_dtypes("datetime").items():
+        if (moments == moments.dt.normalize()).all():
+            bad[name] = moments.dt.date  # a day, which pandas knows as its midnight only
+    return Answer(promise, count, bad.to_markdown(index=False))
 
 
 def _in_window(export: Export) -> str:

@@ -22,9 +22,11 @@ expect = pytest.importorskip("playwright.sync_api", reason="needs playwright: ma
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 DESK = {"width": 1440, "height": 900}
-# Large enough for the whole graph at a scale where nodes tell their names: those outside the window are not drawn.
-WALL = {"width": 3600, "height": 4600}
+# For the whole graph at a scale where nodes tell their names: what is outside the window is not drawn.
+WALL = {"width": 3600, "height": 5000}
 SLOW = 20_000
+# Dagster's daemon looks after a backfill every half minute.
+BACKFILL = 150_000
 EXPORT_NAMES = [export.name for export in EXPORTS]
 
 
@@ -156,8 +158,18 @@ def test_the_lineage_goes_from_the_api_to_the_published_file(here: Deployment, s
     screen.page.get_by_role("menuitem", name="Expand all groups").click()
     screen.page.set_viewport_size(WALL)
     screen.page.reload()
-    for name in assets:
-        expect(screen.page.locator(f"foreignObject [data-tooltip='{name}']").first).to_be_visible()
+    node = screen.page.locator("foreignObject [data-tooltip]")
+    expect(screen.page.locator("foreignObject [data-tooltip='published_database']")).to_be_visible()
+
+    def drawn() -> set[str]:
+        return set(node.evaluate_all("nodes => nodes.map(node => node.dataset.tooltip)"))
+
+    for _ in range(5):
+        if assets.keys() <= drawn():
+            break
+        screen.page.get_by_role("button").filter(has=screen.page.get_by_role("img", name="zoom_out")).click()
+        screen.page.wait_for_timeout(500)  # the graph glides
+    assert assets.keys() - drawn() == set()
     screen.shoot("assets")
     for name, before in upstream.items():
         assert [other for other in before if left(other) >= left(name)] == [], name
@@ -192,7 +204,8 @@ def test_a_range_chosen_in_the_dialog_is_backfilled_and_turns_green(here: Deploy
     page.get_by_role("button", name="View", exact=True).or_(page.get_by_role("link", name="View", exact=True)).click()
     page.wait_for_url("**/runs/b/*")
     backfill = page.url.split("?")[0].rpartition("/")[2]
-    expect(page.get_by_text(re.compile("^(Completed|Succeeded|Success)$")).first).to_be_visible()
+    status = page.get_by_text("Status", exact=True).locator("..")
+    expect(status).to_contain_text("Completed", timeout=BACKFILL)
     screen.shoot("backfill")
     page.get_by_role("tab", name="Runs", exact=True).click()
     expect(page.get_by_text("Success", exact=True)).to_have_count(1)
@@ -281,9 +294,6 @@ def test_pictures_counts_and_columns_are_on_the_assets_pages(here: Deployment, s
         expect(picture).to_be_visible()
         assert picture.evaluate("image => image.complete && image.naturalWidth > 200")
         screen.shoot(f"picture of {export.name}")
-        dialog.get_by_role("button", name="Close").click()
-        newest = screen.show_markdown("newest rows")
-        expect(newest).to_contain_text(str(end))
 
     screen.open_asset("campaign_summary")
     ((rows,),) = here.query("select count(*) from marts.campaign_summary")

@@ -1,0 +1,79 @@
+"""`make backfill`: a wrong range is one sentence, before Dagster starts; a right one is Dagster's own command."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from soundlink_pipeline import backfill
+from soundlink_pipeline.assets import ExportsConfig
+from soundlink_pipeline.jobs import DAILY_REFRESH
+from soundlink_pipeline.runs import RANGE_END, RANGE_START
+
+YESTERDAY = str(datetime.now(UTC).date() - timedelta(days=1))
+
+
+class Executed(Exception):
+    """Instead of the command taking this process's place."""
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
+    commands: list[list[str]] = []
+
+    def execute(_program: str, command: list[str]) -> None:
+        commands.append(command)
+        raise Executed
+
+    monkeypatch.setattr(os, "execv", execute)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SOUNDLINK_START_DATE", "2026-01-01")
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ("2025-12-31", "2026-01-02", "the first partition is 2026-01-01 (setting SOUNDLINK_START_DATE)"),
+        ("2026-02-02", "2026-02-01", "the range 2026-02-02 to 2026-02-01 is reversed"),
+        ("2026-02-30", "2026-03-01", "Give two days as YYYY-MM-DD, the earlier first."),
+        ("2026-01-01", str(datetime.now(UTC).date()), f"has not closed yet; the newest day is {YESTERDAY} (UTC)"),
+    ],
+)
+def test_a_range_that_will_not_do_is_told_in_one_sentence(
+    executed: list[list[str]], capsys: pytest.CaptureFixture[str], start: str, end: str, said: str
+) -> None:
+    assert backfill.main([start, end]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.splitlines()) == 1
+    assert executed == []
+
+
+def test_the_first_partition_is_the_one_of_the_projects_env_file(
+    executed: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOUNDLINK_START_DATE")
+    Path(".env").write_text("SOUNDLINK_START_DATE=2026-05-01\n")
+    assert backfill.main(["2026-04-01", "2026-05-02"]) == 2
+    assert "the first partition is 2026-05-01" in capsys.readouterr().err
+    monkeypatch.delenv("SOUNDLINK_START_DATE")  # what the .env file has put there
+
+
+@pytest.mark.parametrize("refetch", [False, True])
+def test_dagsters_command_gets_the_range_and_whether_to_refetch(executed: list[list[str]], refetch: bool) -> None:
+    with pytest.raises(Executed):
+        backfill.main(["2026-01-01", "2026-02-28", *(["--refetch"] if refetch else [])])
+    (command,) = executed
+    assert command[1:8] == ["-m", "dagster", "job", "execute", "-m", "soundlink_pipeline.definitions", "-j"]
+    assert command[8] == DAILY_REFRESH
+    assert json.loads(command[command.index("--tags") + 1]) == {RANGE_START: "2026-01-01", RANGE_END: "2026-02-28"}
+    assert ("-c" in command) == refetch
+    if refetch:
+        config = yaml.safe_load(Path(command[command.index("-c") + 1]).read_text())
+        assert ExportsConfig(**config["ops"]["exports"]["config"]).refetch is True
