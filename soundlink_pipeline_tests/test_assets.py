@@ -268,8 +268,10 @@ def test_days_before_the_earliest_campaign_are_a_success_without_rows_and_reques
 
 
 def test_a_run_whose_rows_contradict_themselves_builds_nothing_on_them_and_says_which(here: Project) -> None:
+    days, world = (day("2026-02-20"), day("2026-02-21")), here.sim.world
+    bad = next(c for c in world.campaigns if any(True for _ in world.rows(BREAKDOWN, c.uuid, *days, NOW)))
     broken = {"edit": lambda body: re.sub(rb'"fees":[0-9.]+', b'"fees":987654', body, count=1)}
-    here.sim.faults.add(Fault("edit", export=BREAKDOWN, **broken))
+    here.sim.faults.add(Fault("edit", export=BREAKDOWN, campaign=bad.uuid, **broken))
     result = here.refresh("2026-02-20", "2026-02-21")
     assert not result.success
     said = failure_of(result)
