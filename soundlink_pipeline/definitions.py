@@ -14,7 +14,8 @@ from typing import TypeVar, get_args
 
 import dagster as dg
 
-from soundlink_pipeline.alerts import build_alerts, checked_ui_url
+from soundlink_pipeline.alert_delivery import checked_ui_url
+from soundlink_pipeline.alerts import build_alerts
 from soundlink_pipeline.assets import build_assets
 from soundlink_pipeline.checks import newest_day_checks
 from soundlink_pipeline.client import AuthSetting, checked_base_url

@@ -18,18 +18,10 @@ import httpx
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from soundlink_pipeline import alerts
-from soundlink_pipeline.alerts import (
-    TEXT_LIMIT,
-    TRIES,
-    Alert,
-    FailedCheck,
-    FailedStep,
-    build_alerts,
-    checked_alert_url,
-    checked_ui_url,
-    payload,
-)
+from soundlink_pipeline import alert_delivery, alerts
+from soundlink_pipeline.alert_delivery import checked_alert_url, checked_ui_url
+from soundlink_pipeline.alert_message import TEXT_LIMIT, Alert, FailedCheck, FailedStep, payload
+from soundlink_pipeline.alerts import TRIES, build_alerts
 from soundlink_pipeline.definitions import build_definitions, settings_from
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.simulator import BREAKDOWN, Fault
@@ -103,7 +95,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "_FIRST_BACKOFF_SECONDS", 0.005)
+    monkeypatch.setattr(alert_delivery, "_FIRST_BACKOFF_SECONDS", 0.005)
 
 
 # The sensor, evaluated tick by tick with its own cursor, as the daemon does
@@ -559,7 +551,7 @@ def test_a_run_that_cannot_be_read_costs_no_other_its_message(
 def test_a_silent_receiver_costs_a_tick_its_time_and_no_more(
     watch: Watch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alerts, "_TRY_SECONDS", 0.2)
+    monkeypatch.setattr(alert_delivery, "_TRY_SECONDS", 0.2)
     monkeypatch.setattr(alerts, "_TICK_SECONDS", 1.5)
     receiver.silent.set()
     runs = [run_job(watch.instance, dg.Failure(text)) for text in "abcdef"]

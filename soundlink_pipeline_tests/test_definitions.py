@@ -156,7 +156,7 @@ def test_the_defaults_in_the_example_are_the_defaults() -> None:
 
 
 def test_only_the_composition_root_names_environment_variables() -> None:
-    allowed = {"definitions.py", "demo.py", "doctor/__main__.py", "doctor/installation.py", "report.py"}
+    allowed = {"definitions.py", "backfill.py", "demo.py", "doctor/__main__.py", "doctor/installation.py", "report.py"}
     package = REPOSITORY / "soundlink_pipeline"
     named = {
         path.relative_to(package).as_posix()

@@ -205,7 +205,7 @@ def test_a_range_chosen_in_the_dialog_is_backfilled_and_turns_green(here: Deploy
     page.wait_for_url("**/runs/b/*")
     backfill = page.url.split("?")[0].rpartition("/")[2]
     status = page.get_by_text("Status", exact=True).locator("..")
-    expect(status).to_contain_text("Completed", timeout=BACKFILL)
+    expect(status).to_contain_text("Succeeded", timeout=BACKFILL)
     screen.shoot("backfill")
     page.get_by_role("tab", name="Runs", exact=True).click()
     expect(page.get_by_text("Success", exact=True)).to_have_count(1)

@@ -12,7 +12,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from soundlink_pipeline.alerts import checked_alert_url
+from soundlink_pipeline.alert_delivery import checked_alert_url
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, ok, warn
 from soundlink_pipeline.doctor.patient import Patient
 from soundlink_pipeline.partitions import last_closed_day
