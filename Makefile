@@ -75,6 +75,7 @@ types:
 
 bench: install ## Measure speed, memory and requests, also as the warehouse grows
 	$(BIN)/python -m benchmarks.bench
+	$(BIN)/python -m benchmarks.refresh
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.publishing
 

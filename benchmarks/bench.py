@@ -12,8 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,7 +42,7 @@ def main() -> None:
         simulator.prepare(_FIRST, _LAST)
         size = _save_answers(simulator, folder / "answers")
         lines = [_first_load(simulator, folder, options.rounds, size)]
-        lines += [_dagster_start(), _daily_refresh(simulator, clock, folder), _large_delivery(simulator, folder)]
+        lines += [_daily_refresh(simulator, clock, folder), _large_delivery(simulator, folder)]
     print()
     for line in lines:
         print(line)
@@ -89,13 +87,6 @@ def _first_load(simulator: Simulator, folder: Path, rounds: int, size: int) -> s
             f"Target: ratio at most 2.5, memory under 600 MB. {_verdict(mine / bare <= 2.5)}",
         ]
     )
-
-
-def _dagster_start() -> str:
-    """What a run costs before it does anything: Python, Dagster, the definitions."""
-    bare = _seconds(lambda: _python("-c", "import dagster"))
-    ours = _seconds(lambda: _python("-c", "import soundlink_pipeline.definitions"))
-    return f"\nDagster's start-up, apart: import dagster {bare:.2f} s, with our definitions {ours:.2f} s"
 
 
 def _daily_refresh(simulator: Simulator, clock: SimClock, folder: Path) -> str:
@@ -145,15 +136,6 @@ def _python(*arguments: str) -> str:
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return done.stdout
-
-
-def _seconds(action: Callable[[], object]) -> float:
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
 
 
 def _median(results: list[dict[str, Any]], what: str) -> float:

@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-if TYPE_CHECKING:  # takes half a second, which loading Dagster's definitions should not pay
+if TYPE_CHECKING:  # takes a second, which loading Dagster's definitions should not pay
+    import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -123,6 +122,8 @@ def markdown_image(svg: bytes, alt: str) -> str:
 def _newest(days: pd.DataFrame, columns: list[str], last_days: int) -> pd.DataFrame:
     """One row per day from the first shown to the last; days that are not there have no values, and count as final."""
     measures = days[columns].astype(float)
+    import pandas as pd  # noqa: PLC0415
+
     dates = pd.to_datetime(days["report_date"]).rename("report_date")
     daily = measures.groupby(dates).sum(min_count=1)
     daily["is_settled"] = days["is_settled"].astype(bool).groupby(dates).all()

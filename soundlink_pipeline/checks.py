@@ -5,17 +5,18 @@ A model's checks are in `model_assets.py`: they come from its YAML.
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import dagster as dg
 import duckdb
-import pandas as pd
 
 from soundlink_pipeline.completeness import DUE_HOUR, Missing, due_day, missing, newest_complete_day
 from soundlink_pipeline.exports import EXPORTS, Export
 from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.promises import SHOWN_ROWS, Answer, ask, promises
 from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.tables import markdown_table
 from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
 
 CAMPAIGNS_DELIVERED = "every_live_campaign_delivered"
@@ -71,18 +72,10 @@ def check_delivered(connection: duckdb.DuckDBPyConnection, export: Export, dates
 
 
 def _as_table(found: Sequence[Missing]) -> str:
-    rows = [
-        {
-            "campaign": item.campaign_id,
-            "name": item.name,
-            "days": len(item.days),
-            "from": item.days[0],
-            "to": item.days[-1],
-        }
-        for item in found[: 4 * SHOWN_ROWS]
-    ]
+    shown = found[: 4 * SHOWN_ROWS]
+    rows = [(item.campaign_id, item.name, len(item.days), item.days[0], item.days[-1]) for item in shown]
     more = f"\n\nand {len(found) - len(rows)} more" if len(found) > len(rows) else ""
-    return pd.DataFrame(rows).to_markdown(index=False) + more
+    return markdown_table(["campaign", "name", "days", "from", "to"], rows) + more
 
 
 def _result(export: Export, dates: DateRange, answer: Answer) -> dg.AssetCheckResult:
@@ -102,6 +95,7 @@ def _result(export: Export, dates: DateRange, answer: Answer) -> dg.AssetCheckRe
     )
 
 
+@cache
 def freshness_policy() -> dg.FreshnessPolicy:
     """Materialized since midnight UTC by the hour a day is due. Of which day it says nothing: that is newest_day's."""
     return dg.FreshnessPolicy.cron(f"0 {DUE_HOUR} * * *", lower_bound_delta=timedelta(hours=DUE_HOUR), timezone="UTC")

@@ -1,16 +1,17 @@
 """The asset `published_database`: last in every refresh, the file that analysts open. Thin face of `publishing.py`."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
 from soundlink_pipeline.checks import freshness_policy
 from soundlink_pipeline.publishing import Difference, NotPublished, compare, publish
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import OWNER, POOL, told_to_people
+from soundlink_pipeline.tables import markdown_table
 
 PUBLISHED = "published_database"
 _SHOWN = 20
@@ -48,7 +49,6 @@ def published_database(upstream: Iterable[str]) -> dg.AssetsDefinition:
                 soundlink.warehouse, soundlink.published_path, run_id=context.run.run_id, now=datetime.now(UTC)
             )
             differences = compare(soundlink.warehouse, soundlink.published_path)
-        rows = pd.Series(published.rows, dtype=int).rename("rows")
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(published.path),
@@ -56,7 +56,7 @@ def published_database(upstream: Iterable[str]) -> dg.AssetsDefinition:
                 "seconds": round(published.seconds, 3),
                 "newest report_date": str(published.newest_report_date or "none"),
                 "newest settled report_date": str(published.newest_settled_date or "none"),
-                "tables": dg.MetadataValue.md(rows.to_markdown()),
+                "tables": dg.MetadataValue.md(markdown_table(["table", "rows"], published.rows.items())),
             },
             check_results=[_equals_warehouse(differences, len(published.rows))],
         )
@@ -67,7 +67,11 @@ def published_database(upstream: Iterable[str]) -> dg.AssetsDefinition:
 def _equals_warehouse(differences: Sequence[Difference], tables: int) -> dg.AssetCheckResult:
     metadata: dict[str, Any] = {"tables": tables, "differences": len(differences)}
     if differences:
-        metadata["sample"] = dg.MetadataValue.md(pd.DataFrame(differences[:_SHOWN]).to_markdown(index=False))
+        metadata["sample"] = dg.MetadataValue.md(
+            markdown_table(
+                [field.name for field in fields(Difference)], [astuple(found) for found in differences[:_SHOWN]]
+            )
+        )
     return dg.AssetCheckResult(
         check_name=_EQUALS_WAREHOUSE,
         passed=not differences,

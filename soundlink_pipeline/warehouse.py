@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, may_have_rows, upsert_listing
@@ -28,6 +28,9 @@ from soundlink_pipeline.landing import Listing
 from soundlink_pipeline.ledger_views import ledger_views
 from soundlink_pipeline.partitions import HEALING_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.transactions import transaction
+
+if TYPE_CHECKING:  # takes half a second, which loading Dagster's definitions should not pay
+    import pandas as pd
 
 # What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
 _STORAGE_VERSION = "v1.5.0"

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 DESK = {"width": 1440, "height": 900}
 # For the whole graph at a scale where nodes tell their names: what is outside the window is not drawn.
 WALL = {"width": 3600, "height": 5000}
-SLOW = 20_000
+SLOW = 60_000
 # Dagster's daemon looks after a backfill every half minute.
 BACKFILL = 150_000
 EXPORT_NAMES = [export.name for export in EXPORTS]
