@@ -31,6 +31,8 @@ lock: ## Pin the newest allowed versions in the requirements files (needs uv)
 		--generate-hashes --no-header --upgrade -c requirements.txt --no-emit-package typing-extensions - -o requirements-browser.txt
 	cd dbt_like_sql && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 		requirements-dbt.in -o requirements-dbt.txt
+	cd deploy && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --no-deps \
+		-c ../requirements.txt requirements-postgres.in -o requirements-postgres.txt
 
 demo: install ## Run the pipeline against a local Soundlink API: no key, no questions
 	$(BIN)/python -m soundlink_pipeline.demo

@@ -203,3 +203,26 @@ def test_the_instance_admits_one_run_and_one_writer() -> None:
     assert config["telemetry"]["enabled"] is False
     # 500 campaigns, two exports and the listing at 600 requests an hour
     assert config["run_monitoring"]["max_runtime_seconds"] > 1001 / 600 * 3600
+
+
+def test_loading_and_showing_the_graph_reads_no_database_and_loads_no_data_frames(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "warehouse.duckdb").write_bytes(b"whoever opens this fails")
+    program = (
+        "import duckdb, sys\n"
+        "connect = duckdb.connect\n"
+        "def in_memory(database=':memory:', *rest, **more):\n"
+        "    assert database == ':memory:', f'{database} was opened'\n"
+        "    return connect(database, *rest, **more)\n"
+        "duckdb.connect = in_memory\n"
+        "from soundlink_pipeline.definitions import defs\n"
+        "from dagster._core.remote_representation.external_data import RepositorySnap\n"
+        "snapshot = RepositorySnap.from_def(defs.get_repository_def())\n"
+        "assert len(snapshot.asset_nodes) > 20, snapshot\n"
+        "print([name for name in ('pandas', 'matplotlib') if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._config import Shape, validate_config
 from dagster._core.instance.config import dagster_instance_config_schema
 from dagster._core.workspace.config_schema import process_workspace_config
 
@@ -67,7 +68,7 @@ def test_every_setting_an_operator_is_told_of_is_one_that_can_be_set() -> None:
 
 def test_every_file_an_operator_is_sent_to_exists() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", TEXT) if not link.startswith("#")]
-    named = re.findall(r"(?<![\w/.])((?:deploy|soundlink_pipeline)/[\w./*-]*\w|requirements\.txt)", TEXT)
+    named = re.findall(r"(?<![\w/.])((?:deploy|soundlink_pipeline|dbt_like_sql)/[\w./*-]*\w|requirements\.txt)", TEXT)
     assert len(links) > 2, FOUND
     assert len(named) > 5, FOUND
     assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
@@ -195,15 +196,12 @@ def test_server_differs_from_the_project_in_its_storage_only() -> None:
 
 def test_instance_configuration_of_the_server_is_one_that_dagster_takes() -> None:
     config = read_yaml(DEPLOY / "dagster.yaml")
-    assert dg.validate_run_config is not None
     result = _checked(config)
     assert result.success, result.errors
     assert not _checked({**config, "run_monitorings": {}}).success
 
 
 def _checked(config: dict[str, Any]) -> Any:
-    from dagster._config import Shape, validate_config
-
     return validate_config(Shape(dagster_instance_config_schema()), config)
 
 
