@@ -48,6 +48,9 @@ backfill: install ## Pull a range: make backfill FROM=2026-01-01 TO=2026-03-31 (
 	@test -n "$(FROM)" -a -n "$(TO)" || { echo 'Say which days: make backfill FROM=2026-01-01 TO=2026-03-31'; exit 2; }
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.backfill '$(FROM)' '$(TO)' $(if $(REFETCH),--refetch)
 
+doctor: install ## Find what would make a run fail, and say what to do; changes nothing
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.doctor
+
 report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist"
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign '$(CAMPAIGN)')
 

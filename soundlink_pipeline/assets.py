@@ -29,9 +29,11 @@ from soundlink_pipeline.export_step import (
     run_metadata,
 )
 from soundlink_pipeline.exports import EXPORTS, Export
+from soundlink_pipeline.partitions import REVISION_DAYS
 from soundlink_pipeline.promises import Answer
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import OWNER, POOL, asked_range, backfill_policy, has_range, run_lineage, told_to_people
+from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.tables import markdown_table
 
 _API = "soundlink_api"
@@ -52,16 +54,18 @@ class ExportsConfig(dg.Config):
     )
 
 
-def build_assets(partitions: dg.DailyPartitionsDefinition, base_url: str) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+def build_assets(
+    partitions: dg.DailyPartitionsDefinition, settings: Settings
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Every asset up to the exports; `partitions` is shared, so that one run can cover all of them."""
     with warnings.catch_warnings():
         # Known and accepted: DECISIONS.md, "Dagster".
         warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
         warnings.filterwarnings("ignore", message="Class `.*CodeRef", category=dg.BetaWarning)
-        return [_api(base_url), _campaigns_asset(), _exports_asset(partitions)]
+        return [_api(settings), _campaigns_asset(), _exports_asset(partitions)]
 
 
-def _api(base_url: str) -> dg.AssetSpec:
+def _api(settings: Settings) -> dg.AssetSpec:
     exports = "\n".join(f"- `GET {export.path}`: {export.name}" for export in EXPORTS)
     return dg.AssetSpec(
         _API,
@@ -71,10 +75,12 @@ def _api(base_url: str) -> dg.AssetSpec:
         tags={"layer": "sources"},
         description=(
             "The Soundlink API, where every number comes from: Meta ads and the Spotify listening they brought, per"
-            " campaign and day. Not made by this pipeline. 60 requests a minute and 600 an hour; a day's rows may be"
-            f" revised for 7 days after it closes at midnight UTC.\n\n- `GET /v1/campaigns`: {_CAMPAIGNS}\n{exports}"
+            " campaign and day. Not made by this pipeline, hence never materialized; each listing observes it."
+            f" {settings.requests_per_minute} requests a minute and {settings.requests_per_hour} an hour; a day's rows"
+            f" may be revised for {REVISION_DAYS} days after it closes at midnight UTC.\n\n"
+            f"- `GET /v1/campaigns`: {_CAMPAIGNS}\n{exports}"
         ),
-        metadata={"base URL": dg.MetadataValue.url(base_url)},
+        metadata={"base URL": dg.MetadataValue.url(settings.base_url)},
     )
 
 
@@ -207,9 +213,8 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 if own.failed:
                     yield from results
                 else:
-                    report_partitions(context, soundlink, export, dates)
-                    metadata = run_metadata(dates, own, campaigns)
-                    yield dg.MaterializeResult(asset_key=export.name, metadata=metadata, check_results=results)
+                    report_partitions(context, soundlink, export, dates, run_metadata(dates, own, campaigns))
+                    yield dg.MaterializeResult(asset_key=export.name, check_results=results)
             if summary.failed:
                 raise failure(summary.failed, len(summary.loaded), soundlink.warehouse.campaign_names())
         if broken:

@@ -34,6 +34,12 @@ _NEWEST_SAYS = (
 )
 
 
+_LATE = (
+    "{} was due and is not there for every campaign. This is about the newest day, whatever days the run was for: a"
+    " backfill of old days succeeds all the same"
+)
+
+
 def export_check_specs() -> list[dg.AssetCheckSpec]:
     """The checks that loading an export answers, per export."""
     specs = []
@@ -84,7 +90,7 @@ def _result(export: Export, dates: DateRange, answer: Answer) -> dg.AssetCheckRe
     if not answer.kept:
         metadata["what to do"] = promise.to_do
         of_many = f"the first {SHOWN_ROWS} of " if answer.bad_rows > SHOWN_ROWS else ""
-        metadata["sample"] = dg.MetadataValue.md(f"{of_many}{answer.bad_rows} bad rows\n\n{answer.sample}")
+        metadata["sample"] = dg.MetadataValue.md(f"{of_many}{answer.counts}\n\n{answer.sample}")
     return dg.AssetCheckResult(
         check_name=promise.name,
         asset_key=export.name,
@@ -150,6 +156,6 @@ def _newest_day(asset: str, days: dict[str, date | None], fault: str | None, due
         asset_key=asset,
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=fault or (f"{due} was due and is not there for every campaign" if late else None),
+        description=fault or (_LATE.format(due) if late else None),
         metadata=metadata,
     )

@@ -113,7 +113,7 @@ def build_definitions(
     for problem in project.problems.values():
         _log.warning("%s", problem)
     partitions = daily_partitions(settings.start_date)
-    pulled = build_assets(partitions, settings.base_url)
+    pulled = build_assets(partitions, settings)
     made = [asset for asset in pulled if isinstance(asset, dg.AssetsDefinition)]
     upstream = [key.to_user_string() for asset in made for key in asset.keys] + list(project.models)
     newest_day = newest_day_checks(PUBLISHED)

@@ -19,6 +19,7 @@ from soundlink_pipeline.promises import Answer
 from soundlink_pipeline.pull import FailedPull, Pull, Puller, Summary, adopt, duration, expected_seconds, plan, wanted
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import run_lineage, told_to_people
+from soundlink_pipeline.tables import markdown_table
 from soundlink_pipeline.trends import export_trend
 
 _MOST_LINES = 40
@@ -170,9 +171,16 @@ def failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[str, str])
 
 
 def report_partitions(
-    context: dg.AssetExecutionContext, soundlink: Soundlink, export: Export, dates: DateRange
+    context: dg.AssetExecutionContext,
+    soundlink: Soundlink,
+    export: Export,
+    dates: DateRange,
+    of_run: Mapping[str, Any],
 ) -> None:
-    """Row count, totals and settledness of each day, for the partition's own page."""
+    """What each partition's own page shows: the day's rows, totals and settledness.
+
+    The newest day's page also has what goes beyond the day: pictures, and what the run did (`of_run`).
+    """
     for status in soundlink.warehouse.date_status(export, dates):
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": status.rows,
@@ -182,27 +190,27 @@ def report_partitions(
         if status.last_pulled_at is not None:
             metadata["last pulled"] = dg.MetadataValue.timestamp(status.last_pulled_at)
         if status.report_date == dates.end:
-            # Of the newest day only: what hangs on the result is stored with each of its partitions.
-            metadata |= _pictures(soundlink, export, dates)
+            metadata |= {**_pictures(soundlink, export, dates), **of_run}
         context.add_asset_metadata(metadata, asset_key=export.name, partition_key=status.report_date.isoformat())
 
 
 def _pictures(soundlink: Soundlink, export: Export, dates: DateRange) -> dict[str, Any]:
     """What a look at the last days and at the newest rows shows."""
-    newest = soundlink.warehouse.newest_rows(export, dates)
+    columns, rows = soundlink.warehouse.newest_rows(export, dates)
     with soundlink.warehouse.read() as connection:
         trend = export_trend(connection, export)
     return {
+        "dagster/row_count": soundlink.warehouse.row_count(export),
         "last days": dg.MetadataValue.md(trend or "no rows yet"),
-        "newest rows": dg.MetadataValue.md(newest.to_markdown(index=False)),
+        "newest rows": dg.MetadataValue.md(markdown_table(columns, rows) if rows else "no rows yet"),
     }
 
 
 def run_metadata(dates: DateRange, summary: Summary, campaigns: int) -> dict[str, Any]:
     """What the run did."""
     return {
-        "range": str(dates),
-        "requests of the step": summary.requests,
+        "range of the run": str(dates),
+        "requests of the run's step": summary.requests,
         "campaigns asked": campaigns,
         "rows delivered": summary.rows,
         "inserted": summary.total("inserted"),

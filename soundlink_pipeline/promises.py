@@ -38,6 +38,7 @@ class Promise:
     broken: str
     count: str = ""
     blocking: bool = False
+    counted: str = "row"  # what is bad where it is broken: a row, a delivery, a day
 
     @property
     def description(self) -> str:
@@ -59,8 +60,15 @@ class Answer:
         return self.bad_rows == 0
 
     def __str__(self) -> str:
-        rows = "1 row breaks" if self.bad_rows == 1 else f"{self.bad_rows} rows break"
-        return f"{rows} {self.promise.name} ({self.promise.says})"
+        breaks = "breaks" if self.bad_rows == 1 else "break"
+        return f"{self.counts} {breaks} {self.promise.name} ({self.promise.says})"
+
+    @property
+    def counts(self) -> str:
+        """`1 row`, `3 deliveries`."""
+        one = self.promise.counted
+        many = one.removesuffix("y") + "ies" if one.endswith("ry") else one + "s"
+        return f"{self.bad_rows} {one if self.bad_rows == 1 else many}"
 
 
 _ACCEPT = (
@@ -161,6 +169,7 @@ def _integrity(export: Export) -> Iterator[Promise]:
         order by campaign_id
         """,
         blocking=True,
+        counted="delivery",
     )
 
 
@@ -259,11 +268,13 @@ def _habits(export: Export) -> Iterator[Promise]:
         " rebuild_from_landing, which fills it for the past too.",
         "warn",
         f"""
-        select campaign_id, start_date, end_date, unknown_fields, landed_file from deliveries
+        select array_to_string(unknown_fields, ', ') as unknown_fields, campaign_id, start_date, end_date
+        from deliveries
         where export = {quote(export.name)} and len(unknown_fields) > 0
             and delivery_id in (select distinct _delivery_id {_in_window(export)})
         order by campaign_id
         """,
+        counted="delivery",
     )
     yield Promise(
         "usual_volume",
@@ -291,9 +302,5 @@ def _habits(export: Export) -> Iterator[Promise]:
             and not a.rows between usual_rows / 2 and usual_rows * 2
         order by a.{DATE_COLUMN}
         """,
+        counted="day",
     )
-
-
-def key_columns(export: Export) -> tuple[str, ...]:
-    """The primary key without what is the same in every row of an account: provider and account_id."""
-    return export.primary_key[2:]

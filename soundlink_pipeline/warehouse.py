@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 from filelock import FileLock, Timeout
@@ -28,9 +27,6 @@ from soundlink_pipeline.landing import Listing
 from soundlink_pipeline.ledger_views import ledger_views
 from soundlink_pipeline.partitions import HEALING_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.transactions import transaction
-
-if TYPE_CHECKING:  # takes half a second, which loading Dagster's definitions should not pay
-    import pandas as pd
 
 # What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
 _STORAGE_VERSION = "v1.5.0"
@@ -332,16 +328,26 @@ class Warehouse:
             ).fetchall()
         return dict(rows)
 
-    def newest_rows(self, export: Export, dates: DateRange, limit: int = 5) -> pd.DataFrame:
-        """The last rows of the range, contract columns only: a preview."""
+    def newest_rows(
+        self, export: Export, dates: DateRange, limit: int = 5
+    ) -> tuple[list[str], list[tuple[object, ...]]]:
+        """Names and values of the newest day's first rows, what tells them apart and what they measure: a preview."""
+        key = [name for name in export.primary_key[2:] if name != DATE_COLUMN]  # provider and account are all the same
+        columns = [DATE_COLUMN, "campaign_name", *key, *export.measures]
         with self.read() as connection:
-            return connection.execute(
+            rows = connection.execute(
                 f"""
-                select {", ".join(export.column_names)} from {export.name}
-                where report_date between $start and $end order by {", ".join(export.primary_key)} desc limit {limit}
+                select {", ".join(columns)} from {export.name}
+                where {DATE_COLUMN} between $start and $end
+                order by {DATE_COLUMN} desc, {", ".join(key)} limit {limit}
                 """,
                 {"start": dates.start, "end": dates.end},
-            ).df()
+            ).fetchall()
+        return columns, rows
+
+    def row_count(self, export: Export) -> int:
+        with self.read() as connection:
+            return int(connection.execute(f"select count(*) from {export.name}").fetchall()[0][0])
 
     def load_orders(self) -> dict[str, int]:
         """Every delivery in the ledger: its id, and its place in the order of loading."""

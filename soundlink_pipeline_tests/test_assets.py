@@ -82,10 +82,16 @@ def test_a_range_in_one_run_gives_the_tables_the_api_holds(here: Project) -> Non
             assert partitions[name]["settled"] is True
         last = partitions["2026-01-22"]
         assert last["rows delivered"] == last["inserted"] == sum(row[1] for row in totals)
-        assert last["requests of the step"] == 2 * len(live)
-        assert last["range"] == "2026-01-03 to 2026-01-22"
-        assert export.primary_key[0] in last["newest rows"]
+        assert last["dagster/row_count"] == last["rows delivered"]
+        assert last["requests of the run's step"] == 2 * len(live)
+        assert last["range of the run"] == "2026-01-03 to 2026-01-22"
+        preview = last["newest rows"].splitlines()[2:]
+        assert len(preview) == 5
+        assert all("2026-01-22" in line for line in preview)
         assert last["last days"].startswith("![")
+        # The day's own figures come first, and a day's page has no other's.
+        assert next(iter(last)) == "dagster/partition_row_count"
+        assert "inserted" not in partitions["2026-01-21"]
 
 
 @pytest.mark.parametrize(

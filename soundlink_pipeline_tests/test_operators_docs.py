@@ -1,7 +1,6 @@
 """What operators are told is so: names exist, the server's files fit each other, and the commands do what they say."""
 
 import configparser
-import json
 import os
 import re
 import shlex
@@ -114,9 +113,9 @@ def test_jobs_schedules_and_sensors_told_of_exist(definitions: dg.Definitions) -
 
 def test_the_config_that_refetches_is_one_that_the_job_takes(definitions: dg.Definitions) -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    (in_shell,) = re.findall(r"--config-json '([^']+)'", SHELL)
+    assert "make backfill FROM=2026-01-01 TO=2026-01-31 REFETCH=1" in SHELL
     config = yaml.safe_load(block)
-    assert json.loads(in_shell) == config == {"ops": {"exports": {"config": {"refetch": True}}}}
+    assert config == read_yaml(DEPLOY / "refetch.yaml") == {"ops": {"exports": {"config": {"refetch": True}}}}
     job = definitions.resolve_job_def(DAILY_REFRESH)
     assert dg.validate_run_config(job, config)
     with pytest.raises(dg.DagsterInvalidConfigError):
@@ -236,6 +235,7 @@ def test_unit_runs_as_its_user_in_the_project_folder_with_its_settings(name: str
     assert read["EnvironmentFile"] == f"{home}/.env"
     assert read["ReadWritePaths"] == home
     assert read["PartOf"] == "soundlink.target"
+    assert name == "code" or "soundlink-code.service" in read["After"]
     assert (read["Restart"], read["NoNewPrivileges"], read["ProtectSystem"]) == ("always", "yes", "strict")
     assert f"HOME_DIR={home} " in SHELL
     assert f"-m 0600 .env.example {home}/.env" in SHELL
@@ -256,6 +256,9 @@ def test_webserver_and_daemon_look_for_the_definitions_where_they_are_served() -
     process_workspace_config(workspace)
     (server,) = [entry["grpc_server"] for entry in workspace["load_from"]]
     assert (server["host"], str(server["port"])) == (option(words["code"], "-h"), option(words["code"], "-p"))
+    assert (
+        f"grpc-health-check -p {server['port']} " in unit("code")["ExecStartPost"]
+    )  # a daemon too early retries in vain
     # The name that the project's own workspace gives it: switches of schedules are kept under it.
     (own,) = [entry["python_module"] for entry in read_yaml(ROOT / "workspace.yaml")["load_from"]]
     assert server["location_name"] == own == option(words["code"], "-m")

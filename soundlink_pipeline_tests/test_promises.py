@@ -87,7 +87,7 @@ def test_a_row_that_breaks_a_promise_is_told(
     answer = answers[promise]
     assert answer.bad_rows == 1
     assert len(answer.sample.splitlines()) == 3  # head, rule, the row
-    assert str(answer).startswith(f"1 row breaks {promise} (")
+    assert str(answer).startswith(f"1 {answer.promise.counted} breaks {promise} (")
     # Other days are not looked at.
     after = DateRange(DAY.end + timedelta(days=1), DAY.end + timedelta(days=2))
     assert broken(warehouse, export, after) == set()

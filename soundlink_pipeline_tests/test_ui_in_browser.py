@@ -141,38 +141,36 @@ def test_the_lineage_goes_from_the_api_to_the_published_file(here: Deployment, s
     groups = {name: node["groupName"] for name, node in assets.items()}
     assert set(groups.values()) >= {"sources", "exports", "staging", "marts", "published"}
 
-    def left(name: str) -> float:
-        box = screen.page.locator(f"foreignObject [data-tooltip='{name}']").first.bounding_box()
-        assert box is not None, name
-        return float(box["x"])
+    def places() -> dict[str, float]:
+        """How far to the right each drawn group and asset begins, all at one moment."""
+        names = screen.page.locator("foreignObject [data-tooltip]")
+        left = "name => [name.dataset.tooltip, name.getBoundingClientRect().left]"
+        return dict(names.evaluate_all(f"names => names.map({left})"))
 
     screen.open("Lineage")
     for group in set(groups.values()):
-        expect(screen.page.locator(f"foreignObject [data-tooltip='{group}']").first).to_be_visible()
+        expect(screen.page.locator(f"foreignObject [data-tooltip='{group}']")).to_be_visible()
     screen.shoot("groups")
+    place = places()
     for name, group in groups.items():
         for before in upstream[name]:
-            assert groups[before] == group or left(groups[before]) < left(group), (before, name)
+            assert groups[before] == group or place[groups[before]] < place[group], (before, name)
 
     screen.page.mouse.click(800, 800, button="right")
     screen.page.get_by_role("menuitem", name="Expand all groups").click()
     screen.page.set_viewport_size(WALL)
     screen.page.reload()
-    node = screen.page.locator("foreignObject [data-tooltip]")
     expect(screen.page.locator("foreignObject [data-tooltip='published_database']")).to_be_visible()
-
-    def drawn() -> set[str]:
-        return set(node.evaluate_all("nodes => nodes.map(node => node.dataset.tooltip)"))
-
     for _ in range(5):
-        if assets.keys() <= drawn():
+        if assets.keys() <= places().keys():
             break
         screen.page.get_by_role("button").filter(has=screen.page.get_by_role("img", name="zoom_out")).click()
         screen.page.wait_for_timeout(500)  # the graph glides
-    assert assets.keys() - drawn() == set()
+    place = places()
+    assert assets.keys() - place.keys() == set()
     screen.shoot("assets")
     for name, before in upstream.items():
-        assert [other for other in before if left(other) >= left(name)] == [], name
+        assert [other for other in before if place[other] >= place[name]] == [], name
     # What nothing stands before is the API, and what nothing comes after is the file.
     sources = {groups[name] for name, before in upstream.items() if not before}
     assert sources == {"sources"}
