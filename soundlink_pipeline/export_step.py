@@ -164,7 +164,8 @@ def failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[str, str])
         shown.append(f"{not_asked} more were not asked for: no request would have been answered")
     return dg.Failure(
         f"{len(failed)} of {len(failed) + loaded} pulls failed; the other {loaded} are loaded."
-        " Re-execute the run from failure to ask for the missing ones only.\n" + "\n".join(shown),
+        " Re-execute the run from failure (a run from a shell: give the command again) to ask for the missing ones.\n"
+        + "\n".join(shown),
         metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
     )

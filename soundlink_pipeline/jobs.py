@@ -9,7 +9,7 @@ from soundlink_pipeline.publishing import NotPublished, publish
 from soundlink_pipeline.pull import rebuild
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import POOL, told_to_people
-from soundlink_pipeline.sql_models import build_models
+from soundlink_pipeline.sql_models import build_models, failed_tests
 from soundlink_pipeline.sql_project import SqlProject
 from soundlink_pipeline.sql_templates import Problem
 
@@ -49,15 +49,22 @@ def rebuild_from_landing(project: SqlProject) -> dg.JobDefinition:
         with told_to_people(Problem, NotPublished):
             with soundlink.warehouse.write() as connection:
                 built = build_models(connection, project)
+                wrong = failed_tests(connection, project)
             context.log.info(f"{len(built)} models built")
+            if wrong:
+                reasons = "\n".join(f"{item.test.model}: {item}" for item in wrong)
+                raise dg.Failure(
+                    f"The models are built, but {len(wrong)} of their tests fail, so nothing was published.\n{reasons}",
+                    allow_retries=False,
+                )
             publish(soundlink.warehouse, soundlink.published_path, run_id=context.run_id, now=datetime.now(UTC))
 
     @dg.job(
         name=REBUILD,
         description=(
             "Makes an empty warehouse equal to the one that was loaded from landing/: same rows, history and ledger,"
-            " without one request; builds every model in full, and publishes. On a warehouse that has deliveries it"
-            " loads only the missing ones."
+            " without one request; builds every model in full, and publishes if their tests pass. On a warehouse that"
+            " has deliveries it loads only the missing ones."
         ),
     )
     def rebuild_job() -> None:

@@ -121,11 +121,9 @@ def _build(
         for name, tests in _checks(project.tests_of(model)).items():
             if name in wanted:
                 results.append(_check_result(model, name, [tested[test.name] for test in tests]))
-        wrong = [item for item in tested.values() if not item.passed and item.test.severity == "error"]
+        wrong = [str(item) for item in tested.values() if item.severe]
         if wrong:
-            failed[model.name] = "; ".join(
-                f"{i.bad_rows} rows fail {i.test.name} ({i.test.description})" for i in wrong
-            )
+            failed[model.name] = "; ".join(wrong)
     details = _details(connection, built)
     if dates is not None and context.assets_def.specs_by_key[dg.AssetKey(model.name)].partitions_def:
         # Of the newest day only: what hangs on a result is stored with each of its partitions.

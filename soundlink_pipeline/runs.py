@@ -62,8 +62,8 @@ def _sentence(error: Exception) -> str:
         )
     if number in _NOT_WRITABLE or isinstance(error, sqlite3.OperationalError):
         return (
-            f"the data folder cannot be written to ({what}{reason}). Is SOUNDLINK_DATA_DIR right, and may the user"
-            " that runs Dagster write there? make doctor tells"
+            f"the data folder cannot be written to ({what}{reason}). Is SOUNDLINK_DATA_DIR right, may the user that"
+            " runs Dagster write there, is the disk full? make doctor tells"
         )
     return str(error)
 

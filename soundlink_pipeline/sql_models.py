@@ -55,6 +55,14 @@ class Tested:
     def passed(self) -> bool:
         return self.bad_rows == 0
 
+    @property
+    def severe(self) -> bool:
+        """Whether what it found must keep the numbers from being shown."""
+        return not self.passed and self.test.severity == "error"
+
+    def __str__(self) -> str:
+        return f"{self.bad_rows} rows fail {self.test.name} ({self.test.description})"
+
 
 def check_models(project: SqlProject, tables: Iterable[str]) -> dict[str, dict[str, str]]:
     """The columns of every model with their types, found by binding all of them to empty `tables` (statements).
@@ -199,6 +207,12 @@ def ask_tests(
         ]
     except duckdb.Error as error:
         raise _sql_problem(model.path, error) from None
+
+
+def failed_tests(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> list[Tested]:
+    """Of the tests of all models, over all rows, those that fail as an error."""
+    asked = (item for model in project.models.values() for item in ask_tests(connection, project, model))
+    return [item for item in asked if item.severe]
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, project: SqlProject, test: DataTest, dates: DateRange | None) -> Tested:

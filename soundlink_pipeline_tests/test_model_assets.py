@@ -26,7 +26,8 @@ def graph(here: Project) -> Any:
 def change(here: Project, **files: str | None) -> None:
     sql_folder(Path(here.settings["SOUNDLINK_SQL_DIR"]), {f"models/marts/{name}": t for name, t in files.items()})
     # Dagster keeps what it has reconstructed of a job: another setting is another job.
-    here.settings["SOUNDLINK_LANDING_RETENTION_DAYS"] = str(len(files) + 400)
+    changes = int(here.settings.get("SOUNDLINK_LANDING_RETENTION_DAYS", "400"))
+    here.settings["SOUNDLINK_LANDING_RETENTION_DAYS"] = str(changes + 1)
 
 
 def metadata(result: dg.JobExecutionResult, asset: str) -> dict[str, Any]:
@@ -146,6 +147,33 @@ def test_wrong_data_is_shown_and_goes_no_further(here: Project) -> None:
     assert "where campaign_id is null" in check.metadata["not_null_campaign_id, SQL"].value
     assert "total" not in materialized(result)
     assert here.query("from marts.total order by all") == before
+
+
+def test_a_rebuild_publishes_no_more_than_a_refresh_would(here: Project) -> None:
+    assert here.refresh("2026-01-10", "2026-01-12").success
+    published = here.soundlink.published_path
+    before = published.stat().st_ino
+    change(here, **{"daily.sql": NULLED})
+    result = here.execute("rebuild_from_landing")
+    assert not result.success
+    said = failure_of(result)
+    assert said.startswith("The models are built, but ")
+    assert re.search(r"^daily: \d+ rows fail not_null_campaign_id \(Is always there\.\)$", said, re.MULTILINE)
+    assert published.stat().st_ino == before
+    change(here, **{"daily.sql": DAILY})
+    assert here.execute("rebuild_from_landing").success
+    assert published.stat().st_ino != before
+
+
+def test_a_model_may_name_who_answers_for_it(here: Project) -> None:
+    owned = MODELS.replace("{meta: {grain: [campaign_id]}}", "{meta: {grain: [campaign_id], owner: 'team:marketing'}}")
+    change(here, **{"_marts.yml": owned})
+    assert graph(here).get(dg.AssetKey("total")).owners == ["team:marketing"]
+    assert graph(here).get(dg.AssetKey("daily")).owners == ["team:data"]
+    change(here, **{"_marts.yml": owned.replace("team:marketing", "somebody")})
+    node = graph(here).get(dg.AssetKey("total"))
+    assert node.group_name == "broken"
+    assert "owner must be team:name or an email address, not 'somebody'" in (node.description or "")
 
 
 def test_a_warning_stops_nothing(here: Project) -> None:

@@ -26,10 +26,15 @@ def main() -> int:
         print(f"The pipeline cannot be loaded, {error}: make install puts everything in place.")
         return 1
     in_file = {name: value or "" for name, value in dotenv_values(".env").items()}
+    # As Dagster loads it: its own configuration may name variables of the file, too.
+    given = dict(os.environ)
+    for name, value in in_file.items():
+        if not name.startswith("SOUNDLINK_"):
+            os.environ.setdefault(name, value)
     width = min(max(shutil.get_terminal_size((100, 24)).columns, _NARROWEST), _WIDEST)
     found: list[Finding] = []
     with _no_log_lines():
-        for title, findings in examine(in_file, dict(os.environ)):
+        for title, findings in examine(in_file, given):
             print(title, flush=True)
             for finding in findings:
                 found.append(finding)

@@ -76,7 +76,9 @@ def check_api(patient: Patient) -> Iterator[Finding]:
     except sqlite3.DatabaseError as error:
         fix = "delete it: it holds nothing but the count of the last hour's requests"
         if isinstance(error, sqlite3.OperationalError):  # it is whole, and cannot be written to
-            fix = "see the data folder above"
+            fix = (
+                "is the disk full, or may this user not write there? See the data folder above; do not delete the file"
+            )
         yield fault("requests.sqlite", f"requests cannot be counted: {error}", fix)
     except ValueError as error:  # the key cannot be one
         yield fault(_KEY, f"{error}; the API was not asked")
