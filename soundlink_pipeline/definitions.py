@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -20,7 +20,7 @@ from soundlink_pipeline.assets import build_assets
 from soundlink_pipeline.checks import newest_day_checks
 from soundlink_pipeline.client import AuthSetting, checked_base_url
 from soundlink_pipeline.jobs import daily_refresh, freshness, rebuild_from_landing
-from soundlink_pipeline.model_assets import build_model_assets
+from soundlink_pipeline.model_assets import BROKEN, build_model_assets
 from soundlink_pipeline.published_asset import PUBLISHED, published_database
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import daily_partitions
@@ -96,6 +96,13 @@ def _auth(text: str) -> AuthSetting:
     raise ValueError(f"must be one of {', '.join(get_args(AuthSetting))}")
 
 
+def _last(assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]) -> list[str]:
+    """The assets that no other needs, broken models apart: what has to be done before the publication."""
+    specs = [spec for a in assets for spec in (a.specs if isinstance(a, dg.AssetsDefinition) else [a])]
+    needed = {dep.asset_key for spec in specs for dep in spec.deps}
+    return [spec.key.to_user_string() for spec in specs if spec.key not in needed and spec.group_name != BROKEN]
+
+
 def build_definitions(
     settings: Settings,
     read_key: Callable[[], str | None],
@@ -113,13 +120,11 @@ def build_definitions(
     for problem in project.problems.values():
         _log.warning("%s", problem)
     partitions = daily_partitions(settings.start_date)
-    pulled = build_assets(partitions, settings)
-    made = [asset for asset in pulled if isinstance(asset, dg.AssetsDefinition)]
-    upstream = [key.to_user_string() for asset in made for key in asset.keys] + list(project.models)
+    upstream = [*build_assets(partitions, settings), *build_model_assets(project, columns, partitions)]
     newest_day = newest_day_checks(PUBLISHED)
     freshness_job = freshness(newest_day)
     return dg.Definitions(
-        assets=[*pulled, *build_model_assets(project, columns, partitions), published_database(upstream)],
+        assets=[*upstream, published_database(_last(upstream))],
         asset_checks=[newest_day],
         jobs=[daily_refresh, freshness_job, rebuild_from_landing(project)],
         schedules=build_schedules(settings.schedule, settings.start_date, freshness_job),

@@ -26,6 +26,8 @@ from soundlink_pipeline.trends import table_trend
 Columns = Mapping[str, Mapping[str, str]]
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
+# The group of models that cannot be built.
+BROKEN = "broken"
 
 
 def build_model_assets(
@@ -235,7 +237,7 @@ def _broken(name: str, problem: Problem) -> dg.AssetsDefinition:
 
     @dg.asset(
         name="".join(letter if letter.isalnum() else "_" for letter in name).strip("_"),
-        group_name="broken",
+        group_name=BROKEN,
         description=f"Cannot be built. {problem}",
         kinds={"sql"},
     )

@@ -106,8 +106,9 @@ class Deployment:
         )
         return [event["message"] for event in self.graphql(query, id=run_id)["logsForRun"]["events"]]
 
-    def launch(self, start: date, end: date, priority: int = 0) -> str:
+    def launch(self, start: date, end: date, priority: int = 0, *, refetch: bool = False) -> str:
         """A run over a range, launched as the UI's launchpad does."""
+        config = {"ops": {"exports": {"config": {"refetch": True}}}} if refetch else {}
         repository = self.graphql("{repositoriesOrError {... on RepositoryConnection {nodes {name location {name}}}}}")[
             "repositoriesOrError"
         ]["nodes"][0]
@@ -121,6 +122,7 @@ class Deployment:
                     "repositoryLocationName": repository["location"]["name"],
                     "pipelineName": "daily_refresh",
                 },
+                "runConfigData": config,
                 "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
             },
         )["launchRun"]

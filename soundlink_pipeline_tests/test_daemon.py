@@ -95,8 +95,8 @@ def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(here: Deplo
     start = end = FIRST_DAY + timedelta(days=100)
     hanging = here.sim.world.campaigns[0]
     here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
-    run_id = here.launch(start, end)
-    queued_id = here.launch(start, end, priority=-1)
+    run_id = here.launch(start, end, refetch=True)
+    queued_id = here.launch(start, end, priority=-1, refetch=True)
     asked_once = live(here.sim.world, start, end)
     here.until_only_one_is_missing(start, asked_once)
     assert here.status(queued_id) == "QUEUED"
@@ -120,7 +120,7 @@ def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Dep
     start = end = FIRST_DAY + timedelta(days=101)
     hanging = here.sim.world.campaigns[0]
     here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
-    run_id = here.launch(start, end)
+    run_id = here.launch(start, end, refetch=True)
     asked_once = live(here.sim.world, start, end)
     here.until_only_one_is_missing(start, asked_once)
     worker = here.worker(run_id)
@@ -146,7 +146,7 @@ def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(tmp_path: Path) 
             " {status runIds}}}}}}}"
         )["repositoriesOrError"]["nodes"]
         ticks = repository["schedules"][0]["scheduleState"]["ticks"]
-        assert {tick["status"] for tick in ticks} <= {"SUCCESS", "STARTED"}
+        assert {tick["status"] for tick in ticks} <= {"SUCCESS", "STARTED", "SKIPPED"}
         assert {len(tick["runIds"]) for tick in ticks if tick["status"] == "SUCCESS"} == {1}
 
 
@@ -160,7 +160,7 @@ def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterat
         text=True,
         check=True,
     ).stdout
-    (command,) = re.findall(r"^cd \S+ && (.*job execute.*)", recipe, re.MULTILINE | re.DOTALL)
+    (command,) = re.findall(r"^cd \S+ && (.*soundlink_pipeline.backfill.*)$", recipe, re.MULTILINE)
     if not home.exists():
         home.mkdir()
         shutil.copy(REPOSITORY / "dagster.yaml", home / "dagster.yaml")
@@ -199,9 +199,8 @@ def test_a_backfill_from_the_shell_can_be_stopped_and_begun_again(tmp_path: Path
             process.wait(120)
         assert process.returncode == 0
         here.assert_tables_are_true(start, end)
-        assert here.query("select count(*), count(distinct delivery_id) from deliveries") == [
-            (2 * pulls - 1, 2 * pulls - 1)
-        ]
+        # These days are settled: only the one that was stopped was asked for again.
+        assert here.query("select count(*), count(distinct delivery_id) from deliveries") == [(pulls, pulls)]
 
 
 def test_a_backfill_from_the_shell_tells_what_is_wrong_with_its_range(tmp_path: Path) -> None:
