@@ -287,8 +287,10 @@ def test_pictures_counts_and_columns_are_on_the_assets_pages(here: Deployment, s
         assert rows > 0
         expect(screen.row("dagster/partition_row_count").get_by_text(str(rows), exact=True)).to_be_visible()
         expect(screen.row("settled").get_by_text("false", exact=True)).to_be_visible()
-        expect(screen.show_markdown("newest rows")).to_contain_text(str(end))
-        screen.page.keyboard.press("Escape")
+        preview = screen.show_markdown("newest rows")
+        expect(preview).to_contain_text(str(end))
+        preview.get_by_role("button", name="Close").click()
+        expect(preview).to_have_count(0)
         dialog = screen.show_markdown("last days")
         picture = dialog.get_by_role("img", name=re.compile(f" of {export.name} per day$"))
         expect(picture).to_be_visible()
