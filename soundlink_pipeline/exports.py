@@ -138,6 +138,11 @@ class Export:
         return tuple(column.name for column in self.columns)
 
     @property
+    def row_key(self) -> tuple[str, ...]:
+        """The primary key without what is the same in all rows of an account: what tells them apart for people."""
+        return tuple(name for name in self.primary_key if name not in ("provider", "account_id"))
+
+    @property
     def value_columns(self) -> tuple[str, ...]:
         """The columns that make two versions of a row differ: neither key nor version."""
         return tuple(n for n in self.column_names if n not in self.primary_key and n != VERSION_COLUMN)

@@ -73,7 +73,8 @@ class Answer:
 
 _ACCEPT = (
     "Ask Soundlink about the rows below: the file as delivered is kept in landing/. To go on with the numbers as they"
-    " are, materialize what is downstream without this asset."
+    " are, materialize what is downstream without this asset; once they are mended there, ask again with refetch: true"
+    " in the run's config."
 )
 
 
@@ -118,7 +119,7 @@ def _in_window(export: Export) -> str:
 
 def _of_rows(export: Export, columns: str, bad: str) -> tuple[str, str]:
     """The query for the rows where `bad`, and its count."""
-    key = ", ".join(export.primary_key[2:])
+    key = ", ".join(export.row_key)
     query = f"select {key}, {columns} {_in_window(export)} and ({bad}) order by {key}"
     return query, f"count(*) filter ({bad})"
 
@@ -228,7 +229,7 @@ def _off(ratio: Ratio) -> str:
 
 
 def _history(export: Export) -> Iterator[Promise]:
-    key = ", ".join(export.primary_key[2:])
+    key = ", ".join(export.row_key)
     measures = ", ".join(f"h.{name} as {name}_before, t.{name} as {name}_now" for name in export.measures)
     yield Promise(
         "settled_values_final",
@@ -237,12 +238,12 @@ def _history(export: Export) -> Iterator[Promise]:
         f" old one in {history_table(export)}. Whoever has reported the old number should be told; ask Soundlink why.",
         "error",
         f"""
-        select {", ".join(f"h.{name}" for name in export.primary_key[2:])},
+        select {", ".join(f"h.{name}" for name in export.row_key)},
             h._pulled_at as final_since, h._valid_until as revised_at, {measures}
         from {history_table(export)} as h join {export.name} as t using ({", ".join(export.primary_key)})
         where h.{DATE_COLUMN} between $start and $end
             and h._pulled_at >= h.{DATE_COLUMN} + interval {TRAILING_DAYS} days
-        order by revised_at desc, {", ".join(f"h.{name}" for name in export.primary_key[2:])}
+        order by revised_at desc, {", ".join(f"h.{name}" for name in export.row_key)}
         """,
     )
     yield Promise(

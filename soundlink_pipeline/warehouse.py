@@ -332,7 +332,7 @@ class Warehouse:
         self, export: Export, dates: DateRange, limit: int = 5
     ) -> tuple[list[str], list[tuple[object, ...]]]:
         """Names and values of the newest day's first rows, what tells them apart and what they measure: a preview."""
-        key = [name for name in export.primary_key[2:] if name != DATE_COLUMN]  # provider and account are all the same
+        key = [name for name in export.row_key if name != DATE_COLUMN]
         columns = [DATE_COLUMN, "campaign_name", *key, *export.measures]
         with self.read() as connection:
             rows = connection.execute(
