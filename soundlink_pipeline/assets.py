@@ -32,7 +32,7 @@ from soundlink_pipeline.exports import EXPORTS, Export
 from soundlink_pipeline.partitions import REVISION_DAYS
 from soundlink_pipeline.promises import Answer
 from soundlink_pipeline.resources import Soundlink
-from soundlink_pipeline.runs import OWNER, POOL, asked_range, backfill_policy, has_range, run_lineage, told_to_people
+from soundlink_pipeline.runs import OWNER, POOL, asked_range, backfill_policy, is_for_days, run_lineage, told_to_people
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.tables import markdown_table
 
@@ -109,12 +109,12 @@ def _campaigns_asset() -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult[None]:
         # The exports are next: no request for a wrong range.
-        dates = asked_range(context, soundlink.settings.start_date) if has_range(context.run) else None
+        dates = asked_range(context, soundlink.settings.start_date) if is_for_days(context) else None
         with told_to_people(), connected(context, soundlink) as (client, pacer):
             lineage = run_lineage(context)
             items = soundlink.campaigns(client, context.run.run_id, lineage)
             selected = context.run.asset_selection
-            exports = [e for e in EXPORTS if selected is None or dg.AssetKey(e.name) in selected]
+            exports = [e for e in EXPORTS if not selected or dg.AssetKey(e.name) in selected]
             text = f"{len(items)} campaigns listed"
             if dates and exports:
                 refetch = _told_to_refetch(context.run.run_config)

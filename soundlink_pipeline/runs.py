@@ -18,6 +18,7 @@ POOL = "warehouse"
 OWNER = "team:data"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+_ONE_DAY = "dagster/partition"
 # Dagster marks a run with one of these that goes on from where its parent failed, by itself or from the UI.
 _RESUMES = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
 _TO_MEND: tuple[type[Exception], ...] = (
@@ -68,17 +69,23 @@ def _sentence(error: Exception) -> str:
     return str(error)
 
 
-def has_range(run: dg.DagsterRun) -> bool:
+def is_for_days(context: dg.AssetExecutionContext) -> bool:
+    """Whether the run was launched for partitions: a range, or one day."""
+    # The tag, since an asset without partitions is not told of the run's.
+    return _has_range(context.run) or _ONE_DAY in context.run.tags
+
+
+def _has_range(run: dg.DagsterRun) -> bool:
     return RANGE_START in run.tags and RANGE_END in run.tags
 
 
 def asked_range(context: dg.AssetExecutionContext, first_day: date) -> DateRange:
     """The run's range of report dates, checked before anything is asked of the API."""
     tags = context.run.tags
-    if has_range(context.run):
+    if _has_range(context.run):
         start, end = tags[RANGE_START], tags[RANGE_END]
-    elif context.has_partition_key:
-        start = end = context.partition_key
+    elif _ONE_DAY in tags:
+        start = end = tags[_ONE_DAY]
     else:
         raise dg.Failure(
             "the run is for no day: launch it for partitions, or from a shell with make backfill FROM=… TO=…",

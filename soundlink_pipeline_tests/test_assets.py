@@ -499,3 +499,12 @@ def test_a_range_longer_than_the_api_gives_is_asked_for_in_pieces(here: Project)
     assert queries == {"startDate=2026-01-01&endDate=2026-03-31", "startDate=2026-04-01&endDate=2026-04-10"}
     days = each_day("2026-01-01", "2026-04-10", utc("2026-05-20T06:00"))
     assert here.table(EXPORTS[0]) == truth(here.sim.world, EXPORTS[0], days)
+
+
+def test_a_run_for_a_single_day_begins_with_its_plan_too(here: Project) -> None:
+    job = build_definitions(settings_from(here.settings), lambda: KEY).resolve_job_def(DAILY_REFRESH)
+    result = job.execute_in_process(instance=here.instance, partition_key="2026-02-20", run_config=QUIET)
+    assert result.success
+    first = next(log.user_message for log in here.instance.all_logs(result.run_id) if not log.is_dagster_event)
+    assert f" campaigns listed. Next, {BREAKDOWN} and {ENGAGEMENT}, 2026-02-20 to 2026-02-20: " in first
+    assert f": {len(asked(here.sim))} requests for " in first
