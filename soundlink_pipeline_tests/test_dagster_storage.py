@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -12,6 +14,7 @@ import yaml
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
 from soundlink_pipeline.dagster_storage import PooledSqliteEventLog, PooledSqliteStorage
+from soundlink_pipeline.runs import RANGE_END, RANGE_START
 from soundlink_pipeline_tests.project import REPOSITORY, instance_settings
 
 
@@ -23,6 +26,56 @@ def say(context: dg.OpExecutionContext) -> None:
 @dg.job
 def one_step() -> None:
     say()
+
+
+DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # backfill_policy is beta
+
+    @dg.asset(
+        partitions_def=DAYS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        check_specs=[dg.AssetCheckSpec("c", asset="a")],
+    )
+    def a(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        for number, day in enumerate(context.partition_keys):
+            context.add_asset_metadata({"rows": number}, partition_key=day)
+        return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
+
+    @dg.asset(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run(), deps=[a])
+    def b() -> None: ...
+
+
+def _materialize(instance: dg.DagsterInstance) -> str:
+    tags = {RANGE_START: "2026-01-03", RANGE_END: "2026-01-07"}
+    job = dg.Definitions(assets=[a, b]).resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(instance=instance, run_config=QUIET, tags=tags).run_id
+
+
+def _as_told(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
+    """All that the UI asks of a run's assets, apart from moments, run ids and places in the log."""
+    log = instance.event_log_storage
+    told: dict[str, Any] = {}
+    for key in (a.key, b.key):
+        events = log.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=100, ascending=True).records
+        (record,) = log.get_asset_records([key])
+        latest = record.asset_entry.last_materialization_record
+        assert latest is not None
+        told[key.to_user_string()] = {
+            "days": log.get_materialized_partitions(key),
+            "events": [(e.partition_key, sorted(e.asset_materialization.metadata.items())) for e in events],  # type: ignore[union-attr]
+            "latest": (latest.partition_key, latest.storage_id == events[-1].storage_id, latest.run_id == run_id),
+            "last run": record.asset_entry.last_run_id == run_id,
+        }
+    told["log"] = sorted(
+        (entry.dagster_event_type.value, entry.dagster_event.partition or "")  # type: ignore[union-attr]
+        for entry in instance.all_logs(run_id)
+        if entry.is_dagster_event
+    )
+    told["checks"] = [record.status for record in log.get_asset_check_execution_history(a.check_key, limit=9)]
+    return told
 
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -57,6 +110,35 @@ def test_what_is_written_is_dagsters_own_and_either_storage_goes_on_with_the_oth
             for run_id in runs:
                 assert _said(instance, run_id) == ["said"]
                 assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
+
+
+def test_partitions_stored_as_a_batch_are_told_of_as_if_each_had_been_stored_by_itself(tmp_path: Path) -> None:
+    told, sizes = [], []
+    theirs = {"telemetry": {"enabled": False}, "storage": {"sqlite": {"base_dir": str(tmp_path / "theirs")}}}
+    for number, settings in enumerate((theirs, instance_settings(tmp_path))):
+        home = tmp_path / f"home-{number}"
+        home.mkdir()
+        with dg.DagsterInstance.local_temp(str(home), settings) as instance, pytest.MonkeyPatch.context() as patch:
+            log = instance.event_log_storage
+            batch = type(log).store_event_batch
+            patch.setattr(log, "store_event_batch", lambda events: (sizes.append(len(events)), batch(log, events)))  # noqa: B023
+            _materialize(instance)
+            told.append(_as_told(instance, _materialize(instance)))
+    assert told[0] == told[1]
+    assert len(told[0]["a"]["days"]) == 5
+    assert sizes[-3:] == [11, 5, 5]  # what is planned, then each asset's partitions
+
+
+def test_a_batch_that_cannot_be_stored_is_stored_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance:
+        log = instance.event_log_storage
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(log, "_store_asset_event_tags", lambda *_: 1 / 0 if len(_[1]) > 1 else None)
+            told = _as_told(instance, _materialize(instance))
+        assert "division by zero" in capsys.readouterr().err
+        # Nothing of the batch had been kept.
+        assert told["log"].count(("ASSET_MATERIALIZATION", "2026-01-03")) == 2
+        assert len(told["a"]["events"]) == 5
 
 
 def test_another_process_sees_each_event_at_once_and_can_write_between(tmp_path: Path) -> None:
