@@ -10,10 +10,10 @@ HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)
 export DAGSTER_HOME = $(HOME_DIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill doctor report rebuild test check lint types browser dbt bench docs clean
+.PHONY: help install lock demo dev backfill doctor report rebuild test check lint types browser dbt bench alternatives docs clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## Create .venv with the locked requirements and the package
 
@@ -33,6 +33,10 @@ lock: ## Pin the newest allowed versions in the requirements files (needs uv)
 		requirements-dbt.in -o requirements-dbt.txt
 	cd deploy && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --no-deps \
 		-c ../requirements.txt requirements-postgres.in -o requirements-postgres.txt
+	cd benchmarks/alternatives && for name in dlt pandas rows; do \
+		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+			-c ../../requirements.txt requirements-$$name.in -o requirements-$$name.txt || exit 1; \
+	done
 
 demo: install ## Run the pipeline against a local Soundlink API: no key, no questions
 	$(BIN)/python -m soundlink_pipeline.demo
@@ -78,11 +82,15 @@ lint:
 types:
 	$(BIN)/mypy
 
-bench: install ## Measure speed, memory and requests, also as the warehouse grows
-	$(BIN)/python -m benchmarks.bench
-	$(BIN)/python -m benchmarks.refresh
-	$(BIN)/python -m benchmarks.models
-	$(BIN)/python -m benchmarks.publishing
+bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
+	$(BIN)/python -m benchmarks
+
+alternatives: install ## Install what make bench then measures ours beside: dlt, pandas, row by row
+	for name in dlt pandas rows; do \
+		$(PYTHON) -m venv .venv-alternatives/$$name || exit 1; \
+		.venv-alternatives/$$name/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+			-r benchmarks/alternatives/requirements-$$name.txt || exit 1; \
+	done
 
 docs: install ## Write the generated parts of docs/: exports, data dictionary, analysts' answers
 	$(BIN)/python -m soundlink_pipeline.exports > docs/exports.md

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.serving import say, verdict
 from benchmarks.synthetic import fill
 from soundlink_pipeline.partitions import TRAILING_DAYS, DateRange
 from soundlink_pipeline.publishing import publish
@@ -39,18 +40,21 @@ def main() -> None:
         for _ in range(_ROUNDS):
             for (warehouse, dates), parts in zip(warehouses, seconds, strict=True):
                 _refresh(warehouse, dates, parts)
-    print()
+    print("## The models' refresh as the warehouse grows\n")
     print("| a refresh of 8 days |" + "".join(f" {rows:,} rows: s |" for rows in sizes) + " ratio |")
     print("|---|" + "---|" * (len(sizes) + 1))
     for part in seconds[0]:
         medians = [statistics.median(parts[part]) for parts in seconds]
         print(f"| {part} |" + "".join(f" {m:.3f} |" for m in medians) + f" {medians[-1] / medians[0]:.2f} |")
     both = [statistics.median(parts["models"]) + statistics.median(parts["tests"]) for parts in seconds]
-    reached = "Reached." if both[-1] <= 1.5 * both[0] else "NOT reached."
+    ratio = both[-1] / both[0]
     print(
-        f"Target: models and tests at most 1.5 x from the smallest to the largest: {both[-1] / both[0]:.2f}. {reached}"
+        "\n" + verdict(f"models and tests at most 1.5 x from the smallest to the largest ({ratio:.2f} x)", ratio <= 1.5)
     )
-    print(f"Reading and checking all models: {_definitions():.3f} s. Target: less than 0.3 s.")
+    definitions = _definitions()
+    print(
+        "\n" + verdict(f"reading and checking all models in less than 0.3 s ({definitions:.2f} s)", definitions < 0.3)
+    )
 
 
 def _prepared(warehouse: Warehouse, rows: int) -> tuple[Warehouse, DateRange]:
@@ -59,8 +63,8 @@ def _prepared(warehouse: Warehouse, rows: int) -> tuple[Warehouse, DateRange]:
     made = time.perf_counter()
     with warehouse.write() as connection:
         for built in sorted(build_models(connection, read_project(Settings().sql_dir)), key=lambda b: -b.seconds)[:3]:
-            print(f"  {built.model.name} in full: {built.seconds:.2f} s")
-    print(f"{rows:,} rows made in {made - started:.1f} s, all models in {time.perf_counter() - made:.1f} s", flush=True)
+            say(f"  {built.model.name} in full: {built.seconds:.2f} s")
+    say(f"{rows:,} rows made in {made - started:.1f} s, all models in {time.perf_counter() - made:.1f} s")
     return warehouse, DateRange(days.end - timedelta(days=TRAILING_DAYS - 1), days.end)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import duckdb
 
+from benchmarks.serving import say
 from benchmarks.synthetic import fill
 from soundlink_pipeline.publishing import publish
 from soundlink_pipeline.warehouse import Warehouse
@@ -37,6 +38,7 @@ def main() -> None:
     for rows in sizes:
         with tempfile.TemporaryDirectory(prefix="soundlink-bench-") as folder:
             measured.append(_measure(Warehouse(Path(folder)), rows))
+    print("## Publishing, by each way there is\n")
     print("| way |" + "".join(f" {rows:,} rows: s | ratio | MB |" for rows in sizes))
     print("|---|" + "---|---|---|" * len(sizes))
     for way in measured[0]:
@@ -48,7 +50,7 @@ def _measure(warehouse: Warehouse, rows: int) -> dict[str, tuple[float, int] | N
     started = time.perf_counter()
     fill(warehouse, rows)
     target = warehouse.path.with_name("soundlink.duckdb")
-    print(f"{rows:,} rows made in {time.perf_counter() - started:.1f} s", flush=True)
+    say(f"{rows:,} rows made in {time.perf_counter() - started:.1f} s")
     ways: dict[str, Way] = {
         "checkpoint, close, shutil.copyfile": _closed(shutil.copyfile),
         "checkpoint, close, os.copy_file_range": _closed(_copy_file_range),

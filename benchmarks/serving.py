@@ -1,0 +1,70 @@
+"""What the benchmarks share: a simulator with prepared answers, and processes of their own to measure in."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from soundlink_pipeline.exports import EXPORTS
+from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.simulator import SimClock, Simulator, World, running_simulator
+
+NOW = datetime(2026, 4, 1, 7, tzinfo=UTC)
+DAYS = DateRange(date(2026, 1, 1), date(2026, 3, 31))
+_ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "ignore"}
+
+
+@contextmanager
+def serving() -> Iterator[Simulator]:
+    """30 campaigns, 30 countries, 4 tracks: some 312,000 rows and 248 MB in 90 days, encoded beforehand."""
+    world = World(
+        campaigns=30, first_day=DAYS.start, duration_days=90, countries_per_campaign=30, tracks_per_campaign=4
+    )
+    say("preparing the answers")
+    with running_simulator(world, SimClock(NOW), per_minute=None, per_hour=None, prepare=True) as simulator:
+        simulator.prepare(DAYS.start, DAYS.end)
+        yield simulator
+
+
+def answers(simulator: Simulator, folder: Path) -> dict[str, list[tuple[str, Path]]]:
+    """Per export the URL of each campaign's answer, and the same bytes as a file below `folder`."""
+    found: dict[str, list[tuple[str, Path]]] = {}
+    query = f"startDate={DAYS.start}&endDate={DAYS.end}"
+    with httpx.Client(headers={"x-api-key": simulator.key}, timeout=60) as client:
+        for export in EXPORTS:
+            (folder / export.name).mkdir(parents=True)
+            for campaign in simulator.world.campaigns:
+                url = f"{simulator.base_url}{export.path.format(campaign_id=campaign.path_id)}?{query}"
+                file = folder / export.name / f"{campaign.uuid}.ndjson"
+                file.write_bytes(client.get(url).raise_for_status().content)
+                found.setdefault(export.name, []).append((url, file))
+    return found
+
+
+def ours(simulator: Simulator, data_dir: Path, dates: DateRange) -> dict[str, Any]:
+    """What a run of ours does with the API and the warehouse, in a process of its own (`ours.py`)."""
+    arguments = [simulator.base_url, str(data_dir), str(dates.start), str(dates.end)]
+    return measured([sys.executable, "-m", "benchmarks.ours", *arguments])
+
+
+def measured(command: list[str], cwd: Path | None = None) -> dict[str, Any]:
+    """What the command printed as its last line, which is JSON."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=_ENVIRONMENT, cwd=cwd)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def verdict(target: str, reached: bool) -> str:
+    return f"Target: {target}. {'Reached.' if reached else '**NOT reached.**'}"
+
+
+def say(line: str) -> None:
+    """Progress goes to stderr: stdout is the report."""
+    print(line, file=sys.stderr, flush=True)
