@@ -9,6 +9,7 @@ Every failure is a `SoundlinkError` whose text an operator can act on, with the 
       AskedToWait
         RateLimited       429, still after the last try
         ServerFault       5xx, still after the last try
+      TurnedAway          429 or 5xx that asks to be left alone for hours  nothing else will work either
       Unreachable         no answer: DNS, refused, TLS, time-out, cut connection, still after the last try
       TruncatedDelivery   fewer rows than X-Row-Count said, still after the last try
       WrongContent        an answer that is not what was asked for: a login page, an envelope, a broken listing
@@ -76,4 +77,8 @@ class WrongContent(SoundlinkError):
 
 
 class RedirectRefused(SoundlinkError):
+    fatal = True
+
+
+class TurnedAway(SoundlinkError):
     fatal = True

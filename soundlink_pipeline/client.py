@@ -8,7 +8,6 @@ The key is sent in the request header and shown nowhere: messages that came from
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import re
 import socket
@@ -18,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -27,6 +25,18 @@ from urllib.parse import quote
 import httpx
 import tenacity
 
+from soundlink_pipeline.answers import (
+    beginning,
+    chunks_of,
+    content_type,
+    count_rows,
+    is_foreign,
+    is_whole,
+    json_body,
+    retry_after,
+    row_count,
+    server_date,
+)
 from soundlink_pipeline.api_errors import (
     AskedToWait,
     KeyRefused,
@@ -37,6 +47,7 @@ from soundlink_pipeline.api_errors import (
     ServerFault,
     SoundlinkError,
     TruncatedDelivery,
+    TurnedAway,
     Unreachable,
     WrongContent,
 )
@@ -54,8 +65,14 @@ _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 60.0
 _PAGE_SIZE = 100
 _MAX_REDIRECTS = 3
+# After so many requests in a row that all tries could not save, the API is down: each next one is tried once, until
+# one succeeds. Else an outage would cost the requests of hours.
+_GIVEN_UP_IN_A_ROW = 3
+# The API's longest window is an hour. A run that is told to wait longer ends, and says so.
+_LONGEST_ASKED_SECONDS = 4000.0
+# Far beyond what is ever delivered: a body that does not end must not fill the disk.
+LARGEST_EXPORT_BYTES = 8 << 30
 _SHOWN_CHARACTERS = 300
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 # An export may take the server a while to begin; once it flows, a silence this long means it is dead.
 TIMEOUT = httpx.Timeout(connect=10.0, read=120.0, write=30.0, pool=None)
@@ -130,12 +147,15 @@ class SoundlinkClient:
             timeout=timeout,
             transport=transport,
             follow_redirects=False,
-            headers={"user-agent": "soundlink-pipeline"},
+            # On a connection that is kept, what a server or a proxy sent too much would be read as the answer to the
+            # next request, and that is another campaign's.
+            headers={"user-agent": "soundlink-pipeline", "connection": "close"},
             # Plain http is for loopback: through a proxy from the environment the key would leave the machine in clear.
             trust_env=self._base_url.scheme == "https",
         )
         self._counter_lock = threading.Lock()
         self.requests = 0
+        self._given_up = 0
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._aborted = False
 
@@ -222,31 +242,35 @@ class SoundlinkClient:
 
     def _json(self, path: str, query: dict[str, str]) -> tuple[Any, datetime | None]:
         with self._answer(path, query, accept="application/json") as response:
-            body = response.read()
             try:
-                return json.loads(body), _server_date(response)
+                return json_body(response), server_date(response)
             except ValueError:
                 raise WrongContent(
-                    f"{path} answered {self._shown(_kind(response))} where JSON was due",
+                    f"{path} answered {self._shown(content_type(response))} where JSON was due",
                     request_id=self._request_id(response),
                 ) from None
 
     def _stream(self, path: str, query: dict[str, str], to: Path) -> Download:
         requested_at = self._now()
         with self._answer(path, query, accept="application/x-ndjson") as response:
-            declared, chunks = _row_count(response), _body(response)
-            if _is_foreign(_kind(response)):
+            declared, chunks = row_count(response), chunks_of(response)
+            if is_foreign(content_type(response)):
                 raise self._wrong_content(path, response, chunks)
             digest, size, begun, lines, last = hashlib.sha256(), 0, False, 0, b"\n"
             with to.open("wb") as file:
                 for chunk in chunks:
-                    if not begun and (beginning := chunk.lstrip()):
+                    if not begun and (text := chunk.lstrip()):
                         begun = True
-                        if not beginning.startswith(b"{"):
-                            raise self._wrong_content(path, response, chain([beginning], chunks))
+                        if not text.startswith(b"{"):
+                            raise self._wrong_content(path, response, chain([text], chunks))
                     file.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
+                    if size > LARGEST_EXPORT_BYTES:
+                        raise WrongContent(
+                            f"{path} answered more than {LARGEST_EXPORT_BYTES >> 20} MiB: no export is that large",
+                            request_id=self._request_id(response),
+                        )
                     lines += chunk.count(b"\n")
                     last = chunk[-1:] or last
                     if self._pacer.cancelled.is_set():
@@ -256,22 +280,27 @@ class SoundlinkClient:
             # left to the load, which counts rows and refuses the delivery.)
             if last != b"\n" or (declared is not None and lines < declared):
                 self._check_whole(to, declared, response)
-        return Download(requested_at, self._now(), _server_date(response), declared, size, digest.hexdigest())
+            if declared is None and not {"content-length", "transfer-encoding"} & response.headers.keys():
+                raise TruncatedDelivery(
+                    "the answer tells neither its length nor its rows: it may have been cut off",
+                    request_id=self._request_id(response),
+                )
+        return Download(requested_at, self._now(), server_date(response), declared, size, digest.hexdigest())
 
     def _check_whole(self, path: Path, declared: int | None, response: httpx.Response) -> None:
-        rows, last = _rows(path)
+        rows, last = count_rows(path)
         if declared is not None and rows < declared:
             problem = f"the answer holds {rows} rows of the {declared} that X-Row-Count says"
-        elif not _is_whole(last):
+        elif not is_whole(last):
             problem = f"the answer ends in the middle of row {rows}"
         else:
             return
         raise TruncatedDelivery(problem, request_id=self._request_id(response))
 
     def _wrong_content(self, path: str, response: httpx.Response, chunks: Iterable[bytes]) -> WrongContent:
-        kind, beginning = self._shown(_kind(response)), self._shown(_beginning(chunks), 80)
+        kind, shown = self._shown(content_type(response)), self._shown(beginning(chunks), 80)
         return WrongContent(
-            f"{path} answered {kind} where NDJSON was due: {beginning!r}", request_id=self._request_id(response)
+            f"{path} answered {kind} where NDJSON was due: {shown!r}", request_id=self._request_id(response)
         )
 
     @contextmanager
@@ -291,7 +320,7 @@ class SoundlinkClient:
                     if response.status_code == 200:
                         yield response
                         return
-                    if response.is_redirect:
+                    if response.has_redirect_location:
                         redirects += 1
                         url = self._redirected(url, response, redirects)
                         continue
@@ -340,7 +369,7 @@ class SoundlinkClient:
         body: Any = None
         # An error is told by its status; what else it says may be missing, broken or cut off.
         with suppress(ValueError, httpx.HTTPError):
-            body = json.loads(response.read())
+            body = json_body(response)
         with suppress(KeyError, TypeError, AttributeError):
             code = self._shown(str(body["error"]["code"]))
             message = self._shown(str(body["error"].get("message") or ""))
@@ -354,12 +383,13 @@ class SoundlinkClient:
                 " and metrics:read",
                 **details,
             )
-        if status == 429:
-            return RateLimited(f"rate limited{said}", retry_after=_retry_after(response, self._now()), **details)
-        if status >= 500:
-            return ServerFault(
-                f"the API failed with HTTP {status}{said}", retry_after=_retry_after(response, self._now()), **details
-            )
+        if status == 429 or status >= 500:
+            told = f"rate limited{said}" if status == 429 else f"the API failed with HTTP {status}{said}"
+            asked = retry_after(response, self._now())
+            if asked is not None and asked > _LONGEST_ASKED_SECONDS:
+                return TurnedAway(f"{told}; it asks to be left alone for {asked / 3600:,.0f} hours", **details)
+            kind = RateLimited if status == 429 else ServerFault
+            return kind(told, retry_after=asked, **details)
         return RequestRefused(f"the API refuses the request with HTTP {status}{said}", **details)
 
     # Again, where that may help
@@ -368,13 +398,26 @@ class SoundlinkClient:
         """`attempt`, repeated while it fails in a way that may pass: backoff with jitter, or what the API asks for."""
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, SoundlinkError) and error.transient),
-            stop=tenacity.stop_after_attempt(self._tries),
+            stop=self._is_enough,
             wait=self._wait,
             sleep=self._pacer.sleep,
             before_sleep=self._tell,
             reraise=True,
         )
-        return retrying(attempt)
+        try:
+            result = retrying(attempt)
+        except (ServerFault, Unreachable):
+            with self._counter_lock:
+                self._given_up += 1
+            raise
+        self._given_up = 0
+        return result
+
+    def _is_enough(self, state: tenacity.RetryCallState) -> bool:
+        is_down = self._given_up >= _GIVEN_UP_IN_A_ROW and isinstance(
+            state.outcome.exception() if state.outcome else None, (ServerFault, Unreachable)
+        )
+        return is_down or state.attempt_number >= self._tries
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -430,87 +473,6 @@ def _checked_key(key: str) -> str:
 def _shut(connection: socket.socket) -> None:
     with suppress(OSError):  # closed already
         connection.shutdown(socket.SHUT_RDWR)
-
-
-def _kind(response: httpx.Response) -> str:
-    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower() or "no content type"
-
-
-def _is_foreign(kind: str) -> bool:
-    """Whether a content type is one that NDJSON never has; others are judged by what the body begins with."""
-    return kind in ("text/html", "application/json", "application/xml", "text/xml") or kind.endswith(("+json", "+xml"))
-
-
-def _beginning(chunks: Iterable[bytes]) -> str:
-    """The first few kilobytes as text: more than is ever shown, so that no key is cut in two where it ends."""
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= 4096:
-            break
-    return head.decode("utf-8", "replace")
-
-
-def _row_count(response: httpx.Response) -> int | None:
-    text = response.headers.get("x-row-count", "").strip()
-    return int(text) if re.fullmatch("[0-9]{1,15}", text) else None
-
-
-def _server_date(response: httpx.Response) -> datetime | None:
-    """The server's own clock, in UTC; None where it tells none that can be read, or one that was never set."""
-    date = _http_date(response.headers.get("date", ""))
-    return date if date is not None and date.year >= 2000 else None
-
-
-def _retry_after(response: httpx.Response, now: datetime) -> float | None:
-    """Seconds to wait, from `Retry-After` as seconds or as a date (read against the server's clock)."""
-    text = response.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
-        return float(text)
-    until = _http_date(text)
-    return None if until is None else max((until - (_server_date(response) or now)).total_seconds(), 0.0)
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def _body(response: httpx.Response) -> Iterator[bytes]:
-    """The body in chunks as they come, without a byte order mark."""
-    chunks = response.iter_bytes()
-    head = b""
-    for chunk in chunks:
-        head += chunk
-        if len(head) >= len(_BYTE_ORDER_MARK):
-            break
-    if head := head.removeprefix(_BYTE_ORDER_MARK):
-        yield head
-    yield from chunks
-
-
-def _rows(path: Path) -> tuple[int, bytes]:
-    """The rows of an NDJSON file, which are its lines that are not blank, and the last one. Lines end in \\n alone."""
-    rows, last = 0, b""
-    with path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                rows, last = rows + 1, line
-    return rows, last
-
-
-def _is_whole(row: bytes) -> bool:
-    """Whether a file's last row came to its end: with a line end, or without one as a complete JSON value."""
-    if row.endswith(b"\n") or not row:
-        return True
-    try:
-        json.loads(row)
-    except ValueError:
-        return False
-    return True
 
 
 def _transport_message(fault: httpx.TransportError, host: str) -> str:

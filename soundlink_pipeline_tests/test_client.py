@@ -567,6 +567,28 @@ def test_a_retry_after_that_says_nothing_leaves_the_backoff(
     assert 3 <= sum(clock.waits) <= 6
 
 
+def test_while_the_api_is_down_requests_are_tried_once_and_again_when_it_is_back(
+    connect: Connect, server: Simulator, tmp_path: Path
+) -> None:
+    client, file = connect(), tmp_path / "file"
+    down = server.faults.add("status", status=503, times=None)
+    tries = []
+    for _ in range(5):
+        before = client.requests
+        with pytest.raises(ServerFault):
+            download(client, server, file)
+        tries.append(client.requests - before)
+    assert tries == [3, 3, 3, 1, 1]
+    down.times = 1
+    with pytest.raises(ServerFault):
+        download(client, server, file)
+    download(client, server, file)
+    server.faults.add("status", status=503)
+    before = client.requests
+    download(client, server, file)
+    assert client.requests - before == 2
+
+
 def test_waits_grow_and_differ(server: Simulator, connect: Connect, clock: WaitingClock) -> None:
     server.faults.add("status", status=500, times=None)
     with pytest.raises(ServerFault):

@@ -1,0 +1,107 @@
+"""What an answer of the API says besides its rows: headers and bodies that a server, or a proxy, may have got wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+
+# Far beyond what is ever delivered: a body that does not end must not fill the memory.
+LARGEST_JSON_BYTES = 64 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def content_type(response: httpx.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower() or "no content type"
+
+
+def is_foreign(kind: str) -> bool:
+    """Whether a content type is one that NDJSON never has; others are judged by what the body begins with."""
+    return kind in ("text/html", "application/json", "application/xml", "text/xml") or kind.endswith(("+json", "+xml"))
+
+
+def json_body(response: httpx.Response) -> object:
+    """The JSON of a body; ValueError where it is none, or longer than one may be."""
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > LARGEST_JSON_BYTES:
+            raise ValueError(f"more than {LARGEST_JSON_BYTES >> 20} MiB")
+    return json.loads(body)
+
+
+def beginning(chunks: Iterable[bytes]) -> str:
+    """The first few kilobytes as text: more than is ever shown, so that no key is cut in two where it ends."""
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= 4096:
+            break
+    return head.decode("utf-8", "replace")
+
+
+def row_count(response: httpx.Response) -> int | None:
+    text = response.headers.get("x-row-count", "").strip()
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else None
+
+
+def server_date(response: httpx.Response) -> datetime | None:
+    """The server's own clock, in UTC; None where it tells none that can be read, or one that was never set."""
+    date = _http_date(response.headers.get("date", ""))
+    return date if date is not None and date.year >= 2000 else None
+
+
+def retry_after(response: httpx.Response, now: datetime) -> float | None:
+    """Seconds to wait, from `Retry-After` as seconds or as a date (read against the server's clock)."""
+    text = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
+        return float(text)
+    until = _http_date(text)
+    return None if until is None else max((until - (server_date(response) or now)).total_seconds(), 0.0)
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+        return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def chunks_of(response: httpx.Response) -> Iterator[bytes]:
+    """The body in chunks as they come, without a byte order mark."""
+    chunks = response.iter_bytes()
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) >= len(_BYTE_ORDER_MARK):
+            break
+    if head := head.removeprefix(_BYTE_ORDER_MARK):
+        yield head
+    yield from chunks
+
+
+def count_rows(path: Path) -> tuple[int, bytes]:
+    """The rows of an NDJSON file, which are its lines that are not blank, and the last one. Lines end in \\n alone."""
+    rows, last = 0, b""
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                rows, last = rows + 1, line
+    return rows, last
+
+
+def is_whole(row: bytes) -> bool:
+    """Whether a file's last row came to its end: with a line end, or without one as a complete JSON value."""
+    if row.endswith(b"\n") or not row:
+        return True
+    try:
+        json.loads(row)
+    except ValueError:
+        return False
+    return True
