@@ -10,7 +10,7 @@ HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)
 export DAGSTER_HOME = $(HOME_DIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill doctor report rebuild test check lint types browser dbt bench alternatives docs clean
+.PHONY: help install lock demo dev backfill doctor report rebuild test check lint types browser dbt chaos fuzz endurance audit bench alternatives docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,8 @@ lock: ## Pin the newest allowed versions in the requirements files (needs uv)
 		--extra dev pyproject.toml -o requirements.txt
 	sed -n 's/^browser = \["\(.*\)"\]/\1/p' pyproject.toml | uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-header --upgrade -c requirements.txt --no-emit-package typing-extensions - -o requirements-browser.txt
+	sed -n 's/^audit = \["\(.*\)"\]/\1/p' pyproject.toml | uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-header --upgrade - -o requirements-audit.txt
 	cd dbt_like_sql && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 		requirements-dbt.in -o requirements-dbt.txt
 	cd deploy && uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade --no-deps \
@@ -74,6 +76,23 @@ dbt: install ## Prove that dbt builds the same tables from dbt_like_sql/ (instal
 	test -x .venv-dbt/bin/dbt || $(PYTHON) -m venv .venv-dbt
 	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r dbt_like_sql/requirements-dbt.txt
 	SOUNDLINK_DBT=$(CURDIR)/.venv-dbt/bin/dbt $(BIN)/python -m pytest -m dbt
+
+chaos: install ## Kill runs at 200 moments, and throw 2,000 sequences of network faults at them (an hour)
+	$(BIN)/python -m pytest soundlink_pipeline_tests/test_crashes.py soundlink_pipeline_tests/test_network_faults.py \
+		-s --kills 200 --sequences 2000 --timeout 7200
+
+fuzz: install ## Load 100,000 damaged deliveries: each exactly, or refused whole
+	$(BIN)/python -m pytest soundlink_pipeline_tests/test_fuzzing.py -s --inputs 100000 --timeout 7200
+
+endurance: install ## Refresh daily through a simulated year of revisions, outages and kills, and draw what it took
+	$(BIN)/python -m benchmarks.endurance
+
+audit: install ## Look every pinned dependency up in the public list of known vulnerabilities
+	test -x .venv-audit/bin/pip-audit || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-audit.txt
+	for file in requirements*.txt dbt_like_sql/requirements-dbt.txt deploy/requirements-postgres.txt; do \
+		.venv-audit/bin/pip-audit --disable-pip --require-hashes --progress-spinner off -r $$file || exit 1; \
+	done
 
 lint:
 	$(BIN)/ruff check .

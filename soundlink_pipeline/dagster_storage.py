@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
 from dagster._core.events import ASSET_EVENTS
@@ -61,6 +62,16 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
             last = {(row["asset_key"], row["dagster_event_type"]): at for at, row in enumerate(rows)}
             for at in last.values():
                 self._store_asset_event(index, events[at], ids[at])
+
+    def delete_events(self, run_id: str) -> None:
+        """Forget a run, and give the disk its database back, which Dagster would only empty."""
+        super().delete_events(run_id)
+        with self._db_lock:
+            if run_id in self._engines:
+                self._engines.pop(run_id).dispose()
+            self._initialized_dbs.discard(run_id)
+            for file in Path(self._base_dir).glob(f"{run_id}.db*"):
+                file.unlink()
 
     def has_table(self, table_name: str) -> bool:
         if table_name not in self._tables and super().has_table(table_name):

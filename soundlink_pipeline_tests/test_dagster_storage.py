@@ -197,8 +197,11 @@ def test_only_the_last_used_databases_stay_open_and_none_after_the_end(tmp_path:
         still_open = _open_files(tmp_path / "storage" / "history" / "runs")
         assert f"{runs[-1]}.db" in still_open
         assert len(still_open) <= 4
-        instance.delete_run(runs[0])
-        assert not instance.has_run(runs[0])
+        for run_id in (runs[0], runs[-1]):
+            instance.delete_run(run_id)
+            assert not instance.has_run(run_id)
+            assert not list((tmp_path / "storage" / "history" / "runs").glob(f"{run_id}*"))
+        assert _said(instance, runs[1]) == ["said"]
         instance.event_log_storage.wipe()
         assert not list((tmp_path / "storage" / "history" / "runs").glob(f"{runs[-1]}*"))
         again = one_step.execute_in_process(instance=instance, run_config=QUIET).run_id
