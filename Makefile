@@ -61,7 +61,8 @@ report: install ## Write report.html beside the database: make report CAMPAIGN="
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign '$(CAMPAIGN)')
 
 rebuild: install ## Load every landed delivery that the warehouse lacks; makes no request
-	cd $(HOME_DIR) && $(BIN)/dagster job execute -m soundlink_pipeline.definitions -j rebuild_from_landing
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.lost_runs && \
+		$(BIN)/dagster job execute -m soundlink_pipeline.definitions -j rebuild_from_landing
 
 check: install lint types ## Lint, types and tests: what CI runs
 	$(BIN)/python -m pytest -n 2 --dist loadfile

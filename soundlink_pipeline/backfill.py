@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
+from soundlink_pipeline import lost_runs
 from soundlink_pipeline.jobs import DAILY_REFRESH
 from soundlink_pipeline.partitions import checked_range
 from soundlink_pipeline.runs import RANGE_END, RANGE_START
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: RET503
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    lost_runs.main()
     tags = {RANGE_START: given.start, RANGE_END: given.end}
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "soundlink_pipeline.definitions"]
     command += ["-j", DAILY_REFRESH, "--tags", json.dumps(tags)]

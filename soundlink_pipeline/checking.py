@@ -207,6 +207,8 @@ class Staging:
 
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
+    if not text.isprintable():
+        text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "…"
 
 
@@ -220,7 +222,8 @@ def _no_constant(name: str) -> Any:
 def _without_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise ValueError(f"a field is there twice: {next(name for name in names if names.count(name) > 1)}")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"a field is there twice: {twice if twice.isprintable() else ascii(twice)}")
     return dict(pairs)
 
 
@@ -268,6 +271,7 @@ def _first_unreadable_line(delivery: Delivery, decoder: json.JSONDecoder = _STRI
                 continue
             try:
                 row = decoder.decode(line.decode("utf-8"))
+                json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text, and DuckDB takes none
             except UnicodeDecodeError as error:
                 return f"line {number}: not UTF-8 at byte {error.start + 1}"
             except ValueError as error:

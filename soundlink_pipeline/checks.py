@@ -15,6 +15,7 @@ from soundlink_pipeline.completeness import DUE_HOUR, Missing, due_day, missing,
 from soundlink_pipeline.exports import EXPORTS, Export
 from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.promises import SHOWN_ROWS, Answer, ask, promises
+from soundlink_pipeline.publishing import read_published
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.tables import markdown_table
 from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
@@ -138,7 +139,7 @@ def _newest_days(
         return {}, f"{file} is not there yet"
     try:
         if is_published:
-            with duckdb.connect(str(file), read_only=True) as connection:
+            with read_published(file) as connection:
                 return {name: newest_complete_day(connection, name, now) for name in exports}, None
         with soundlink.warehouse.read() as connection:
             return {name: newest_complete_day(connection, name, now) for name in exports}, None

@@ -7,7 +7,10 @@ The key is sent in the request header and shown nowhere: messages that came from
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import html
+import json
 import random
 import re
 import socket
@@ -73,6 +76,7 @@ _LONGEST_ASKED_SECONDS = 4000.0
 # Far beyond what is ever delivered: a body that does not end must not fill the disk.
 LARGEST_EXPORT_BYTES = 8 << 30
 _SHOWN_CHARACTERS = 300
+_SHORTEST_SECRET = 8
 _LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 # An export may take the server a while to begin; once it flows, a silence this long means it is dead.
 TIMEOUT = httpx.Timeout(connect=10.0, read=120.0, write=30.0, pool=None)
@@ -137,6 +141,7 @@ class SoundlinkClient:
     ) -> None:
         self._base_url = checked_base_url(base_url)
         self.__key = _checked_key(key)
+        self._key_forms = _forms(self.__key)
         self._pacer = pacer
         self._scheme: Scheme | None = None if auth == "auto" else auth
         self._tries = tries
@@ -438,7 +443,7 @@ class SoundlinkClient:
 
         The key goes first: cut before that, a part of it might be left.
         """
-        text = re.sub(re.escape(self.__key), "[key]", text, flags=re.IGNORECASE)
+        text = self._key_forms.sub("[key]", text)
         return text if len(text) <= longest else text[: longest - 1] + "…"
 
     def _request_id(self, said: Any) -> str | None:
@@ -468,6 +473,19 @@ def _checked_key(key: str) -> str:
     if not re.fullmatch(r"[!-~]+", key):
         raise ValueError("SOUNDLINK_API_KEY holds a blank or a character that no key has; was it pasted whole?")
     return key
+
+
+def _forms(key: str) -> re.Pattern[str]:
+    """The key as others may write it: whole or its secret part alone; plain, in a URL, in JSON, HTML or base64."""
+    forms = set[str]()
+    for text in (key, key.rpartition("_")[2]):
+        if len(text) < _SHORTEST_SECRET:
+            continue
+        encoded = base64.b64encode(text.encode()).decode()
+        forms |= {text, quote(text, safe=""), json.dumps(text)[1:-1], text.replace("/", "\\/"), html.escape(text)}
+        forms |= {encoded, encoded.rstrip("=")}
+    # Longest first, so that none leaves a rest of another.
+    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))) or "(?!)", re.IGNORECASE)
 
 
 def _shut(connection: socket.socket) -> None:

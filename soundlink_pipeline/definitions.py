@@ -124,7 +124,7 @@ def build_definitions(
     newest_day = newest_day_checks(PUBLISHED)
     freshness_job = freshness(newest_day)
     return dg.Definitions(
-        assets=[*upstream, published_database(_last(upstream))],
+        assets=[*upstream, published_database(project, _last(upstream))],
         asset_checks=[newest_day],
         jobs=[daily_refresh, freshness_job, rebuild_from_landing(project)],
         schedules=build_schedules(settings.schedule, settings.start_date, freshness_job),

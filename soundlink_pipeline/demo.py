@@ -22,11 +22,11 @@ from datetime import time as time_of_day
 from pathlib import Path
 
 import dagster as dg
-import duckdb
 import httpx
 
 from soundlink_pipeline.definitions import build_definitions, settings_from
 from soundlink_pipeline.jobs import DAILY_REFRESH
+from soundlink_pipeline.publishing import read_published
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import RANGE_END, RANGE_START
 
@@ -183,7 +183,7 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, start: date,
 
 def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
     """What an analyst would look at, in the database that the last run published."""
-    with duckdb.connect(str(soundlink.published_path), read_only=True) as connection:
+    with read_published(soundlink.published_path) as connection:
 
         def show(title: str, sql: str) -> None:
             _say(f"\n{title}")

@@ -160,7 +160,7 @@ def _violated(column: Column, exact: bool) -> str:
         broken.append(f"not regexp_full_match({value}, '[A-Z]{{2}}')")
     if column.type == "date":
         # DuckDB reads 2026/04/01 and 'infinity' as dates, too.
-        broken.append(f"{value} is null or {value}::varchar <> {text}")
+        broken.append(f"{value} is null or {value}::varchar <> {text} or strlen({text}) <> 10")
     elif column.type == "timestamp":
         broken.append(f"{value} is null or not regexp_full_match({text}, {quote(_TIMESTAMP)})")
     elif not _is_text(column):

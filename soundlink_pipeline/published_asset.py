@@ -8,9 +8,13 @@ from typing import Any
 import dagster as dg
 
 from soundlink_pipeline.checks import freshness_policy
+from soundlink_pipeline.partitions import DateRange, last_closed_day
 from soundlink_pipeline.publishing import Difference, NotPublished, compare, publish
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import OWNER, POOL, told_to_people
+from soundlink_pipeline.sql_models import build_models, failed_tests, models_behind
+from soundlink_pipeline.sql_project import SqlProject
+from soundlink_pipeline.sql_templates import Problem
 from soundlink_pipeline.tables import markdown_table
 
 PUBLISHED = "published_database"
@@ -23,7 +27,7 @@ _EQUALS_SAYS = (
 )
 
 
-def published_database(upstream: Iterable[str]) -> dg.AssetsDefinition:
+def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.AssetsDefinition:
     """The publication, once all of `upstream` (assets) has succeeded."""
 
     @dg.asset(
@@ -44,10 +48,19 @@ def published_database(upstream: Iterable[str]) -> dg.AssetsDefinition:
     def publish_database(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it without one only, beside checks
-        with told_to_people(NotPublished):
-            published = publish(
-                soundlink.warehouse, soundlink.published_path, run_id=context.run.run_id, now=datetime.now(UTC)
-            )
+        with told_to_people(NotPublished, Problem):
+            # Another run may have loaded since our models were built: what is published is of one state.
+            with soundlink.warehouse.turn():
+                with soundlink.warehouse.write() as connection:
+                    if models_behind(connection, project):
+                        context.log.info("another run has loaded days meanwhile: the models are built for them first")
+                        newest = last_closed_day(datetime.now(UTC))
+                        build_models(connection, project, DateRange(newest, newest))
+                        if wrong := failed_tests(connection, project):
+                            raise NotPublished("; ".join(f"{item.test.model}: {item}" for item in wrong))
+                published = publish(
+                    soundlink.warehouse, soundlink.published_path, run_id=context.run.run_id, now=datetime.now(UTC)
+                )
             differences = compare(soundlink.warehouse, soundlink.published_path)
         return dg.MaterializeResult(
             metadata={

@@ -1,7 +1,8 @@
 """Publishes the warehouse: a consistent copy of `warehouse.duckdb`, put in place of the last one in one step.
 
 Analysts open the published file whenever and for as long as they like. Who has the last one open goes on reading it;
-who opens the file next sees the new one whole. A crash at any moment leaves one of the two.
+who opens the file next sees the new one whole. A crash at any moment leaves one of the two. For a quarter of a second
+after each replacement the file is locked, for the reason that `_put_in_place` tells; `read_published` waits that out.
 
 The copy is of the file's bytes, which is far cheaper than any way through SQL (`python -m benchmarks.publishing`). It
 is made while the pipeline has the writer's turn and no connection open: opening and closing a file drops every lock
@@ -23,7 +24,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -55,6 +56,11 @@ PUBLICATION_COLUMNS = (
 
 class NotPublished(Exception):
     """The copy could not be made or put in place; the message says why and what to do. The last one is still there."""
+
+
+# Longer than DuckDB needs, on a busy machine too, between its second and its third opening of a file.
+_OPENING_SECONDS = 0.25
+_REPLACED_WITHIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,7 @@ def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -
                 _check_room(warehouse.path, target)
                 _copy(warehouse.path, temporary)
                 published = _finish(warehouse.exports, temporary, run_id, now)
-                # Not before the copy is finished, which needs to write to it.
-                temporary.chmod(stat.S_IMODE(warehouse.path.stat().st_mode) & 0o444)
-                _put_in_place(temporary, target)
+                _put_in_place(temporary, target, stat.S_IMODE(warehouse.path.stat().st_mode) & 0o444)
             finally:
                 with contextlib.suppress(OSError):
                     _remove_all(temporary)
@@ -114,6 +118,22 @@ class Difference:
     published: object
 
 
+@contextlib.contextmanager
+def read_published(target: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection to the published file, opened once it is not just being replaced. Raises duckdb.Error."""
+    deadline = time.monotonic() + _REPLACED_WITHIN_SECONDS
+    while True:
+        try:
+            connection = duckdb.connect(str(target), read_only=True)
+            break
+        except duckdb.IOException as error:
+            if "Could not set lock" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_OPENING_SECONDS / 5)
+    with connection:
+        yield connection
+
+
 def compare(warehouse: Warehouse, target: Path) -> list[Difference]:
     """Where the published file is not the warehouse: rows of every table, sums and newest version of each export.
 
@@ -122,7 +142,7 @@ def compare(warehouse: Warehouse, target: Path) -> list[Difference]:
     with warehouse.read() as connection:
         ours = _figures(connection, warehouse.exports)
     try:
-        with duckdb.connect(str(target), read_only=True) as connection:
+        with read_published(target) as connection:
             theirs = _figures(connection, warehouse.exports)
     except duckdb.Error as error:
         raise NotPublished(
@@ -230,13 +250,22 @@ def _finish(
     return rows, newest, settled
 
 
-def _put_in_place(copy: Path, target: Path) -> None:
-    _sync(copy)
-    # Before, so that the new file never stands beside another's log; after, for one that came in between.
-    _remove_write_ahead_logs(target)
-    copy.replace(target)
-    _remove_write_ahead_logs(target)
-    _sync(target.parent)
+def _put_in_place(copy: Path, target: Path, mode: int) -> None:
+    """Replace the target; whoever opens it just then is refused by a lock, and finds the new file when asking again.
+
+    DuckDB opens a file's name three times: it learns from the second where the tables are, and reads them from the
+    third, which it locks. A replacement in between would give it the places of one file in the other.
+    """
+    with copy.open("r+b") as file:  # while its mode still lets us; closing it ends the lock
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+        # Before, so that the new file never stands beside another's log; after, for one that came in between.
+        _remove_write_ahead_logs(target)
+        copy.replace(target)
+        _remove_write_ahead_logs(target)
+        _sync(target.parent)
+        time.sleep(_OPENING_SECONDS)
 
 
 def _sync(path: Path) -> None:

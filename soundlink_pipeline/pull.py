@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from soundlink_pipeline.api_errors import SoundlinkError
+from soundlink_pipeline.api_errors import SoundlinkError, without_keys
 from soundlink_pipeline.campaigns import may_have_rows
 from soundlink_pipeline.client import SoundlinkClient
 from soundlink_pipeline.exports import Export
@@ -247,8 +247,9 @@ def load_and_quarantine(
         result = load_batch(connection, warehouse.exports, batch)
     failed = []
     for refused in result.refused:
-        where = landing.refuse(refused.delivery, refused.reason)
-        reason = f"refused: {refused.reason}; kept in {where.parent}"
+        why = without_keys(refused.reason)
+        where = landing.refuse(refused.delivery, why)
+        reason = f"refused: {why}; kept in {where.parent}"
         delivery = refused.delivery
         failed.append(FailedPull(delivery.export, delivery.campaign_id, delivery.dates, reason))
         log(f"{failed[-1].describe()} {reason}")

@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 from dotenv import dotenv_values
 
+from soundlink_pipeline.publishing import read_published
 from soundlink_pipeline.report_data import Campaign, UnknownCampaign, find_campaign, has_figures, read_figures
 from soundlink_pipeline.report_page import render
 
@@ -64,7 +65,7 @@ def make_report(source: Source, asked: str | None = None) -> tuple[str, Campaign
         )
     campaign, figures = None, None
     try:
-        with duckdb.connect(str(source.path), read_only=True) as connection:
+        with read_published(source.path) as connection:
             if has_figures(connection):
                 campaign = find_campaign(connection, asked) if asked else None
                 figures = read_figures(connection, campaign)

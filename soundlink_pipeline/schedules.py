@@ -8,6 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from soundlink_pipeline.completeness import DUE_HOUR
 from soundlink_pipeline.jobs import DAILY_REFRESH, daily_refresh
+from soundlink_pipeline.lost_runs import end_lost_runs
 from soundlink_pipeline.partitions import TRAILING_DAYS, DateRange, refresh_range
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import RANGE_END, RANGE_START
@@ -64,6 +65,8 @@ def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinitio
         dates = refresh_range(now, start_date, unsettled)
         if dates is None:
             return dg.SkipReason(f"no day since the first partition, {start_date}, has closed yet")
+        for lost in end_lost_runs(context.instance):
+            context.log.info(f"run {lost} was lost, and has failed now")
         running = _already_pulls(context.instance, dates)
         if running is not None:
             return dg.SkipReason(

@@ -23,6 +23,7 @@ from soundlink_pipeline.sql_project import Model, SqlProject
 from soundlink_pipeline.sql_templates import Problem
 from soundlink_pipeline.sql_tests import DataTest
 from soundlink_pipeline.transactions import transaction
+from soundlink_pipeline.warehouse import cannot_write
 
 SHOWN_ROWS = 10
 # What each model in the warehouse was made from: its SQL, and the last delivery there was; the pipeline's own, not
@@ -163,9 +164,22 @@ def build_model(
             for statement in _comments(model):
                 connection.execute(statement)
     except duckdb.Error as error:
+        if cannot_write(error):  # no fault of the SQL's: the warehouse says what to do
+            raise
         raise _sql_problem(model.path, error) from error
     rows = None if model.materialized == "view" else _count(connection, model, window)
     return Built(model, window, rows, time.perf_counter() - started, sql)
+
+
+def models_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> bool:
+    """Whether a model that stands was built before the last delivery was loaded: by a run between two steps of ours."""
+    connection.execute(_CREATE_STATE)
+    query = f"""
+        select count(*) from {STATE_TABLE}
+        where list_contains($models, model) and load_order < (select coalesce(max(load_order), 0) from deliveries)
+    """
+    models = {"models": [model.table for model in project.models.values()]}
+    return connection.execute(query, models).fetchall() != [(0,)]
 
 
 def drop_removed_models(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> list[str]:
@@ -206,6 +220,8 @@ def ask_tests(
             for test in tests
         ]
     except duckdb.Error as error:
+        if cannot_write(error):
+            raise
         raise _sql_problem(model.path, error) from None
 
 

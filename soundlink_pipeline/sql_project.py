@@ -33,6 +33,8 @@ class Source:
     assets: tuple[str, ...]
 
 
+# A model's name goes into SQL, and is an asset's.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What Dagster takes for an owner.
 _OWNER = re.compile(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 
@@ -146,12 +148,17 @@ def read_project(folder: Path) -> SqlProject:
     docs = {entry["name"]: (path, entry) for path, entry in entries(documents, "models")}
     found: dict[str, Model] = {}
     for path in sorted((folder / "models").rglob("*.sql")):
+        name = path.stem
         try:
+            if not _NAME.fullmatch(name):
+                name = "file_" + re.sub("[^A-Za-z0-9]+", "_", name).strip("_")
+                reason = "the file's name is the model's: letters, digits and _ only, not beginning with a digit"
+                raise Problem(path, None, reason)
             if path.stem in found:
                 raise Problem(path, None, f"a model of this name is there already: {found[path.stem].path}")
             found[path.stem] = _read_model(project, path, _folder_settings(settings, path, folder), docs.get(path.stem))
         except Problem as problem:
-            project.problems.setdefault(path.stem, problem)
+            project.problems.setdefault(name, problem)
     for name, (path, entry) in docs.items():
         if name not in found:
             reason = f"describes {name}, for which there is no SQL file"

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+# Names come from outside: in Markdown a backslash makes each of these the character itself, also within a link or HTML.
+_MARKUP = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table with one line per row, values as pandas writes them."""
-    import pandas as pd  # noqa: PLC0415  (takes half a second, which loading Dagster's definitions should not pay)
+    """A table with one line per row: texts to the letter, numbers with all their digits, nothing for None."""
+    lines = [list(columns), ["---"] * len(columns), *([_cell(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
-    return pd.DataFrame(list(rows), columns=list(columns)).to_markdown(index=False)
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _MARKUP.sub(r"\\\g<0>", " ".join(value.split()))
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return str(value)

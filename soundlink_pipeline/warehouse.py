@@ -33,7 +33,7 @@ _STORAGE_VERSION = "v1.5.0"
 _WAIT_SECONDS = 120.0
 # How DuckDB's errors tell a damaged file and a full disk; it raises them as errors of several kinds.
 _DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
-_CANNOT_WRITE = ("Could not write", "No space left on device", "Disk quota exceeded")
+_CANNOT_WRITE = ("Could not write", "No space left on device", "Disk quota exceeded", "Read-only file system")
 
 # name, type, meaning
 LEDGER_COLUMNS = (
@@ -174,7 +174,7 @@ class Warehouse:
                 f"{self.path} is damaged: {error}. Move it away, with {self.path.name}.wal if there is one, and run the"
                 " job rebuild_from_landing"
             )
-        if any(words in str(error) for words in _CANNOT_WRITE):
+        if cannot_write(error):
             return WarehouseUnusable(
                 f"{self.path} cannot be written, is the disk full? {error}. Free space and run again; what was"
                 " committed before is safe, of this transaction nothing was kept"
@@ -360,6 +360,11 @@ class Warehouse:
         """Upsert a landed campaign listing; returns the number of campaigns in it."""
         with self.write() as connection:
             return upsert_listing(connection, listing)
+
+
+def cannot_write(error: duckdb.Error) -> bool:
+    """Whether the disk is to blame: full, or not to be written to."""
+    return any(words in str(error) for words in _CANNOT_WRITE)
 
 
 def _holder(error: duckdb.Error) -> str | None:

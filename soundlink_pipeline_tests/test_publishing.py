@@ -22,7 +22,7 @@ from soundlink_pipeline import publishing
 from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.landing import Landing
 from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.publishing import NotPublished, Published, publish
+from soundlink_pipeline.publishing import NotPublished, Published, publish, read_published
 from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked
 from soundlink_pipeline_tests.deliveries import NOON, arrival, load, query, row
 
@@ -74,7 +74,7 @@ def published(warehouse: Warehouse, run_id: str = "run-7") -> Published:
 
 def ask(path: Path, *queries: str) -> Any:
     """The rows of the last query, asked as an analyst asks: read-only."""
-    with duckdb.connect(str(path), read_only=True) as connection:
+    with read_published(path) as connection:
         for sql in queries:
             connection.execute(sql)
         return connection.fetchall()
@@ -290,12 +290,13 @@ def test_log_of_a_killed_client_does_not_shut_the_new_file(warehouse: Warehouse,
 # Opens, asks and closes until told to end; prints how many versions it saw. Each must be whole, and none older.
 READER = f"""
     import sys, threading
-    import duckdb
+    from pathlib import Path
+    from soundlink_pipeline.publishing import read_published
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set())).start()
     seen = [-1]
     while not ended.wait(0.1) or seen[-1] < 20:
-        with duckdb.connect(sys.argv[1], read_only=True, config={{"threads": 1}}) as connection:
+        with read_published(Path(sys.argv[1])) as connection:
             versions = connection.execute('''
                 select (select sum(streams) from {CAMPAIGN_COUNTRY_DAILY.name}),
                     (select sum(streams) from {CAMPAIGN_ENGAGEMENT_DAILY.name}), run_id::int from publication
@@ -325,6 +326,29 @@ def test_readers_see_whole_versions_while_new_ones_are_loaded_and_published(tmp_
             next_version(number)
         assert all(int(end(reader)) >= 2 for reader in (one, two, three))
     assert files(tmp_path) == BOTH
+
+
+OPEN = "import duckdb, sys; duckdb.connect(sys.argv[1], read_only=True)"
+
+
+def test_who_opens_the_file_while_it_is_replaced_is_told_so_and_never_sees_half_of_each(
+    warehouse: Warehouse, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB reads where the tables are before it locks the file: what was replaced meanwhile must be refused."""
+    published(warehouse)
+    said = []
+
+    def opened_by_another(_: float) -> None:
+        said.append(subprocess.run([sys.executable, "-c", OPEN, target], capture_output=True, text=True, check=False))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing.time, "sleep", opened_by_another)
+        inode = target.stat().st_ino
+        published(warehouse)
+        assert target.stat().st_ino != inode
+    (process,) = said
+    assert "Could not set lock" in process.stderr
+    assert subprocess.run([sys.executable, "-c", OPEN, target], check=False).returncode == 0
 
 
 # Crashes
@@ -387,14 +411,14 @@ def published_version(target: Path) -> int:
 
 @pytest.mark.parametrize(
     ("moment", "there"),
-    [("half copied", 1), ("_copy", 1), ("unfinished", 1), ("_finish", 1), ("_sync", 1), ("_put_in_place", 2)],
+    [("half copied", 1), ("_copy", 1), ("unfinished", 1), ("_finish", 1), ("_sync", 2), ("_put_in_place", 2)],
 )
 def test_kill_at_any_step_leaves_the_old_or_the_new_file(tmp_path: Path, target: Path, moment: str, there: int) -> None:
     with child(PUBLISHER, tmp_path, 1, moment) as publisher:
         assert answer(publisher) == "1"
         assert publisher.wait() < 0
     leftovers = files(tmp_path) - BOTH
-    assert bool(leftovers) is (moment != "_put_in_place"), leftovers
+    assert bool(leftovers) is (there == 1), leftovers
     assert published_version(target) == there
     published(Warehouse(tmp_path), "2")
     assert files(tmp_path) == BOTH

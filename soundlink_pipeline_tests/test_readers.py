@@ -13,7 +13,7 @@ from soundlink_pipeline_tests.project import REPOSITORY, Project, project, utc
 READER = """
 import sys, time
 from pathlib import Path
-import duckdb
+from soundlink_pipeline.publishing import read_published
 database, stop, long_lived = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "long"
 QUERY = '''
     select (select run_id from publication), (select count(*) from deliveries),
@@ -22,19 +22,21 @@ QUERY = '''
         (select coalesce(sum(streams), 0) from marts.campaign_summary),
         (select count(*) from marts.revision_curve)
 '''
-seen, looks, connection = set(), 0, None
+seen, looks, connection, opened = set(), 0, None, None
 while not stop.exists():
     if not database.exists():
         time.sleep(0.01)
         continue
-    connection = connection or duckdb.connect(str(database), read_only=True)
+    if connection is None:
+        opened = read_published(database)
+        connection = opened.__enter__()
     ((run, deliveries, raw, daily, summary, _),) = connection.execute(QUERY).fetchall()
     assert raw == daily == summary > 0, (run, raw, daily, summary)
     seen.add((run, deliveries, raw))
     looks += 1
     time.sleep(0.3)  # for the runs, which share the machine
     if not long_lived:
-        connection.close()
+        opened.__exit__(None, None, None)
         connection = None
 print(len(seen), len({run for run, *_ in seen}), looks)
 """

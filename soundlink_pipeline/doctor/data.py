@@ -14,6 +14,7 @@ from soundlink_pipeline.doctor.patient import LONGEST_SILENCE, Patient
 from soundlink_pipeline.exports import EXPORTS
 from soundlink_pipeline.landing import Delivery, Landing
 from soundlink_pipeline.partitions import HEALING_DAYS, DateRange
+from soundlink_pipeline.publishing import read_published
 from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
 
 
@@ -76,7 +77,7 @@ def _published(path: Path, loaded: dict[str, datetime], now: datetime) -> Iterat
             yield warn(path.name, "nothing was published yet, though there is data", fix)
         return
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with read_published(path) as connection:
             ((at, newest),) = connection.execute("select published_at, newest_report_date from publication").fetchall()
             known = {name for (name,) in connection.execute("select delivery_id from deliveries").fetchall()}
     except duckdb.Error as error:
