@@ -78,7 +78,8 @@ dbt: install ## Prove that dbt builds the same tables from dbt_like_sql/ (instal
 	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r dbt_like_sql/requirements-dbt.txt
 	SOUNDLINK_DBT=$(CURDIR)/.venv-dbt/bin/dbt $(BIN)/python -m pytest -m dbt
 
-chaos: install ## Kill runs at 200 moments, and throw 2,000 sequences of network faults at them (an hour)
+chaos: install ## The slow tests: 200 kills, 2,000 sequences of network faults, everything at once (an hour)
+	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest soundlink_pipeline_tests/test_crashes.py soundlink_pipeline_tests/test_network_faults.py \
 		-s --kills 200 --sequences 2000 --timeout 7200
 
@@ -92,7 +93,7 @@ audit: install ## Look every pinned dependency up in the public list of known vu
 	test -x .venv-audit/bin/pip-audit || $(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-audit.txt
 	for file in requirements*.txt dbt_like_sql/requirements-dbt.txt deploy/requirements-postgres.txt; do \
-		.venv-audit/bin/pip-audit --disable-pip --require-hashes --progress-spinner off -r $$file || exit 1; \
+		.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$file || exit 1; \
 	done
 
 lint:

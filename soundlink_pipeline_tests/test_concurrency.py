@@ -199,6 +199,7 @@ def assert_runs_ended_well(here: Deployment) -> None:
 
 
 @pytest.mark.daemon
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_runs_of_two_deployments_and_readers_all_at_once_end_well_within_the_limits_and_true(
     tmp_path: Path, sim: Simulator

@@ -295,7 +295,7 @@ READER = f"""
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set())).start()
     seen = [-1]
-    while not ended.wait(0.1) or seen[-1] < 20:
+    while not ended.wait(0.1) or seen[-1] < 8:
         with read_published(Path(sys.argv[1])) as connection:
             versions = connection.execute('''
                 select (select sum(streams) from {CAMPAIGN_COUNTRY_DAILY.name}),
@@ -322,7 +322,7 @@ def test_readers_see_whole_versions_while_new_ones_are_loaded_and_published(tmp_
 
     next_version(0)
     with child(READER, target) as one, child(READER, target) as two, child(READER, target) as three:
-        for number in range(1, 21):
+        for number in range(1, 9):
             next_version(number)
         assert all(int(end(reader)) >= 2 for reader in (one, two, three))
     assert files(tmp_path) == BOTH

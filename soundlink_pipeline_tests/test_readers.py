@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from soundlink_pipeline.simulator import World
 from soundlink_pipeline_tests.project import REPOSITORY, Project, project, utc
 
@@ -60,6 +62,7 @@ def readers(here: Project, *kinds: str) -> Iterator[list[list[int]]]:
         told.append([int(number) for number in out.split()])
 
 
+@pytest.mark.slow
 def test_readers_and_runs_never_disturb_each_other(tmp_path: Path) -> None:
     world = World(campaigns=6, countries_per_campaign=3, tracks_per_campaign=2)
     with project(tmp_path, world=world, sql_dir=REPOSITORY / "dbt_like_sql") as here:

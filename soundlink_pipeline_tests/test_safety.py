@@ -127,6 +127,7 @@ def demo_ui(folder: Path, port: int) -> Iterator[int]:
 
 
 @pytest.mark.daemon
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ui_daemon_runs_and_simulator_listen_on_loopback_alone(tmp_path: Path) -> None:
     port = free_port()
@@ -246,7 +247,9 @@ def assert_data_folder_is_in_order(here: Project) -> None:
     assert not any(path.is_symlink() for path in here.data.rglob("*"))
 
 
-@pytest.mark.parametrize("listed", [True, False], ids=["listed by the API", "fixed by the setting"])
+@pytest.mark.parametrize(
+    "listed", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["listed by the API", "fixed by the setting"]
+)
 def test_campaigns_named_like_paths_write_nothing_outside_their_folders(
     here: Project, enemy: Enemy, listed: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
