@@ -15,6 +15,7 @@ from soundlink_pipeline.export_sql import history_table, quote
 from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, Export, Ratio
 from soundlink_pipeline.partitions import TRAILING_DAYS, DateRange
 from soundlink_pipeline.sql_tests import Severity
+from soundlink_pipeline.tables import markdown_table
 
 SHOWN_ROWS = 5
 # A day is unusual with less than half or more than twice the median of so many same weekdays before it, if there are
@@ -101,16 +102,11 @@ def ask(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange)
 
 
 def _look(connection: duckdb.DuckDBPyConnection, promise: Promise, window: Mapping[str, object]) -> Answer:
-    bad = connection.execute(
-        f"select *, count(*) over () as _all from ({promise.broken}\n) limit {SHOWN_ROWS}", window
-    ).df()
-    if bad.empty:
+    found = connection.execute(f"select *, count(*) over () from ({promise.broken}\n) limit {SHOWN_ROWS}", window)
+    columns, rows = [name for name, *_ in found.description or ()][:-1], found.fetchall()
+    if not rows:
         return Answer(promise, 0, "")
-    count = int(bad.pop("_all").iloc[0])
-    for name, moments in bad.select_dtypes("datetime").items():
-        if (moments == moments.dt.normalize()).all():
-            bad[name] = moments.dt.date  # a day, which pandas knows as its midnight only
-    return Answer(promise, count, bad.to_markdown(index=False))
+    return Answer(promise, rows[0][-1], markdown_table(columns, [row[:-1] for row in rows]))
 
 
 def _in_window(export: Export) -> str:

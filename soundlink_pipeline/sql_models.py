@@ -22,6 +22,7 @@ from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.sql_project import Model, SqlProject
 from soundlink_pipeline.sql_templates import Problem
 from soundlink_pipeline.sql_tests import DataTest
+from soundlink_pipeline.tables import markdown_table
 from soundlink_pipeline.transactions import transaction
 from soundlink_pipeline.warehouse import cannot_write
 
@@ -236,7 +237,8 @@ def _ask(connection: duckdb.DuckDBPyConnection, project: SqlProject, test: DataT
     ((count,),) = connection.execute(f"select count(*) from ({sql}\n)").fetchall()
     sample = ""
     if count:
-        sample = connection.execute(f"select * from ({sql}\n) limit {SHOWN_ROWS}").df().to_markdown(index=False)
+        found = connection.execute(f"select * from ({sql}\n) limit {SHOWN_ROWS}")
+        sample = markdown_table([name for name, *_ in found.description or ()], found.fetchall())
     return Tested(test, count, sample, sql)
 
 

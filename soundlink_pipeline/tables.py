@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-# Names come from outside: in Markdown a backslash makes each of these the character itself, also within a link or HTML.
-_MARKUP = re.compile(r"[!-/:-@\[-`{-~]")
+# Names come from outside: a backslash makes what Markdown would obey the character itself. An underscore within a word
+# (as ids have them) means nothing there.
+_MARKUP = re.compile(r"[\\`*{}\[\]<>|!&~#]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

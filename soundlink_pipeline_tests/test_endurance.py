@@ -16,7 +16,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from benchmarks.endurance import FIRST_DAY, KINDS, Known, Year, calendar, flatness, hold_against_the_world
+from benchmarks.endurance.picture import flatness
+from benchmarks.endurance.truth import Known, hold_against_the_world
+from benchmarks.endurance.world import FIRST_DAY, KINDS, Year, calendar
 from soundlink_pipeline.campaigns import may_have_rows
 from soundlink_pipeline.definitions import settings_from
 from soundlink_pipeline.partitions import DateRange
