@@ -16,6 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--inputs", type=int, default=2500, help="damaged deliveries in test_fuzzing")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start daemons first: they take longest, and side by side the last file holds up the end."""
+    slowest = {item.path for item in items if item.get_closest_marker("daemon")}
+    items.sort(key=lambda item: item.path not in slowest)
+
+
 class WaitingClock(threading.Event):
     """A clock that moves only when somebody waits: a pacer's `now` and `cancelled` in one, so that nothing sleeps."""
 
