@@ -5,12 +5,12 @@ Dagster is imported, as it is in a run, so that peak memory counts it; its start
 """
 
 import json
-import resource
 import sys
 import time
 from datetime import date
 from pathlib import Path
 
+from benchmarks.alternatives.job import peak_mb
 from soundlink_pipeline.definitions import settings_from
 from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.pull import Puller, plan
@@ -51,13 +51,12 @@ def main(base_url: str, data_dir: Path, dates: DateRange) -> None:
         assert not summary.failed, summary
         requests = client.requests
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         json.dumps(
             {
                 "seconds": told[-1] - started,
                 "seconds_with_archive": seconds,
-                "peak_mb": peak,
+                "peak_mb": peak_mb(),
                 "rows": summary.rows,
                 "requests": requests,
                 "inserted": summary.total("inserted"),

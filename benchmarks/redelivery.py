@@ -70,7 +70,8 @@ def _delivered(warehouse: Warehouse, export: Export, dates: DateRange, number: i
     """The days as the warehouse has them, exported anew, a file per campaign; another third is revised each time."""
     landing = Landing(warehouse.path.parent)
     moment = _FIRST_EXPORTED + timedelta(days=number)
-    values = {
+    smallest = {c.name: f"greatest({c.name}, {c.minimum}) as {c.name}" for c in export.columns if c.minimum is not None}
+    values = smallest | {
         "exported_at": f"strftime(timestamp '{moment:%Y-%m-%d %H:%M:%S}', '%Y-%m-%dT%H:%M:%SZ') as exported_at",
         # Only what is in no sum: the rows stay such as the checks let pass.
         "streams": f"streams + (hash({', '.join(export.row_key)}) % 3 = {number % 3})::int as streams",

@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 
 import dagster as dg
-from dagster._core.storage.event_log import SqliteEventLogStorage
 
 _SAYS = "the process of this run has gone: it was killed, or the machine went down; what had arrived whole is kept"
 
 
 def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
     """The runs that were lost, by id; they have failed now. With a storage that machines share, none is looked for."""
+    # Half a second, which loading the definitions should not pay.
+    from dagster._core.storage.event_log import SqliteEventLogStorage  # noqa: PLC0415
+
     log = instance.event_log_storage
     if not isinstance(log, SqliteEventLogStorage):
         return []  # a process of another machine cannot be looked for
