@@ -89,7 +89,7 @@ fuzz: install ## Load 100,000 damaged deliveries: each exactly, or refused whole
 endurance: install ## Refresh daily through a simulated year of revisions, outages and kills, and draw what it took
 	$(BIN)/python -m benchmarks.endurance
 
-audit: install ## Look every pinned dependency up in the public list of known vulnerabilities
+audit: ## Look every pinned dependency up in the public list of known vulnerabilities
 	test -x .venv-audit/bin/pip-audit || $(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-audit.txt
 	for file in requirements*.txt dbt_like_sql/requirements-dbt.txt deploy/requirements-postgres.txt; do \
@@ -106,7 +106,7 @@ types:
 bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks
 
-alternatives: install ## Install what make bench then measures ours beside: dlt, pandas, row by row
+alternatives: ## Install what make bench then measures ours beside: dlt, pandas, row by row
 	for name in dlt pandas rows; do \
 		$(PYTHON) -m venv .venv-alternatives/$$name || exit 1; \
 		.venv-alternatives/$$name/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \

@@ -15,7 +15,11 @@ _SAYS = "the process of this run has gone: it was killed, or the machine went do
 
 
 def end_lost_runs(instance: dg.DagsterInstance) -> list[str]:
-    """The runs that were lost, by id; they have failed now. With a storage that machines share, none is looked for."""
+    """The runs that were lost, by id; they have failed now. With a storage that machines share, none is looked for.
+
+    A process is looked for by its number, in the numbers that this process sees: containers that share one SQLite
+    storage must share their processes, too.
+    """
     # Half a second, which loading the definitions should not pay.
     from dagster._core.storage.event_log import SqliteEventLogStorage  # noqa: PLC0415
 
