@@ -20,36 +20,21 @@ class NotPlain(Exception):
     """These deliveries need the staged way. The transaction must be rolled back."""
 
 
-def is_first(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> bool:
-    """Whether no other delivery, loaded or among these, is of the same campaign and days, as far as ids tell."""
-    connection.execute(
-        "create or replace temp table asked"
-        " (delivery_id VARCHAR, export VARCHAR, campaign_id VARCHAR, start_date DATE, end_date DATE)"
-    )
-    if not arrivals:
-        return True
-    connection.executemany(
-        "insert into asked values (?, ?, ?, ?, ?)",
-        [
-            (d.delivery_id, d.export, d.campaign_id, d.dates.start, d.dates.end)
-            for d in (arrival.delivery for arrival in arrivals)
-        ],
-    )
+def is_first(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether no other delivery, loaded or in `batch`, is of the same campaign and days, as far as ids tell."""
     others = connection.execute("""
         select count(*) from (
-            select delivery_id, export, campaign_id, start_date, end_date from deliveries union all from asked
-        ) as other join asked using (export, campaign_id)
-        where other.delivery_id <> asked.delivery_id
-            and other.start_date <= asked.end_date and other.end_date >= asked.start_date
+            select delivery_id, export, campaign_id, start_date, end_date from deliveries
+            union all select delivery_id, export, campaign_id, start_date, end_date from batch
+        ) as other join batch using (export, campaign_id)
+        where other.delivery_id <> batch.delivery_id
+            and other.start_date <= batch.end_date and other.end_date >= batch.start_date
     """).fetchall()
     return others == [(0,)]
 
 
 def insert(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> list[Checked]:
-    """Insert all rows of the deliveries within the caller's transaction, or raise NotPlain.
-
-    Expects the temp table `batch` (file, delivery_id, pulled_at, start_date, end_date).
-    """
+    """Insert all rows of the deliveries, which are in `batch`, within the caller's transaction, or raise NotPlain."""
     files = [str(arrival.delivery.path) for arrival in arrivals]
     try:
         connection.execute(export_sql.insert_directly(export, files, LONGEST_LINE_BYTES))
