@@ -1,7 +1,6 @@
 """Takes a message to a webhook: in bounded time and tries, without its URL, which is a secret, ever being shown."""
 
 import asyncio
-import ipaddress
 import logging
 import random
 import re
@@ -29,41 +28,6 @@ class NotDelivered(Exception):
         super().__init__(reason)
         self.passing = passing
         self.retry_after = retry_after
-
-
-def checked_alert_url(text: str) -> httpx.URL:
-    """The receiver, or a ValueError that does not show it: https, or http on loopback only."""
-    try:
-        url = httpx.URL(text.strip())
-        host = url.host
-    except (httpx.InvalidURL, ValueError):
-        raise ValueError("SOUNDLINK_ALERT_URL is not a URL (it is not shown: it is a secret)") from None
-    if url.scheme not in ("http", "https") or not host:
-        raise ValueError("SOUNDLINK_ALERT_URL must be a URL such as https://hooks.slack.com/services/…")
-    if url.userinfo:
-        raise ValueError("SOUNDLINK_ALERT_URL must hold no user name or password")
-    if url.scheme == "http" and not _is_loopback(host):
-        raise ValueError("SOUNDLINK_ALERT_URL is plain http: the secret in it would travel in clear; use https")
-    return url
-
-
-def checked_ui_url(text: str) -> str:
-    """Where people reach the Dagster UI, without a slash at the end, or a ValueError."""
-    try:
-        url = httpx.URL(text.strip().rstrip("/"))
-        host = url.host
-    except (httpx.InvalidURL, ValueError):
-        raise ValueError("it is not a URL") from None
-    if url.scheme not in ("http", "https") or not host or url.userinfo or url.query or url.fragment:
-        raise ValueError("must be a URL such as http://127.0.0.1:3000, without user name and query")
-    return str(url).rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def deliver(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:

@@ -8,82 +8,25 @@ is held in the cursor and tried again, at growing intervals, 12 times over 17 ho
 way. The URL is a secret: it is read when a tick needs it, and is in no cursor, log, error or repr.
 """
 
-import json
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Self
 
 import dagster as dg
-import httpx
-
-# A sensor that ends a tick as failed and still moves on can be written only with these two, as Dagster's own are.
 from dagster._core.definitions.run_request import DagsterRunReaction
-from dagster_shared.error import SerializableErrorInfo
-
-from soundlink_pipeline.alert_delivery import NotDelivered, checked_alert_url, deliver, hidden
-from soundlink_pipeline.alert_message import payload, read_alert
 
 SENSOR = "alerts"
-_WILL_RETRY = "dagster/will_retry"
-_RETRY_RUN = "dagster/auto_retry_run_id"
-# Dagster gives a tick 60 s, then forgets what it did; the messages it had sent would be sent again.
-_TICK_SECONDS = 25.0
 _INTERVAL_SECONDS = 30
-# The network that made a run fail may well be the one that its message needs: 30 s, 1 min, 2 min, … , 8.5 h.
-TRIES = 12
-_FIRST_PAUSE_SECONDS = 30.0
-# Dagster stores the event that ends a run a moment before the run's status and whether it will be tried again, and
-# launches the retry some seconds later. If that does not come, silence would be wrong.
-_STORED_SECONDS = 60.0
-_RETRY_SECONDS = 3600.0
-# Alerts that were off for months must not begin with everything that failed meanwhile.
-_OLDEST_SECONDS = 3 * 86_400.0
-_EVENTS_PER_TICK = 50
-_REMEMBERED = 10
 
 
-@dataclass
-class _Held:
-    """A run that is to be told of: when it ended, how often that was tried, when next (seconds since 1970)."""
-
-    ended: float
-    tries: int = 0
-    due: float = 0.0
-
-
-@dataclass
-class _State:
-    """What the sensor's cursor keeps: how far each kind of event is read, who waits, who was told of last."""
-
-    after: dict[str, int]
-    held: dict[str, _Held] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
-
-    @classmethod
-    def read(cls, cursor: str | None) -> Self | None:
-        """None where there is no cursor yet, or one that is not ours."""
-        try:
-            found = json.loads(cursor or "")
-            held = {run_id: _Held(**item) for run_id, item in found["held"].items()}
-            return cls({kind.value: int(found["after"][kind.value]) for kind in _ENDS}, held, list(found["told"]))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            return None
-
-    def text(self) -> str:
-        return json.dumps(asdict(self), separators=(",", ":"))
-
-
-_ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
-
-
+# What sends is imported where it is needed: without httpx the definitions load a fifth faster.
 def build_alerts(
     read_url: Callable[[], str | None], ui_url: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> dg.SensorDefinition:
     """The sensor `alerts`, on by default where `read_url` gives a URL. Raises ValueError if that cannot be one."""
     text = (read_url() or "").strip()
     if text:
+        from soundlink_pipeline.urls import checked_alert_url  # noqa: PLC0415
+
         checked_alert_url(text)
 
     @dg.sensor(
@@ -97,126 +40,23 @@ def build_alerts(
         ),
     )
     def alerts(context: dg.SensorEvaluationContext) -> Iterator[dg.SkipReason | DagsterRunReaction]:
+        from soundlink_pipeline.alert_tick import State, Tick  # noqa: PLC0415
+        from soundlink_pipeline.urls import checked_alert_url  # noqa: PLC0415
+
         address = (read_url() or "").strip()
         if not address:
             yield dg.SkipReason("SOUNDLINK_ALERT_URL is not set: there is nobody to tell")
             return
-        state = _State.read(context.cursor)
+        state = State.read(context.cursor)
         if state is None:
-            state = _State({kind.value: _last(context.instance, kind) for kind in _ENDS})
+            state = State.from_now_on(context.instance)
             context.update_cursor(state.text())
             yield dg.SkipReason("Runs that end from now on are told of.")
             return
-        tick = _Tick(context, state, checked_alert_url(address), ui_url, now().timestamp())
+        tick = Tick(context, state, checked_alert_url(address), ui_url, now().timestamp())
         tick.notice()
         tick.tell()
         context.update_cursor(state.text())
         yield from tick.outcome()
 
     return alerts
-
-
-def _last(instance: dg.DagsterInstance, kind: dg.DagsterEventType) -> int:
-    records = instance.fetch_run_status_changes(kind, limit=1).records
-    return records[0].storage_id if records else -1
-
-
-class _Tick:
-    """One evaluation: notices runs that have ended, sends what is due, and changes `state` accordingly."""
-
-    def __init__(
-        self, context: dg.SensorEvaluationContext, state: _State, url: httpx.URL, ui_url: str, now: float
-    ) -> None:
-        self._log = context.log
-        self._instance = context.instance
-        self._state = state
-        self._url = url
-        self._ui_url = ui_url
-        self._now = now
-        self._until = time.monotonic() + _TICK_SECONDS
-        self._sent: list[dg.DagsterRun] = []
-        self._problems: list[tuple[dg.DagsterRun, str]] = []
-
-    def notice(self) -> None:
-        """Hold every run that has ended since the last tick; nothing is told yet."""
-        passed_over = 0
-        for kind in _ENDS:
-            records = self._instance.fetch_run_status_changes(
-                dg.RunStatusChangeRecordsFilter(kind, after_storage_id=self._state.after[kind.value]),  # type: ignore[arg-type]
-                limit=_EVENTS_PER_TICK,
-                ascending=True,
-            ).records
-            for record in records:
-                self._state.after[kind.value] = record.storage_id
-                run_id = record.event_log_entry.run_id
-                if self._now - record.timestamp > _OLDEST_SECONDS:
-                    passed_over += kind is dg.DagsterEventType.RUN_FAILURE
-                elif run_id not in self._state.told:
-                    self._state.held.setdefault(run_id, _Held(record.timestamp))
-        if passed_over:
-            self._log.warning(f"{passed_over} failed runs are not told of: they ended more than three days ago")
-
-    def tell(self) -> None:
-        """Send what is due: first what is new, so that a message that fails again and again holds up no other."""
-        due = [(run_id, held) for run_id, held in self._state.held.items() if held.due <= self._now]
-        for run_id, held in sorted(due, key=lambda item: (item[1].tries, item[1].ended)):
-            if self._until - time.monotonic() < 1:
-                break  # the next tick goes on
-            run = self._instance.get_run_by_id(run_id)
-            if run is None or run.tags.get(_RETRY_RUN):
-                del self._state.held[run_id]
-            elif not self._must_wait(run, held):
-                self._tell_of(run, held)
-
-    def _must_wait(self, run: dg.DagsterRun, held: _Held) -> bool:
-        """Whether Dagster will try the run again, or has not yet stored how it ended and whether it will."""
-        age = self._now - held.ended
-        if not run.is_finished:
-            return age < _STORED_SECONDS
-        if run.is_success:
-            return False
-        said = run.tags.get(_WILL_RETRY)
-        if said is None:
-            return self._instance.run_retries_enabled and age < _STORED_SECONDS
-        return said == "true" and age < _RETRY_SECONDS
-
-    def _tell_of(self, run: dg.DagsterRun, held: _Held) -> None:
-        try:
-            alert = read_alert(self._instance, run, self._ui_url)
-            if alert is not None:
-                deliver(self._url, payload(alert, self._url.host), self._until - time.monotonic())
-                self._sent.append(run)
-                self._state.told = [*self._state.told, run.run_id][-_REMEMBERED:]
-            del self._state.held[run.run_id]
-        except NotDelivered as problem:
-            self._again(run, held, str(problem), passing=problem.passing)
-        except Exception as error:
-            # Whatever it is, it must not cost the other runs their message.
-            self._again(run, held, hidden(self._url, f"{type(error).__name__}: {error}"), passing=True)
-
-    def _again(self, run: dg.DagsterRun, held: _Held, reason: str, *, passing: bool) -> None:
-        held.tries += 1
-        told = f"the message on run {run.run_id} ({run.job_name}, {run.status.value}) was not delivered: {reason}"
-        if passing and held.tries < TRIES:
-            pause = _FIRST_PAUSE_SECONDS * 2 ** (held.tries - 1)
-            held.due = self._now + pause
-            told += f"; try {held.tries} of {TRIES}, the next in {pause / 60:.3g} min"
-            self._log.warning(told)
-        else:
-            del self._state.held[run.run_id]
-            told += f"; given up after {held.tries} of {TRIES} tries" if passing else "; given up: it would not pass"
-            self._log.error(told)
-        self._problems.append((run, told))
-
-    def outcome(self) -> Iterator[dg.SkipReason | DagsterRunReaction]:
-        """For the tick: each run that was told of (its own log says so), and what went wrong, last, as its error."""
-        for run in self._sent:
-            yield DagsterRunReaction(run, run_status=run.status)
-        if self._problems:
-            told = "\n".join(text for _, text in self._problems)
-            yield DagsterRunReaction(self._problems[0][0], error=SerializableErrorInfo(told, [], NotDelivered.__name__))
-        elif not self._sent:
-            waiting = len(self._state.held)
-            yield dg.SkipReason(
-                f"{waiting} runs wait for their message or their retry" if waiting else "No run has ended badly."
-            )

@@ -7,6 +7,7 @@ generations differ), so each is read leniently and whatever is not understood le
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -55,6 +56,15 @@ CAMPAIGN_COLUMNS = (
 def _camel(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
+
+
+@dataclass(frozen=True)
+class CampaignPages:
+    """The campaigns a key sees, each the API's own JSON object, and when they were listed."""
+
+    items: list[dict[str, Any]]
+    requested_at: datetime
+    server_date: datetime | None
 
 
 def upsert_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int:

@@ -54,13 +54,15 @@ from soundlink_pipeline.api_errors import (
     Unreachable,
     WrongContent,
 )
+from soundlink_pipeline.campaigns import CampaignPages
 from soundlink_pipeline.exports import Export
 from soundlink_pipeline.landing import sync
 from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.partitions import MAX_DAYS_PER_PULL, DateRange
+from soundlink_pipeline.settings import AuthSetting
+from soundlink_pipeline.urls import checked_base_url
 
 T = TypeVar("T")
-AuthSetting = Literal["auto", "x-api-key", "bearer"]
 Scheme = Literal["x-api-key", "bearer"]
 
 TRIES = 6
@@ -77,7 +79,6 @@ _LONGEST_ASKED_SECONDS = 4000.0
 LARGEST_EXPORT_BYTES = 8 << 30
 _SHOWN_CHARACTERS = 300
 _SHORTEST_SECRET = 8
-_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 # An export may take the server a while to begin; once it flows, a silence this long means it is dead.
 TIMEOUT = httpx.Timeout(connect=10.0, read=120.0, write=30.0, pool=None)
 
@@ -92,31 +93,6 @@ class Download:
     declared_rows: int | None
     bytes: int
     sha256: str
-
-
-@dataclass(frozen=True)
-class CampaignPages:
-    """The campaigns a key sees, each the API's own JSON object, and when they were listed."""
-
-    items: list[dict[str, Any]]
-    requested_at: datetime
-    server_date: datetime | None
-
-
-def checked_base_url(text: str) -> httpx.URL:
-    """The API's base URL, or a ValueError: https, or http on loopback only, so that the key is never sent in clear."""
-    try:
-        url = httpx.URL(text.strip().rstrip("/"))
-        host = url.host
-    except (httpx.InvalidURL, ValueError) as error:  # ValueError: a host name that IDNA does not allow
-        raise ValueError(f"SOUNDLINK_BASE_URL is not a URL: {error}") from None
-    if url.scheme not in ("http", "https") or not host or url.query or url.fragment:
-        raise ValueError("SOUNDLINK_BASE_URL must be a URL such as https://api.getsoundlink.com")
-    if url.userinfo:
-        raise ValueError("SOUNDLINK_BASE_URL must hold no user name or password")
-    if url.scheme == "http" and not _LOOPBACK.fullmatch(host):
-        raise ValueError(f"SOUNDLINK_BASE_URL is plain http to {host}: the key would travel in clear; use https")
-    return url
 
 
 class SoundlinkClient:

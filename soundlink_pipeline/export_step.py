@@ -6,12 +6,11 @@ The assets it serves are in `assets.py`; the pulling itself is in `pull.py`.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from soundlink_pipeline.checks import check_delivered, check_export
-from soundlink_pipeline.client import SoundlinkClient
 from soundlink_pipeline.exports import EXPORTS, Export
 from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.partitions import TRAILING_DAYS, DateRange, last_closed_day
@@ -22,11 +21,14 @@ from soundlink_pipeline.runs import run_lineage, told_to_people
 from soundlink_pipeline.tables import markdown_table
 from soundlink_pipeline.trends import export_trend
 
+if TYPE_CHECKING:
+    from soundlink_pipeline.client import SoundlinkClient
+
 _MOST_LINES = 40
 
 
 @contextmanager
-def connected(context: dg.AssetExecutionContext, soundlink: Soundlink) -> Iterator[tuple[SoundlinkClient, Pacer]]:
+def connected(context: dg.AssetExecutionContext, soundlink: Soundlink) -> Iterator[tuple["SoundlinkClient", Pacer]]:
     """The step's client; a key or a URL that cannot be one fails the step with that sentence."""
     with ExitStack() as stack:
         with told_to_people(ValueError):

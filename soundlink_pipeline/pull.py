@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from soundlink_pipeline.api_errors import SoundlinkError, without_keys
 from soundlink_pipeline.campaigns import may_have_rows
-from soundlink_pipeline.client import SoundlinkClient
 from soundlink_pipeline.exports import Export
 from soundlink_pipeline.landing import Delivery, Landing
 from soundlink_pipeline.loading import BATCH_BYTES, Arrival, Loaded, load_batch
 from soundlink_pipeline.pacing import Cancelled, Pacer
 from soundlink_pipeline.partitions import DateRange
 from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked, WarehouseUnusable
+
+if TYPE_CHECKING:
+    from soundlink_pipeline.client import SoundlinkClient
 
 Log = Callable[[str], None]
 

@@ -7,13 +7,16 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from soundlink_pipeline.client import CampaignPages, SoundlinkClient
+from soundlink_pipeline.campaigns import CampaignPages
 from soundlink_pipeline.landing import Landing
 from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from soundlink_pipeline.client import SoundlinkClient
 
 Log = Callable[[str], None]
 
@@ -34,6 +37,9 @@ class Soundlink:
     @contextmanager
     def connect(self, log: Log) -> Iterator[tuple[SoundlinkClient, Pacer]]:
         """A client for one step, within the limits that all processes with this data directory share."""
+        # Not at the top: httpx is a fifth of what loading the definitions costs, and only a run sends requests.
+        from soundlink_pipeline.client import SoundlinkClient  # noqa: PLC0415
+
         with (
             Pacer(
                 self.settings.data_dir / "requests.sqlite",

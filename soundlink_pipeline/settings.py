@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
-from soundlink_pipeline.client import AuthSetting
+AuthSetting = Literal["auto", "x-api-key", "bearer"]
 
 
 @dataclass(frozen=True, kw_only=True)

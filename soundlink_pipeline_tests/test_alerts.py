@@ -18,13 +18,14 @@ import httpx
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from soundlink_pipeline import alert_delivery, alerts
-from soundlink_pipeline.alert_delivery import checked_alert_url, checked_ui_url
+from soundlink_pipeline import alert_delivery, alert_tick
 from soundlink_pipeline.alert_message import TEXT_LIMIT, Alert, FailedCheck, FailedStep, payload
-from soundlink_pipeline.alerts import TRIES, build_alerts
+from soundlink_pipeline.alert_tick import TRIES
+from soundlink_pipeline.alerts import build_alerts
 from soundlink_pipeline.definitions import build_definitions, settings_from
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.simulator import BREAKDOWN, Fault
+from soundlink_pipeline.urls import checked_alert_url, checked_ui_url
 from soundlink_pipeline_tests import deployment as deployments
 from soundlink_pipeline_tests.project import KEY, environment, failure_of, project
 
@@ -534,14 +535,14 @@ def test_a_run_that_cannot_be_read_costs_no_other_its_message(
     watch: Watch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = run_job(watch.instance, dg.Failure("a")), run_job(watch.instance, dg.Failure("b"))
-    read = alerts.read_alert
+    read = alert_tick.read_alert
 
     def broken(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> Alert | None:
         if run.run_id == bad:
             raise RuntimeError(f"cannot read {receiver.url}")
         return read(instance, run, ui_url)
 
-    monkeypatch.setattr(alerts, "read_alert", broken)
+    monkeypatch.setattr(alert_tick, "read_alert", broken)
     error = watch.error()
     assert bad in error
     assert "RuntimeError: cannot read [hidden]" in error
@@ -552,7 +553,7 @@ def test_a_silent_receiver_costs_a_tick_its_time_and_no_more(
     watch: Watch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alert_delivery, "_TRY_SECONDS", 0.2)
-    monkeypatch.setattr(alerts, "_TICK_SECONDS", 1.5)
+    monkeypatch.setattr(alert_tick, "_TICK_SECONDS", 1.5)
     receiver.silent.set()
     runs = [run_job(watch.instance, dg.Failure(text)) for text in "abcdef"]
     begun = time.monotonic()
@@ -568,7 +569,7 @@ def test_a_silent_receiver_costs_a_tick_its_time_and_no_more(
 
 
 def test_the_longest_tick_ends_before_dagster_gives_it_up() -> None:
-    assert alerts._TICK_SECONDS + 1 < 30
+    assert alert_tick._TICK_SECONDS + 1 < 30
 
 
 # When it is on

@@ -35,7 +35,7 @@ from soundlink_pipeline.api_errors import (
     Unreachable,
     WrongContent,
 )
-from soundlink_pipeline.client import SoundlinkClient, checked_base_url
+from soundlink_pipeline.client import SoundlinkClient
 from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, EXPORTS, Export
 from soundlink_pipeline.pacing import Cancelled, Pacer
 from soundlink_pipeline.partitions import DateRange
@@ -49,6 +49,7 @@ from soundlink_pipeline.simulator import (
     ndjson,
     running_simulator,
 )
+from soundlink_pipeline.urls import checked_base_url
 from soundlink_pipeline_tests.conftest import WaitingClock
 
 NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)

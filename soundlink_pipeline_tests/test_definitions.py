@@ -46,6 +46,7 @@ def test_definitions_load_without_key_environment_and_network(tmp_path: Path) ->
         "socket.socket.connect = refuse\n"
         "from soundlink_pipeline.definitions import defs\n"
         "jobs = [job.name for job in defs.get_repository_def().get_all_jobs()]\n"
+        "assert not {'httpx', 'pandas', 'matplotlib'} & sys.modules.keys(), 'what only a run needs'\n"
         "print(sorted(jobs))\n"
     )
     done = subprocess.run(

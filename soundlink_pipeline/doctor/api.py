@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 
 from soundlink_pipeline.api_errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
-from soundlink_pipeline.campaigns import may_have_rows
-from soundlink_pipeline.client import CampaignPages, Download, SoundlinkClient
+from soundlink_pipeline.campaigns import CampaignPages, may_have_rows
+from soundlink_pipeline.client import Download, SoundlinkClient
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.patient import Patient
 from soundlink_pipeline.exports import EXPORTS

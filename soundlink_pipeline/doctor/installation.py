@@ -12,12 +12,12 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from soundlink_pipeline.alert_delivery import checked_alert_url
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, ok, warn
 from soundlink_pipeline.doctor.patient import Patient
 from soundlink_pipeline.partitions import last_closed_day
 from soundlink_pipeline.sql_models import check_models as bind_models
 from soundlink_pipeline.sql_project import read_project
+from soundlink_pipeline.urls import checked_alert_url
 
 # Read where they are needed, and never shown.
 SECRETS = ("SOUNDLINK_API_KEY", "SOUNDLINK_ALERT_URL")

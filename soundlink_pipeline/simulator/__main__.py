@@ -1,7 +1,6 @@
 """``python -m soundlink_pipeline.simulator``: the simulator as a process of its own, until it is told to stop."""
 
 import argparse
-import ipaddress
 import signal
 import sys
 import threading
@@ -10,11 +9,12 @@ from datetime import UTC, date, datetime, timedelta
 from soundlink_pipeline.simulator.clock import SimClock
 from soundlink_pipeline.simulator.server import env_lines, running_simulator
 from soundlink_pipeline.simulator.world import World
+from soundlink_pipeline.urls import is_loopback
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    if not options.allow_remote and not _is_loopback(options.host):
+    if not options.allow_remote and not is_loopback(options.host):
         print(f"{options.host} is not a loopback address; --allow-remote if you mean it", file=sys.stderr)
         return 2
     # Handlers first: whoever waits for the line below may send a signal the moment it is there.
@@ -81,13 +81,6 @@ def _moment(text: str) -> datetime:
 
 def _limit(text: str) -> int | None:
     return int(text) or None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 if __name__ == "__main__":
