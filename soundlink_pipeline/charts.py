@@ -68,7 +68,7 @@ def days_chart(
             shown = daily[column].where(daily["is_settled"] == settled)
             if shown.notna().any():
                 axes.stairs(shown.to_numpy(), edges, fill=True, **look)
-        axes.set_title(title, loc="left", color=_INK, fontsize=10, pad=7)
+        axes.set_title(title, loc="left", y=1, color=_INK, fontsize=10, pad=7)
         if not daily[column].any():
             axes.set_ylim(0, 1)
         _date_axis(axes, edges)
@@ -92,7 +92,7 @@ def filling_chart(curve: pd.DataFrame, measures: Mapping[str, str], *, width: fl
             own["days_after_close"] + 1, shown, color=colour, marker=marker, markersize=4, linewidth=1.6, label=label
         )
     axes.axhline(100, color=_INK, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
-    axes.set_title("Share of the final value, %", loc="left", color=_INK, fontsize=10, pad=7)
+    axes.set_title("Share of the final value, %", loc="left", y=1, color=_INK, fontsize=10, pad=7)
     axes.set_xlabel("days since the day closed", color=_INK, fontsize=9)
     axes.set_xticks(range(1, int(curve["days_after_close"].max()) + 2))
     _legend(figure, axes.get_legend_handles_labels()[0])

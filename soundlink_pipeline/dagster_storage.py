@@ -2,9 +2,9 @@
 
 Dagster opens the event log anew for every event: engine, connection and compiled statements, two commits, and a
 checkpoint when the last connection closes. A partitioned asset has two events a day, so a refresh of eight days spends
-more on them than on its rows. Here connections stay open, and the events that Dagster marks as a batch (those of one
-asset's partitions) are committed together. Files, tables and SQL stay Dagster's; without this class
-(`storage: sqlite:`) they are read just the same.
+more on them than on its rows. Here connections stay open, what one event writes to a database is one transaction, and
+the events that Dagster marks as a batch (those of one asset's partitions, and what a run intends) are committed
+together. Files, tables and SQL stay Dagster's; without this class (`storage: sqlite:`) they are read just the same.
 """
 
 import os
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from dagster._core.events import ASSET_EVENTS
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEventType
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
@@ -28,6 +28,9 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine
 _OPEN_DATABASES = 4
 # Dagster hands events over in batches only where its environment says how large they may be.
 _BATCH_SIZE = ("DAGSTER_EVENT_BATCH_SIZE", "1000")
+# What is stored with many others at once: all about assets, and the checks that a run intends.
+_CHECK_PLANNED = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
+_STORED_AT_ONCE = {*ASSET_EVENTS, _CHECK_PLANNED}
 
 
 class PooledSqliteEventLog(SqliteEventLogStorage):
@@ -38,18 +41,26 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
         super().__init__(base_dir)
         self._db_lock: Any = threading.RLock()  # a batch has both its run's database and the index open
         self._tables: set[str] = set()
+        self._open: dict[str, Connection] = {}  # within `_connect`, by whoever has the lock
         os.environ.setdefault(*_BATCH_SIZE)
 
+    def store_event(self, event: EventLogEntry) -> None:
+        if event.dagster_event_type not in ASSET_CHECK_EVENTS:
+            super().store_event(event)
+            return
+        with self.index_connection():  # which it would open twice
+            super().store_event(event)
+
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store the events of one run, those about assets at once; after an error Dagster stores each by itself."""
-        about_assets = [event for event in events if event.dagster_event_type in ASSET_EVENTS]
-        if about_assets:
-            self._store_asset_events(about_assets)
+        """Store the events of one run, most of them at once; after an error Dagster stores each by itself."""
+        at_once = [event for event in events if event.dagster_event_type in _STORED_AT_ONCE]
+        if at_once:
+            self._store_at_once(at_once)
         for event in events:
-            if event.dagster_event_type not in ASSET_EVENTS:
+            if event.dagster_event_type not in _STORED_AT_ONCE:
                 self.store_event(event)
 
-    def _store_asset_events(self, events: Sequence[EventLogEntry]) -> None:
+    def _store_at_once(self, events: Sequence[EventLogEntry]) -> None:
         """What `store_event` does for each, with one commit per database and each asset's entry written once."""
         table = SqlEventLogStorageTable
         rows = [self._event_to_row(event) for event in events]
@@ -57,11 +68,15 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
             run.execute(table.insert(), rows)
             numbered = table.insert().returning(table.c.id, sort_by_parameter_order=True)
             ids = list(index.execute(numbered, rows).scalars())
-            self._store_asset_event_tags(index, events, ids)
+            about_assets = [at for at, event in enumerate(events) if event.dagster_event_type in ASSET_EVENTS]
+            self._store_asset_event_tags(index, [events[at] for at in about_assets], [ids[at] for at in about_assets])
             # The entry tells of the asset's last event only.
-            last = {(row["asset_key"], row["dagster_event_type"]): at for at, row in enumerate(rows)}
+            last = {(rows[at]["asset_key"], rows[at]["dagster_event_type"]): at for at in about_assets}
             for at in last.values():
                 self._store_asset_event(index, events[at], ids[at])
+            for event, event_id in zip(events, ids, strict=True):
+                if event.dagster_event_type is _CHECK_PLANNED:
+                    self.store_asset_check_event(event, event_id)
 
     def delete_events(self, run_id: str) -> None:
         """Forget a run, and give the disk its database back, which Dagster would only empty."""
@@ -80,7 +95,11 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
+        """A database in a transaction, which is part of the one around it, if there is one."""
         with self._db_lock:
+            if shard in self._open:
+                yield self._open[shard]
+                return
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
@@ -88,8 +107,12 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
             with engine.connect() as connection:
                 sqlite: Any = connection.connection.driver_connection
                 before = sqlite.total_changes
-                with connection.begin():
-                    yield connection
+                self._open[shard] = connection
+                try:
+                    with connection.begin():
+                        yield connection
+                finally:
+                    del self._open[shard]
                 if shard != INDEX_SHARD_NAME and sqlite.total_changes != before:
                     # Who follows a run in the UI is told of news by a change of the database file; SQLite writes to
                     # its log first.

@@ -37,12 +37,13 @@ with warnings.catch_warnings():
     @dg.asset(
         partitions_def=DAYS,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        check_specs=[dg.AssetCheckSpec("c", asset="a")],
+        check_specs=[dg.AssetCheckSpec("c", asset="a"), dg.AssetCheckSpec("d", asset="a")],
     )
     def a(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         for number, day in enumerate(context.partition_keys):
             context.add_asset_metadata({"rows": number}, partition_key=day)
-        return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
+        checked = [dg.AssetCheckResult(check_name=name, passed=name == "c") for name in "cd"]
+        return dg.MaterializeResult(check_results=checked)
 
     @dg.asset(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.single_run(), deps=[a])
     def b() -> None: ...
@@ -74,7 +75,11 @@ def _as_told(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
         for entry in instance.all_logs(run_id)
         if entry.is_dagster_event
     )
-    told["checks"] = [record.status for record in log.get_asset_check_execution_history(a.check_key, limit=9)]
+    for check_key in a.check_keys:
+        told[check_key.name] = [
+            (record.status, record.partition, record.run_id == run_id, record.event and record.event.dagster_event_type)
+            for record in log.get_asset_check_execution_history(check_key, limit=99)
+        ]
     return told
 
 
@@ -126,7 +131,8 @@ def test_partitions_stored_as_a_batch_are_told_of_as_if_each_had_been_stored_by_
             told.append(_as_told(instance, _materialize(instance)))
     assert told[0] == told[1]
     assert len(told[0]["a"]["days"]) == 5
-    assert sizes[-3:] == [11, 5, 5]  # what is planned, then each asset's partitions
+    assert len(told[0]["d"]) == len(told[0]["c"]) > 0
+    assert sizes[-3:] == [12, 5, 5]  # what is planned, then each asset's partitions
 
 
 def test_a_batch_that_cannot_be_stored_is_stored_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
