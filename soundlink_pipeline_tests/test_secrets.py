@@ -33,10 +33,10 @@ from soundlink_pipeline.landing import zstd
 from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault, KeyInfo, SimClock, World, running_simulator
 from soundlink_pipeline_tests import deployment as deployments
+from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
 from soundlink_pipeline_tests.deployment import BIN, FIRST_DAY, Deployment, deployment, process_environment, until
 from soundlink_pipeline_tests.project import KEY as PLAIN_KEY
 from soundlink_pipeline_tests.project import REPOSITORY, environment, failure_of, project
-from soundlink_pipeline_tests.test_alerts import SECRET, TOKEN, Receiver
 
 pytestmark = [pytest.mark.daemon, pytest.mark.timeout(900)]
 

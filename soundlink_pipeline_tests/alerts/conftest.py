@@ -1,0 +1,42 @@
+"""A receiver, and a sensor that tells it of the runs of an instance of its own."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from soundlink_pipeline import alert_delivery
+from soundlink_pipeline_tests.alerts.receiver import Receiver
+from soundlink_pipeline_tests.alerts.watch import Watch, instance_at
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.released.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_delivery, "_FIRST_BACKOFF_SECONDS", 0.005)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with instance_at(tmp_path / "instance") as made:
+        yield made
+
+
+@pytest.fixture
+def watch(instance: dg.DagsterInstance, receiver: Receiver) -> Watch:
+    watch = Watch(instance, receiver.url)
+    watch.tick()  # from now on
+    assert watch.said == ["Runs that end from now on are told of."]
+    return watch

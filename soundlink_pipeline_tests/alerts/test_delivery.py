@@ -1,0 +1,135 @@
+"""Alerts, whatever the receiver does: a message is delivered, or given up and named, and holds up no other."""
+
+import socket
+import time
+
+import dagster as dg
+import pytest
+
+from soundlink_pipeline import alert_delivery, alert_tick
+from soundlink_pipeline.alert_message import Alert
+from soundlink_pipeline.alert_tick import TRIES
+from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
+from soundlink_pipeline_tests.alerts.watch import Watch, run_job
+
+
+def test_a_message_is_sent_again_after_a_passing_fault(watch: Watch, receiver: Receiver) -> None:
+    receiver.answer(500)
+    receiver.answer(429, retry_after="0")
+    run_job(watch.instance, dg.Failure("a"))
+    watch.tick()
+    assert [body["failures"][0]["reason"] for body in receiver.bodies] == ["a", "a", "a"]
+    assert watch.said == [""]
+    watch.tick()
+    assert len(receiver.bodies) == 3
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_refused_message_is_told_of_and_not_sent_again(watch: Watch, receiver: Receiver, status: int) -> None:
+    receiver.answer(status, body=f"no_service {SECRET} <b>\x07".encode())
+    run_id = run_job(watch.instance, dg.Failure("a"))
+    error = watch.error()
+    assert error == (
+        f"the message on run {run_id} (daily_refresh, FAILURE) was not delivered: the receiver answered HTTP {status}:"
+        " no_service [hidden]/[hidden]/[hidden] <b>; given up: it would not pass"
+    )
+    watch.wait(days=1)
+    watch.tick()
+    assert len(receiver.bodies) == 1
+    assert watch.said == ["No run has ended badly."]
+
+
+def test_a_receiver_that_redirects_is_not_followed(watch: Watch, receiver: Receiver) -> None:
+    with Receiver() as other:
+        receiver.answer(307, location=other.url)
+        run_job(watch.instance, dg.Failure("a"))
+        assert "redirects (HTTP 307), which is not followed" in watch.error()
+        assert (len(receiver.bodies), other.bodies) == (1, [])
+
+
+def test_a_receiver_that_is_down_is_asked_again_at_growing_intervals_and_not_for_ever(
+    watch: Watch, receiver: Receiver
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        watch.url = f"http://127.0.0.1:{closed.getsockname()[1]}/services/{SECRET}?token={TOKEN}"
+        run_id = run_job(watch.instance, dg.Failure("a"))
+        pauses = [0.5 * 2**number for number in range(TRIES - 1)]
+        for number, pause in enumerate(pauses, 1):
+            error = watch.error()
+            assert f"the message on run {run_id}" in error
+            assert "the receiver could not be reached" in error
+            assert f"try {number} of {TRIES}, the next in {pause:.3g} min" in error
+            watch.tick()
+            assert watch.said == ["1 runs wait for their message or their retry"]  # not before its time
+            watch.wait(minutes=pause)
+        assert sum(pauses) == pytest.approx(17 * 60, rel=0.01)
+        assert f"given up after {TRIES} of {TRIES} tries" in watch.error()
+    watch.url = receiver.url
+    watch.wait(hours=1)
+    watch.tick()
+    assert receiver.bodies == []
+
+
+def test_a_message_that_fails_is_delivered_later_and_holds_up_no_other(watch: Watch, receiver: Receiver) -> None:
+    receiver.answer(503, 503, 503)
+    first = run_job(watch.instance, dg.Failure("a"))
+    assert "HTTP 503" in watch.error()
+    second = run_job(watch.instance, dg.Failure("b"))
+    receiver.bodies.clear()
+    watch.tick()
+    assert [body["run_id"] for body in receiver.bodies] == [second]
+    watch.wait(minutes=1)
+    watch.tick()
+    assert [body["run_id"] for body in receiver.bodies] == [second, first]
+
+
+def test_one_message_that_is_refused_costs_no_other_of_its_tick(watch: Watch, receiver: Receiver) -> None:
+    receiver.answer(400)
+    runs = [run_job(watch.instance, dg.Failure(text)) for text in "abc"]
+    done = watch.tick()
+    assert [body["run_id"] for body in receiver.bodies] == runs
+    sent = [reaction.dagster_run.run_id for reaction in done.dagster_run_reactions if reaction.error is None]
+    assert sent == runs[1:]
+    assert done.dagster_run_reactions[-1].error is not None  # last: it gives the tick its colour
+
+
+def test_a_run_that_cannot_be_read_costs_no_other_its_message(
+    watch: Watch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = run_job(watch.instance, dg.Failure("a")), run_job(watch.instance, dg.Failure("b"))
+    read = alert_tick.read_alert
+
+    def broken(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> Alert | None:
+        if run.run_id == bad:
+            raise RuntimeError(f"cannot read {receiver.url}")
+        return read(instance, run, ui_url)
+
+    monkeypatch.setattr(alert_tick, "read_alert", broken)
+    error = watch.error()
+    assert bad in error
+    assert "RuntimeError: cannot read [hidden]" in error
+    assert [body["run_id"] for body in receiver.bodies] == [good]
+
+
+def test_a_silent_receiver_costs_a_tick_its_time_and_no_more(
+    watch: Watch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_delivery, "_TRY_SECONDS", 0.2)
+    monkeypatch.setattr(alert_tick, "_TICK_SECONDS", 1.5)
+    receiver.silent.set()
+    runs = [run_job(watch.instance, dg.Failure(text)) for text in "abcdef"]
+    begun = time.monotonic()
+    assert "the receiver did not answer in time" in watch.error()
+    assert time.monotonic() - begun < 10  # for eighteen tries at 10 s each
+    assert {body["run_id"] for body in receiver.bodies} < set(runs)
+    receiver.silent.clear()
+    receiver.bodies.clear()
+    monkeypatch.undo()
+    watch.wait(minutes=1)
+    watch.tick()
+    assert {body["run_id"] for body in receiver.bodies} == set(runs)
+
+
+def test_the_longest_tick_ends_before_dagster_gives_it_up() -> None:
+    assert alert_tick._TICK_SECONDS + 1 < 30
