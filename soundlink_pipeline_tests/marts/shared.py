@@ -1,0 +1,114 @@
+"""A warehouse whose rows are put straight into its tables, so each test shows all that its numbers are made of."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.sql_models import ask_tests, build_models
+from soundlink_pipeline.sql_project import SqlProject
+from soundlink_pipeline_tests.deliveries import row
+
+FOLDER = Path(__file__).parents[2] / "dbt_like_sql"
+COUNTRY, ENGAGEMENT = CAMPAIGN_COUNTRY_DAILY.name, CAMPAIGN_ENGAGEMENT_DAILY.name
+SETTLED, PROVISIONAL = "2026-05-01 07:00", "2026-03-05 07:00"
+PROMOTED, OTHER = "promoted-track", "other-track"
+_OWN = {"_pulled_at": SETTLED, "_valid_from": SETTLED, "_delivery_id": "d0"}
+_NOTHING = dict.fromkeys(("bytes", "inserted", "updated", "unchanged", "ignored_as_older"), 0)
+_numbers = itertools.count(1)
+Rows = list[tuple[Any, ...]]
+
+
+class Marts:
+    """A warehouse to put rows into, and its models."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, project: SqlProject) -> None:
+        self.connection, self.project = connection, project
+
+    def put(self, table: str, values: dict[str, Any]) -> None:
+        marks = ", ".join("?" * len(values))
+        self.connection.execute(f"insert into {table} ({', '.join(values)}) values ({marks})", list(values.values()))
+
+    def country(self, day: str, country: str = "US", *, table: str = COUNTRY, **changes: Any) -> None:
+        """A row of campaign c1; counts and money are 0 unless given."""
+        zero = dict.fromkeys(("impressions", "ad_clicks", "link_clicks", "streams", "listeners", "followers"), 0)
+        money = dict.fromkeys(("spend_media", "spend_total", "fees"), 0)
+        names = {"account_id": "a1", "campaign_id": "c1", "campaign_name": "One"}
+        changes = zero | money | names | changes
+        self.put(table, row(CAMPAIGN_COUNTRY_DAILY) | {"report_date": day, "country_code": country} | _OWN | changes)
+
+    def engagement(self, day: str, track: str = PROMOTED, country: str = "US", **changes: Any) -> None:
+        """A row of track campaign c1, made of `new` and `returning`: each a pair of listeners and streams."""
+        (new, new_streams), (back, back_streams) = changes.pop("new", (0, 0)), changes.pop("returning", (0, 0))
+        counts = {"new_listeners": new, "returning_listeners": back, "listeners": new + back}
+        streams = {"new_listener_streams": new_streams, "returning_listener_streams": back_streams}
+        streams["streams"] = new_streams + back_streams
+        keys = {"report_date": day, "country_code": country, "engaged_spotify_track_id": track}
+        names = {"account_id": "a1", "campaign_id": "c1", "campaign_name": "One", "status": "active"}
+        target = {"campaign_target_type": "track", "campaign_target_spotify_track_id": PROMOTED}
+        values = row(CAMPAIGN_ENGAGEMENT_DAILY) | keys | names | target | counts | streams | _OWN | changes
+        self.put(ENGAGEMENT, values)
+
+    def pulled(
+        self, export: str, start: str, end: str | None = None, at: str = SETTLED, path: str = "c1", rows: int = 1
+    ) -> None:
+        """A delivery in the ledger. One without rows names no campaign of its own."""
+        moments = dict.fromkeys(("requested_at", "received_at", "server_date", "pulled_at"), at)
+        number = next(_numbers)
+        asked = {"campaign_id": path, "start_date": start, "end_date": end or start}
+        kept = {"sha256": "", "unknown_fields": [], "run_id": "r", "landed_file": "", "load_order": number}
+        self.put(
+            "deliveries",
+            {"delivery_id": f"{at} {number:09}", "export": export, "rows": rows}
+            | asked
+            | moments
+            | _NOTHING
+            | kept
+            | {"row_campaign_id": path.removeprefix("alias-") if rows else None},
+        )
+
+    def listed(self, campaign: str, listed_at: str = "2026-05-01", **changes: Any) -> None:
+        self.put("campaigns", {"campaign_id": campaign, "_listed_at": listed_at, "_listed_json": "{}"} | changes)
+
+    def build(self, dates: DateRange | None = None) -> None:
+        build_models(self.connection, self.project, dates)
+
+    def rows(self, table: str, columns: str, where: str = "true") -> Rows:
+        """Rows in the order of the columns asked for; dates as text."""
+        found = self.connection.execute(f"select {columns} from {table} where {where} order by all").fetchall()
+        return [tuple(str(v) if isinstance(v, date) else v for v in line) for line in found]
+
+    def everything(self) -> dict[str, Rows]:
+        """Every mart, all rows."""
+        marts = [model.table for model in self.project.models.values() if model.schema == "marts"]
+        return {table: self.connection.execute(f"from {table} order by all").fetchall() for table in marts}
+
+    def failing(self, *, singular: bool = False) -> list[str]:
+        """The tests that find bad rows; `singular`: of those in dbt_like_sql/tests only."""
+        models = self.project.models.values()
+        found = [item for model in models for item in ask_tests(self.connection, self.project, model)]
+        return [item.test.name for item in found if not item.passed and (item.test.singular or not singular)]
+
+    def clear(self) -> None:
+        for table in (COUNTRY, ENGAGEMENT, f"{COUNTRY}_history", f"{ENGAGEMENT}_history", "deliveries", "campaigns"):
+            self.connection.execute(f"delete from {table}")
+
+
+def one(marts: Marts, table: str, columns: str, where: str = "true") -> tuple[Any, ...]:
+    (found,) = marts.rows(table, columns, where)
+    return found
+
+
+def playlist(position: int | None, **changes: Any) -> dict[str, Any]:
+    target = {"campaign_target_type": "playlist", "campaign_target_spotify_track_id": None}
+    place = {"campaign_target_playlist_id": "p1", "engagement_context": "playlist", "playlist_position": position}
+    return target | place | changes
+
+
+RUNNING = {"status": "active", "created_at": "2026-01-01"}

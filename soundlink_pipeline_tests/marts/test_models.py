@@ -1,0 +1,244 @@
+"""Staging, and what holds of all SQL models: types, descriptions, refreshes, and tests that find wrong numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, may_have_rows
+from soundlink_pipeline.exports import EXPORTS
+from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.sql_project import SqlProject
+from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline_tests.marts.shared import (
+    COUNTRY,
+    ENGAGEMENT,
+    FOLDER,
+    OTHER,
+    PROMOTED,
+    PROVISIONAL,
+    RUNNING,
+    SETTLED,
+    Marts,
+    one,
+    playlist,
+)
+
+# Staging
+
+
+@pytest.mark.parametrize("status", ["active", "ended", "stopped", None])
+@pytest.mark.parametrize("created", ["2026-01-10T12:00:00Z", None])
+@pytest.mark.parametrize("updated", ["2026-02-01T00:00:00Z", "2026-02-20T23:00:00Z", None])
+@pytest.mark.parametrize("duration", [30, 0, None])
+def test_days_a_campaign_may_have_rows_on_are_those_it_is_asked_for(
+    rule: duckdb.DuckDBPyConnection, status: str | None, created: str | None, updated: str | None, duration: int | None
+) -> None:
+    listed = {"status": status, "createdAt": created, "updatedAt": updated, "campaignDuration": duration}
+    days = [date(2026, 1, 9) + timedelta(days=offset) for offset in range(100)]
+    rule.execute("delete from campaigns")
+    rule.execute(
+        "insert into campaigns (campaign_id, status, created_at, updated_at, campaign_duration) values (?, ?, ?, ?, ?)",
+        ["c1", status, created and created[:-1], updated and updated[:-1], duration],
+    )
+    ((first, last),) = rule.execute("select may_have_rows_from, may_have_rows_until from days").fetchall()
+    assert [day for day in days if (first or day) <= day <= (last or day)] == [
+        day for day in days if may_have_rows(listed, DateRange(day, day))
+    ]
+
+
+@pytest.fixture(scope="module")
+def rule(project: SqlProject) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The view `days`: stg_campaigns over an empty table."""
+    connection = duckdb.connect(":memory:")
+    connection.execute(f"create table campaigns ({', '.join(f'{name} {kind}' for name, kind, _ in CAMPAIGN_COLUMNS)})")
+    connection.execute(f"create view days as {project.render(project.models['stg_campaigns'], incremental=False)}")
+    yield connection
+    connection.close()
+
+
+def test_status_of_a_day_goes_by_the_id_in_the_rows(marts: Marts) -> None:
+    marts.pulled(COUNTRY, "2026-03-01", path="alias-c1", at=PROVISIONAL)
+    marts.pulled(COUNTRY, "2026-03-01", path="c1")
+    marts.pulled(COUNTRY, "2026-03-01", path="empty", rows=0, at=PROVISIONAL)
+    marts.build()
+    columns = "campaign_id, last_pulled_at, deliveries, is_settled"
+    assert marts.rows("staging.stg_report_date_status", columns) == [
+        ("c1", f"{SETTLED}:00", 2, True),
+        ("empty", f"{PROVISIONAL}:00", 1, False),
+    ]
+
+
+def test_staging_has_every_column_of_the_exports_and_every_version_of_a_row(marts: Marts) -> None:
+    marts.build()
+    for export in EXPORTS:
+        for name in (export.name, f"{export.name}_history"):
+            found = {n for n, *_ in marts.connection.execute(f"describe staging.stg_{name}").fetchall()}
+            assert set(export.column_names) | {"_pulled_at", "_valid_from", "_delivery_id"} <= found
+
+
+# All models
+
+
+def test_every_column_is_described_in_its_place_and_every_description_tells_the_grain(marts: Marts) -> None:
+    marts.build()
+    described = {}
+    for path in (FOLDER / "models").rglob("_*.yml"):
+        for model in yaml.safe_load(path.read_text()).get("models", []):
+            assert "One row per " in model["description"].rstrip(".").rpartition(". ")[2], model["name"]
+            assert all(column["description"].endswith(".") for column in model["columns"]), model["name"]
+            described[model["name"]] = [column["name"] for column in model["columns"]]
+    for model in marts.project.models.values():
+        found = [name for name, *_ in marts.connection.execute(f"describe {model.table}").fetchall()]
+        assert described.pop(model.name) == found, model.name
+    assert described == {}
+
+
+def test_sums_keep_the_types_of_the_exports(marts: Marts) -> None:
+    marts.build()
+    found = marts.connection.execute(
+        "select distinct data_type from duckdb_columns() where schema_name = 'marts' and not internal"
+    ).fetchall()
+    allowed = {"VARCHAR", "DATE", "TIMESTAMP", "BOOLEAN", "BIGINT", "INTEGER", "DOUBLE", "DECIMAL(18,6)"}
+    assert {kind for (kind,) in found} <= allowed
+
+
+def test_refresh_of_days_replaces_them_and_touches_no_other(marts: Marts) -> None:
+    for day in ("2026-03-01", "2026-03-02"):
+        marts.country(day, spend_total=10)
+        marts.engagement(day, new=(1, 1))
+        marts.pulled(COUNTRY, day)
+        marts.pulled(ENGAGEMENT, day)
+    marts.build()
+    before = marts.everything()
+    for table in (COUNTRY, ENGAGEMENT):
+        marts.connection.execute(f"update {table} set streams = 7")
+    # A row that is no more: its key in country_daily holds the currency.
+    marts.connection.execute(f"update {COUNTRY} set currency = 'EUR' where report_date = '2026-03-02'")
+    marts.build(DateRange(date(2026, 3, 2), date(2026, 3, 2)))
+    columns = "report_date, currency, streams"
+    assert marts.rows("marts.country_daily", columns) == [("2026-03-01", "USD", 0), ("2026-03-02", "EUR", 7)]
+    for name in ("campaign_daily", "country_daily", "track_engagement_daily", "data_status"):
+        days = marts.connection.execute(f"from marts.{name} where report_date = '2026-03-01' order by all").fetchall()
+        assert days == [line for line in before[f"marts.{name}"] if date(2026, 3, 1) in line]
+    marts.build(DateRange(date(2026, 3, 1), date(2026, 3, 2)))
+    by_days = marts.everything()
+    marts.connection.execute("drop schema marts cascade")
+    marts.build()
+    assert marts.everything() == by_days
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ("update marts.campaign_daily set spend_media = spend_media + 0.01", "campaign_daily_reconciles"),
+        ("update marts.campaign_daily set fees = fees + 1", "fees_are_what_is_not_media"),
+        ("delete from marts.country_daily where country_code = 'DE'", "country_daily_reconciles"),
+        ("update marts.country_daily set spend_share = spend_share / 2", "country_shares_sum_to_one"),
+        ("update marts.track_engagement_daily set streams = streams + 1", "track_engagement_daily_reconciles"),
+        ("update marts.track_engagement_daily set listeners = 0", "listeners_are_new_or_returning"),
+        ("delete from marts.data_status", "rows_have_a_data_status"),
+        ("update marts.campaign_summary set spend_total = 0", "campaign_summary_is_the_sum_of_days"),
+        ("delete from marts.campaign_summary", "campaign_summary_is_the_sum_of_days"),
+        ("update marts.country_summary set streams = streams + 1", "country_summary_is_the_sum_of_days"),
+        ("update marts.track_engagement_summary set days = 3", "track_engagement_summary_is_the_sum_of_days"),
+        ("delete from marts.catalog_spillover", "catalog_spillover_is_the_sum_of_days"),
+        ("update marts.playlist_position_performance set streams = 0", "playlist_bands_are_the_sum_of_days"),
+        (f"update {COUNTRY} set currency = 'EUR' where country_code = 'DE'", "one_currency_per_campaign"),
+    ],
+)
+def test_wrong_number_is_found_by_a_test(damaged: Marts, damage: str, found: str) -> None:
+    damaged.connection.execute("begin")
+    damaged.connection.execute(damage)
+    failing = damaged.failing(singular=True)
+    damaged.connection.execute("rollback")
+    assert found in failing
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory, project: SqlProject) -> Iterator[Marts]:
+    """A warehouse of its own in which no test finds anything yet."""
+    with Warehouse(tmp_path_factory.mktemp("damaged")).write() as connection:
+        marts = Marts(connection, project)
+        marts.pulled(COUNTRY, "2026-03-01")
+        marts.pulled(ENGAGEMENT, "2026-03-01")
+        ((delivery,), _) = marts.rows("deliveries", "delivery_id")
+        for country in ("US", "DE"):
+            money = {"spend_media": 8, "spend_total": 10, "fees": 2}
+            marts.country("2026-03-01", country, streams=3, listeners=1, **money, _delivery_id=delivery)
+            marts.engagement("2026-03-01", country=country, new=(1, 2), _delivery_id=delivery)
+            playing = playlist(3, campaign_id="c2", _delivery_id=delivery)
+            marts.engagement("2026-03-01", OTHER, country, new=(1, 2), **playing)
+        marts.build()
+        assert marts.failing() == []
+        yield marts
+
+
+def test_campaign_that_was_not_pulled_is_a_warning(marts: Marts) -> None:
+    marts.listed("c1", **RUNNING)
+    marts.listed("c2", **RUNNING)
+    marts.pulled(COUNTRY, "2026-03-01")
+    marts.build()
+    assert marts.failing() == ["every_expected_campaign_was_pulled"]
+    (severity,) = (t.severity for t in marts.project.tests if t.name == "every_expected_campaign_was_pulled")
+    assert severity == "warn"
+
+
+DAYS = st.dates(date(2026, 3, 1), date(2026, 3, 20)).map(str)
+CAMPAIGNS, COUNTRIES, TRACKS = st.sampled_from(["c1", "c2"]), st.sampled_from(["US", "NA", "DE"]), [PROMOTED, OTHER]
+COUNT = st.integers(0, 2**40)
+CENTS = st.integers(0, 10**8).map(lambda cents: Decimal(cents) / 100)
+COUNTRY_ROWS = st.dictionaries(
+    st.tuples(DAYS, COUNTRIES, CAMPAIGNS),
+    st.tuples(st.none() | COUNT, st.none() | COUNT, COUNT, COUNT, COUNT, CENTS, CENTS),
+    max_size=15,
+)
+ENGAGEMENT_ROWS = st.dictionaries(
+    st.tuples(DAYS, st.sampled_from(TRACKS), COUNTRIES, CAMPAIGNS),
+    st.tuples(
+        st.tuples(COUNT, COUNT),
+        st.tuples(COUNT, COUNT),
+        st.sampled_from(["active", "ended", "scheduled"]),
+        st.none() | st.integers(1, 60),
+    ),
+    max_size=15,
+)
+
+
+def test_sums_of_marts_reconcile_with_the_exports_to_the_cent(marts: Marts) -> None:
+    @settings(max_examples=12, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(COUNTRY_ROWS, ENGAGEMENT_ROWS)
+    def check(country: dict[Any, Any], engagement: dict[Any, Any]) -> None:
+        marts.clear()
+        for export in (COUNTRY, ENGAGEMENT):
+            marts.pulled(export, "2026-03-01", "2026-03-20")
+        for (day, code, campaign), (seen, clicks, streams, listeners, followers, media, fees) in country.items():
+            counts = {"impressions": seen, "link_clicks": clicks, "streams": streams, "listeners": listeners}
+            money = {"spend_media": media, "fees": fees, "spend_total": media + fees}
+            marts.country(day, code, campaign_id=campaign, followers=followers, **counts, **money)
+        for (day, track, code, campaign), (new, back, status, position) in engagement.items():
+            changes = {"campaign_id": campaign, "status": status, "new": new, "returning": back}
+            context = playlist(position) if campaign == "c2" else {"engagement_context": "catalog"}
+            marts.engagement(day, track, code, **changes, **context)
+        marts.build()
+        sums = "coalesce(sum(spend_media), 0), coalesce(sum(spend_total), 0), coalesce(sum(fees), 0)"
+        sums += ", sum(impressions), sum(link_clicks), coalesce(sum(streams), 0), coalesce(sum(followers), 0)"
+        raw = one(marts, COUNTRY, sums)
+        for name in ("campaign_daily", "country_daily", "campaign_summary", "country_summary"):
+            assert one(marts, f"marts.{name}", sums) == raw, name
+        streams = "coalesce(sum(streams), 0)"
+        (raw_streams,) = one(marts, ENGAGEMENT, streams)
+        for name in ("track_engagement_daily", "track_engagement_summary"):
+            assert one(marts, f"marts.{name}", streams) == (raw_streams,), name
+        assert one(marts, "marts.campaign_summary", "coalesce(sum(engagement_streams), 0)") == (raw_streams,)
+        assert marts.failing(singular=True) == []
+
+    check()
