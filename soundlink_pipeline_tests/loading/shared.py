@@ -1,0 +1,46 @@
+"""What the tests of loading share: the documented line, and what must be in the tables."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY, Column
+from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline_tests.deliveries import query, sample_line
+
+BREAKDOWN, ENGAGEMENT = CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+TABLE = "campaign_country_daily"
+
+
+def utc(text: str) -> datetime:
+    """A moment as the tables hold it: in UTC, naive."""
+    return datetime.fromisoformat(text)
+
+
+def countries(warehouse: Warehouse) -> list[str]:
+    return [code for (code,) in query(warehouse, f"select country_code from {TABLE} order by 1")]
+
+
+def expected(column: Column, value: Any) -> Any:
+    """What a value that Python's json has read (floats as Decimal) must be in the table."""
+    if value is None:
+        return None
+    if column.type == "date":
+        return date.fromisoformat(value)
+    if column.type == "timestamp":
+        moment = datetime.fromisoformat(value)
+        return (moment.astimezone(UTC) if moment.tzinfo else moment).replace(tzinfo=None)
+    if column.type == "money":
+        # JSON numbers with a fraction pass through a double, as they do in Python and JavaScript.
+        return round(Decimal(value) if isinstance(value, int) else Decimal(repr(float(value))), 6)
+    if column.type == "number":
+        return float(value)
+    return int(value) if column.type == "integer" else value
+
+
+LINE = sample_line(BREAKDOWN).strip()
+
+
+def codes(count: int) -> Iterator[str]:
+    return (chr(65 + n // 26) + chr(65 + n % 26) for n in range(count))

@@ -1,0 +1,129 @@
+"""Loading: what is accepted, and exactly as what."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from soundlink_pipeline.exports import EXPORTS, Export
+from soundlink_pipeline.landing import Landing
+from soundlink_pipeline.loading import Arrival, load_batch
+from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline_tests.deliveries import arrival, load, ndjson, query, row, sample_line
+from soundlink_pipeline_tests.loading.shared import LINE, TABLE, codes, countries, expected, utc
+
+
+@pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
+def test_documented_line_is_loaded_to_the_letter(warehouse: Warehouse, tmp_path: Path, export: Export) -> None:
+    load(warehouse, arrival(tmp_path, sample_line(export), export=export))
+    loaded = query(warehouse, f"select {', '.join(export.column_names)} from {export.name}")
+    documented = json.loads(sample_line(export), parse_float=Decimal)
+    assert loaded == [tuple(expected(column, documented[column.name]) for column in export.columns)]
+
+
+@pytest.mark.parametrize(
+    ("given_value", "stored"),
+    [
+        ({"impressions": 9007199254740993}, 9007199254740993),
+        ({"impressions": 2**63 - 1}, 2**63 - 1),
+        ({"spend_media": 53}, Decimal("53.000000")),
+        ({"spend_media": 123456789.123456}, Decimal("123456789.123456")),
+        ({"spend_media": 0.1}, Decimal("0.100000")),
+        ({"spend_media": -0.000001}, Decimal("-0.000001")),
+        ({"cpl": 7}, 7.0),
+        ({"exported_at": "2026-05-20T03:00:00+02:00"}, utc("2026-05-20T01:00:00")),
+        ({"exported_at": "2026-05-20T03:00:00.123456Z"}, utc("2026-05-20T03:00:00.123456")),
+        ({"exported_at": "2026-05-20T03:00:00-0230"}, utc("2026-05-20T05:30:00")),
+        ({"country_code": "NA"}, "NA"),
+        ({"campaign_name": "1984"}, "1984"),
+        ({"campaign_name": "true"}, "true"),
+        ({"campaign_name": "NaN"}, "NaN"),
+        ({"campaign_name": "null"}, "null"),
+        ({"campaign_name": "[Remix]"}, "[Remix]"),
+        ({"campaign_name": '{"a": 1}'}, '{"a": 1}'),
+        ({"campaign_name": ""}, ""),
+        ({"campaign_name": " a\u2028b\u0085c\nd\u2029\U0001f3b6\u0000 "}, " a\u2028b\u0085c\nd\u2029\U0001f3b6\u0000 "),
+        ({"impressions": None}, None),
+        ({"impressions": ...}, None),
+        ({"result_type": None}, None),
+    ],
+)
+def test_value_is_stored_exactly(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, given_value: dict[str, Any], stored: object
+) -> None:
+    result = load_batch(connection, EXPORTS, [arrival(tmp_path, [row(**given_value)])])
+    assert not result.refused
+    assert connection.execute(f"select {next(iter(given_value))} from {TABLE}").fetchall() == [(stored,)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        LINE,
+        LINE + b"\r\n",
+        b"\n\n" + LINE + b"\n \t\r\n\n",
+        b"  " + LINE + b"  \n",
+        LINE.replace(b'"streams"', b'"\\u0073treams"') + b"\n",
+    ],
+    ids=["no final newline", "CRLF", "blank lines", "spaces around", "escaped name"],
+)
+def test_oddity_of_writing_is_accepted(warehouse: Warehouse, tmp_path: Path, data: bytes) -> None:
+    result = load(warehouse, arrival(tmp_path, data, declared=1))
+    assert (result.loaded[0].rows, result.loaded[0].inserted) == (1, 1)
+    assert query(warehouse, f"select streams, country_code from {TABLE}") == [(203, "US")]
+
+
+def test_unknown_fields_are_loaded_and_reported_by_name(warehouse: Warehouse, tmp_path: Path) -> None:
+    rows = [row(), row(country_code="DE", zeta=[1], IMPRESSIONS=7)]
+    result = load(warehouse, arrival(tmp_path, rows))
+    assert result.loaded[0].unknown_fields == ("IMPRESSIONS", "zeta")
+    assert query(warehouse, "select unknown_fields from deliveries") == [(["IMPRESSIONS", "zeta"],)]
+    assert query(warehouse, f"select distinct impressions from {TABLE}") == [(4821,)]
+
+
+def test_unknown_field_of_a_large_delivery_is_seen_at_both_ends(warehouse: Warehouse, tmp_path: Path) -> None:
+    rows = [row(country_code=code) for code in codes(26 * 26)] * 2
+    rows[0] = rows[0] | {"first": 1}
+    rows[-1] = rows[-1] | {"last": 1}
+    result = load(warehouse, arrival(tmp_path, rows))
+    assert result.loaded[0].bytes > 1 << 20
+    assert result.loaded[0].unknown_fields == ("first", "last")
+
+
+def test_empty_delivery_is_a_result_in_the_ledger(warehouse: Warehouse, tmp_path: Path) -> None:
+    result = load(warehouse, arrival(tmp_path, b"", declared=0), arrival(tmp_path, b"\n", campaign="other"))
+    assert [(item.rows, item.unknown_fields) for item in result.loaded] == [(0, ()), (0, ())]
+    assert query(warehouse, "select rows, row_campaign_id from deliveries") == [(0, None), (0, None)]
+
+
+def test_of_a_key_delivered_twice_the_greatest_exported_at_wins_then_the_last_line(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    late, early = "2026-05-20T03:00:00Z", "2026-05-19T03:00:00Z"
+    rows = [
+        row(exported_at=late, streams=1),
+        row(exported_at=early, streams=2),
+        row(country_code="DE", streams=3),
+        row(country_code="DE", streams=4),
+    ]
+    loaded = load(warehouse, arrival(tmp_path, rows)).loaded[0]
+    assert (loaded.rows, loaded.inserted, loaded.ignored_as_older) == (4, 2, 2)
+    assert query(warehouse, f"select country_code, streams from {TABLE} order by 1") == [("DE", 4), ("US", 1)]
+
+
+def test_compressed_delivery_loads_as_the_plain_one(warehouse: Warehouse, tmp_path: Path) -> None:
+    rows = [row(country_code=code) for code in codes(26 * 26)] * 2
+    plain = arrival(tmp_path, rows).delivery
+    archived = Landing(tmp_path).archive(plain, 41)
+    loaded = load(warehouse, Arrival.of(archived)).loaded[0]
+    assert (loaded.inserted, loaded.bytes) == (676, len(ndjson(rows)))
+    assert loaded.load_order == 41
+
+
+def test_folder_that_looks_like_a_pattern_or_a_partition_is_just_a_folder(warehouse: Warehouse, tmp_path: Path) -> None:
+    folder = tmp_path / "country_code=XX" / "[a]*'?"
+    assert not load(warehouse, arrival(folder, [row()])).refused
+    assert countries(warehouse) == ["US"]
