@@ -28,8 +28,9 @@ __all__ = ["BATCH_BYTES", "Arrival", "BatchResult", "Loaded", "Refused", "load_b
 BATCH_BYTES = 192 << 20
 # A batch of that size takes a third of this; but with a lower limit DuckDB reads JSON with one thread.
 _MEMORY_LIMIT = "1GiB"
-# A larger delivery spills to disk beyond this, however large it is: slower, but memory stays flat.
-_LARGE_MEMORY_LIMIT = "256MiB"
+# A larger delivery spills to disk beyond this, however large it is: slower, but memory stays flat. With so little memory
+# DuckDB reads JSON with one thread in any case, and more of them only need more for the rest.
+_LARGE_MEMORY_LIMIT = "192MiB"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def load_batch(
         return BatchResult()
     large = sum(arrival.size for arrival in new) > BATCH_BYTES
     connection.execute(f"set memory_limit = '{_LARGE_MEMORY_LIMIT if large else _MEMORY_LIMIT}'")
+    if large:
+        connection.execute("set threads = 1")
     batch = _by_export(exports, new)
     _name_batch(connection, new)
     if first_load.is_first(connection):
