@@ -84,7 +84,7 @@ chaos: install ## The slow tests: 200 kills, 2,000 sequences of network faults, 
 		-s --kills 200 --sequences 2000 --timeout 7200
 
 fuzz: install ## Load 100,000 damaged deliveries: each exactly, or refused whole
-	$(BIN)/python -m pytest soundlink_pipeline_tests/test_fuzzing.py -s --inputs 100000 --timeout 7200
+	$(BIN)/python -m pytest soundlink_pipeline_tests/fuzzing -s --inputs 100000 --timeout 7200
 
 endurance: install ## Refresh daily through a simulated year of revisions, outages and kills, and draw what it took
 	$(BIN)/python -m benchmarks.endurance

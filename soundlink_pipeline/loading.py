@@ -28,8 +28,8 @@ __all__ = ["BATCH_BYTES", "Arrival", "BatchResult", "Loaded", "Refused", "load_b
 BATCH_BYTES = 192 << 20
 # A batch of that size takes a third of this; but with a lower limit DuckDB reads JSON with one thread.
 _MEMORY_LIMIT = "1GiB"
-# A larger delivery spills to disk beyond this, however large it is: slower, but memory stays flat. With so little memory
-# DuckDB reads JSON with one thread in any case, and more of them only need more for the rest.
+# A larger delivery spills to disk beyond this, however large it is: slower, but memory stays flat. With so little
+# memory DuckDB reads JSON with one thread in any case, and more threads only need more of it for the rest.
 _LARGE_MEMORY_LIMIT = "192MiB"
 
 
