@@ -80,7 +80,7 @@ dbt: install ## Prove that dbt builds the same tables from dbt_like_sql/ (instal
 
 chaos: install ## The slow tests: 200 kills, 2,000 sequences of network faults, everything at once (an hour)
 	$(BIN)/python -m pytest -m slow
-	$(BIN)/python -m pytest soundlink_pipeline_tests/test_crashes.py soundlink_pipeline_tests/network \
+	$(BIN)/python -m pytest soundlink_pipeline_tests/crashes soundlink_pipeline_tests/network \
 		-s --kills 200 --sequences 2000 --timeout 7200
 
 fuzz: install ## Load 100,000 damaged deliveries: each exactly, or refused whole
