@@ -65,7 +65,7 @@ rebuild: install ## Load every landed delivery that the warehouse lacks; makes n
 		$(BIN)/dagster job execute -m soundlink_pipeline.definitions -j rebuild_from_landing
 
 check: install lint types ## Lint, types and tests: what CI runs
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: check ## The same as check
 

@@ -181,7 +181,7 @@ def _draw(ways: list[Way], path: Path) -> None:
     labels = [f" {speed:,.0f} rows/s, {peak:,.0f} MB" for speed, peak in zip(speeds, peaks, strict=True)]
     axes.bar_label(bars, labels, fontsize=9)
     axes.set_xscale("log")
-    axes.set_xlim(right=max(speeds) * 12)
+    axes.set_xlim(right=max(speeds) * 60)
     axes.set_xlabel("rows a second (logarithmic), and peak memory")
     axes.set_title(f"First load of {OURS.results[0]['rows']:,} rows", loc="left", fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
