@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY, Column
@@ -32,8 +32,10 @@ def expected(column: Column, value: Any) -> Any:
         moment = datetime.fromisoformat(value)
         return (moment.astimezone(UTC) if moment.tzinfo else moment).replace(tzinfo=None)
     if column.type == "money":
-        # JSON numbers with a fraction pass through a double, as they do in Python and JavaScript.
-        return round(Decimal(value) if isinstance(value, int) else Decimal(repr(float(value))), 6)
+        # JSON numbers with a fraction pass through a double, as they do in Python and JavaScript. Half a unit is
+        # rounded away from zero.
+        exact = Decimal(value) if isinstance(value, int) else Decimal(repr(float(value)))
+        return exact.quantize(Decimal("1e-6"), ROUND_HALF_UP, Context(prec=400))
     if column.type == "number":
         return float(value)
     return int(value) if column.type == "integer" else value

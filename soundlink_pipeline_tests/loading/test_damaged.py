@@ -47,6 +47,7 @@ def test_damaged_bytes_are_refused_or_read_as_python_reads_them(
     @given(mutated() if kind == "bytes" else exchanged_values())
     @example((BREAKDOWN, sample_line(BREAKDOWN)))
     @example((ENGAGEMENT, sample_line(ENGAGEMENT)[:-3]))
+    @example((BREAKDOWN, sample_line(BREAKDOWN).replace(b'"spend_media":42.50', b'"spend_media":0.1234565')))
     def check(what: tuple[Export, bytes]) -> None:
         export, data = what
         item = arrival(tmp_path, data, export=export, dates=DateRange(date(2000, 1, 1), date(2029, 12, 31)))
