@@ -7,7 +7,6 @@ milliseconds, and each look counted for what it was in. Shares count: seconds ar
 """
 
 import argparse
-import linecache
 import os
 import shutil
 import statistics
@@ -19,6 +18,7 @@ import time
 import warnings
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
@@ -130,6 +130,12 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, start: date, end: 
     return looks
 
 
+@cache
+def _lines(file: str) -> list[str]:
+    # Not linecache, which the watched thread may be using.
+    return Path(file).read_text().splitlines()
+
+
 def _part(frame: FrameType | None) -> str:
     """What a thread is in, told by the innermost frame that tells."""
     innermost = frame
@@ -142,7 +148,7 @@ def _part(frame: FrameType | None) -> str:
         if "/httpx/" in file or file.endswith(("/client.py", "/pacing.py")):
             return "HTTP"
         if "/soundlink_pipeline/" in file:
-            line = linecache.getline(file, frame.f_lineno)
+            line = _lines(file)[frame.f_lineno - 1]
             if frame.f_code.co_name == "_fetch_and_load":
                 return "HTTP"  # it waits for the fetchers
             in_engine = frame is innermost and any(f".{call}(" in line for call in ("execute", "connect", "close"))

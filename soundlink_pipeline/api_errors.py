@@ -18,16 +18,6 @@ Every failure is a `SoundlinkError` whose text an operator can act on, with the 
 
 from __future__ import annotations
 
-import re
-
-# What every key of the API looks like: sk_<prefix>_<secret>.
-_KEY = re.compile(r"sk_[A-Za-z0-9]+_[!#-\[\]-~]+")
-
-
-def without_keys(text: str) -> str:
-    """What came from outside and is quoted to people, without anything that looks like a key of the API."""
-    return _KEY.sub("[key]", text)
-
 
 class SoundlinkError(Exception):
     """Base of all failures. `transient`: the same request may work later; `fatal`: no other will work either."""

@@ -158,6 +158,7 @@ def _card(panels: int, *, width: float, height: float) -> tuple[Figure, list[Axe
         axes.set_axisbelow(True)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
+        axes.yaxis.set_label_coords(0, 0)  # there is none, and its place need not be found
     return figure, drawn
 
 
@@ -171,6 +172,7 @@ def _date_axis(axes: Axes, edges: Sequence[float]) -> None:
         return
     axes.set_xlim(min(edges[0], edges[-1] - _FEWEST_DAYS), edges[-1])
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 7, 10]))
+    axes.xaxis.set_label_coords(0, 0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda days, _: short_day(_EPOCH + timedelta(days=days))))
 
 

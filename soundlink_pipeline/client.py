@@ -7,12 +7,8 @@ The key is sent in the request header and shown nowhere: messages that came from
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import html
-import json
 import random
-import re
 import socket
 import threading
 import weakref
@@ -22,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -54,6 +50,7 @@ from soundlink_pipeline.api_errors import (
     Unreachable,
     WrongContent,
 )
+from soundlink_pipeline.api_key import ApiKey, Scheme
 from soundlink_pipeline.campaigns import CampaignPages
 from soundlink_pipeline.exports import Export
 from soundlink_pipeline.landing import sync
@@ -63,7 +60,6 @@ from soundlink_pipeline.settings import AuthSetting
 from soundlink_pipeline.urls import checked_base_url
 
 T = TypeVar("T")
-Scheme = Literal["x-api-key", "bearer"]
 
 TRIES = 6
 _FIRST_BACKOFF_SECONDS = 0.5
@@ -78,7 +74,6 @@ _LONGEST_ASKED_SECONDS = 4000.0
 # Far beyond what is ever delivered: a body that does not end must not fill the disk.
 LARGEST_EXPORT_BYTES = 8 << 30
 _SHOWN_CHARACTERS = 300
-_SHORTEST_SECRET = 8
 # An export may take the server a while to begin; once it flows, a silence this long means it is dead.
 TIMEOUT = httpx.Timeout(connect=10.0, read=120.0, write=30.0, pool=None)
 
@@ -98,7 +93,7 @@ class Download:
 class SoundlinkClient:
     """A client for one key and one host. Thread-safe; `close` it, or use it as a context manager.
 
-    `key` is kept only to be sent. `now` and `transport` are seams for tests.
+    `now` and `transport` are seams for tests.
     """
 
     def __init__(
@@ -116,8 +111,7 @@ class SoundlinkClient:
         log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._base_url = checked_base_url(base_url)
-        self.__key = _checked_key(key)
-        self._key_forms = _forms(self.__key)
+        self._key = ApiKey(key)
         self._pacer = pacer
         self._scheme: Scheme | None = None if auth == "auto" else auth
         self._tries = tries
@@ -325,10 +319,8 @@ class SoundlinkClient:
         self._pacer.acquire()
         with self._counter_lock:
             self.requests += 1
-        key = self.__key
-        headers = {"authorization": f"Bearer {key}"} if scheme == "bearer" else {"x-api-key": key}
-        extensions = {"trace": self._trace}
-        with self._http.stream("GET", url, headers={"accept": accept, **headers}, extensions=extensions) as response:
+        headers = {"accept": accept, **self._key.header(scheme)}
+        with self._http.stream("GET", url, headers=headers, extensions={"trace": self._trace}) as response:
             yield response
 
     def _redirected(self, url: httpx.URL, response: httpx.Response, redirects: int) -> httpx.URL:
@@ -415,11 +407,11 @@ class SoundlinkClient:
         self._log(f"try {state.attempt_number} of {self._tries} failed: {error}; again in {state.upcoming_sleep:.1f} s")
 
     def _shown(self, text: str, longest: int = _SHOWN_CHARACTERS) -> str:
-        """Text from outside, fit to be shown: without the key, which a server or a proxy may echo, and not too long.
+        """Text from outside, fit to be shown: without the key, and not too long.
 
         The key goes first: cut before that, a part of it might be left.
         """
-        text = self._key_forms.sub("[key]", text)
+        text = self._key.hide(text)
         return text if len(text) <= longest else text[: longest - 1] + "…"
 
     def _request_id(self, said: Any) -> str | None:
@@ -439,29 +431,6 @@ _KEY_MESSAGES = {
     "api_key_expired": "this API key has expired; create a new one and put it into SOUNDLINK_API_KEY",
     "mixed_credentials": "the API received two kinds of credentials; does a proxy add an Authorization header?",
 }
-
-
-def _checked_key(key: str) -> str:
-    """The key as it goes into a header; the error does not show it."""
-    key = key.strip()
-    if not key:
-        raise ValueError("SOUNDLINK_API_KEY is not set: put your Soundlink API key into .env or the environment")
-    if not re.fullmatch(r"[!-~]+", key):
-        raise ValueError("SOUNDLINK_API_KEY holds a blank or a character that no key has; was it pasted whole?")
-    return key
-
-
-def _forms(key: str) -> re.Pattern[str]:
-    """The key as others may write it: whole or its secret part alone; plain, in a URL, in JSON, HTML or base64."""
-    forms = set[str]()
-    for text in (key, key.rpartition("_")[2]):
-        if len(text) < _SHORTEST_SECRET:
-            continue
-        encoded = base64.b64encode(text.encode()).decode()
-        forms |= {text, quote(text, safe=""), json.dumps(text)[1:-1], text.replace("/", "\\/"), html.escape(text)}
-        forms |= {encoded, encoded.rstrip("=")}
-    # Longest first, so that none leaves a rest of another.
-    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))) or "(?!)", re.IGNORECASE)
 
 
 def _shut(connection: socket.socket) -> None:

@@ -10,7 +10,7 @@ together. Files, tables and SQL stay Dagster's; without this class (`storage: sq
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +40,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         super().__init__(base_dir)
         self._db_lock: Any = threading.RLock()  # a batch has both its run's database and the index open
-        self._tables: set[str] = set()
+        self._seen: set[str] = set()  # tables, columns and migrations: once there, they stay
         self._open: dict[str, Connection] = {}  # within `_connect`, by whoever has the lock
         os.environ.setdefault(*_BATCH_SIZE)
 
@@ -88,10 +88,24 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
             for file in Path(self._base_dir).glob(f"{run_id}.db*"):
                 file.unlink()
 
+    # Asked for every event and every look at an asset.
+
     def has_table(self, table_name: str) -> bool:
-        if table_name not in self._tables and super().has_table(table_name):
-            self._tables.add(table_name)
-        return table_name in self._tables
+        ask = super().has_table
+        return self._once(f"table {table_name}", lambda: ask(table_name))
+
+    def has_secondary_index(self, name: str) -> bool:
+        ask = super().has_secondary_index
+        return self._once(f"index {name}", lambda: ask(name))
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        ask = super()._has_asset_key_col_on_connection
+        return self._once(f"column {column_name}", lambda: ask(conn, column_name))
+
+    def _once(self, name: str, is_there: Callable[[], bool]) -> bool:
+        if name not in self._seen and is_there():
+            self._seen.add(name)
+        return name in self._seen
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -138,6 +152,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
 
     def wipe(self) -> None:
         self._close_all()
+        self._seen.clear()
         super().wipe()
 
     def dispose(self) -> None:

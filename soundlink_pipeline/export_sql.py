@@ -197,10 +197,13 @@ def _may_not_be_text(column: Column) -> str:
 def doubtful_texts(export: Export, rows: str) -> str:
     """Whether a text in `rows` (a table, a subquery) may not have come as text, which the quick reading cannot tell.
 
-    One row, one boolean. Texts repeat from row to row: to find the different ones takes a third of judging them all.
+    One row, one boolean. Texts repeat from row to row: one row of all with the same texts is judged, and rows are told
+    apart by a hash of their texts, which costs less than half of comparing them (or of judging every row).
     """
     free_texts = [c for c in export.columns if c.type == "text" and not c.country and not c.allowed]
-    different = f"select distinct {', '.join(c.name for c in free_texts)} from {rows}"
+    names = [column.name for column in free_texts]
+    one_of_each = ", ".join(f"any_value({name}) as {name}" for name in names)
+    different = f"select {one_of_each} from {rows} group by hash({', '.join(names)})"
     return f"select exists(from ({different}) where {' or '.join(_may_not_be_text(c) for c in free_texts)})"
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from soundlink_pipeline.checks import freshness_policy
 from soundlink_pipeline.partitions import DateRange, last_closed_day
-from soundlink_pipeline.publishing import Difference, NotPublished, compare, publish
+from soundlink_pipeline.publishing import Difference, NotPublished, publish
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import OWNER, POOL, told_to_people
 from soundlink_pipeline.sql_models import build_models, failed_tests, models_behind
@@ -48,20 +48,18 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
     def publish_database(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it without one only, beside checks
-        with told_to_people(NotPublished, Problem):
-            # Another run may have loaded since our models were built: what is published is of one state.
-            with soundlink.warehouse.turn():
-                with soundlink.warehouse.write() as connection:
-                    if models_behind(connection, project):
-                        context.log.info("another run has loaded days meanwhile: the models are built for them first")
-                        newest = last_closed_day(datetime.now(UTC))
-                        build_models(connection, project, DateRange(newest, newest))
-                        if wrong := failed_tests(connection, project):
-                            raise NotPublished("; ".join(f"{item.test.model}: {item}" for item in wrong))
-                published = publish(
-                    soundlink.warehouse, soundlink.published_path, run_id=context.run.run_id, now=datetime.now(UTC)
-                )
-            differences = compare(soundlink.warehouse, soundlink.published_path)
+        # Another run may have loaded since our models were built: what is published is of one state.
+        with told_to_people(NotPublished, Problem), soundlink.warehouse.turn():
+            with soundlink.warehouse.write() as connection:
+                if models_behind(connection, project):
+                    context.log.info("another run has loaded days meanwhile: the models are built for them first")
+                    newest = last_closed_day(datetime.now(UTC))
+                    build_models(connection, project, DateRange(newest, newest))
+                    if wrong := failed_tests(connection, project):
+                        raise NotPublished("; ".join(f"{item.test.model}: {item}" for item in wrong))
+            published = publish(
+                soundlink.warehouse, soundlink.published_path, run_id=context.run.run_id, now=datetime.now(UTC)
+            )
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(published.path),
@@ -71,7 +69,7 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
                 "newest settled report_date": str(published.newest_settled_date or "none"),
                 "tables": dg.MetadataValue.md(markdown_table(["table", "rows"], published.rows.items())),
             },
-            check_results=[_equals_warehouse(differences, len(published.rows))],
+            check_results=[_equals_warehouse(published.differences, len(published.rows))],
         )
 
     return publish_database

@@ -36,6 +36,9 @@ from soundlink_pipeline.export_sql import quote
 from soundlink_pipeline.exports import DATE_COLUMN, VERSION_COLUMN, Export
 from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked
 
+# By table and what is counted or summed there.
+Figures = dict[tuple[str, str], object]
+
 # What the copy may grow by while it is finished: its catalog is written anew, and the table `publication`.
 _SPARE_BYTES = 16 << 20
 
@@ -64,8 +67,21 @@ _REPLACED_WITHIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A figure of a table that warehouse and published file do not agree in."""
+
+    table: str
+    figure: str
+    warehouse: object
+    published: object
+
+
+@dataclass(frozen=True)
 class Published:
-    """A published file. `rows` per table: schema `main` goes without saying, others are written `schema.table`."""
+    """A published file. `rows` per table: schema `main` goes without saying, others are written `schema.table`.
+
+    `differences` from the warehouse are what `compare` says of it; there are none, unless somebody else wrote to one.
+    """
 
     path: Path
     bytes: int
@@ -73,11 +89,13 @@ class Published:
     rows: dict[str, int]
     newest_report_date: date | None
     newest_settled_date: date | None
+    differences: list[Difference]
 
 
 def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -> Published:
     """Put a copy of the warehouse at `target`, in the warehouse's own folder. `now` is aware.
 
+    Who compares, too, keeps the warehouse's turn around this: `differences` are asked for once the file is in place.
     Raises NotPublished, WarehouseLocked, WarehouseUnusable; ValueError for a target elsewhere, where the warehouse's
     lock file would not keep two publications apart.
     """
@@ -94,8 +112,8 @@ def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -
                     connection.execute("checkpoint")
                 _check_room(warehouse.path, target)
                 _copy(warehouse.path, temporary)
-                published = _finish(warehouse.exports, temporary, run_id, now)
-                _put_in_place(temporary, target, stat.S_IMODE(warehouse.path.stat().st_mode) & 0o444)
+                rows, newest, settled = _finish(warehouse.exports, temporary, run_id, now)
+                locked = _put_in_place(temporary, target, stat.S_IMODE(warehouse.path.stat().st_mode) & 0o444)
             finally:
                 with contextlib.suppress(OSError):
                     _remove_all(temporary)
@@ -104,18 +122,10 @@ def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -
             f"{target} was not published, is the disk full or the folder not writable? {error}. Put that right and"
             " run again; the file that was published last is unchanged"
         ) from error
-    rows, newest, settled = published
-    return Published(target, target.stat().st_size, time.monotonic() - started, rows, newest, settled)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A figure of a table that warehouse and published file do not agree in."""
-
-    table: str
-    figure: str
-    warehouse: object
-    published: object
+    with locked:
+        ours = _figures_of(warehouse)
+    differences = _differences(ours, warehouse.exports, target)
+    return Published(target, target.stat().st_size, time.monotonic() - started, rows, newest, settled, differences)
 
 
 @contextlib.contextmanager
@@ -139,11 +149,18 @@ def compare(warehouse: Warehouse, target: Path) -> list[Difference]:
 
     Raises WarehouseLocked, WarehouseUnusable; NotPublished where the file cannot be opened.
     """
+    return _differences(_figures_of(warehouse), warehouse.exports, target)
+
+
+def _figures_of(warehouse: Warehouse) -> Figures:
     with warehouse.read() as connection:
-        ours = _figures(connection, warehouse.exports)
+        return _figures(connection, warehouse.exports)
+
+
+def _differences(ours: Figures, exports: Sequence[Export], target: Path) -> list[Difference]:
     try:
         with read_published(target) as connection:
-            theirs = _figures(connection, warehouse.exports)
+            theirs = _figures(connection, exports)
     except duckdb.Error as error:
         raise NotPublished(
             f"{target} cannot be opened: {error}. Materialize published_database to publish it anew"
@@ -155,9 +172,9 @@ def compare(warehouse: Warehouse, target: Path) -> list[Difference]:
     ]
 
 
-def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> dict[tuple[str, str], object]:
-    """What a copy must agree in, by table and figure; tables of one side's own are left out."""
-    figures: dict[tuple[str, str], object] = {}
+def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> Figures:
+    """What a copy must agree in; tables of one side's own are left out."""
+    figures: Figures = {}
     for schema, table in connection.execute(
         "select schema_name, table_name from duckdb_tables() where not temporary"
     ).fetchall():
@@ -250,22 +267,26 @@ def _finish(
     return rows, newest, settled
 
 
-def _put_in_place(copy: Path, target: Path, mode: int) -> None:
+def _put_in_place(copy: Path, target: Path, mode: int) -> contextlib.ExitStack:
     """Replace the target; whoever opens it just then is refused by a lock, and finds the new file when asking again.
 
     DuckDB opens a file's name three times: it learns from the second where the tables are, and reads them from the
-    third, which it locks. A replacement in between would give it the places of one file in the other.
+    third, which it locks. A replacement in between would give it the places of one file in the other. Hence the lock,
+    for `_OPENING_SECONDS` and the block of what is returned; in it this process must not open the target, either.
     """
-    with copy.open("r+b") as file:  # while its mode still lets us; closing it ends the lock
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(copy.open("r+b"))  # while its mode still lets us; closing it ends the lock
         fcntl.lockf(file, fcntl.LOCK_EX)
         os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
         # Before, so that the new file never stands beside another's log; after, for one that came in between.
         _remove_write_ahead_logs(target)
         copy.replace(target)
+        until = time.monotonic() + _OPENING_SECONDS
         _remove_write_ahead_logs(target)
         _sync(target.parent)
-        time.sleep(_OPENING_SECONDS)
+        stack.callback(lambda: time.sleep(max(0.0, until - time.monotonic())))
+        return stack.pop_all()
 
 
 def _sync(path: Path) -> None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from soundlink_pipeline.api_errors import SoundlinkError, without_keys
+from soundlink_pipeline.api_errors import SoundlinkError
+from soundlink_pipeline.api_key import without_keys
 from soundlink_pipeline.campaigns import may_have_rows
 from soundlink_pipeline.exports import Export
 from soundlink_pipeline.landing import Delivery, Landing

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sqlite3
 import ssl
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 
 from soundlink_pipeline.api_errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
+from soundlink_pipeline.api_key import looks_like_a_key
 from soundlink_pipeline.campaigns import CampaignPages, may_have_rows
 from soundlink_pipeline.client import Download, SoundlinkClient
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
@@ -43,7 +43,7 @@ def check_api(patient: Patient) -> Iterator[Finding]:
         if seconds > _LONGEST_WAIT_SECONDS:
             used_up.set()
 
-    if patient.key and not re.fullmatch(r"sk_[!-~]+_[!-~]+", patient.key):
+    if patient.key and not looks_like_a_key(patient.key):
         yield warn(_KEY, "does not look like a Soundlink key (sk_…_…)", "was it pasted whole, without quotes?")
     try:
         with tempfile.TemporaryDirectory(prefix="soundlink-doctor-") as temporary:

@@ -33,7 +33,6 @@ from soundlink_pipeline import (
     landing,
     loading,
     model_assets,
-    published_asset,
     publishing,
     warehouse,
 )
@@ -65,7 +64,7 @@ _STEPS: dict[str, list[tuple[Any, str]]] = {
     "copying": [(publishing, "_copy")],
     "finishing the copy": [(publishing, "_finish")],
     "replacing the published file": [(publishing, "_put_in_place")],
-    "comparing": [(published_asset, "compare")],
+    "comparing": [(publishing, "_differences")],
     "storing events": [(PooledSqliteEventLog, "store_event"), (PooledSqliteEventLog, "store_event_batch")],
 }
 # And what the database does on its behalf. Closing makes a checkpoint too.
