@@ -3,8 +3,9 @@
 Dagster opens the event log anew for every event: engine, connection and compiled statements, two commits, and a
 checkpoint when the last connection closes. A partitioned asset has two events a day, so a refresh of eight days spends
 more on them than on its rows. Here connections stay open, what one event writes to a database is one transaction, and
-the events that Dagster marks as a batch (those of one asset's partitions, and what a run intends) are committed
-together. Files, tables and SQL stay Dagster's; without this class (`storage: sqlite:`) they are read just the same.
+committed together are the events that Dagster marks as a batch (those of one asset's partitions, and what a run
+intends), and an output with what follows it. Files, tables and SQL stay Dagster's; without
+this class (`storage: sqlite:`) they are read just the same.
 """
 
 import os
@@ -42,13 +43,19 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
         self._db_lock: Any = threading.RLock()  # a batch has both its run's database and the index open
         self._seen: set[str] = set()  # tables, columns and migrations: once there, they stay
         self._open: dict[str, Connection] = {}  # within `_connect`, by whoever has the lock
+        self._outputs: dict[str, list[EventLogEntry]] = {}  # by run, not stored yet
         os.environ.setdefault(*_BATCH_SIZE)
 
     def store_event(self, event: EventLogEntry) -> None:
-        if event.dagster_event_type not in ASSET_CHECK_EVENTS:
-            super().store_event(event)
-            return
-        with self.index_connection():  # which it would open twice
+        if event.dagster_event_type is DagsterEventType.STEP_OUTPUT:
+            # Every asset and check has one. What it was is told right after, and the two are committed together; a
+            # crash in between leaves neither.
+            with self._db_lock:
+                self._outputs.setdefault(event.run_id, []).append(event)
+        elif event.dagster_event_type in ASSET_CHECK_EVENTS:
+            with self.index_connection():  # which it would open twice
+                super().store_event(event)
+        else:
             super().store_event(event)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
@@ -124,7 +131,11 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 self._open[shard] = connection
                 try:
                     with connection.begin():
+                        if outputs := self._outputs.get(shard):
+                            rows = [self._event_to_row(output) for output in outputs]
+                            connection.execute(SqlEventLogStorageTable.insert(), rows)
                         yield connection
+                    self._outputs.pop(shard, None)
                 finally:
                     del self._open[shard]
                 if shard != INDEX_SHARD_NAME and sqlite.total_changes != before:

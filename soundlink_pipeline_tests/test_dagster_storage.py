@@ -147,6 +147,30 @@ def test_a_batch_that_cannot_be_stored_is_stored_one_by_one(tmp_path: Path, caps
         assert len(told["a"]["events"]) == 5
 
 
+def test_an_output_is_in_the_log_where_dagster_puts_it_and_outlives_a_transaction_that_fails(tmp_path: Path) -> None:
+    logs = []
+    theirs = {"telemetry": {"enabled": False}, "storage": {"sqlite": {"base_dir": str(tmp_path / "theirs")}}}
+    for number, settings in enumerate((theirs, instance_settings(tmp_path))):
+        home = tmp_path / f"home-{number}"
+        home.mkdir()
+        with dg.DagsterInstance.local_temp(str(home), settings) as instance:
+            run_id = one_step.execute_in_process(instance=instance, run_config=QUIET).run_id
+            entries = instance.all_logs(run_id)
+            logs.append([entry.dagster_event_type for entry in entries])
+            (output,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_OUTPUT)
+            log = instance.event_log_storage
+            if isinstance(log, PooledSqliteEventLog):
+                log.store_event(output)
+                with pytest.raises(ZeroDivisionError), log.run_connection(run_id):
+                    raise ZeroDivisionError
+                assert [entry.dagster_event_type for entry in instance.all_logs(run_id)] == [
+                    *logs[-1],
+                    dg.DagsterEventType.STEP_OUTPUT,
+                ]
+    assert logs[0] == logs[1]
+    assert logs[0].count(dg.DagsterEventType.STEP_OUTPUT) == 1
+
+
 def test_another_process_sees_each_event_at_once_and_can_write_between(tmp_path: Path) -> None:
     script = """
 import sys, yaml
