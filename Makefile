@@ -78,7 +78,7 @@ dbt: install ## Prove that dbt builds the same tables from dbt_like_sql/ (instal
 	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r dbt_like_sql/requirements-dbt.txt
 	SOUNDLINK_DBT=$(CURDIR)/.venv-dbt/bin/dbt $(BIN)/python -m pytest -m dbt
 
-chaos: install ## The slow tests: 200 kills, 2,000 sequences of network faults, everything at once (an hour)
+chaos: install ## The slow tests: 200 kills, 2,000 sequences of network faults, everything at once (two hours)
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest soundlink_pipeline_tests/crashes soundlink_pipeline_tests/network \
 		-s --kills 200 --sequences 2000 --timeout 7200

@@ -13,7 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("soundlink")
     group.addoption("--kills", type=int, default=4, help="moments at which test_crashes kills a run")
     group.addoption("--sequences", type=int, default=20, help="random sequences of faults in network/test_faults")
-    group.addoption("--inputs", type=int, default=2500, help="damaged deliveries in fuzzing")
+    group.addoption("--inputs", type=int, default=2000, help="damaged deliveries in fuzzing")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

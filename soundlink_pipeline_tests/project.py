@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import json
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +52,16 @@ def instance_settings(home: Path) -> dict[str, Any]:
     return {"telemetry": {"enabled": False}, "storage": storage}
 
 
+@cache
+def _empty_storage() -> Path:
+    """Dagster's storage as it is before the first run: making its databases takes half a second."""
+    home = Path(tempfile.mkdtemp(prefix="soundlink-tests-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    with dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance:
+        instance.get_runs_count()
+    return home / "storage"
+
+
 def small_world(campaigns: int = 8) -> World:
     return World(campaigns=campaigns, countries_per_campaign=3, tracks_per_campaign=2)
 
@@ -71,9 +86,16 @@ def environment(sim_url: str, data_dir: Path, **more: str) -> dict[str, str]:
     }
 
 
+_jobs_of_this_run: dict[str, dg.JobDefinition] = {}
+
+
 def job_of(name: str, settings: dict[str, str]) -> dg.JobDefinition:
-    """A job as a run worker makes it from its environment; Dagster calls this."""
-    return build_definitions(settings_from(settings), _KEY_FROM_ENVIRONMENT).resolve_job_def(name)
+    """A job as a run worker makes it from its environment. Dagster calls this four times in a run; it is made once."""
+    asked = json.dumps([name, settings], sort_keys=True)
+    if asked not in _jobs_of_this_run:
+        made = build_definitions(settings_from(settings), _KEY_FROM_ENVIRONMENT)
+        _jobs_of_this_run[asked] = made.resolve_job_def(name)
+    return _jobs_of_this_run[asked]
 
 
 @dataclass
@@ -102,6 +124,7 @@ class Project:
         # The settings are in what identifies the job, for Dagster keeps what it has reconstructed. The key is not.
         reconstructable = dg.build_reconstructable_job(__name__, job_of.__name__, (job, dict(self.settings)))
         run_config = QUIET | options.pop("run_config", {})
+        _jobs_of_this_run.clear()
         with dg.execute_job(reconstructable, self.instance, run_config=run_config, **options) as result:
             return result
 
@@ -140,6 +163,7 @@ def project(folder: Path, world: World | None = None, sql_dir: Path | None = Non
     """An empty project, without models unless told; the API's clock stands at 2026-03-02 06:00 UTC until moved."""
     home = folder / "instance"
     home.mkdir()
+    shutil.copytree(_empty_storage(), home / "storage")
     with (
         running_simulator(
             world or small_world(),

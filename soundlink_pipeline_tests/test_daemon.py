@@ -179,7 +179,7 @@ def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterat
         end_session(process)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_backfill_from_the_shell_can_be_stopped_and_begun_again(tmp_path: Path, how: signal.Signals) -> None:
     home, start, end = tmp_path / "project", date(2026, 2, 18), date(2026, 2, 22)
     world = World(campaigns=6, countries_per_campaign=2, tracks_per_campaign=1)

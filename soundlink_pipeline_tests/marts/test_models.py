@@ -214,7 +214,7 @@ ENGAGEMENT_ROWS = st.dictionaries(
 
 
 def test_sums_of_marts_reconcile_with_the_exports_to_the_cent(marts: Marts) -> None:
-    @settings(max_examples=12, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=8, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
     @given(COUNTRY_ROWS, ENGAGEMENT_ROWS)
     def check(country: dict[Any, Any], engagement: dict[Any, Any]) -> None:
         marts.clear()
