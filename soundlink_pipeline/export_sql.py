@@ -194,17 +194,17 @@ def _may_not_be_text(column: Column) -> str:
     )
 
 
-def doubtful_texts(export: Export, rows: str) -> str:
-    """Whether a text in `rows` (a table, a subquery) may not have come as text, which the quick reading cannot tell.
+def doubtful_texts(export: Export, table: str, where: str = "true") -> str:
+    """Whether a text in `table` may not have come as text, which the quick reading cannot tell. One row, one boolean.
 
-    One row, one boolean. Texts repeat from row to row: one row of all with the same texts is judged, and rows are told
-    apart by a hash of their texts, which costs less than half of comparing them (or of judging every row).
+    Texts repeat from row to row: one row of all with the same texts is judged, and rows are told apart by a hash of
+    their texts, which costs less than half of comparing them (or of judging every row), and little memory.
     """
     free_texts = [c for c in export.columns if c.type == "text" and not c.country and not c.allowed]
-    names = [column.name for column in free_texts]
-    one_of_each = ", ".join(f"any_value({name}) as {name}" for name in names)
-    different = f"select {one_of_each} from {rows} group by hash({', '.join(names)})"
-    return f"select exists(from ({different}) where {' or '.join(_may_not_be_text(c) for c in free_texts)})"
+    texts = f"hash({', '.join(column.name for column in free_texts)})"
+    one_of_each = f"select min(rowid) from {table} where {where} group by {texts}"
+    doubtful = " or ".join(_may_not_be_text(column) for column in free_texts)
+    return f"select exists(from {table} where rowid in ({one_of_each}) and ({doubtful}))"
 
 
 def _delivered(export: Export, files: list[str], maximum_line_bytes: int, *, exact: bool) -> str:

@@ -44,18 +44,19 @@ def insert(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequ
     last = max(arrival.delivery.dates.end for arrival in arrivals)
     # Dates are literals (they are ours), so that DuckDB can skip the blocks of all other days.
     days = f"{DATE_COLUMN} between date '{first}' and date '{last}'"
-    inserted = f"(from {export.name} where {days} and _delivery_id in (select delivery_id from batch))"
+    of_batch = f"{days} and _delivery_id in (select delivery_id from batch)"
     singles = [column.name for column in export.columns if column.one_per_delivery]
     mixed = " or ".join(f"min({name}) <> max({name})" for name in singles)
     found = {
         delivery_id: (rows, campaign, is_mixed)
         for delivery_id, rows, campaign, is_mixed in connection.execute(
-            f"select _delivery_id, count(*), min({CAMPAIGN_COLUMN}), {mixed} from {inserted} group by _delivery_id"
+            f"select _delivery_id, count(*), min({CAMPAIGN_COLUMN}), {mixed} from {export.name} where {of_batch}"
+            " group by _delivery_id"
         ).fetchall()
     }
     if connection.execute(export_sql.repeated_keys(export, export.name, days)).fetchall() != [(0,)]:
         raise NotPlain("a key is there already, or twice")
-    if connection.execute(export_sql.doubtful_texts(export, inserted)).fetchall() == [(True,)]:
+    if connection.execute(export_sql.doubtful_texts(export, export.name, of_batch)).fetchall() == [(True,)]:
         raise NotPlain("a text may not have come as text")
     checked = []
     for arrival in arrivals:

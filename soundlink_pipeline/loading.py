@@ -30,7 +30,7 @@ BATCH_BYTES = 192 << 20
 _MEMORY_LIMIT = "1GiB"
 # A larger delivery spills to disk beyond this, however large it is: slower, but memory stays flat. With so little
 # memory DuckDB reads JSON with one thread in any case, and more threads only need more of it for the rest.
-_LARGE_MEMORY_LIMIT = "192MiB"
+_LARGE_MEMORY_LIMIT = "160MiB"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How hard the tests try that can always try harder; the make targets chaos and fuzz ask for more."""
     group = parser.getgroup("soundlink")
-    group.addoption("--kills", type=int, default=4, help="moments at which test_crashes kills a run")
+    group.addoption("--kills", type=int, default=2, help="moments at which test_crashes kills a run")
     group.addoption("--sequences", type=int, default=20, help="random sequences of faults in network/test_faults")
     group.addoption("--inputs", type=int, default=2000, help="damaged deliveries in fuzzing")
 

@@ -90,6 +90,7 @@ def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(here:
     here.assert_key_is_nowhere()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(here: Deployment) -> None:
     here.sim.stats.reset()
     start = end = FIRST_DAY + timedelta(days=100)

@@ -273,9 +273,10 @@ def test_campaigns_named_like_paths_write_nothing_outside_their_folders(
     assert here.refresh(DAY, DAY, run_config={"ops": {"exports": {"config": {"refetch": True}}}}).success
     for export in EXPORTS:
         assert sorted(here.query(f"select campaign_id from {export.name}")) == sorted((name,) for name in harmless)
-    for campaign_id in harmless:
+    reported = harmless[::4] if listed else harmless  # each takes a second
+    for campaign_id in reported:
         assert report.main(["--database", str(here.soundlink.published_path), "--campaign", campaign_id]) == 0
-    assert capsys.readouterr().out.count("Written: ") == len(harmless)
+    assert capsys.readouterr().out.count("Written: ") == len(reported)
     command = ["make", "--old-file=install", "report", f"HOME_DIR={here.folder}", f"BIN={BIN}", "CAMPAIGN=../../x"]
     env = process_environment(here.folder, here.settings)
     told = subprocess.run(command, cwd=REPOSITORY, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -12,6 +12,7 @@ from soundlink_pipeline_tests.alerts.watch import UI
 from soundlink_pipeline_tests.project import KEY, environment
 
 
+@pytest.mark.slow
 @pytest.mark.daemon
 @pytest.mark.timeout(600)
 def test_the_daemon_sends_one_message_and_shows_one_that_was_refused(

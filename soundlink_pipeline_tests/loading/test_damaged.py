@@ -43,7 +43,7 @@ def test_damaged_bytes_are_refused_or_read_as_python_reads_them(
 ) -> None:
     seen = {"accepted": 0, "refused": 0}
 
-    @settings(max_examples=120, deadline=None, database=None)
+    @settings(max_examples=80, deadline=None, database=None)
     @given(mutated() if kind == "bytes" else exchanged_values())
     @example((BREAKDOWN, sample_line(BREAKDOWN)))
     @example((ENGAGEMENT, sample_line(ENGAGEMENT)[:-3]))
