@@ -13,7 +13,8 @@ from pathlib import Path
 from benchmarks.alternatives.job import peak_mb
 from soundlink_pipeline.definitions import settings_from
 from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.pull import Puller, plan
+from soundlink_pipeline.planning import plan
+from soundlink_pipeline.pull import Puller
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.simulator import DEMO_KEY
 

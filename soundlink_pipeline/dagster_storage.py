@@ -4,8 +4,8 @@ Dagster opens the event log anew for every event: engine, connection and compile
 checkpoint when the last connection closes. A partitioned asset has two events a day, so a refresh of eight days spends
 more on them than on its rows. Here connections stay open, what one event writes to a database is one transaction, and
 committed together are the events that Dagster marks as a batch (those of one asset's partitions, and what a run
-intends), and an output with what follows it. Files, tables and SQL stay Dagster's; without
-this class (`storage: sqlite:`) they are read just the same.
+intends), and an output with what follows it. Files, tables and SQL stay Dagster's; without this class
+(`storage: sqlite:`) they are read just the same.
 """
 
 import os
@@ -164,6 +164,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
     def wipe(self) -> None:
         self._close_all()
         self._seen.clear()
+        self._outputs.clear()
         super().wipe()
 
     def dispose(self) -> None:

@@ -14,8 +14,9 @@ from soundlink_pipeline.checks import check_delivered, check_export
 from soundlink_pipeline.exports import EXPORTS, Export
 from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.partitions import TRAILING_DAYS, DateRange, last_closed_day
+from soundlink_pipeline.planning import Pull, duration, expected_seconds, plan, wanted
 from soundlink_pipeline.promises import Answer
-from soundlink_pipeline.pull import FailedPull, Pull, Puller, Summary, adopt, duration, expected_seconds, plan, wanted
+from soundlink_pipeline.pull import FailedPull, Puller, Summary, adopt
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import run_lineage, told_to_people
 from soundlink_pipeline.tables import markdown_table

@@ -36,7 +36,7 @@ from soundlink_pipeline.export_sql import quote
 from soundlink_pipeline.exports import DATE_COLUMN, VERSION_COLUMN, Export
 from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked
 
-# By table and what is counted or summed there.
+# Rows of every table, sums and newest version of each export: by table, and by what is counted or summed there.
 Figures = dict[tuple[str, str], object]
 
 # What the copy may grow by while it is finished: its catalog is written anew, and the table `publication`.
@@ -95,7 +95,8 @@ class Published:
 def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -> Published:
     """Put a copy of the warehouse at `target`, in the warehouse's own folder. `now` is aware.
 
-    Who compares, too, keeps the warehouse's turn around this: `differences` are asked for once the file is in place.
+    `differences` are asked for when the warehouse's turn is over: who wants none of another run's doing has the turn
+    around this call.
     Raises NotPublished, WarehouseLocked, WarehouseUnusable; ValueError for a target elsewhere, where the warehouse's
     lock file would not keep two publications apart.
     """
@@ -123,8 +124,8 @@ def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -
             " run again; the file that was published last is unchanged"
         ) from error
     with locked:
-        ours = _figures_of(warehouse)
-    differences = _differences(ours, warehouse.exports, target)
+        ours = figures_of(warehouse)
+    differences = compare(ours, warehouse.exports, target)
     return Published(target, target.stat().st_size, time.monotonic() - started, rows, newest, settled, differences)
 
 
@@ -144,20 +145,17 @@ def read_published(target: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def compare(warehouse: Warehouse, target: Path) -> list[Difference]:
-    """Where the published file is not the warehouse: rows of every table, sums and newest version of each export.
-
-    Raises WarehouseLocked, WarehouseUnusable; NotPublished where the file cannot be opened.
-    """
-    return _differences(_figures_of(warehouse), warehouse.exports, target)
-
-
-def _figures_of(warehouse: Warehouse) -> Figures:
+def figures_of(warehouse: Warehouse) -> Figures:
+    """What the published file must agree in. Raises WarehouseLocked, WarehouseUnusable."""
     with warehouse.read() as connection:
         return _figures(connection, warehouse.exports)
 
 
-def _differences(ours: Figures, exports: Sequence[Export], target: Path) -> list[Difference]:
+def compare(ours: Figures, exports: Sequence[Export], target: Path) -> list[Difference]:
+    """Where the published file is not the warehouse, whose figures are `ours`.
+
+    Raises NotPublished where the file cannot be opened.
+    """
     try:
         with read_published(target) as connection:
             theirs = _figures(connection, exports)
@@ -173,7 +171,7 @@ def _differences(ours: Figures, exports: Sequence[Export], target: Path) -> list
 
 
 def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> Figures:
-    """What a copy must agree in; tables of one side's own are left out."""
+    """Tables of one side's own are left out."""
     figures: Figures = {}
     for schema, table in connection.execute(
         "select schema_name, table_name from duckdb_tables() where not temporary"

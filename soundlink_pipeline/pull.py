@@ -1,4 +1,4 @@
-"""A run's pulls: which requests are worth making, fetched side by side, loaded in batches as they arrive.
+"""A run's pulls (`planning.py`): fetched side by side, loaded in batches as they arrive.
 
 Fetching goes on while a batch is loaded. One campaign's failure does not cost the others; what failed is told at the
 end. Whatever interrupts a run, every delivery that arrived whole is loaded, at the latest by the next run.
@@ -10,18 +10,17 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from datetime import date
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from soundlink_pipeline.api_errors import SoundlinkError
 from soundlink_pipeline.api_key import without_keys
-from soundlink_pipeline.campaigns import may_have_rows
 from soundlink_pipeline.exports import Export
 from soundlink_pipeline.landing import Delivery, Landing
 from soundlink_pipeline.loading import BATCH_BYTES, Arrival, Loaded, load_batch
 from soundlink_pipeline.pacing import Cancelled, Pacer
 from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.planning import Pull, duration
 from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked, WarehouseUnusable
 
 if TYPE_CHECKING:
@@ -37,18 +36,6 @@ _ARCHIVERS = 2
 # backfill should show its rows as it goes.
 _LOAD_AT_BYTES = BATCH_BYTES * 15 // 16
 _LOAD_AFTER_SECONDS = 10.0
-
-
-@dataclass(frozen=True)
-class Pull:
-    """One request to make: an export of a campaign over a range of at most 90 days."""
-
-    export: Export
-    campaign_id: str
-    dates: DateRange
-
-    def describe(self) -> str:
-        return f"{self.export.name} of campaign {self.campaign_id}, {self.dates}"
 
 
 @dataclass(frozen=True)
@@ -98,31 +85,6 @@ class Summary:
 
     def total(self, what: str) -> int:
         return sum(getattr(item, what) for item in self.loaded)
-
-
-def plan(export: Export, campaigns: Iterable[dict[str, Any]], dates: DateRange) -> list[Pull]:
-    """One pull per campaign that can have rows and slice of at most 90 days, oldest days first."""
-    listed = list(campaigns)
-    return [
-        Pull(export, campaign["campaignId"], part)
-        for part in dates.slices()
-        for campaign in listed
-        if may_have_rows(campaign, part)
-    ]
-
-
-def wanted(pulls: Iterable[Pull], done: Mapping[tuple[str, str], set[date]]) -> list[Pull]:
-    """The pulls cut to the days that are wanted: from the first to the last that is not `done`.
-
-    One request costs as much for many days as for one, so those between are asked for along; none where all are done.
-    """
-    cut = []
-    for pull in pulls:
-        known = done.get((pull.export.name, pull.campaign_id), set())
-        days = [day for day in pull.dates.dates() if day not in known]
-        if days:
-            cut.append(replace(pull, dates=DateRange(days[0], days[-1])))
-    return cut
 
 
 class Puller:
@@ -365,17 +327,3 @@ class _Progress:
             f"{self._pacer.left_this_hour()} requests left this hour"
             + (f", about {duration(seconds)} to go" if left else "")
         )
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def expected_seconds(requests: int, per_minute: int, per_hour: int, left_this_hour: int) -> float:
-    """How long so many requests take at the API's limits, at least."""
-    if requests <= left_this_hour:
-        return max(requests - per_minute, 0) * 60 / per_minute
-    return (requests - left_this_hour) / per_hour * 3600

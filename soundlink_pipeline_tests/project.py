@@ -24,7 +24,8 @@ from soundlink_pipeline.exports import EXPORTS, Export
 from soundlink_pipeline.jobs import DAILY_REFRESH
 from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.pull import Puller, Summary, plan
+from soundlink_pipeline.planning import plan
+from soundlink_pipeline.pull import Puller, Summary
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import RANGE_END, RANGE_START
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
@@ -92,10 +93,11 @@ _jobs_of_this_run: dict[str, dg.JobDefinition] = {}
 def job_of(name: str, settings: dict[str, str]) -> dg.JobDefinition:
     """A job as a run worker makes it from its environment. Dagster calls this four times in a run; it is made once."""
     asked = json.dumps([name, settings], sort_keys=True)
-    if asked not in _jobs_of_this_run:
+    job = _jobs_of_this_run.get(asked)
+    if job is None:
         made = build_definitions(settings_from(settings), _KEY_FROM_ENVIRONMENT)
-        _jobs_of_this_run[asked] = made.resolve_job_def(name)
-    return _jobs_of_this_run[asked]
+        job = _jobs_of_this_run[asked] = made.resolve_job_def(name)
+    return job
 
 
 @dataclass

@@ -21,7 +21,7 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.exports import EXPORTS
-from soundlink_pipeline.publishing import compare
+from soundlink_pipeline.publishing import compare, figures_of
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
 from soundlink_pipeline_tests import deployment as deployments
 from soundlink_pipeline_tests.deployment import (
@@ -234,7 +234,7 @@ def test_runs_of_two_deployments_and_readers_all_at_once_end_well_within_the_lim
             assert counted.execute("select count(*) from requests").fetchall() == [(len(asked),)]
         one.assert_tables_are_true(day(0), day(160))
         one.assert_tables_are_true(TODAY - timedelta(days=8), TODAY - timedelta(days=1))
-        assert compare(one.warehouse, tmp_path / "data" / "soundlink.duckdb") == []
+        assert compare(figures_of(one.warehouse), EXPORTS, tmp_path / "data" / "soundlink.duckdb") == []
         newest = one.query("select count(*), count(distinct delivery_id), count(distinct load_order) from deliveries")
         assert newest[0][0] == newest[0][1] == newest[0][2]
     assert len(told) == READERS

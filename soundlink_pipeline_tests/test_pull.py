@@ -16,7 +16,8 @@ import pytest
 
 from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, EXPORTS
 from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.pull import Pull, adopt, duration, expected_seconds, plan, wanted
+from soundlink_pipeline.planning import Pull, duration, expected_seconds, plan, wanted
+from soundlink_pipeline.pull import adopt
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault, KeyInfo, SimClock, Simulator, running_simulator

@@ -24,7 +24,7 @@ from soundlink_pipeline.doctor.patient import Patient
 from soundlink_pipeline.exports import EXPORTS
 from soundlink_pipeline.pacing import Cancelled, Pacer
 from soundlink_pipeline.partitions import DateRange, last_closed_day, refresh_range
-from soundlink_pipeline.pull import duration, expected_seconds
+from soundlink_pipeline.planning import duration, expected_seconds
 from soundlink_pipeline.settings import Settings
 
 _KEY = "SOUNDLINK_API_KEY"

@@ -17,7 +17,7 @@ import duckdb
 
 from soundlink_pipeline.definitions import settings_from
 from soundlink_pipeline.exports import EXPORTS, Export
-from soundlink_pipeline.publishing import compare
+from soundlink_pipeline.publishing import compare, figures_of
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.runs import RANGE_END, RANGE_START
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
@@ -204,7 +204,8 @@ class Trial:
         assert {model.table for model in SQL.models.values()} == built.keys()
 
     def _assert_published(self) -> None:
-        assert compare(self.soundlink.warehouse, self.soundlink.published_path) == []
+        warehouse = self.soundlink.warehouse
+        assert compare(figures_of(warehouse), warehouse.exports, self.soundlink.published_path) == []
         published = str(self.soundlink.published_path)
         with self.soundlink.warehouse.read() as ours, duckdb.connect(published, read_only=True) as theirs:
             schemas = ("main", "staging", "marts")

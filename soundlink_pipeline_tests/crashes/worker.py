@@ -64,7 +64,7 @@ _STEPS: dict[str, list[tuple[Any, str]]] = {
     "copying": [(publishing, "_copy")],
     "finishing the copy": [(publishing, "_finish")],
     "replacing the published file": [(publishing, "_put_in_place")],
-    "comparing": [(publishing, "_differences")],
+    "comparing": [(publishing, "compare")],
     "storing events": [(PooledSqliteEventLog, "store_event"), (PooledSqliteEventLog, "store_event_batch")],
 }
 # And what the database does on its behalf. Closing makes a checkpoint too.

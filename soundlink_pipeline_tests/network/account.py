@@ -15,7 +15,8 @@ from soundlink_pipeline.client import SoundlinkClient
 from soundlink_pipeline.exports import EXPORTS
 from soundlink_pipeline.pacing import Pacer
 from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.pull import FailedPull, Summary, plan, wanted
+from soundlink_pipeline.planning import plan, wanted
+from soundlink_pipeline.pull import FailedPull, Summary
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.simulator import Simulator, World

@@ -14,7 +14,7 @@ from soundlink_pipeline import answers
 from soundlink_pipeline import client as client_module
 from soundlink_pipeline.api_errors import SoundlinkError, TruncatedDelivery
 from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY
-from soundlink_pipeline.pull import Pull
+from soundlink_pipeline.planning import Pull
 from soundlink_pipeline.resources import Soundlink
 from soundlink_pipeline.settings import Settings
 from soundlink_pipeline.simulator import BREAKDOWN, Simulator, ndjson

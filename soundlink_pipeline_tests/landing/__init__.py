@@ -1,0 +1,1 @@
+"""Landed files: whole or not there, told by their names, kept, replayed, never lost."""

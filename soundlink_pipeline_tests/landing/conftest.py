@@ -1,0 +1,12 @@
+"""An empty landing."""
+
+from pathlib import Path
+
+import pytest
+
+from soundlink_pipeline.landing import Landing
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Landing:
+    return Landing(tmp_path / "data")
