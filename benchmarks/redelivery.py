@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.serving import say, verdict
 from benchmarks.synthetic import fill
-from soundlink_pipeline.checking import Arrival
 from soundlink_pipeline.exports import Export
+from soundlink_pipeline.json_lines import Arrival
 from soundlink_pipeline.landing import Delivery, Landing
 from soundlink_pipeline.loading import load_batch
 from soundlink_pipeline.partitions import DateRange

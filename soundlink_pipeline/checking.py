@@ -1,8 +1,8 @@
 """Checking landed deliveries: staged with types by one pass over the bytes, and judged as wholes.
 
 A delivery keeps every rule of its export's contract or is refused, with a reason a person can act on. No row passes
-through Python, but for a sample that is held to JSON's own grammar, and the file of a refused delivery, which is read
-line by line to say which line it was.
+through Python, but for those of a delivery with something odd, which are held to JSON's own grammar, and the file of a
+refused delivery, which is read line by line to say which line it was.
 """
 
 from __future__ import annotations
@@ -16,43 +16,16 @@ import duckdb
 
 from soundlink_pipeline import export_sql
 from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, Export
-from soundlink_pipeline.landing import Delivery, content
-
-# Longer lines need not be read; a row of either export is under 2 kB.
-LONGEST_LINE_BYTES = 1 << 22
-# DuckDB reads a little more than JSON (a trailing comma; NaN, and other figures, in fields it drops), and drops what
-# the contract does not know. Every line of a delivery up to this size is read again for that, by Python. Reading all
-# lines twice would make a large load half as slow again, and what is odd or new is in every row or in none.
-_SAMPLED_WHOLE_BYTES = 1 << 20
-_SAMPLED_END_BYTES = 1 << 14
-# What DuckDB raises when the bytes are at fault; anything else (disk, memory, lock) is not the delivery's doing.
-BAD_BYTES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A delivery ready to be loaded: the size and SHA-256 of its bytes, and a sample of its lines.
-
-    The sample is the whole delivery up to 1 MiB, and else its first and last 16 KiB.
-    """
-
-    delivery: Delivery
-    size: int
-    sha256: str
-    sample: bytes
-
-    @classmethod
-    def of(cls, delivery: Delivery, known: tuple[int, str] | None = None) -> Arrival:
-        """From a landed file. `known` is its size and SHA-256 where a download has just told them."""
-        size, sha256 = known or content(delivery)
-        with delivery.open() as file:
-            if size <= _SAMPLED_WHOLE_BYTES:
-                sample = file.read()
-            else:
-                head = file.read(_SAMPLED_END_BYTES).rpartition(b"\n")[0]
-                file.seek(size - _SAMPLED_END_BYTES)
-                sample = head + b"\n" + file.read().partition(b"\n")[2]
-        return cls(delivery, size, sha256, sample)
+from soundlink_pipeline.json_lines import (
+    BAD_BYTES,
+    LONGEST_LINE_BYTES,
+    Arrival,
+    first_unreadable_line,
+    nth_row,
+    suspects,
+    unknown_fields,
+)
+from soundlink_pipeline.landing import Delivery
 
 
 @dataclass(frozen=True)
@@ -82,6 +55,7 @@ class Staging:
         self._by_file = {str(arrival.delivery.path): arrival for arrival in arrivals}
         self._singles = [column.name for column in export.columns if column.one_per_delivery]
         self._first_rowid: dict[str, int] = {}
+        self._suspects: set[str] = set()
         self.table = f"staged_{export.name}"
         self.refused: list[Refused] = []
 
@@ -99,6 +73,7 @@ class Staging:
             if not files:
                 return []
             self._read(files)
+        self._suspects = suspects(self._connection, self.export, [self._by_file[file] for file in files])
         checked = [self._check(file, faults) for file, faults in self._faults(files).items()]
         return [delivery for delivery in checked if delivery is not None]
 
@@ -119,7 +94,7 @@ class Staging:
             self._read([file])
         except BAD_BYTES as error:
             delivery = self._by_file[file].delivery
-            self.refused.append(Refused(delivery, _first_unreadable_line(delivery) or str(error)))
+            self.refused.append(Refused(delivery, first_unreadable_line(delivery) or str(error)))
             return False
         return True
 
@@ -140,7 +115,7 @@ class Staging:
         rows = sum(fault[1] for fault in faults)
         reason = self._wrong_count(arrival, rows) or self._broken_rule(arrival, faults) or self._mixed(arrival, faults)
         unknown: tuple[str, ...] = ()
-        if reason is None:
+        if reason is None and file in self._suspects:
             unknown, reason = unknown_fields(self.export, arrival)
         if reason is not None:
             self.refused.append(Refused(arrival.delivery, reason))
@@ -199,7 +174,7 @@ class Staging:
         return f"line {line}: {rule} ({self._key(row or {})}); {count} rows are affected"
 
     def _row(self, arrival: Arrival, rowid: int) -> tuple[int, dict[str, Any] | None]:
-        return _nth_row(arrival.delivery, rowid - self._first_rowid[str(arrival.delivery.path)])
+        return nth_row(arrival.delivery, rowid - self._first_rowid[str(arrival.delivery.path)])
 
     def _key(self, row: dict[str, Any]) -> str:
         return ", ".join(f"{name} {_shown(row.get(name))}" for name in self.export.primary_key)
@@ -210,74 +185,3 @@ def _shown(value: Any) -> str:
     if not text.isprintable():
         text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "…"
-
-
-# Reading as Python's json does: the sample of every delivery, and the file of a refused one
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _without_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"a field is there twice: {twice if twice.isprintable() else ascii(twice)}")
-    return dict(pairs)
-
-
-_STRICT = json.JSONDecoder(parse_constant=_no_constant)
-_STRICTEST = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_without_repeated_names)
-
-
-def unknown_fields(export: Export, arrival: Arrival) -> tuple[tuple[str, ...], str | None]:
-    """The fields in the sample that the contract does not know, or what in it is not JSON although DuckDB took it."""
-    names: set[str] = set()
-    try:
-        for line in arrival.sample.split(b"\n"):
-            if line.strip():
-                names.update(_STRICT.decode(line.decode()))
-    except (ValueError, TypeError, RecursionError):
-        # A field given twice is no reason here: DuckDB refuses it itself where the contract knows the field.
-        return (), _first_unreadable_line(arrival.delivery, _STRICT)
-    return tuple(sorted(names.difference(export.column_names))), None
-
-
-def _nth_row(delivery: Delivery, index: int) -> tuple[int, dict[str, Any] | None]:
-    """Line number (from 1) and content of the row `index` (from 0); None where it is not an object in valid JSON.
-
-    Blank lines are lines but not rows.
-    """
-    with delivery.open() as file:
-        rows = ((number, line) for number, line in enumerate(file, start=1) if line.strip())
-        for position, (number, line) in enumerate(rows):
-            if position == index:
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    return number, None
-                return number, row if isinstance(row, dict) else None
-    raise AssertionError(f"{delivery.path} has no row {index}")
-
-
-def _first_unreadable_line(delivery: Delivery, decoder: json.JSONDecoder = _STRICTEST) -> str | None:
-    """What is wrong with the first line that is not one JSON object; None if Python finds nothing wrong."""
-    with delivery.open() as file:
-        for number, line in enumerate(file, start=1):
-            if len(line) > LONGEST_LINE_BYTES:
-                return f"line {number}: longer than {LONGEST_LINE_BYTES} bytes"
-            if not line.strip():
-                continue
-            try:
-                row = decoder.decode(line.decode("utf-8"))
-                json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text, and DuckDB takes none
-            except UnicodeDecodeError as error:
-                return f"line {number}: not UTF-8 at byte {error.start + 1}"
-            except ValueError as error:
-                return f"line {number}: not valid JSON: {error}"
-            except RecursionError:
-                return f"line {number}: not readable: nested too deeply"
-            if not isinstance(row, dict):
-                return f"line {number}: not a JSON object"
-    return None

@@ -4,19 +4,24 @@ Dagster opens the event log anew for every event: engine, connection and compile
 checkpoint when the last connection closes. A partitioned asset has two events a day, so a refresh of eight days spends
 more on them than on its rows. Here connections stay open, what one event writes to a database is one transaction, and
 committed together are the events that Dagster marks as a batch (those of one asset's partitions, and what a run
-intends), and an output with what follows it. Files, tables and SQL stay Dagster's; without this class
-(`storage: sqlite:`) they are read just the same.
+intends), and a step's outputs and checks with what follows them. Files, tables and SQL stay Dagster's; without this
+class (`storage: sqlite:`) they are read just the same.
 """
 
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, DagsterEventType
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    DagsterEventType,
+)
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
@@ -29,9 +34,11 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine
 _OPEN_DATABASES = 4
 # Dagster hands events over in batches only where its environment says how large they may be.
 _BATCH_SIZE = ("DAGSTER_EVENT_BATCH_SIZE", "1000")
-# What is stored with many others at once: all about assets, and the checks that a run intends.
-_CHECK_PLANNED = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
-_STORED_AT_ONCE = {*ASSET_EVENTS, _CHECK_PLANNED}
+# What a step tells of each of its assets and checks. More of its events follow, and these are committed with the next;
+# a crash in between leaves none of them, and the step is not done.
+_HELD = {DagsterEventType.STEP_OUTPUT, DagsterEventType.ASSET_CHECK_EVALUATION}
+# What the index tells of, which is asked about all runs.
+_INDEXED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
 
 
 class PooledSqliteEventLog(SqliteEventLogStorage):
@@ -43,47 +50,62 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
         self._db_lock: Any = threading.RLock()  # a batch has both its run's database and the index open
         self._seen: set[str] = set()  # tables, columns and migrations: once there, they stay
         self._open: dict[str, Connection] = {}  # within `_connect`, by whoever has the lock
-        self._outputs: dict[str, list[EventLogEntry]] = {}  # by run, not stored yet
+        self._held: list[EventLogEntry] = []  # not stored yet
         os.environ.setdefault(*_BATCH_SIZE)
 
     def store_event(self, event: EventLogEntry) -> None:
-        if event.dagster_event_type is DagsterEventType.STEP_OUTPUT:
-            # Every asset and check has one. What it was is told right after, and the two are committed together; a
-            # crash in between leaves neither.
+        if event.step_key is not None and event.dagster_event_type in _HELD:
             with self._db_lock:
-                self._outputs.setdefault(event.run_id, []).append(event)
-        elif event.dagster_event_type in ASSET_CHECK_EVENTS:
-            with self.index_connection():  # which it would open twice
-                super().store_event(event)
+                self._held.append(event)
         else:
-            super().store_event(event)
+            self._store_with_held([event])
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store the events of one run, most of them at once; after an error Dagster stores each by itself."""
-        at_once = [event for event in events if event.dagster_event_type in _STORED_AT_ONCE]
-        if at_once:
-            self._store_at_once(at_once)
-        for event in events:
-            if event.dagster_event_type not in _STORED_AT_ONCE:
-                self.store_event(event)
+        """Store what belongs together; after an error Dagster stores each by itself."""
+        self._store_with_held(events)
 
-    def _store_at_once(self, events: Sequence[EventLogEntry]) -> None:
-        """What `store_event` does for each, with one commit per database and each asset's entry written once."""
+    def _store_with_held(self, events: Sequence[EventLogEntry]) -> None:
+        with self._db_lock:
+            held, self._held = self._held, []
+            of_run: dict[str, list[EventLogEntry]] = {}
+            for event in [*held, *events]:
+                of_run.setdefault(event.run_id, []).append(event)
+            try:
+                for run_id in list(of_run):
+                    self._store(of_run[run_id])
+                    del of_run[run_id]
+            except BaseException:
+                self._held = [event for event in held if event.run_id in of_run]
+                raise
+
+    def _store(self, events: Sequence[EventLogEntry]) -> None:
+        """What Dagster's `store_event` does for each: one commit per database, and each asset's entry written once."""
         table = SqlEventLogStorageTable
         rows = [self._event_to_row(event) for event in events]
-        with self.index_connection() as index, self.run_connection(events[0].run_id) as run:
+        indexed = [at for at, event in enumerate(events) if event.dagster_event_type in _INDEXED]
+        with ExitStack() as stack:
+            index = stack.enter_context(self.index_connection()) if indexed else None
+            run = stack.enter_context(self.run_connection(events[0].run_id))
             run.execute(table.insert(), rows)
-            numbered = table.insert().returning(table.c.id, sort_by_parameter_order=True)
-            ids = list(index.execute(numbered, rows).scalars())
-            about_assets = [at for at, event in enumerate(events) if event.dagster_event_type in ASSET_EVENTS]
+            if index is not None:
+                self._store_in_index(index, [events[at] for at in indexed], [rows[at] for at in indexed])
+
+    def _store_in_index(
+        self, index: Connection, events: Sequence[EventLogEntry], rows: Sequence[dict[str, Any]]
+    ) -> None:
+        table = SqlEventLogStorageTable
+        numbered = table.insert().returning(table.c.id, sort_by_parameter_order=True)
+        ids = list(index.execute(numbered, rows).scalars())
+        about_assets = [at for at, event in enumerate(events) if event.dagster_event_type in ASSET_EVENTS]
+        if about_assets:
             self._store_asset_event_tags(index, [events[at] for at in about_assets], [ids[at] for at in about_assets])
-            # The entry tells of the asset's last event only.
-            last = {(rows[at]["asset_key"], rows[at]["dagster_event_type"]): at for at in about_assets}
-            for at in last.values():
-                self._store_asset_event(index, events[at], ids[at])
-            for event, event_id in zip(events, ids, strict=True):
-                if event.dagster_event_type is _CHECK_PLANNED:
-                    self.store_asset_check_event(event, event_id)
+        # The entry tells of the asset's last event only.
+        last = {(rows[at]["asset_key"], rows[at]["dagster_event_type"]): at for at in about_assets}
+        for at in last.values():
+            self._store_asset_event(index, events[at], ids[at])
+        for event, event_id in zip(events, ids, strict=True):
+            if event.dagster_event_type in ASSET_CHECK_EVENTS:
+                self.store_asset_check_event(event, event_id)
 
     def delete_events(self, run_id: str) -> None:
         """Forget a run, and give the disk its database back, which Dagster would only empty."""
@@ -121,6 +143,8 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
             if shard in self._open:
                 yield self._open[shard]
                 return
+            if self._held and not self._open:
+                self._store_with_held([])  # whoever looks sees them
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
@@ -131,11 +155,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 self._open[shard] = connection
                 try:
                     with connection.begin():
-                        if outputs := self._outputs.get(shard):
-                            rows = [self._event_to_row(output) for output in outputs]
-                            connection.execute(SqlEventLogStorageTable.insert(), rows)
                         yield connection
-                    self._outputs.pop(shard, None)
                 finally:
                     del self._open[shard]
                 if shard != INDEX_SHARD_NAME and sqlite.total_changes != before:
@@ -164,10 +184,12 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
     def wipe(self) -> None:
         self._close_all()
         self._seen.clear()
-        self._outputs.clear()
+        self._held.clear()
         super().wipe()
 
     def dispose(self) -> None:
+        if self._held:
+            self._store_with_held([])
         self._close_all()
         super().dispose()
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import duckdb
 
 from soundlink_pipeline import export_sql
-from soundlink_pipeline.checking import BAD_BYTES, LONGEST_LINE_BYTES, Arrival, Checked, unknown_fields
+from soundlink_pipeline.checking import Checked
 from soundlink_pipeline.exports import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.json_lines import BAD_BYTES, LONGEST_LINE_BYTES, Arrival, suspects, unknown_fields
 
 
 class NotPlain(Exception):
@@ -58,10 +59,10 @@ def insert(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequ
         raise NotPlain("a key is there already, or twice")
     if connection.execute(export_sql.doubtful_texts(export, export.name, of_batch)).fetchall() == [(True,)]:
         raise NotPlain("a text may not have come as text")
-    checked = []
+    checked, suspect = [], suspects(connection, export, arrivals)
     for arrival in arrivals:
         rows, campaign, is_mixed = found.get(arrival.delivery.delivery_id, (0, None, False))
-        names, reason = unknown_fields(export, arrival)
+        names, reason = unknown_fields(export, arrival) if str(arrival.delivery.path) in suspect else ((), None)
         if is_mixed or reason or arrival.delivery.declared_rows not in (None, rows):
             raise NotPlain(arrival.delivery.describe())
         checked.append(Checked(arrival, rows, campaign, names))

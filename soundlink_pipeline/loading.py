@@ -17,8 +17,9 @@ from typing import Any
 import duckdb
 
 from soundlink_pipeline import export_sql, first_load
-from soundlink_pipeline.checking import Arrival, Checked, Refused, Staging
+from soundlink_pipeline.checking import Checked, Refused, Staging
 from soundlink_pipeline.exports import DATE_COLUMN, Export
+from soundlink_pipeline.json_lines import Arrival
 from soundlink_pipeline.landing import Delivery
 from soundlink_pipeline.transactions import transaction
 

@@ -147,29 +147,61 @@ def test_a_batch_that_cannot_be_stored_is_stored_one_by_one(tmp_path: Path, caps
         assert len(told["a"]["events"]) == 5
 
 
-def test_an_output_is_in_the_log_where_dagster_puts_it_and_outlives_a_transaction_that_fails(tmp_path: Path) -> None:
+def test_outputs_and_checks_are_in_the_log_where_dagster_puts_them(tmp_path: Path) -> None:
     logs = []
     theirs = {"telemetry": {"enabled": False}, "storage": {"sqlite": {"base_dir": str(tmp_path / "theirs")}}}
     for number, settings in enumerate((theirs, instance_settings(tmp_path))):
         home = tmp_path / f"home-{number}"
         home.mkdir()
         with dg.DagsterInstance.local_temp(str(home), settings) as instance:
-            run_id = one_step.execute_in_process(instance=instance, run_config=QUIET).run_id
-            logs.append([entry.dagster_event_type for entry in instance.all_logs(run_id)])
-            if settings is theirs:
-                continue
-            (output,) = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_OUTPUT)
-            log = instance.event_log_storage
-            assert isinstance(log, PooledSqliteEventLog)
-            log.store_event(output)
-            with pytest.raises(ZeroDivisionError), log.run_connection(run_id):
-                raise ZeroDivisionError
-            assert [entry.dagster_event_type for entry in instance.all_logs(run_id)] == [
-                *logs[-1],
-                dg.DagsterEventType.STEP_OUTPUT,
-            ]
+            entries = instance.all_logs(_materialize(instance))
+            logs.append([(entry.step_key, entry.dagster_event_type) for entry in entries if entry.is_dagster_event])
     assert logs[0] == logs[1]
-    assert logs[0].count(dg.DagsterEventType.STEP_OUTPUT) == 1
+    kinds = [kind for _, kind in logs[0]]
+    assert kinds.count(dg.DagsterEventType.STEP_OUTPUT) == 4  # two assets, two checks
+    assert kinds.count(dg.DagsterEventType.ASSET_CHECK_EVALUATION) == 2
+
+
+def test_what_is_held_is_stored_with_what_follows_outlives_an_error_and_is_seen_by_whoever_looks(
+    tmp_path: Path,
+) -> None:
+    kinds = (dg.DagsterEventType.STEP_OUTPUT, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance,
+        dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as other,
+    ):
+        run = instance.get_run_by_id(_materialize(instance))
+        assert run is not None
+        log = instance.event_log_storage
+
+        def seen(by: dg.DagsterInstance) -> list[int]:
+            return [len(by.all_logs(run.run_id, of_type=kind)) for kind in kinds]
+
+        events = [entry for kind in kinds for entry in instance.all_logs(run.run_id, of_type=kind)]
+        assert seen(instance) == [4, 2]
+        for event in events:
+            log.store_event(event)
+        assert seen(other) == [4, 2]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(log, "store_asset_check_event", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                instance.report_engine_event("cannot be stored with them", run)
+        assert seen(other) == [4, 2]
+        instance.report_engine_event("is stored with them", run)
+        assert seen(other) == [8, 4]
+        log.store_event(events[-1])
+        assert seen(instance) == seen(other) == [8, 5]
+
+
+def test_a_check_that_no_step_answers_is_stored_at_once(tmp_path: Path) -> None:
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance,
+        dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as other,
+    ):
+        check = dg.AssetCheckKey(a.key, "c")
+        evaluation = dg.AssetCheckEvaluation(asset_key=check.asset_key, check_name=check.name, passed=True, metadata={})
+        instance.report_runless_asset_event(evaluation)
+        assert len(other.event_log_storage.get_asset_check_execution_history(check, limit=9)) == 1
 
 
 def test_another_process_sees_each_event_at_once_and_can_write_between(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.exports import EXPORTS, Export
+from soundlink_pipeline.json_lines import suspects
 from soundlink_pipeline.landing import Landing
 from soundlink_pipeline.loading import Arrival, load_batch
 from soundlink_pipeline.warehouse import Warehouse
 from soundlink_pipeline_tests.deliveries import arrival, load, ndjson, query, row, sample_line
-from soundlink_pipeline_tests.loading.shared import LINE, TABLE, codes, countries, expected, utc
+from soundlink_pipeline_tests.loading.shared import BREAKDOWN, LINE, TABLE, codes, countries, expected, utc
 
 
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
@@ -91,6 +92,34 @@ def test_unknown_field_of_a_large_delivery_is_seen_at_both_ends(warehouse: Wareh
     result = load(warehouse, arrival(tmp_path, rows))
     assert result.loaded[0].bytes > 1 << 20
     assert result.loaded[0].unknown_fields == ("first", "last")
+
+
+@pytest.mark.parametrize(
+    ("data", "is_suspect"),
+    [
+        (LINE, False),
+        (LINE + b"\r\n\n \n" + LINE, False),
+        (b"", False),
+        (LINE.replace(b"Sleep", '🎶\u2028\\u000b\\"x\\": {}'.encode()), False),
+        (LINE.replace(b"Sleep", b"a,}"), True),  # looks like a trailing comma
+        (LINE.replace(b"}", b",}"), True),
+        (LINE.replace(b"}", b", \t\v }"), True),
+        (LINE + b"\f", True),
+        (b"\v" + LINE, True),
+        (LINE + b"\n" + LINE.replace(b"{", b'{"new":1,'), True),
+        (LINE.replace(b"{", b'{"new":NaN,'), True),
+        (LINE.replace(b"{", b'{"Streams" : 1,'), True),
+        (LINE.replace(b'"streams"', b'"\\u0073treams"'), False),
+        ((LINE + b"\n") * 2000, True),  # large
+    ],
+    ids=str,
+)
+def test_python_reads_only_the_lines_of_suspects(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, data: bytes, is_suspect: bool
+) -> None:
+    plain, other = arrival(tmp_path / "a=b ü", LINE), arrival(tmp_path, data)
+    expected_files = {str(other.delivery.path)} if is_suspect else set()
+    assert suspects(connection, BREAKDOWN, [plain, other]) == expected_files
 
 
 def test_empty_delivery_is_a_result_in_the_ledger(warehouse: Warehouse, tmp_path: Path) -> None:
