@@ -12,7 +12,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -66,17 +66,27 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
 
     def _store_with_held(self, events: Sequence[EventLogEntry]) -> None:
         with self._db_lock:
-            held, self._held = self._held, []
+            held = self._held
             of_run: dict[str, list[EventLogEntry]] = {}
             for event in [*held, *events]:
                 of_run.setdefault(event.run_id, []).append(event)
             try:
+                self._held = []
                 for run_id in list(of_run):
                     self._store(of_run[run_id])
                     del of_run[run_id]
-            except BaseException:
+            except BaseException as error:
                 self._held = [event for event in held if event.run_id in of_run]
+                if isinstance(error, Exception):  # not the end of the run: one of them cannot be stored
+                    self._store_one_by_one()
                 raise
+
+    def _store_one_by_one(self) -> None:
+        """Store what can be stored of what is held, so that one event does not keep all others out for ever."""
+        held, self._held = self._held, []
+        for event in held:
+            with suppress(Exception):
+                self._store([event])
 
     def _store(self, events: Sequence[EventLogEntry]) -> None:
         """What Dagster's `store_event` does for each: one commit per database, and each asset's entry written once."""

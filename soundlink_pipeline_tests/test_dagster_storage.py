@@ -186,8 +186,13 @@ def test_what_is_held_is_stored_with_what_follows_outlives_an_error_and_is_seen_
             patch.setattr(log, "store_asset_check_event", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 instance.report_engine_event("cannot be stored with them", run)
-        assert seen(other) == [4, 2]
-        instance.report_engine_event("is stored with them", run)
+        assert seen(other) == [8, 2]  # one that cannot be stored does not keep the others out
+        log.store_event(events[-1])
+        with pytest.raises(ZeroDivisionError), log.run_connection(run.run_id):
+            raise ZeroDivisionError
+        assert seen(other) == [8, 3]
+        log.store_event(events[-1])
+        instance.report_engine_event("is stored with it", run)
         assert seen(other) == [8, 4]
         log.store_event(events[-1])
         assert seen(instance) == seen(other) == [8, 5]
