@@ -58,10 +58,14 @@ class Pacer:
             db_path=str(path),
             use_file_lock=True,
         )
-        with self._bucket.lock, self._bucket.conn as connection:
-            connection.execute("create table if not exists pauses (since_ms integer, until_ms integer)")
-            connection.execute("delete from pauses where until_ms < ?", (self._now_ms(),))
-        self._bucket.leak(self._now_ms())
+        try:
+            with self._bucket.lock, self._bucket.conn as connection:
+                connection.execute("create table if not exists pauses (since_ms integer, until_ms integer)")
+                connection.execute("delete from pauses where until_ms < ?", (self._now_ms(),))
+            self._bucket.leak(self._now_ms())
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
