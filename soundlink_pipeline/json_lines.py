@@ -33,28 +33,26 @@ BAD_BYTES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.Ou
 
 @dataclass(frozen=True)
 class Arrival:
-    """A delivery ready to be loaded: the size and SHA-256 of its bytes, and a sample of its lines.
-
-    The sample is the whole delivery up to 1 MiB, and else its first and last 16 KiB.
-    """
+    """A delivery ready to be loaded: the size and SHA-256 of its bytes."""
 
     delivery: Delivery
     size: int
     sha256: str
-    sample: bytes
 
     @classmethod
     def of(cls, delivery: Delivery, known: tuple[int, str] | None = None) -> Arrival:
         """From a landed file. `known` is its size and SHA-256 where a download has just told them."""
         size, sha256 = known or content(delivery)
-        with delivery.open() as file:
-            if size <= _SAMPLED_WHOLE_BYTES:
-                sample = file.read()
-            else:
-                head = file.read(_SAMPLED_END_BYTES).rpartition(b"\n")[0]
-                file.seek(size - _SAMPLED_END_BYTES)
-                sample = head + b"\n" + file.read().partition(b"\n")[2]
-        return cls(delivery, size, sha256, sample)
+        return cls(delivery, size, sha256)
+
+    def sample(self) -> bytes:
+        """The whole delivery up to 1 MiB, and else its first and last 16 KiB, in whole lines."""
+        with self.delivery.open() as file:
+            if self.size <= _SAMPLED_WHOLE_BYTES:
+                return file.read()
+            head = file.read(_SAMPLED_END_BYTES).rpartition(b"\n")[0]
+            file.seek(self.size - _SAMPLED_END_BYTES)
+            return head + b"\n" + file.read().partition(b"\n")[2]
 
 
 def suspects(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> set[str]:
@@ -67,9 +65,7 @@ def suspects(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Se
     odd = {
         file
         for file, arrival in files.items()
-        if arrival.size > _SAMPLED_WHOLE_BYTES
-        or any(blank in arrival.sample for blank in _OTHER_BLANKS)
-        or _TRAILING_COMMA.search(arrival.sample)
+        if arrival.size > _SAMPLED_WHOLE_BYTES or _may_be_no_json(arrival.sample())
     }
     if asked := sorted(files.keys() - odd):
         try:
@@ -93,6 +89,10 @@ def suspects(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Se
     return odd
 
 
+def _may_be_no_json(lines: bytes) -> bool:
+    return any(blank in lines for blank in _OTHER_BLANKS) or _TRAILING_COMMA.search(lines) is not None
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
@@ -113,7 +113,7 @@ def unknown_fields(export: Export, arrival: Arrival) -> tuple[tuple[str, ...], s
     """The fields in the sample that the contract does not know, or what in it is not JSON although DuckDB took it."""
     names: set[str] = set()
     try:
-        for line in arrival.sample.split(b"\n"):
+        for line in arrival.sample().split(b"\n"):
             if line.strip():
                 names.update(_STRICT.decode(line.decode()))
     except (ValueError, TypeError, RecursionError):
