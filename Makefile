@@ -41,18 +41,18 @@ lock: ## Pin the newest allowed versions in the requirements files (needs uv)
 	done
 
 demo: install ## Run the pipeline against a local Soundlink API: no key, no questions
-	$(BIN)/python -m soundlink_pipeline.demo
+	$(BIN)/python -m soundlink_pipeline.commands.demo
 
 dev: install ## Open the Dagster UI, with daemon, on 127.0.0.1:3000 (PORT=…)
 ifeq ($(HOME_DIR),$(CURDIR)/demo)
-	PORT=$(PORT) $(BIN)/python -m soundlink_pipeline.demo --ui
+	PORT=$(PORT) $(BIN)/python -m soundlink_pipeline.commands.demo --ui
 else
 	$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT)
 endif
 
 backfill: install ## Pull a range: make backfill FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled days too)
 	@test -n "$(FROM)" -a -n "$(TO)" || { echo 'Say which days: make backfill FROM=2026-01-01 TO=2026-03-31'; exit 2; }
-	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.backfill '$(FROM)' '$(TO)' $(if $(REFETCH),--refetch)
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.commands.backfill '$(FROM)' '$(TO)' $(if $(REFETCH),--refetch)
 
 doctor: install ## Find what would make a run fail, and say what to do; changes nothing
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.doctor
@@ -61,7 +61,7 @@ report: install ## Write report.html beside the database: make report CAMPAIGN="
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign '$(CAMPAIGN)')
 
 rebuild: install ## Load every landed delivery that the warehouse lacks; makes no request
-	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.lost_runs && \
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.orchestration.orphaned_runs && \
 		$(BIN)/dagster job execute -m soundlink_pipeline.definitions -j rebuild_from_landing
 
 check: install lint types ## Lint, types and tests: what CI runs
@@ -114,9 +114,9 @@ alternatives: ## Install what make bench then measures ours beside: dlt, pandas,
 	done
 
 docs: install ## Write the generated parts of docs/: exports, data dictionary, analysts' answers
-	$(BIN)/python -m soundlink_pipeline.exports > docs/exports.md
-	$(BIN)/python -m soundlink_pipeline.data_dictionary > docs/data-dictionary.md
-	$(BIN)/python -m soundlink_pipeline_tests.analysts_docs
+	$(BIN)/python -m soundlink_pipeline.commands.contract_docs > docs/exports.md
+	$(BIN)/python -m soundlink_pipeline.commands.data_dictionary > docs/data-dictionary.md
+	$(BIN)/python -m soundlink_pipeline_tests.documents.analysts_docs
 
 clean: ## Remove the virtual environment and the demo; data stays
 	rm -rf $(VENV) .venv-* demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 
 from benchmarks.serving import DAYS, answers, measured, ours, say, serving, verdict
-from soundlink_pipeline.exports import EXPORTS
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import Simulator
 
 _HERE = Path(__file__).parent / "alternatives"

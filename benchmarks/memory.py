@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.serving import DAYS, answers, ours, say, serving, verdict
-from soundlink_pipeline.exports import EXPORTS
+from soundlink_pipeline.contracts.exports import EXPORTS
 
 _FLAT = 1.5
 

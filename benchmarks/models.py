@@ -15,12 +15,12 @@ from pathlib import Path
 
 from benchmarks.serving import say, verdict
 from benchmarks.synthetic import fill
-from soundlink_pipeline.partitions import TRAILING_DAYS, DateRange
-from soundlink_pipeline.publishing import publish
-from soundlink_pipeline.settings import Settings
-from soundlink_pipeline.sql_models import ask_tests, build_models, check_models
-from soundlink_pipeline.sql_project import read_project
-from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline.contracts.days import TRAILING_DAYS, DateRange
+from soundlink_pipeline.models.build import ask_tests, build_models, check_models
+from soundlink_pipeline.models.project import read_project
+from soundlink_pipeline.publishing.file_copy import publish
+from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.warehouse.native_file import Warehouse
 
 _CAMPAIGNS, _ROUNDS = 30, 5
 _NOW = datetime(2026, 9, 1, 7, tzinfo=UTC)

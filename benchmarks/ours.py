@@ -11,11 +11,11 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.alternatives.job import peak_mb
-from soundlink_pipeline.definitions import settings_from
-from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.planning import plan
-from soundlink_pipeline.pull import Puller
-from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.pulling.planning import plan
+from soundlink_pipeline.pulling.puller import Puller
+from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import DEMO_KEY
 
 _NO_LIMIT = "1000000"

@@ -20,8 +20,8 @@ import duckdb
 
 from benchmarks.serving import say
 from benchmarks.synthetic import fill
-from soundlink_pipeline.publishing import publish
-from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline.publishing.file_copy import publish
+from soundlink_pipeline.warehouse.native_file import Warehouse
 
 _ROUNDS = 3
 _NOW = datetime(2026, 9, 1, 7, tzinfo=UTC)

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from benchmarks.serving import say, verdict
 from benchmarks.synthetic import fill
-from soundlink_pipeline.exports import Export
-from soundlink_pipeline.json_lines import Arrival
-from soundlink_pipeline.landing import Delivery, Landing
-from soundlink_pipeline.loading import load_batch
-from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.landing.deliveries import Arrival, Delivery
+from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.loading.batch import load_batch
+from soundlink_pipeline.warehouse.native_file import Warehouse
 
 _CAMPAIGNS, _ROUNDS = 30, 5
 _FIRST_EXPORTED = datetime(2040, 1, 1, tzinfo=UTC)  # later than any synthetic row

@@ -26,9 +26,10 @@ from types import FrameType
 import dagster as dg
 
 from benchmarks.serving import verdict
-from soundlink_pipeline.definitions import build_definitions, settings_from
-from soundlink_pipeline.jobs import DAILY_REFRESH
-from soundlink_pipeline.runs import RANGE_END, RANGE_START
+from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import DEMO_KEY, Fault, SimClock, World, running_simulator
 
 _NOW = datetime(2026, 4, 1, 7, tzinfo=UTC)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.serving import ours, say, verdict
-from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.simulator import SimClock, Simulator, World, running_simulator
 
 _CAMPAIGNS, _LIVE, _PAGE = 500, 30, 100

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
-from soundlink_pipeline.exports import EXPORTS
-from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import SimClock, Simulator, World, running_simulator
 
 NOW = datetime(2026, 4, 1, 7, tzinfo=UTC)

@@ -2,9 +2,11 @@
 
 from datetime import date, timedelta
 
-from soundlink_pipeline.exports import EXPORTS, Column
-from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.warehouse import LEDGER_COLUMNS, Warehouse
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Column
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.tables import LEDGER_COLUMNS
 
 _FIRST = date(2026, 1, 1)
 _COUNTRIES, _TRACKS = 30, 4

@@ -19,13 +19,14 @@ import httpx
 import pandas  # noqa: F401  (a run imports it for previews; so that no child has to)
 
 from benchmarks.endurance.world import FIRST_DAY
-from soundlink_pipeline.definitions import build_definitions, settings_from
-from soundlink_pipeline.jobs import DAILY_REFRESH
-from soundlink_pipeline.resources import Soundlink
-from soundlink_pipeline.runs import RANGE_END, RANGE_START
+from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import SimClock, World, running_simulator
 from soundlink_pipeline.simulator.campaigns import midnight
-from soundlink_pipeline_tests.project import FROM_FAILURE, QUIET, job_of
+from soundlink_pipeline_tests.support.project import FROM_FAILURE, QUIET, job_of
 
 
 @dataclass

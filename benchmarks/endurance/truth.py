@@ -9,11 +9,12 @@ from typing import Any
 import duckdb
 
 from benchmarks.endurance.world import FIRST_DAY
-from soundlink_pipeline.exports import EXPORTS, Export
-from soundlink_pipeline.partitions import DateRange, settled_at
-from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.contracts.days import DateRange, settled_at
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.simulator import World
-from soundlink_pipeline_tests.project import truth
+from soundlink_pipeline_tests.support.project import truth
 
 # Landed files may outlive their time by so much: the clocks differ by days and hours, the setting is in days.
 SLACK = timedelta(days=2)

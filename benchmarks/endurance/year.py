@@ -11,9 +11,9 @@ from typing import Any
 from benchmarks.endurance.children import Api, in_child, refresh
 from benchmarks.endurance.truth import SLACK, Known, hold_against_the_world
 from benchmarks.endurance.world import FIRST_DAY
-from soundlink_pipeline.definitions import settings_from
-from soundlink_pipeline.landing import Landing
-from soundlink_pipeline.resources import Soundlink
+from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import DEMO_KEY, World
 from soundlink_pipeline.simulator.campaigns import midnight
 

@@ -15,17 +15,17 @@ from typing import Any
 
 import httpx
 
-from soundlink_pipeline.api_errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
-from soundlink_pipeline.api_key import looks_like_a_key
-from soundlink_pipeline.campaigns import CampaignPages, may_have_rows
-from soundlink_pipeline.client import Download, SoundlinkClient
+from soundlink_pipeline.api.client import Download, SoundlinkClient
+from soundlink_pipeline.api.errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
+from soundlink_pipeline.api.key import looks_like_a_key
+from soundlink_pipeline.api.pacing import Cancelled, Pacer
+from soundlink_pipeline.contracts.campaigns import CampaignPages, may_have_rows
+from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.patient import Patient
-from soundlink_pipeline.exports import EXPORTS
-from soundlink_pipeline.pacing import Cancelled, Pacer
-from soundlink_pipeline.partitions import DateRange, last_closed_day, refresh_range
-from soundlink_pipeline.planning import duration, expected_seconds
-from soundlink_pipeline.settings import Settings
+from soundlink_pipeline.pulling.planning import duration, expected_seconds
+from soundlink_pipeline.settings.settings import Settings
 
 _KEY = "SOUNDLINK_API_KEY"
 # Somebody waits for the answer: a hiccup is borne once, a silence not for long.

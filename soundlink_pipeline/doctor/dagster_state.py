@@ -11,10 +11,10 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorTick, TickStatus
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from soundlink_pipeline.alert_message import read_alert
+from soundlink_pipeline.alerts.message import read_alert
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.patient import LONGEST_SILENCE, Patient
-from soundlink_pipeline.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 
 # Daemons tell of themselves every 30 s.
 _HEARTBEAT = timedelta(minutes=3)

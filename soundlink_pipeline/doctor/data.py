@@ -8,14 +8,15 @@ from pathlib import Path
 
 import duckdb
 
-from soundlink_pipeline.completeness import due_day, missing, newest_complete_day
+from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.patient import LONGEST_SILENCE, Patient
-from soundlink_pipeline.exports import EXPORTS
-from soundlink_pipeline.landing import Delivery, Landing
-from soundlink_pipeline.partitions import HEALING_DAYS, DateRange
-from soundlink_pipeline.publishing import read_published
-from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.landing.deliveries import Delivery
+from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.publishing.file_copy import read_published
+from soundlink_pipeline.quality.completeness import due_day, missing, newest_complete_day
+from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 
 
 def check_data(patient: Patient) -> Iterator[Finding]:

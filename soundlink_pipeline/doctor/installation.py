@@ -12,12 +12,12 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from soundlink_pipeline.contracts.days import last_closed_day
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, ok, warn
 from soundlink_pipeline.doctor.patient import Patient
-from soundlink_pipeline.partitions import last_closed_day
-from soundlink_pipeline.sql_models import check_models as bind_models
-from soundlink_pipeline.sql_project import read_project
-from soundlink_pipeline.urls import checked_alert_url
+from soundlink_pipeline.models.build import check_models as bind_models
+from soundlink_pipeline.models.project import read_project
+from soundlink_pipeline.settings.urls import checked_alert_url
 
 # Read where they are needed, and never shown.
 SECRETS = ("SOUNDLINK_API_KEY", "SOUNDLINK_ALERT_URL")
@@ -56,7 +56,8 @@ def check_settings(
     rest = warn("everything else", "was not examined: it needs settings and definitions that can be read")
     try:
         with _no_settings():
-            from soundlink_pipeline.definitions import build_definitions, settings_from  # noqa: PLC0415
+            from soundlink_pipeline.definitions import build_definitions  # noqa: PLC0415
+            from soundlink_pipeline.settings.settings import settings_from  # noqa: PLC0415
 
         if unreadable := _unreadable(both, settings_from):
             return None, [*unreadable, rest]

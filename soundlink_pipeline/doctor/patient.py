@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from soundlink_pipeline.settings import Settings
-from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.warehouse.native_file import Warehouse
 
 # Longer than any wait for the API's limits, which are counted by the hour: what is silent for so long is not at work.
 LONGEST_SILENCE = timedelta(minutes=70)

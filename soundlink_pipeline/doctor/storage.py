@@ -15,7 +15,7 @@ import duckdb
 
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.patient import Patient
-from soundlink_pipeline.warehouse import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 
 # What a day's landed files, DuckDB's temporary ones and Dagster's books may need beside a copy of the warehouse.
 _FLOOR_BYTES = 256_000_000

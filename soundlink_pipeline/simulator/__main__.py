@@ -6,10 +6,10 @@ import sys
 import threading
 from datetime import UTC, date, datetime, timedelta
 
+from soundlink_pipeline.settings.urls import is_loopback
 from soundlink_pipeline.simulator.clock import SimClock
 from soundlink_pipeline.simulator.server import env_lines, running_simulator
 from soundlink_pipeline.simulator.world import World
-from soundlink_pipeline.urls import is_loopback
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from soundlink_pipeline import alert_delivery
+from soundlink_pipeline.alerts import delivery
 from soundlink_pipeline_tests.alerts.receiver import Receiver
 from soundlink_pipeline_tests.alerts.watch import Watch, instance_at
 
@@ -25,7 +25,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alert_delivery, "_FIRST_BACKOFF_SECONDS", 0.005)
+    monkeypatch.setattr(delivery, "_FIRST_BACKOFF_SECONDS", 0.005)
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from soundlink_pipeline_tests import deployment as deployments
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
 from soundlink_pipeline_tests.alerts.watch import UI
-from soundlink_pipeline_tests.project import KEY, environment
+from soundlink_pipeline_tests.support import deployment as deployments
+from soundlink_pipeline_tests.support.project import KEY, environment
 
 
 @pytest.mark.slow

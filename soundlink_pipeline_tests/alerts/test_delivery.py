@@ -6,9 +6,9 @@ import time
 import dagster as dg
 import pytest
 
-from soundlink_pipeline import alert_delivery, alert_tick
-from soundlink_pipeline.alert_message import Alert
-from soundlink_pipeline.alert_tick import TRIES
+from soundlink_pipeline.alerts import delivery, tick
+from soundlink_pipeline.alerts.message import Alert
+from soundlink_pipeline.alerts.tick import TRIES
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
 from soundlink_pipeline_tests.alerts.watch import Watch, run_job
 
@@ -98,14 +98,14 @@ def test_a_run_that_cannot_be_read_costs_no_other_its_message(
     watch: Watch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = run_job(watch.instance, dg.Failure("a")), run_job(watch.instance, dg.Failure("b"))
-    read = alert_tick.read_alert
+    read = tick.read_alert
 
     def broken(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> Alert | None:
         if run.run_id == bad:
             raise RuntimeError(f"cannot read {receiver.url}")
         return read(instance, run, ui_url)
 
-    monkeypatch.setattr(alert_tick, "read_alert", broken)
+    monkeypatch.setattr(tick, "read_alert", broken)
     error = watch.error()
     assert bad in error
     assert "RuntimeError: cannot read [hidden]" in error
@@ -115,8 +115,8 @@ def test_a_run_that_cannot_be_read_costs_no_other_its_message(
 def test_a_silent_receiver_costs_a_tick_its_time_and_no_more(
     watch: Watch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alert_delivery, "_TRY_SECONDS", 0.2)
-    monkeypatch.setattr(alert_tick, "_TICK_SECONDS", 1.5)
+    monkeypatch.setattr(delivery, "_TRY_SECONDS", 0.2)
+    monkeypatch.setattr(tick, "_TICK_SECONDS", 1.5)
     receiver.silent.set()
     runs = [run_job(watch.instance, dg.Failure(text)) for text in "abcdef"]
     begun = time.monotonic()
@@ -132,4 +132,4 @@ def test_a_silent_receiver_costs_a_tick_its_time_and_no_more(
 
 
 def test_the_longest_tick_ends_before_dagster_gives_it_up() -> None:
-    assert alert_tick._TICK_SECONDS + 1 < 30
+    assert tick._TICK_SECONDS + 1 < 30

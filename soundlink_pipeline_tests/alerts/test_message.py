@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from soundlink_pipeline.alert_message import TEXT_LIMIT, Alert, FailedCheck, FailedStep, payload
+from soundlink_pipeline.alerts.message import TEXT_LIMIT, Alert, FailedCheck, FailedStep, payload
 from soundlink_pipeline_tests.alerts.watch import FAILED_PULLS, UI
 
 SLACK, WEBHOOK = "hooks.slack.com", "chat.example.com"

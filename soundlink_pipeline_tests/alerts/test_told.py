@@ -10,7 +10,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from soundlink_pipeline.simulator import BREAKDOWN, Fault
 from soundlink_pipeline_tests.alerts.receiver import Receiver
 from soundlink_pipeline_tests.alerts.watch import FAILED_PULLS, RANGE, UI, Watch, instance_at, run_check, run_job
-from soundlink_pipeline_tests.project import failure_of, project
+from soundlink_pipeline_tests.support.project import failure_of, project
 
 
 def test_a_failed_run_is_told_of_with_days_reason_names_and_link(watch: Watch, receiver: Receiver) -> None:

@@ -7,10 +7,10 @@ import dagster as dg
 import httpx
 import pytest
 
-from soundlink_pipeline.alerts import build_alerts
-from soundlink_pipeline.definitions import build_definitions, settings_from
-from soundlink_pipeline.settings import Settings
-from soundlink_pipeline.urls import checked_alert_url, checked_ui_url
+from soundlink_pipeline.alerts.sensor import build_alerts
+from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.settings.settings import Settings, settings_from
+from soundlink_pipeline.settings.urls import checked_alert_url, checked_ui_url
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
 from soundlink_pipeline_tests.alerts.watch import UI, Watch, instance_at, run_job
 

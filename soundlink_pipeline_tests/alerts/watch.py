@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from soundlink_pipeline.alerts import build_alerts
+from soundlink_pipeline.alerts.sensor import build_alerts
 
 UI = "http://dagster.example:3000"
 FAILED_PULLS = (

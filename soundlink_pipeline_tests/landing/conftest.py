@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.landing import Landing
+from soundlink_pipeline.landing.folder import Landing
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from soundlink_pipeline.landing import Delivery, Landing
-from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.landing.deliveries import Delivery
+from soundlink_pipeline.landing.folder import Landing
 
 ASKED = datetime(2026, 3, 1, 6, 0, 0, 123456, tzinfo=UTC)
 BODY = '{"campaign_name":"Sunrise\u2028Sunset 🎧"}\n'.encode() * 1000

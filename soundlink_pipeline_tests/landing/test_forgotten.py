@@ -3,7 +3,8 @@
 import os
 from datetime import UTC, datetime, timedelta
 
-from soundlink_pipeline.landing import Delivery, Landing
+from soundlink_pipeline.landing.deliveries import Delivery
+from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline_tests.landing.downloads import ASKED, arrived
 
 

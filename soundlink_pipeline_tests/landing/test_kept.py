@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.landing import Delivery, Landing, content
+from soundlink_pipeline.landing.deliveries import Delivery, content
+from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline_tests.landing.downloads import ASKED, BODY, RUN, Crash, arrived, files
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from soundlink_pipeline.landing import Landing, content, folder_name
-from soundlink_pipeline.partitions import DateRange
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.landing.deliveries import content
+from soundlink_pipeline.landing.folder import Landing, folder_name
 from soundlink_pipeline_tests.landing.downloads import ASKED, BODY, arrived, files
 
 HOSTILE_IDS = [

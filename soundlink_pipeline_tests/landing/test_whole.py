@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from soundlink_pipeline.landing import Landing, content
+from soundlink_pipeline.landing.deliveries import content
+from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline_tests.landing.downloads import ASKED, BODY, RUN, Crash, arrived, files
 
 

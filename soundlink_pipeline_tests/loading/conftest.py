@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
-from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.warehouse.native_file import Warehouse
 
 
 @pytest.fixture

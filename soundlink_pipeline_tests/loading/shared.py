@@ -5,9 +5,10 @@ from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
-from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY, Column
-from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import query, sample_line
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.schema import Column
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline_tests.support.deliveries import query, sample_line
 
 BREAKDOWN, ENGAGEMENT = CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 TABLE = "campaign_country_daily"

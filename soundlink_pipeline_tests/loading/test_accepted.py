@@ -8,13 +8,14 @@ from typing import Any
 import duckdb
 import pytest
 
-from soundlink_pipeline.exports import EXPORTS, Export
-from soundlink_pipeline.json_lines import suspects
-from soundlink_pipeline.landing import Landing
-from soundlink_pipeline.loading import Arrival, load_batch
-from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import arrival, load, ndjson, query, row, sample_line
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.loading.batch import Arrival, load_batch
+from soundlink_pipeline.loading.json_lines import suspects
+from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.loading.shared import BREAKDOWN, LINE, TABLE, codes, countries, expected, utc
+from soundlink_pipeline_tests.support.deliveries import arrival, load, ndjson, query, row, sample_line
 
 
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from soundlink_pipeline import first_load
-from soundlink_pipeline.checking import Staging
-from soundlink_pipeline.loading import load_batch
-from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import NOON, arrival, load, ndjson, query, row, sample_line
+from soundlink_pipeline.loading import direct_insert
+from soundlink_pipeline.loading.batch import load_batch
+from soundlink_pipeline.loading.validation import Staging
+from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.loading.shared import ENGAGEMENT, TABLE, countries, utc
+from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, ndjson, query, row, sample_line
 
 
 def test_ledger_tells_everything_about_a_delivery(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_first_load_and_staged_load_leave_the_same(tmp_path: Path, monkeypatch: 
             if way == "direct":
                 patch.setattr(Staging, "check", lambda _: pytest.fail("a first load was staged"))
             else:
-                patch.setattr(first_load, "is_first", lambda *_: False)
+                patch.setattr(direct_insert, "is_first", lambda *_: False)
             assert load(warehouse, *batch).refused == []
         tables = (TABLE, f"{TABLE}_history", ENGAGEMENT.name, "deliveries", "report_date_status", "vanished_rows")
         left.append([query(warehouse, f"from {table} order by all") for table in tables])

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from soundlink_pipeline.checking import Staging
-from soundlink_pipeline.exports import EXPORTS, Column, Export
-from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline_tests.deliveries import arrival, sample_line
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Column, Export
+from soundlink_pipeline.loading.validation import Staging
 from soundlink_pipeline_tests.loading.shared import BREAKDOWN, ENGAGEMENT, expected
+from soundlink_pipeline_tests.support.deliveries import arrival, sample_line
 
 FRAGMENTS = [
     b"NaN", b"null", b"true", b"-", b"1e5", b"1e400", b".5", b"0", b"00", b'"', b"{", b"}", b"[", b"]", b",", b":",

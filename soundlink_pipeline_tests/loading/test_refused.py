@@ -6,11 +6,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from soundlink_pipeline.exports import EXPORTS, Export
-from soundlink_pipeline.loading import load_batch
-from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import arrival, load, query, refusal, row, sample_line
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.loading.batch import load_batch
+from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.loading.shared import BREAKDOWN, ENGAGEMENT, LINE, TABLE, codes, countries
+from soundlink_pipeline_tests.support.deliveries import arrival, load, query, refusal, row, sample_line
 
 INTEGER = "must be an integer of at least 0 or null"
 COUNT = "must be an integer of at least 0"

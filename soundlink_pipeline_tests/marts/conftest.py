@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from soundlink_pipeline.sql_project import SqlProject, read_project
-from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline.models.project import SqlProject, read_project
+from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.marts.shared import FOLDER, Marts
 
 

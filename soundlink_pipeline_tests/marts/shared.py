@@ -9,11 +9,11 @@ from typing import Any
 
 import duckdb
 
-from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
-from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.sql_models import ask_tests, build_models
-from soundlink_pipeline.sql_project import SqlProject
-from soundlink_pipeline_tests.deliveries import row
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.models.build import ask_tests, build_models
+from soundlink_pipeline.models.project import SqlProject
+from soundlink_pipeline_tests.support.deliveries import row
 
 FOLDER = Path(__file__).parents[2] / "dbt_like_sql"
 COUNTRY, ENGAGEMENT = CAMPAIGN_COUNTRY_DAILY.name, CAMPAIGN_ENGAGEMENT_DAILY.name

@@ -13,11 +13,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from soundlink_pipeline.campaigns import CAMPAIGN_COLUMNS, may_have_rows
-from soundlink_pipeline.exports import EXPORTS
-from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.sql_project import SqlProject
-from soundlink_pipeline.warehouse import Warehouse
+from soundlink_pipeline.contracts.campaigns import may_have_rows
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.models.project import SqlProject
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.tables import CAMPAIGN_COLUMNS
 from soundlink_pipeline_tests.marts.shared import (
     COUNTRY,
     ENGAGEMENT,

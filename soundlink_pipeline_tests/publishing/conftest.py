@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.exports import CAMPAIGN_ENGAGEMENT_DAILY
-from soundlink_pipeline.landing import Landing
-from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import NOON, arrival, load, row
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, row
 
 HOUR = timedelta(hours=1)
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from soundlink_pipeline.publishing import Published, publish, read_published
-from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import NOON
+from soundlink_pipeline.publishing.file_copy import Published, publish, read_published
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline_tests.support.deliveries import NOON
 
 
 def published(warehouse: Warehouse, run_id: str = "run-7") -> Published:

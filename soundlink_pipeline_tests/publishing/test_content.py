@@ -10,11 +10,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
-from soundlink_pipeline.partitions import DateRange
-from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import NOON, arrival, load, query
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.publishing.processes import BOTH, CLIENT, ask, child, files, published
+from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query
 
 TABLE = CAMPAIGN_COUNTRY_DAILY.name
 

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import query
+from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.publishing.processes import BOTH, answer, ask, child, files, published
+from soundlink_pipeline_tests.support.deliveries import query
 
 # Makes version after version, in two tables, and publishes each; argv[2] is the first. `fatal` may end it on the way.
 PUBLISHER = """
     import itertools, os, shutil, signal, sys
     from datetime import UTC, datetime
     from pathlib import Path
-    from soundlink_pipeline import publishing
-    from soundlink_pipeline.warehouse import Warehouse
+    from soundlink_pipeline.publishing import file_copy as publishing
+    from soundlink_pipeline.warehouse.native_file import Warehouse
 
     folder, first, moment = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    real = {name: getattr(publishing, name) for name in ("_copy", "_finish", "_put_in_place", "_sync")}
+    real = {name: getattr(publishing, name) for name in ("_copy", "_finish", "_put_in_place", "sync_path")}
 
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -68,7 +68,7 @@ def published_version(target: Path) -> int:
 
 @pytest.mark.parametrize(
     ("moment", "there"),
-    [("half copied", 1), ("_copy", 1), ("unfinished", 1), ("_finish", 1), ("_sync", 2), ("_put_in_place", 2)],
+    [("half copied", 1), ("_copy", 1), ("unfinished", 1), ("_finish", 1), ("sync_path", 2), ("_put_in_place", 2)],
 )
 def test_kill_at_any_step_leaves_the_old_or_the_new_file(tmp_path: Path, target: Path, moment: str, there: int) -> None:
     with child(PUBLISHER, tmp_path, 1, moment) as publisher:

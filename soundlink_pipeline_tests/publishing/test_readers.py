@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline import publishing
-from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
-from soundlink_pipeline.publishing import publish
-from soundlink_pipeline.warehouse import Warehouse
-from soundlink_pipeline_tests.deliveries import NOON, arrival, load, row
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.publishing import file_copy
+from soundlink_pipeline.publishing.file_copy import publish
+from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.publishing.processes import BOTH, CLIENT, ask, child, end, files, published, say
+from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, row
 
 TABLE = CAMPAIGN_COUNTRY_DAILY.name
 HOUR = timedelta(hours=1)
@@ -62,7 +62,7 @@ def test_log_of_a_killed_client_does_not_shut_the_new_file(warehouse: Warehouse,
 READER = f"""
     import sys, threading
     from pathlib import Path
-    from soundlink_pipeline.publishing import read_published
+    from soundlink_pipeline.publishing.file_copy import read_published
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set())).start()
     seen = [-1]
@@ -113,7 +113,7 @@ def test_who_opens_the_file_while_it_is_replaced_is_told_so_and_never_sees_half_
         said.append(subprocess.run([sys.executable, "-c", OPEN, target], capture_output=True, text=True, check=False))
 
     with monkeypatch.context() as patch:
-        patch.setattr(publishing.time, "sleep", opened_by_another)
+        patch.setattr(file_copy.time, "sleep", opened_by_another)
         inode = target.stat().st_ino
         published(warehouse)
         assert target.stat().st_ino != inode

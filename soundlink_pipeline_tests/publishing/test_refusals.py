@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from soundlink_pipeline import publishing
-from soundlink_pipeline.exports import CAMPAIGN_COUNTRY_DAILY
-from soundlink_pipeline.publishing import NotPublished, publish
-from soundlink_pipeline.warehouse import Warehouse, WarehouseLocked
-from soundlink_pipeline_tests.deliveries import NOON
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.publishing import file_copy
+from soundlink_pipeline.publishing.file_copy import NotPublished, publish
+from soundlink_pipeline.warehouse.home import WarehouseLocked
+from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.publishing.processes import CLIENT, ask, child, files, published
+from soundlink_pipeline_tests.support.deliveries import NOON
 
 TABLE = CAMPAIGN_COUNTRY_DAILY.name
 
@@ -37,7 +38,7 @@ def test_too_little_free_disk_is_told_before_anything_is_written(
 ) -> None:
     free = warehouse.path.stat().st_size
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free))
-    monkeypatch.setattr(publishing, "_copy", pytest.fail)
+    monkeypatch.setattr(file_copy, "_copy", pytest.fail)
     with pytest.raises(NotPublished, match=r"needs \d+ MB, and .* has \d+ MB free. Free 17 MB or more and run again"):
         published(warehouse)
 
@@ -49,8 +50,8 @@ def test_disk_that_fills_up_on_the_way_is_told(warehouse: Warehouse, tmp_path: P
         import resource, sys
         from datetime import UTC, datetime
         from pathlib import Path
-        from soundlink_pipeline.publishing import NotPublished, publish
-        from soundlink_pipeline.warehouse import Warehouse
+        from soundlink_pipeline.publishing.file_copy import NotPublished, publish
+        from soundlink_pipeline.warehouse.native_file import Warehouse
         warehouse = Warehouse(Path({str(tmp_path)!r}))
         with warehouse.write() as connection:
             connection.execute("checkpoint")
@@ -112,7 +113,7 @@ def test_writer_that_slips_in_before_the_copy_is_noticed(
                 client.kill()
                 client.wait()
 
-        monkeypatch.setattr(publishing, "_check_room", slip_in)
+        monkeypatch.setattr(file_copy, "_check_room", slip_in)
         with pytest.raises(WarehouseLocked, match="just as it was to be published"):
             published(warehouse)
 

@@ -1,0 +1,134 @@
+"""Takes a message to a webhook: in bounded time and tries, without its URL, which is a secret, ever being shown."""
+
+import asyncio
+import logging
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import tenacity
+
+from soundlink_pipeline.alerts.message import clean, cut
+
+_TRY_SECONDS = 10.0
+_TRIES_AT_ONCE = 3
+_FIRST_BACKOFF_SECONDS = 0.5
+
+
+class NotDelivered(Exception):
+    """The receiver did not take a message; `passing` if it may take it later. Its text is without the URL."""
+
+    def __init__(self, reason: str, *, passing: bool, retry_after: float = 0.0) -> None:
+        super().__init__(reason)
+        self.passing = passing
+        self.retry_after = retry_after
+
+
+def deliver(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
+    """Send a message within so many seconds, in up to three tries. Raises NotDelivered.
+
+    An answer that came too late is asked for again: rather twice than never. `run_id` tells that it is the same.
+    """
+    until = time.monotonic() + seconds
+
+    def attempt() -> None:
+        with _nothing_logged():
+            asyncio.run(_post(url, body, min(until - time.monotonic(), _TRY_SECONDS)))
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, NotDelivered) and error.passing),
+        stop=tenacity.stop_after_attempt(_TRIES_AT_ONCE) | tenacity.stop_before_delay(seconds),
+        wait=_backoff,
+        reraise=True,
+    )
+    retrying(attempt)
+
+
+async def _post(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
+    """One try. httpx limits each silence; the time as a whole is limited here, also for who drips."""
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            httpx.AsyncClient(
+                timeout=httpx.Timeout(connect=5.0, read=_TRY_SECONDS, write=_TRY_SECONDS, pool=None),
+                follow_redirects=False,
+                headers={"user-agent": "soundlink-pipeline"},
+                # Plain http is for loopback: through a proxy from the environment it would leave the machine in clear.
+                trust_env=url.scheme == "https",
+            ) as client,
+            client.stream("POST", url, json=body) as response,
+        ):
+            if response.is_success:
+                return
+            raise await _refusal(url, response)
+    except (TimeoutError, httpx.TimeoutException):
+        raise NotDelivered("the receiver did not answer in time", passing=True) from None
+    except (httpx.HTTPError, httpx.StreamError) as fault:
+        said = hidden(url, str(fault)) or type(fault).__name__
+        raise NotDelivered(f"the receiver could not be reached: {said}", passing=True) from None
+
+
+async def _refusal(url: httpx.URL, response: httpx.Response) -> NotDelivered:
+    status = response.status_code
+    if response.is_redirect:
+        return NotDelivered(
+            f"the receiver redirects (HTTP {status}), which is not followed: set SOUNDLINK_ALERT_URL to where it is",
+            passing=False,
+        )
+    beginning = b""
+    async for chunk in response.aiter_bytes():
+        beginning += chunk
+        if len(beginning) > 2000:
+            break
+    said = hidden(url, clean(beginning.decode("utf-8", "replace")))
+    return NotDelivered(
+        f"the receiver answered HTTP {status}" + (f": {cut(said, 200)}" if said else ""),
+        passing=status >= 500 or status in (408, 425, 429),
+        retry_after=_retry_after(response),
+    )
+
+
+def _retry_after(response: httpx.Response) -> float:
+    text = response.headers.get("retry-after", "").strip()
+    return float(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0.0
+
+
+def _backoff(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, NotDelivered) else 0.0
+    longest = _FIRST_BACKOFF_SECONDS * 2**state.attempt_number
+    return asked + random.uniform(longest / 2, longest)  # noqa: S311
+
+
+@contextmanager
+def _nothing_logged() -> Iterator[None]:
+    """httpx logs each request with its URL, which is the secret here, and httpcore what a redirect says of it."""
+    here = threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    loggers = [logging.getLogger(name) for name in ("httpx", "httpcore.http11")]
+    for logger in loggers:
+        logger.addFilter(of_others)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(of_others)
+
+
+def hidden(url: httpx.URL, text: str) -> str:
+    """Text from outside without the URL and its parts, which a server or a proxy may echo."""
+    target = url.raw_path.decode("ascii")
+    parts = {str(url), target, *re.split(r"[/?&=;]", target), url.host}
+    parts |= {unquote(part) for part in parts}
+    for part in sorted((part for part in parts if len(part) >= 5), key=len, reverse=True):
+        text = re.sub(re.escape(part), "[hidden]", text, flags=re.IGNORECASE)
+    return text

@@ -1,0 +1,249 @@
+"""What an alert says of a run that ended badly: read from Dagster's events, written for people, harmless to show."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
+
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+
+_BACKFILL = "dagster/backfill"
+_PARTITION = "dagster/partition"
+_SLACK_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
+
+# Slack refuses texts over 40,000 characters; nobody reads 3,000.
+TEXT_LIMIT = 3000
+_LINE_LIMIT = 300
+_REASON_LIMIT = 1000
+_MOST_LINES = 8
+_MOST_LISTED = 20
+# Unicode's control, format (direction, zero width), surrogate and private characters.
+_HIDDEN_KINDS = ("Cc", "Cf", "Cs", "Co")
+
+
+@dataclass(frozen=True)
+class FailedStep:
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class FailedCheck:
+    asset: str
+    check: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What is told of a run. Its texts may hold what others have written: campaign names, answers of the API."""
+
+    run_id: str
+    job: str
+    status: str
+    days: tuple[str, str] | None
+    failures: list[FailedStep]
+    failed_checks: list[FailedCheck]
+    to_do: str
+    link: str
+
+
+def read_alert(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> Alert | None:
+    """What there is to tell of a run that has ended; None if it ended well or was cancelled."""
+    events = list(_events(instance, run.run_id))
+    run_failures = [event for event in events if event.event_type is dg.DagsterEventType.RUN_FAILURE]
+    succeeded = run.status is dg.DagsterRunStatus.SUCCESS
+    checks = _failed_checks(events)
+    # Asked of the events: a run that exceeds its time is marked as failed first, and then ends as cancelled.
+    if not run_failures and not (succeeded and checks):
+        return None
+    failures = [] if succeeded else _failed_steps(events)
+    if not succeeded and not failures:
+        error = getattr(run_failures[-1].event_specific_data, "error", None)
+        failures = [FailedStep("", _innermost(error) or run_failures[-1].message or "the run failed without a reason")]
+    begun = any(event.event_type is dg.DagsterEventType.STEP_START for event in events)
+    return Alert(
+        run_id=run.run_id,
+        job=_job(run),
+        status="SUCCESS" if succeeded else "FAILURE",
+        days=_days(run),
+        failures=failures,
+        failed_checks=checks,
+        to_do=_to_do(succeeded=succeeded, begun=begun),
+        link=f"{ui_url}/runs/{quote(run.run_id, safe='')}",
+    )
+
+
+def _events(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.DagsterEvent]:
+    kinds = {
+        dg.DagsterEventType.RUN_FAILURE,
+        dg.DagsterEventType.STEP_START,
+        dg.DagsterEventType.STEP_FAILURE,
+        dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+    }
+    cursor, more = None, True
+    while more:
+        found = instance.get_records_for_run(run_id, cursor, of_type=kinds, limit=1000)
+        cursor, more = found.cursor, found.has_more
+        for record in found.records:
+            if record.event_log_entry.dagster_event is not None:
+                yield record.event_log_entry.dagster_event
+
+
+def _failed_steps(events: Sequence[dg.DagsterEvent]) -> list[FailedStep]:
+    failures = {}
+    for event in events:
+        if event.event_type is dg.DagsterEventType.STEP_FAILURE:
+            data = event.step_failure_data
+            said = data.user_failure_data.description if data.user_failure_data else None
+            if data.error_source.name == "INTERRUPT":
+                said = "interrupted: its process was told to end"
+            failures[event.step_key or ""] = said or _innermost(data.error) or "failed without a reason"
+    return [FailedStep(step, reason) for step, reason in failures.items()]
+
+
+def _innermost(error: SerializableErrorInfo | None) -> str:
+    """What was raised, without the sentences that Dagster wraps it in."""
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else ""
+
+
+def _failed_checks(events: Sequence[dg.DagsterEvent]) -> list[FailedCheck]:
+    """The checks whose last word in the run was an ERROR."""
+    last: dict[Any, dg.AssetCheckEvaluation] = {}
+    for event in events:
+        if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            data = event.asset_check_evaluation_data
+            last[data.asset_check_key, data.partition] = data
+    return [
+        FailedCheck(data.asset_key.to_user_string(), data.check_name, _check_reason(data))
+        for data in last.values()
+        if not data.passed and data.severity is dg.AssetCheckSeverity.ERROR
+    ]
+
+
+def _check_reason(data: dg.AssetCheckEvaluation) -> str:
+    rows = data.metadata.get("bad rows")
+    counted = f"{rows.value} bad rows" if rows is not None else ""
+    day = f"partition {data.partition}" if data.partition else ""
+    return ", ".join(part for part in (counted, day, data.description) if part) or "failed"
+
+
+def _job(run: dg.DagsterRun) -> str:
+    if not run.job_name.startswith("__"):
+        return run.job_name
+    backfill = run.tags.get(_BACKFILL)
+    return f"backfill {backfill}" if backfill else "materialization of selected assets"
+
+
+def _days(run: dg.DagsterRun) -> tuple[str, str] | None:
+    if RANGE_START in run.tags and RANGE_END in run.tags:
+        return run.tags[RANGE_START], run.tags[RANGE_END]
+    day = run.tags.get(_PARTITION)
+    return (day, day) if day else None
+
+
+def _to_do(*, succeeded: bool, begun: bool) -> str:
+    if succeeded:
+        return "The run succeeded. See the checks of these assets; once that is mended, materialize the assets again."
+    if begun:
+        return 'Once that is mended, press "Re-execute from failure" in the run: what is done is not done again.'
+    return 'No step had begun. Press "Re-execute all" in the run.'
+
+
+# How it is told
+
+
+def payload(alert: Alert, host: str) -> dict[str, Any]:
+    """The JSON for a receiver: for Slack the text, for others the text and what it is made from."""
+    if host in _SLACK_HOSTS:
+        return {"text": text_of(alert, _for_slack)}
+    return {
+        "text": text_of(alert, _without_mentions),
+        "run_id": alert.run_id,
+        "job": _field(alert.job),
+        "status": alert.status,
+        "range": {"start": _field(alert.days[0]), "end": _field(alert.days[1])} if alert.days else None,
+        "counts": {"failures": len(alert.failures), "failed_checks": len(alert.failed_checks)},
+        "failures": [
+            {"step": _field(item.step) or None, "reason": _field(item.reason)} for item in alert.failures[:_MOST_LISTED]
+        ],
+        "failed_checks": [
+            {"asset": _field(item.asset), "check": _field(item.check), "reason": _field(item.reason)}
+            for item in alert.failed_checks[:_MOST_LISTED]
+        ],
+        "to_do": alert.to_do,
+        "link": alert.link,
+    }
+
+
+def text_of(alert: Alert, escape: Callable[[str], str]) -> str:
+    """The message in plain text, at most TEXT_LIMIT characters after `escape`, which makes a line harmless."""
+    days = ""
+    if alert.days:
+        days = f", {alert.days[0]}" + (f" to {alert.days[1]}" if alert.days[1] != alert.days[0] else "")
+    failed = "failed" if alert.status == "FAILURE" else "succeeded, but checks failed"
+    head = [_line(f"Soundlink Pipeline: {alert.job} {failed}{days}")]
+    body: list[str] = []
+    for failure in alert.failures[:_MOST_LISTED]:
+        # What others have written is set in, so that it cannot pass for a line of ours.
+        first, *lines = failure.reason.splitlines() or [""]
+        body.append(_line(f"- {failure.step}: {first}" if failure.step else f"- {first}"))
+        body += [f"    {_line(line)}" for line in lines[:_MOST_LINES]]
+        if len(lines) > _MOST_LINES:
+            body.append(f"    and {len(lines) - _MOST_LINES} more lines")
+    if len(alert.failures) > _MOST_LISTED:
+        body.append(f"and {len(alert.failures) - _MOST_LISTED} more failed steps")
+    checks = [f"- {item.asset}, check {item.check}: {item.reason}" for item in alert.failed_checks]
+    if checks:
+        body += [f"Failed checks: {len(checks)}", *map(_line, checks[:_MOST_LINES])]
+        if len(checks) > _MOST_LINES:
+            body.append(f"and {len(checks) - _MOST_LINES} more checks")
+    tail = [alert.to_do, alert.link]
+    return _fitted(*([escape(line) for line in part] for part in (head, body, tail)))
+
+
+def _fitted(head: list[str], body: list[str], tail: list[str]) -> str:
+    room = TEXT_LIMIT - sum(len(line) + 1 for line in head + tail) - len("and 99999 more lines\n")
+    shown: list[str] = []
+    for line in body:
+        room -= len(line) + 1
+        if room < 0:
+            shown.append(f"and {len(body) - len(shown)} more lines")
+            break
+        shown.append(line)
+    return "\n".join(head + shown + tail)
+
+
+def clean(text: str) -> str:
+    """Without control characters, and without those that hide or turn text around; other blanks become spaces."""
+    kept = (" " if c.isspace() else "" if unicodedata.category(c) in _HIDDEN_KINDS else c for c in text)
+    return "".join(kept).strip()
+
+
+def cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _line(text: str) -> str:
+    return cut(clean(text), _LINE_LIMIT)
+
+
+def _field(text: str) -> str:
+    lines = (clean(line) for line in text.splitlines())
+    return _without_mentions(cut("\n".join(lines), _REASON_LIMIT))
+
+
+def _for_slack(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _without_mentions(text: str) -> str:
+    """Chat servers that take the webhook's text would call everybody where a campaign's name says so."""
+    return re.sub(r"<(?=[!@#])|@(?=channel|here|everyone|all\b)", r"\g<0> ", text, flags=re.IGNORECASE)

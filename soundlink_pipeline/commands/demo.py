@@ -1,0 +1,257 @@
+"""The demo: the pipeline against a local Soundlink API, without a key and without questions.
+
+`python -m soundlink_pipeline.commands.demo` makes the folder `demo/`, a project folder of its own with settings,
+warehouse and Dagster instance: it backfills 60 days in one run, lets 8 days pass with the daily refresh of each, and
+prints what an analyst would look at. `--ui` opens the Dagster UI on what it left, with the API running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
+from pathlib import Path
+
+import dagster as dg
+import httpx
+
+from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.publishing.file_copy import read_published
+from soundlink_pipeline.settings.settings import settings_from
+
+FOLDER = Path("demo")
+BACKFILL_DAYS = 60
+DAYS_THAT_PASS = 8
+CAMPAIGNS = 12
+_PORT = 8765
+_KEY = "sk_demo_simulator"
+# The demo must not take as long as the real limits would have it; the simulator's are raised alike.
+_REQUESTS = 100_000
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m soundlink_pipeline.commands.demo", description=__doc__)
+    parser.add_argument("--ui", action="store_true", help="open the Dagster UI on what the demo left")
+    return _ui() if parser.parse_args().ui else _demo()
+
+
+def _demo() -> int:
+    started = time.monotonic()
+    logging.disable(logging.INFO)
+    today = datetime.now(UTC).date()
+    first_day = today - timedelta(days=BACKFILL_DAYS + DAYS_THAT_PASS)
+    backfilled = today - timedelta(days=DAYS_THAT_PASS)
+    home = _make_folder(first_day)
+    os.environ["DAGSTER_HOME"] = str(home)
+    with _simulator(first_day, 0, "--now", _morning(backfilled).isoformat()) as base_url:
+        environment = _environment(first_day, base_url)
+        settings = settings_from({**environment, "SOUNDLINK_DATA_DIR": str(home / "data")})
+        definitions = build_definitions(settings, lambda: _KEY)
+        soundlink = Soundlink(settings, lambda: _KEY)
+        _say(f"A Soundlink API runs at {base_url}; on it, it is {backfilled}. No key, no network needed.")
+        with _instance(home) as instance:
+            _say(f"\n1. Backfill of {BACKFILL_DAYS} days, {first_day} to {backfilled - timedelta(days=1)}, in one run")
+            _run(definitions, instance, first_day, backfilled - timedelta(days=1))
+            _say(f"   {_requests(base_url)} requests")
+            _say(f"\n2. {DAYS_THAT_PASS} days pass; each morning the schedule asks for one run")
+            pulled_days = BACKFILL_DAYS
+            for offset in range(1, DAYS_THAT_PASS + 1):
+                day = backfilled + timedelta(days=offset)
+                httpx.post(f"{base_url}/_simulator/clock", json={"now": _morning(day).isoformat()}).raise_for_status()
+                start, end = _tick(definitions, instance, soundlink, day)
+                _run(definitions, instance, start, end)
+                pulled_days += (end - start).days + 1
+                _say(f"   {day}: pulled {start} to {end}; {_requests(base_url)} requests so far")
+        _show(soundlink, _requests(base_url), pulled_days)
+    _say(f"\nDone in {time.monotonic() - started:.0f} s. What next:")
+    _say("   make dev       the Dagster UI on this demo: every partition, run and number above")
+    _say(f"   duckdb -readonly {FOLDER}/data/soundlink.duckdb    the analysts' database: docs/analysts.md")
+    _say("   make report    one page with the pictures of all that: trend, countries, tracks, what is final")
+    _say("   README.md      three lines from here to your own key")
+    return 0
+
+
+def _ui() -> int:
+    """The Dagster UI on the demo's folder, with the API it was filled from, until interrupted."""
+    if not (FOLDER / ".env").exists():
+        print("There is no demo yet: make demo", file=sys.stderr)
+        return 1
+    settings = dict(line.split("=", 1) for line in (FOLDER / ".env").read_text(encoding="utf-8").splitlines())
+    first_day = date.fromisoformat(settings["SOUNDLINK_START_DATE"])
+    environment = {**os.environ, "DAGSTER_HOME": str(FOLDER.absolute())}
+    # So that nothing is left running: dagster dev stops on SIGINT, which a shell's background job would ignore.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with _simulator(first_day, _PORT):
+        command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", os.environ.get("PORT", "3000")]
+        server = subprocess.Popen(command, cwd=FOLDER, env=environment)  # noqa: S603  (our own interpreter)
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            return server.wait(30)  # the terminal has told it too
+        finally:
+            if server.poll() is None:
+                server.send_signal(signal.SIGINT)
+                server.wait(30)
+
+
+def _make_folder(first_day: date) -> Path:
+    """A fresh project folder: the demo's settings, and the project's Dagster configuration."""
+    home = FOLDER.absolute()
+    for leftover in ("data", ".dagster"):
+        shutil.rmtree(home / leftover, ignore_errors=True)
+    home.mkdir(exist_ok=True)
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(name, home / name)
+    lines = [f"{name}={value}" for name, value in _environment(first_day, f"http://127.0.0.1:{_PORT}").items()]
+    (home / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return home
+
+
+def _environment(first_day: date, base_url: str) -> dict[str, str]:
+    return {
+        "SOUNDLINK_API_KEY": _KEY,
+        "SOUNDLINK_BASE_URL": base_url,
+        "SOUNDLINK_START_DATE": first_day.isoformat(),
+        "SOUNDLINK_REQUESTS_PER_MINUTE": str(_REQUESTS),
+        "SOUNDLINK_REQUESTS_PER_HOUR": str(_REQUESTS),
+    }
+
+
+@contextmanager
+def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The demo folder's own Dagster instance; its relative paths are below that folder."""
+    before = Path.cwd()
+    os.chdir(home)
+    try:
+        with dg.DagsterInstance.get() as instance:
+            yield instance
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def _simulator(first_day: date, port: int, *options: str) -> Iterator[str]:
+    """A local Soundlink API in a process of its own; yields its base URL."""
+    command = [sys.executable, "-m", "soundlink_pipeline.simulator", "--quiet", "--port", str(port)]
+    command += ["--first-day", first_day.isoformat(), "--campaigns", str(CAMPAIGNS), *options]
+    command += ["--per-minute", str(_REQUESTS), "--per-hour", str(_REQUESTS)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  (our own interpreter)
+    try:
+        assert process.stdout is not None  # noqa: S101  (it is a pipe)
+        line = process.stdout.readline()
+        if " at " not in line:
+            raise SystemExit(f"the local API did not start on port {port}; is the port taken?")
+        yield line.split(" at ")[1].split()[0]
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _tick(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, soundlink: Soundlink, day: date
+) -> tuple[date, date]:
+    """What the real schedule asks for on the morning of `day`."""
+    schedule = definitions.resolve_schedule_def(f"{DAILY_REFRESH}_schedule")
+    with dg.build_schedule_context(
+        instance, scheduled_execution_time=_morning(day), resources={"soundlink": soundlink}
+    ) as context:
+        (request,) = schedule.evaluate_tick(context).run_requests or []
+    return date.fromisoformat(request.tags[RANGE_START]), date.fromisoformat(request.tags[RANGE_END])
+
+
+def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, start: date, end: date) -> None:
+    result = definitions.resolve_job_def(DAILY_REFRESH).execute_in_process(
+        instance=instance,
+        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+        tags={RANGE_START: start.isoformat(), RANGE_END: end.isoformat()},
+    )
+    if not result.success:
+        raise SystemExit("the run failed; see above")
+
+
+def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
+    """What an analyst would look at, in the database that the last run published."""
+    with read_published(soundlink.published_path) as connection:
+
+        def show(title: str, sql: str) -> None:
+            _say(f"\n{title}")
+            text = connection.execute(sql).df().to_string(index=False, max_colwidth=40)
+            _say("\n".join("   " + line for line in text.splitlines()))
+
+        show(
+            "3. What is there",
+            """
+            select export, count(*) as pulls, sum(inserted)::bigint as rows, sum(updated)::bigint as revised,
+                sum(unchanged)::bigint as confirmed
+            from deliveries group by export order by export
+            """,
+        )
+        show(
+            "4. Revised: what was believed before, and what is known now",
+            """
+            select h.report_date, h.country_code as country, h.streams as streams_before, t.streams as streams_now,
+                h.spend_total as spend_before, t.spend_total as spend_now, h._valid_until::date as revised_on
+            from campaign_country_daily_history as h
+            join campaign_country_daily as t using (provider, account_id, report_date, campaign_id, country_code)
+            where h.streams <> t.streams or h.spend_total <> t.spend_total
+            order by h.report_date desc, abs(t.streams - h.streams) desc limit 5
+            """,
+        )
+        show(
+            "5. Final or not: a day is settled once it was pulled 8 days after it began, by the API's own clock",
+            """
+            select report_date, campaigns_pulled, rows, revised_keys, is_settled, last_pulled_at
+            from marts.data_status where export = 'campaign_country_daily' order by report_date desc limit 10
+            """,
+        )
+        show(
+            "6. Can yesterday be trusted already? How far each number was from its settled value, so many days after",
+            """
+            pivot (
+                select measure, 'day ' || days_after_close as day, round(100 * shortfall_share, 1) as percent_missing
+                from marts.revision_curve where export = 'campaign_country_daily'
+            ) on day using first(percent_missing) group by measure order by measure
+            """,
+        )
+        show(
+            "7. A first question: settled spend and listening per campaign",
+            """
+            select campaign_name, settled_spend_total as spend, settled_streams as streams,
+                settled_followers as followers, round(settled_cpf, 2) as cost_per_follower
+            from marts.campaign_summary order by spend desc limit 5
+            """,
+        )
+        one = connection.execute("select count(*) from campaigns").fetchall()[0][0]
+    naive = pulled_days * one * len(soundlink.warehouse.exports)
+    _say(f"\n8. {requests} requests; up to {naive} if each asked for a day and campaign, {naive // requests} x as many")
+
+
+def _requests(base_url: str) -> int:
+    totals = httpx.get(f"{base_url}/_simulator/stats").raise_for_status().json()
+    return int(totals["requests"])
+
+
+def _morning(day: date) -> datetime:
+    """When the schedule ticks."""
+    return datetime.combine(day, time_of_day(7), UTC)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""What an export is made of: columns with types and rules, identities, ratios, a primary key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+ColumnType = Literal["text", "integer", "number", "money", "date", "timestamp"]
+
+
+SQL_TYPES: dict[ColumnType, str] = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    # Six decimals: spend_media + fees = spend_total holds to the cent, where DOUBLE breaks it for one row in four.
+    "money": "DECIMAL(18,6)",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",  # always UTC
+}
+# Columns the pipeline itself relies on; every export must have them.
+DATE_COLUMN = "report_date"
+
+
+VERSION_COLUMN = "exported_at"
+CAMPAIGN_COLUMN = "campaign_id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of an export.
+
+    `allowed` lists the only values accepted; `minimum` is the smallest number accepted; `country` demands two capital
+    letters; `one_per_delivery` demands the same value in every row of a delivery. A nullable column may be null or
+    absent; any other must be there in every row.
+    """
+
+    name: str
+    type: ColumnType
+    meaning: str
+    nullable: bool = False
+    allowed: tuple[str, ...] = ()
+    minimum: int | None = None
+    country: bool = False
+    one_per_delivery: bool = False
+
+    @property
+    def sql_type(self) -> str:
+        return SQL_TYPES[self.type]
+
+    @property
+    def rule(self) -> str:
+        """The rule of this column beyond its type, in words; empty if there is none."""
+        parts = []
+        if self.allowed:
+            parts.append("one of " + ", ".join(self.allowed) if len(self.allowed) > 1 else f"always {self.allowed[0]}")
+        if self.minimum is not None:
+            parts.append(f"at least {self.minimum}")
+        if self.country:
+            parts.append("two capital letters A to Z")
+        if self.one_per_delivery:
+            parts.append("the same in every row of a delivery")
+        if self.name == DATE_COLUMN:
+            parts.append("within the range that was asked for")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Two SQL expressions over a row's columns that are the same figure, up to `tolerance` in its unit."""
+
+    name: str
+    left: str
+    right: str
+    tolerance: str = "0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """A column that is `numerator` / `denominator`, rounded; `undefined` (SQL) where that cannot be."""
+
+    column: str
+    numerator: str
+    denominator: str
+    undefined: Literal["0", "null"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """One NDJSON export of the API: a path under a campaign, and the table it fills.
+
+    `path` holds `{campaign_id}`, the id the API lists (it may differ from the `campaign_id` in the rows).
+    `title` and `grain` are for people; `measures` are the additive columns worth a total in the UI, `charted` those
+    that are worth a picture, with a title each. `identities` and `ratios` are what the API says of a row's figures: no
+    reason to refuse a delivery, but checked once it is loaded (`quality/row_checks.py`).
+    """
+
+    name: str
+    path: str
+    title: str
+    grain: str
+    primary_key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    measures: tuple[str, ...]
+    charted: Mapping[str, str] = field(default_factory=dict)
+    identities: tuple[Identity, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
+
+    def __post_init__(self) -> None:
+        by_name = {column.name: column for column in self.columns}
+        if len(by_name) != len(self.columns):
+            raise ValueError(f"export {self.name}: a column is named twice")
+        ratios = [name for ratio in self.ratios for name in (ratio.column, ratio.numerator, ratio.denominator)]
+        own = (DATE_COLUMN, VERSION_COLUMN, CAMPAIGN_COLUMN)
+        for name in (*self.primary_key, *own, *self.measures, *self.charted, *ratios):
+            if name not in by_name:
+                raise ValueError(f"export {self.name}: column {name!r} is used but not declared")
+        for name in (*self.primary_key, VERSION_COLUMN):
+            if by_name[name].nullable:
+                raise ValueError(f"export {self.name}: key column {name!r} must not be nullable")
+        if any(column.name.startswith("_") for column in self.columns):
+            raise ValueError(f"export {self.name}: names beginning with _ are the pipeline's own")
+        for name, kind in ((DATE_COLUMN, "date"), (VERSION_COLUMN, "timestamp"), (CAMPAIGN_COLUMN, "text")):
+            if by_name[name].type != kind:
+                raise ValueError(f"export {self.name}: column {name!r} must be of type {kind}")
+        if not by_name[CAMPAIGN_COLUMN].one_per_delivery:
+            raise ValueError(f"export {self.name}: a delivery must be of one {CAMPAIGN_COLUMN}")
+        if not {DATE_COLUMN, CAMPAIGN_COLUMN} <= set(self.primary_key):
+            raise ValueError(f"export {self.name}: the primary key must hold {DATE_COLUMN} and {CAMPAIGN_COLUMN}")
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def row_key(self) -> tuple[str, ...]:
+        """The primary key without what is the same in all rows of an account: what tells them apart for people."""
+        return tuple(name for name in self.primary_key if name not in ("provider", "account_id"))
+
+    @property
+    def value_columns(self) -> tuple[str, ...]:
+        """The columns that make two versions of a row differ: neither key nor version."""
+        return tuple(n for n in self.column_names if n not in self.primary_key and n != VERSION_COLUMN)
+
+    def describe(self) -> str:
+        return f"{self.title} Grain: one row per {self.grain}."

@@ -1,0 +1,203 @@
+"""A landed file, and what its name records."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+from soundlink_pipeline.contracts.days import DateRange
+
+COMPRESSED = ".zst"
+CHUNK = 1 << 20
+
+
+_STAMP = "%Y%m%dT%H%M%S.%f"
+_DELIVERY_NAME = re.compile(
+    r"(?P<start>\d{4}-\d\d-\d\d)_(?P<end>\d{4}-\d\d-\d\d)"
+    r"_asked-(?P<asked>[\dT.]+)_server-(?P<server>[\dT.]+|none)_received-(?P<received>[\dT.]+)"
+    r"_rows-(?P<rows>\d+|unknown)_run-(?P<run>[0-9A-Za-z-]+)(?:_loaded-(?P<loaded>\d+))?\.ndjson(?:\.zst)?"
+)
+_LISTING_NAME = re.compile(
+    r"asked-(?P<asked>[\dT.]+)_server-(?P<server>[\dT.]+|none)_run-(?P<run>[0-9A-Za-z-]+)\.ndjson(?:\.zst)?"
+)
+
+
+def stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime(_STAMP)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.strptime(text, _STAMP).replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One export of one campaign over one range, as it arrived: a landed file and what its name says.
+
+    `campaign_id` is the id that was asked for. Moments are aware and in UTC; `server_date` is the answer's `Date`
+    header. `declared_rows` is `X-Row-Count`. `loaded` is the place in the order of loading, None if not yet loaded.
+    """
+
+    export: str
+    campaign_id: str
+    dates: DateRange
+    requested_at: datetime
+    received_at: datetime
+    server_date: datetime | None
+    declared_rows: int | None
+    run_id: str
+    path: Path
+    loaded: int | None = None
+
+    @property
+    def pulled_at(self) -> datetime:
+        """The moment of the pull: the server's clock, ours only where it told none. Decides what is settled."""
+        return self.server_date or self.requested_at
+
+    @cached_property
+    def delivery_id(self) -> str:
+        """Unique, and ordered by the moment of the pull: text order is the order of versions."""
+        what = "\n".join((self.export, self.campaign_id, str(self.dates)))
+        digest = hashlib.sha256(what.encode()).hexdigest()[:8]
+        return f"{stamp(self.pulled_at)}_{stamp(self.requested_at)}_{digest}"
+
+    @property
+    def name(self) -> str:
+        server = stamp(self.server_date) if self.server_date else "none"
+        rows = "unknown" if self.declared_rows is None else str(self.declared_rows)
+        loaded = "" if self.loaded is None else f"_loaded-{self.loaded:08d}"
+        return (
+            f"{self.dates.start}_{self.dates.end}_asked-{stamp(self.requested_at)}_server-{server}"
+            f"_received-{stamp(self.received_at)}_rows-{rows}_run-{self.run_id}{loaded}.ndjson"
+        )
+
+    def describe(self) -> str:
+        return f"{self.export} of campaign {self.campaign_id}, {self.dates}"
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """The bytes as delivered, whether compressed by now or not."""
+        with _open(self.path) as file:
+            yield file
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One answer of the campaign listing: a landed file of one campaign a line."""
+
+    requested_at: datetime
+    server_date: datetime | None
+    run_id: str
+    path: Path
+
+    @property
+    def listed_at(self) -> datetime:
+        return self.server_date or self.requested_at
+
+    @property
+    def archived(self) -> bool:
+        """Whether it is in the warehouse: compressed only then."""
+        return self.path.suffix == COMPRESSED
+
+    def items(self) -> list[dict[str, Any]]:
+        """The campaigns, as the API listed them."""
+        with _open(self.path) as file:
+            return [json.loads(line) for line in file]
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    if path.suffix == COMPRESSED:
+        with zstd.open(path, "rb") as compressed:
+            yield cast(BinaryIO, compressed)
+    else:
+        with path.open("rb") as plain:
+            yield plain
+
+
+def read_name(path: Path) -> Delivery | None:
+    """The delivery that a file is by its name; None for a file that is not ours."""
+    match = _DELIVERY_NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    with contextlib.suppress(ValueError):  # no such day
+        return Delivery(
+            export=path.parent.parent.name,
+            campaign_id=unquote(path.parent.name),
+            dates=DateRange(date.fromisoformat(match["start"]), date.fromisoformat(match["end"])),
+            requested_at=_moment(match["asked"]),
+            received_at=_moment(match["received"]),
+            server_date=None if match["server"] == "none" else _moment(match["server"]),
+            declared_rows=None if match["rows"] == "unknown" else int(match["rows"]),
+            run_id=match["run"],
+            path=path,
+            loaded=None if match["loaded"] is None else int(match["loaded"]),
+        )
+    return None
+
+
+def read_listing_name(path: Path) -> Listing | None:
+    match = _LISTING_NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    with contextlib.suppress(ValueError):
+        server = None if match["server"] == "none" else _moment(match["server"])
+        return Listing(_moment(match["asked"]), server, match["run"], path)
+    return None
+
+
+def content(delivery: Delivery) -> tuple[int, str]:
+    """Size in bytes and SHA-256 of a delivery's bytes, uncompressed."""
+    digest, size = hashlib.sha256(), 0
+    with delivery.open() as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return size, digest.hexdigest()
+
+
+# DuckDB reads a little more than JSON (a trailing comma; other blanks than JSON's; NaN, and other figures, in fields it
+# drops), and drops what the contract does not know. Every line of a delivery up to this size is looked at again for
+# that. Reading all lines twice would make a large load half as slow again, and what is odd or new is in every row or
+# in none.
+SAMPLED_WHOLE_BYTES = 1 << 20
+SAMPLED_END_BYTES = 1 << 14
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A delivery ready to be loaded: the size and SHA-256 of its bytes."""
+
+    delivery: Delivery
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, delivery: Delivery, known: tuple[int, str] | None = None) -> Arrival:
+        """From a landed file. `known` is its size and SHA-256 where a download has just told them."""
+        size, sha256 = known or content(delivery)
+        return cls(delivery, size, sha256)
+
+    def sample(self) -> bytes:
+        """The whole delivery up to 1 MiB, and else its first and last 16 KiB, in whole lines."""
+        with self.delivery.open() as file:
+            if self.size <= SAMPLED_WHOLE_BYTES:
+                return file.read()
+            head = file.read(SAMPLED_END_BYTES).rpartition(b"\n")[0]
+            file.seek(self.size - SAMPLED_END_BYTES)
+            return head + b"\n" + file.read().partition(b"\n")[2]

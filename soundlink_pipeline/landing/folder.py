@@ -1,0 +1,171 @@
+"""Delivered files: what they are called, how they land whole, how they are kept, replayed, refused and forgotten.
+
+    landing/<export>/<campaign>/<start>_<end>_asked-…_server-…_received-…_rows-…_run-….ndjson
+    landing/campaigns/asked-…_server-…_run-….ndjson                      a listing, one campaign a line
+    quarantine/<export>/<campaign>/…                                     refused deliveries, each with a .reason.txt
+
+A file under its final name is whole: it is written under a temporary name, fsynced and renamed. Its name says all
+that is known of it besides its bytes, so the warehouse can be rebuilt from the files alone. Once loaded it is
+compressed, and its name gains `_loaded-<n>`, its place in the order of loading.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import quote
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+from soundlink_pipeline.durable import make_folder, move, sync
+from soundlink_pipeline.landing.deliveries import (
+    CHUNK,
+    COMPRESSED,
+    Delivery,
+    Listing,
+    read_listing_name,
+    read_name,
+    stamp,
+)
+
+_TEMPORARY = ".part"
+# A temporary file untouched for so long belongs to no living download: a silence far shorter than this ends one.
+_ABANDONED_AFTER = timedelta(days=1)
+_LONGEST_FOLDER_NAME = 120
+
+
+class Landing:
+    """The folder of landed deliveries below `data_dir`, and the quarantine beside it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.root = data_dir / "landing"
+        self.quarantine = data_dir / "quarantine"
+
+    def temporary_file(self) -> Path:
+        """A path for a download in progress; what stays there after a crash is swept by `sweep`."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return self.root / f".{os.getpid()}-{os.urandom(8).hex()}{_TEMPORARY}"
+
+    def land(self, delivery: Delivery) -> Delivery:
+        """Give a complete, fsynced temporary file its final name."""
+        target = self.root / delivery.export / folder_name(delivery.campaign_id) / delivery.name
+        landed = replace(delivery, path=target)
+        if read_name(target) != landed:
+            raise ValueError(f"{delivery.describe()} cannot land as {target}: the name does not say all of it")
+        move(delivery.path, target)
+        return landed
+
+    def land_listing(
+        self, items: list[bytes], requested_at: datetime, server_date: datetime | None, run: str
+    ) -> Listing:
+        """Land a campaign listing, one JSON object a line."""
+        server = stamp(server_date) if server_date else "none"
+        target = self.root / "campaigns" / f"asked-{stamp(requested_at)}_server-{server}_run-{run}.ndjson"
+        landed = Listing(requested_at, server_date, run, target)
+        if read_listing_name(target) != landed:
+            raise ValueError(f"a listing cannot land as {target}: the name does not say all of it")
+        temporary = self.temporary_file()
+        with temporary.open("wb") as file:
+            file.writelines(item + b"\n" for item in items)
+            sync(file)
+        move(temporary, target)
+        return landed
+
+    def deliveries(self) -> list[Delivery]:
+        """Every landed delivery: loaded ones in the order of loading, then the others in the order of their pulls."""
+        found: dict[str, Delivery] = {}
+        for path in sorted(self.root.glob("*/*/*.ndjson*")):
+            delivery = read_name(path)
+            if delivery is not None:
+                # After a crash within `archive` a delivery may be there twice; the compressed one, sorting last, wins.
+                found[delivery.delivery_id] = delivery
+        return sorted(
+            found.values(),
+            key=lambda d: (d.loaded is None, d.loaded or 0, d.delivery_id),
+        )
+
+    def not_archived(self) -> list[Delivery]:
+        """The deliveries that no load has finished with: landed by a run that ended before it could."""
+        return [d for d in (read_name(path) for path in sorted(self.root.glob("*/*/*.ndjson"))) if d is not None]
+
+    def listings(self) -> list[Listing]:
+        """Every landed listing, oldest first."""
+        listings = [read_listing_name(path) for path in self.root.glob("campaigns/*.ndjson*")]
+        return sorted(
+            (listing for listing in listings if listing is not None),
+            key=lambda listing: (listing.listed_at, listing.requested_at),
+        )
+
+    def archive(self, delivery: Delivery, loaded: int) -> Delivery:
+        """Compress a loaded delivery and write its place in the order of loading into its name."""
+        kept = replace(delivery, loaded=loaded)
+        return replace(kept, path=_compress(delivery.path, delivery.path.with_name(kept.name + COMPRESSED)))
+
+    def archive_listing(self, listing: Listing) -> None:
+        if not listing.archived:
+            _compress(listing.path, listing.path.with_name(listing.path.name + COMPRESSED))
+
+    def refuse(self, delivery: Delivery, reason: str) -> Path:
+        """Move a delivery into quarantine, with the reason beside it; returns where it lies."""
+        target = self.quarantine / delivery.export / folder_name(delivery.campaign_id) / delivery.name
+        if delivery.path.suffix == COMPRESSED:
+            target = target.with_name(target.name + COMPRESSED)
+        make_folder(target.parent)
+        # The reason first: a file in quarantine is never without one. It may quote what is not quite text.
+        with target.with_name(target.name + ".reason.txt").open("wb") as file:
+            file.write(f"{reason}\n".encode(errors="backslashreplace"))
+            sync(file)
+        return move(delivery.path, target)
+
+    def sweep(self, now: datetime, retention_days: int) -> int:
+        """Delete archived files whose pull is older than the retention, and abandoned downloads; returns how many.
+
+        What is not loaded yet, or lies in quarantine, is never deleted.
+        """
+        oldest = now - timedelta(days=retention_days)
+        expired = [d.path for d in self.deliveries() if d.loaded is not None and d.pulled_at < oldest]
+        expired += [item.path for item in self.listings() if item.archived and item.listed_at < oldest]
+        for path in self.root.glob(f"**/.*{_TEMPORARY}"):
+            with contextlib.suppress(FileNotFoundError):
+                if datetime.fromtimestamp(path.stat().st_mtime, UTC) < now - _ABANDONED_AFTER:
+                    expired.append(path)
+        for path in expired:
+            path.unlink(missing_ok=True)
+        return len(expired)
+
+
+def folder_name(campaign_id: str) -> str:
+    """A campaign id as a folder name: whatever the id holds, it stays one name below the export's folder.
+
+    ValueError for an id that is empty, too long for a name, or no valid Unicode.
+    """
+    if not campaign_id:
+        raise ValueError("a campaign id is empty")
+    name = quote(campaign_id, safe="").replace(".", "%2E").replace("~", "%7E")
+    if len(name) > _LONGEST_FOLDER_NAME:
+        raise ValueError(f"campaign id of {len(campaign_id)} characters is too long to be one: {campaign_id[:40]!r}…")
+    return name
+
+
+def _compress(source: Path, target: Path) -> Path:
+    temporary = target.with_name(f".{os.urandom(8).hex()}{_TEMPORARY}")
+    try:
+        with source.open("rb") as plain, temporary.open("wb") as file:
+            with zstd.open(file, "wb", level=1) as compressed:
+                compressed.write(b"")  # of an empty file too there is a frame: without one it could not be read
+                shutil.copyfileobj(plain, cast(BinaryIO, compressed), CHUNK)
+            sync(file)
+        move(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    source.unlink()
+    return target

@@ -1,0 +1,70 @@
+"""Days of campaigns that the warehouse does not have yet: straight from the landed bytes into the export's table.
+
+One pass over the bytes, which every rule is part of, and nothing is staged: what a first load or a long backfill is
+made of takes half the time. It is all or nothing. Whatever is not plain (a row that breaks a rule, a key that is there
+already, a text that may not have been one) raises `NotPlain`; the caller rolls back, and the staged way decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import duckdb
+
+from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.landing.deliveries import Arrival
+from soundlink_pipeline.loading import merge_sql, read_sql
+from soundlink_pipeline.loading.json_lines import BAD_BYTES, LONGEST_LINE_BYTES, suspects, unknown_fields
+from soundlink_pipeline.loading.validation import Checked
+
+
+class NotPlain(Exception):
+    """These deliveries need the staged way. The transaction must be rolled back."""
+
+
+def is_first(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether no other delivery, loaded or in `batch`, is of the same campaign and days, as far as ids tell."""
+    others = connection.execute("""
+        select count(*) from (
+            select delivery_id, export, campaign_id, start_date, end_date from deliveries
+            union all select delivery_id, export, campaign_id, start_date, end_date from batch
+        ) as other join batch using (export, campaign_id)
+        where other.delivery_id <> batch.delivery_id
+            and other.start_date <= batch.end_date and other.end_date >= batch.start_date
+    """).fetchall()
+    return others == [(0,)]
+
+
+def insert(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> list[Checked]:
+    """Insert all rows of the deliveries, which are in `batch`, within the caller's transaction, or raise NotPlain."""
+    files = [str(arrival.delivery.path) for arrival in arrivals]
+    try:
+        connection.execute(read_sql.insert_directly(export, files, LONGEST_LINE_BYTES))
+    except (*BAD_BYTES, duckdb.ConstraintException) as error:
+        raise NotPlain(str(error)) from None
+    first = min(arrival.delivery.dates.start for arrival in arrivals)
+    last = max(arrival.delivery.dates.end for arrival in arrivals)
+    # Dates are literals (they are ours), so that DuckDB can skip the blocks of all other days.
+    days = f"{DATE_COLUMN} between date '{first}' and date '{last}'"
+    of_batch = f"{days} and _delivery_id in (select delivery_id from batch)"
+    singles = [column.name for column in export.columns if column.one_per_delivery]
+    mixed = " or ".join(f"min({name}) <> max({name})" for name in singles)
+    found = {
+        delivery_id: (rows, campaign, is_mixed)
+        for delivery_id, rows, campaign, is_mixed in connection.execute(
+            f"select _delivery_id, count(*), min({CAMPAIGN_COLUMN}), {mixed} from {export.name} where {of_batch}"
+            " group by _delivery_id"
+        ).fetchall()
+    }
+    if connection.execute(merge_sql.repeated_keys(export, export.name, days)).fetchall() != [(0,)]:
+        raise NotPlain("a key is there already, or twice")
+    if connection.execute(read_sql.doubtful_texts(export, export.name, of_batch)).fetchall() == [(True,)]:
+        raise NotPlain("a text may not have come as text")
+    checked, suspect = [], suspects(connection, export, arrivals)
+    for arrival in arrivals:
+        rows, campaign, is_mixed = found.get(arrival.delivery.delivery_id, (0, None, False))
+        names, reason = unknown_fields(export, arrival) if str(arrival.delivery.path) in suspect else ((), None)
+        if is_mixed or reason or arrival.delivery.declared_rows not in (None, rows):
+            raise NotPlain(arrival.delivery.describe())
+        checked.append(Checked(arrival, rows, campaign, names))
+    return checked

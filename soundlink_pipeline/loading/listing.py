@@ -1,0 +1,50 @@
+"""Upserts a landed listing of campaigns into the table `campaigns`."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+import duckdb
+
+from soundlink_pipeline.landing.deliveries import Listing
+from soundlink_pipeline.warehouse.tables import CAMPAIGN_COLUMNS
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def upsert_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int:
+    """Upsert a landed listing by campaign id, in one transaction; an older listing never overwrites a newer one."""
+
+    def value(name: str, sql_type: str) -> str:
+        text = f"item ->> '$.{_camel(name)}'"
+        if sql_type == "TIMESTAMP":
+            return f"try_cast({text} as timestamptz) at time zone 'UTC'"
+        return f"try_cast({text} as {sql_type})"
+
+    own = {"_listed_json": "item::varchar", "_listed_at": "$listed_at::timestamp", "_run_id": "$run_id"}
+    names = [name for name, _, _ in CAMPAIGN_COLUMNS]
+    values = [f"{own.get(n) or value(n, t.removesuffix(' not null'))} as {n}" for n, t, _ in CAMPAIGN_COLUMNS]
+    updates = ", ".join(f"{name} = s.{name}" for name in names if name != "campaign_id")
+    connection.execute(
+        f"""
+        merge into campaigns as t
+        using (
+            select {", ".join(values)}
+            from (select json as item from read_json_objects($file, format = 'newline_delimited'))
+        ) as s on t.campaign_id = s.campaign_id
+        when matched and s._listed_at >= t._listed_at then update set {updates}
+        when not matched then insert ({", ".join(names)}) values ({", ".join(f"s.{name}" for name in names)})
+        """,
+        {
+            "file": str(listing.path),
+            "listed_at": listing.listed_at.astimezone(UTC).replace(tzinfo=None),
+            "run_id": listing.run_id,
+        },
+    )
+    row = connection.execute(
+        "select count(*) from read_json_objects($file, format = 'newline_delimited')", {"file": str(listing.path)}
+    ).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,186 @@
+"""Checking landed deliveries: staged with types by one pass over the bytes, and judged as wholes.
+
+A delivery keeps every rule of its export's contract or is refused, with a reason a person can act on. No row passes
+through Python, but for those of a delivery with something odd, which are held to JSON's own grammar, and the file of a
+refused delivery, which is read line by line to say which line it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.landing.deliveries import Arrival, Delivery
+from soundlink_pipeline.loading import read_sql
+from soundlink_pipeline.loading.json_lines import (
+    BAD_BYTES,
+    LONGEST_LINE_BYTES,
+    first_unreadable_line,
+    nth_row,
+    suspects,
+    unknown_fields,
+)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A delivery that breaks a rule, and which."""
+
+    delivery: Delivery
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A staged delivery that keeps every rule."""
+
+    arrival: Arrival
+    rows: int
+    row_campaign_id: str | None
+    unknown_fields: tuple[str, ...]
+
+
+class Staging:
+    """The deliveries of one export in one batch, staged in the temp table `table` of one connection."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> None:
+        self._connection = connection
+        self.export = export
+        self._by_file = {str(arrival.delivery.path): arrival for arrival in arrivals}
+        self._singles = [column.name for column in export.columns if column.one_per_delivery]
+        self._first_rowid: dict[str, int] = {}
+        self._suspects: set[str] = set()
+        self.table = f"staged_{export.name}"
+        self.refused: list[Refused] = []
+
+    def check(self) -> list[Checked]:
+        """Stage what can be staged, and return the deliveries that keep every rule; the others are in `refused`.
+
+        The table then still holds the rows of some that are refused.
+        """
+        files = list(self._by_file)
+        try:
+            self._read(files)
+        except BAD_BYTES:
+            # One of them is not NDJSON; find out which by reading each alone.
+            files = [file for file in files if self._readable(file)]
+            if not files:
+                return []
+            self._read(files)
+        self._suspects = suspects(self._connection, self.export, [self._by_file[file] for file in files])
+        checked = [self._check(file, faults) for file, faults in self._faults(files).items()]
+        return [delivery for delivery in checked if delivery is not None]
+
+    def clear(self) -> None:
+        self._connection.execute(f"drop table if exists {self.table}")
+
+    def _read(self, files: list[str]) -> None:
+        """Stage the files the quick way, and exactly where that leaves a row in doubt."""
+        for exact in (False, True):
+            self.clear()  # first, so that memory never holds two
+            self._connection.execute(read_sql.stage(self.export, self.table, files, LONGEST_LINE_BYTES, exact=exact))
+            doubtful = read_sql.doubtful_texts(self.export, self.table)
+            if exact or self._connection.execute(doubtful).fetchall() != [(True,)]:
+                return
+
+    def _readable(self, file: str) -> bool:
+        try:
+            self._read([file])
+        except BAD_BYTES as error:
+            delivery = self._by_file[file].delivery
+            self.refused.append(Refused(delivery, first_unreadable_line(delivery) or str(error)))
+            return False
+        return True
+
+    def _faults(self, files: list[str]) -> dict[str, list[Any]]:
+        """Per file its rows by fault: (fault, rows, first rowid, then least and greatest date, account, campaign)."""
+        found: dict[str, list[Any]] = {file: [] for file in files}
+        bounds = ", ".join(f"min({name}), max({name})" for name in (DATE_COLUMN, *self._singles))
+        for file, *fault in self._connection.execute(
+            f"select _file, _fault, count(*), min(rowid), {bounds} from {self.table} group by _file, _fault"
+        ).fetchall():
+            found[file].append(tuple(fault))
+        self._first_rowid = {file: min(fault[2] for fault in faults) for file, faults in found.items() if faults}
+        return found
+
+    def _check(self, file: str, faults: list[Any]) -> Checked | None:
+        """The delivery as checked, or None with the reason put down."""
+        arrival = self._by_file[file]
+        rows = sum(fault[1] for fault in faults)
+        reason = self._wrong_count(arrival, rows) or self._broken_rule(arrival, faults) or self._mixed(arrival, faults)
+        unknown: tuple[str, ...] = ()
+        if reason is None and file in self._suspects:
+            unknown, reason = unknown_fields(self.export, arrival)
+        if reason is not None:
+            self.refused.append(Refused(arrival.delivery, reason))
+            return None
+        campaign = faults[0][5 + 2 * self._singles.index(CAMPAIGN_COLUMN)] if faults else None
+        return Checked(arrival, rows, campaign, unknown)
+
+    def _wrong_count(self, arrival: Arrival, rows: int) -> str | None:
+        declared = arrival.delivery.declared_rows
+        if declared is None or rows == declared:
+            return None
+        return f"the file holds {rows} rows, {'more' if rows > declared else 'fewer'} than X-Row-Count's {declared}"
+
+    def _broken_rule(self, arrival: Arrival, faults: list[Any]) -> str | None:
+        broken = [fault for fault in faults if fault[0] != 0]
+        if not broken:
+            return None
+        position, count, rowid = min(broken, key=lambda fault: fault[2])[:3]
+        column = self.export.columns[position - 1]
+        line, row = self._row(arrival, rowid)
+        if row is None:
+            return f"line {line}: not a JSON object"
+        got = _shown(row[column.name]) if column.name in row else "nothing: the field is missing"
+        others = f"; {count} rows break this rule" if count > 1 else ""
+        return (
+            f"line {line}: {column.name} must be {read_sql.requirement(column)}, got {got} ({self._key(row)}){others}"
+        )
+
+    def _mixed(self, arrival: Arrival, faults: list[Any]) -> str | None:
+        """Rules about a delivery as a whole: its dates, and one campaign and account."""
+        if not faults:
+            return None
+        _, _, _, first, last, *bounds = faults[0]
+        dates = arrival.delivery.dates
+        if first < dates.start or last > dates.end:
+            return self._first_row_with(
+                arrival,
+                f"{DATE_COLUMN} not between ? and ?",
+                [dates.start, dates.end],
+                f"{DATE_COLUMN} must be within the range asked for, {dates}",
+            )
+        for name, least, greatest in zip(self._singles, bounds[::2], bounds[1::2], strict=True):
+            if least != greatest:
+                rule = f"all rows must be of one {name}, here are {_shown(least)} and {_shown(greatest)}"
+                return self._first_row_with(arrival, f"{name} = ?", [greatest], rule)
+        return None
+
+    def _first_row_with(self, arrival: Arrival, where: str, values: list[Any], rule: str) -> str:
+        """A reason that names the first row for which a condition on the staged table holds."""
+        found = self._connection.execute(
+            f"select min(rowid), count(*) from {self.table} where _file = ? and {where}",
+            [str(arrival.delivery.path), *values],
+        ).fetchall()
+        rowid, count = found[0]
+        line, row = self._row(arrival, rowid)
+        return f"line {line}: {rule} ({self._key(row or {})}); {count} rows are affected"
+
+    def _row(self, arrival: Arrival, rowid: int) -> tuple[int, dict[str, Any] | None]:
+        return nth_row(arrival.delivery, rowid - self._first_rowid[str(arrival.delivery.path)])
+
+    def _key(self, row: dict[str, Any]) -> str:
+        return ", ".join(f"{name} {_shown(row.get(name))}" for name in self.export.primary_key)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    if not text.isprintable():
+        text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "…"

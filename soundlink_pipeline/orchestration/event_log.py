@@ -1,0 +1,216 @@
+"""Dagster's own SQLite storage, with the event log's connections kept open; `dagster.yaml` names it.
+
+Dagster opens the event log anew for every event: engine, connection and compiled statements, two commits, and a
+checkpoint when the last connection closes. A partitioned asset has two events a day, so a refresh of eight days spends
+more on them than on its rows. Here connections stay open, what one event writes to a database is one transaction, and
+committed together are the events that Dagster marks as a batch (those of one asset's partitions, and what a run
+intends), and a step's outputs and checks with what follows them. Files, tables and SQL stay Dagster's; without this
+class (`storage: sqlite:`) they are read just the same.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+from dagster._core.events import (
+    ASSET_CHECK_EVENTS,
+    ASSET_EVENTS,
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    DagsterEventType,
+)
+from dagster._core.events.log import EventLogEntry
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+from sqlalchemy import Connection, Engine, QueuePool, create_engine
+
+# A run writes to its own database and to the index; who shows many runs reads one after another.
+_OPEN_DATABASES = 4
+# Dagster hands events over in batches only where its environment says how large they may be.
+_BATCH_SIZE = ("DAGSTER_EVENT_BATCH_SIZE", "1000")
+# What a step tells of each of its assets and checks. More of its events follow, and these are committed with the next;
+# a crash in between leaves none of them, and the step is not done.
+_HELD = {DagsterEventType.STEP_OUTPUT, DagsterEventType.ASSET_CHECK_EVALUATION}
+# What the index tells of, which is asked about all runs.
+_INDEXED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
+
+
+class PooledSqliteEventLog(SqliteEventLogStorage):
+    """Dagster's event log in SQLite, one database per run and an index, with the last used databases kept open."""
+
+    def __init__(self, base_dir: str) -> None:
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        super().__init__(base_dir)
+        self._db_lock: Any = threading.RLock()  # a batch has both its run's database and the index open
+        self._seen: set[str] = set()  # tables, columns and migrations: once there, they stay
+        self._open: dict[str, Connection] = {}  # within `_connect`, by whoever has the lock
+        self._held: list[EventLogEntry] = []  # not stored yet
+        os.environ.setdefault(*_BATCH_SIZE)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        if event.step_key is not None and event.dagster_event_type in _HELD:
+            with self._db_lock:
+                self._held.append(event)
+        else:
+            self._store_with_held([event])
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store what belongs together; after an error Dagster stores each by itself."""
+        self._store_with_held(events)
+
+    def _store_with_held(self, events: Sequence[EventLogEntry]) -> None:
+        with self._db_lock:
+            held = self._held
+            of_run: dict[str, list[EventLogEntry]] = {}
+            for event in [*held, *events]:
+                of_run.setdefault(event.run_id, []).append(event)
+            try:
+                self._held = []
+                for run_id in list(of_run):
+                    self._store(of_run[run_id])
+                    del of_run[run_id]
+            except BaseException as error:
+                self._held = [event for event in held if event.run_id in of_run]
+                if isinstance(error, Exception):  # not the end of the run: one of them cannot be stored
+                    self._store_one_by_one()
+                raise
+
+    def _store_one_by_one(self) -> None:
+        """Store what can be stored of what is held, so that one event does not keep all others out for ever."""
+        held, self._held = self._held, []
+        for event in held:
+            with suppress(Exception):
+                self._store([event])
+
+    def _store(self, events: Sequence[EventLogEntry]) -> None:
+        """What Dagster's `store_event` does for each: one commit per database, and each asset's entry written once."""
+        table = SqlEventLogStorageTable
+        rows = [self._event_to_row(event) for event in events]
+        indexed = [at for at, event in enumerate(events) if event.dagster_event_type in _INDEXED]
+        with ExitStack() as stack:
+            index = stack.enter_context(self.index_connection()) if indexed else None
+            run = stack.enter_context(self.run_connection(events[0].run_id))
+            run.execute(table.insert(), rows)
+            if index is not None:
+                self._store_in_index(index, [events[at] for at in indexed], [rows[at] for at in indexed])
+
+    def _store_in_index(
+        self, index: Connection, events: Sequence[EventLogEntry], rows: Sequence[dict[str, Any]]
+    ) -> None:
+        table = SqlEventLogStorageTable
+        numbered = table.insert().returning(table.c.id, sort_by_parameter_order=True)
+        ids = list(index.execute(numbered, rows).scalars())
+        about_assets = [at for at, event in enumerate(events) if event.dagster_event_type in ASSET_EVENTS]
+        if about_assets:
+            self._store_asset_event_tags(index, [events[at] for at in about_assets], [ids[at] for at in about_assets])
+        # The entry tells of the asset's last event only.
+        last = {(rows[at]["asset_key"], rows[at]["dagster_event_type"]): at for at in about_assets}
+        for at in last.values():
+            self._store_asset_event(index, events[at], ids[at])
+        for event, event_id in zip(events, ids, strict=True):
+            if event.dagster_event_type in ASSET_CHECK_EVENTS:
+                self.store_asset_check_event(event, event_id)
+
+    def delete_events(self, run_id: str) -> None:
+        """Forget a run, and give the disk its database back, which Dagster would only empty."""
+        super().delete_events(run_id)
+        with self._db_lock:
+            if run_id in self._engines:
+                self._engines.pop(run_id).dispose()
+            self._initialized_dbs.discard(run_id)
+            for file in Path(self._base_dir).glob(f"{run_id}.db*"):
+                file.unlink()
+
+    # Asked for every event and every look at an asset.
+
+    def has_table(self, table_name: str) -> bool:
+        ask = super().has_table
+        return self._once(f"table {table_name}", lambda: ask(table_name))
+
+    def has_secondary_index(self, name: str) -> bool:
+        ask = super().has_secondary_index
+        return self._once(f"index {name}", lambda: ask(name))
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        ask = super()._has_asset_key_col_on_connection
+        return self._once(f"column {column_name}", lambda: ask(conn, column_name))
+
+    def _once(self, name: str, is_there: Callable[[], bool]) -> bool:
+        if name not in self._seen and is_there():
+            self._seen.add(name)
+        return name in self._seen
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """A database in a transaction, which is part of the one around it, if there is one."""
+        with self._db_lock:
+            if shard in self._open:
+                yield self._open[shard]
+                return
+            if self._held and not self._open:
+                self._store_with_held([])  # whoever looks sees them
+            engine = self._engine(shard)
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection:
+                sqlite: Any = connection.connection.driver_connection
+                before = sqlite.total_changes
+                self._open[shard] = connection
+                try:
+                    with connection.begin():
+                        yield connection
+                finally:
+                    del self._open[shard]
+                if shard != INDEX_SHARD_NAME and sqlite.total_changes != before:
+                    # Who follows a run in the UI is told of news by a change of the database file; SQLite writes to
+                    # its log first.
+                    os.utime(self.path_for_shard(shard))
+
+    def _engine(self, shard: str) -> Engine:
+        if shard not in self._engines:
+            self._engines[shard] = create_engine(
+                self.conn_string_for_shard(shard),
+                poolclass=QueuePool,
+                pool_size=1,
+                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+            )
+        self._engines.move_to_end(shard)
+        if len(self._engines) > _OPEN_DATABASES:
+            self._engines.popitem(last=False)[1].dispose()
+        return self._engines[shard]
+
+    def _close_all(self) -> None:
+        with self._db_lock:
+            while self._engines:
+                self._engines.popitem()[1].dispose()
+
+    def wipe(self) -> None:
+        self._close_all()
+        self._seen.clear()
+        self._held.clear()
+        super().wipe()
+
+    def dispose(self) -> None:
+        if self._held:
+            self._store_with_held([])
+        self._close_all()
+        super().dispose()
+
+
+class PooledSqliteStorage(DagsterSqliteStorage):
+    """Dagster's SQLite storage below `base_dir`, in the same files, with the event log above."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(base_dir, inst_data)
+        self._event_log_storage: SqliteEventLogStorage = PooledSqliteEventLog(self._event_log_storage._base_dir)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
+        return cls.from_local(config_value["base_dir"], inst_data)

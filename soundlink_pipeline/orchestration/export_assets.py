@@ -1,0 +1,229 @@
+"""The assets: the API, the campaigns as listed, and one daily-partitioned asset per export.
+
+One step pulls all exports that a run asks for: while one is being loaded, the next is already being fetched.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from soundlink_pipeline.contracts.days import REVISION_DAYS
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.display.markdown import markdown_table
+from soundlink_pipeline.orchestration.asset_checks import (
+    check_only,
+    checked,
+    export_check_specs,
+    freshness_policy,
+    key_of,
+)
+from soundlink_pipeline.orchestration.failures import blocked, failure, told_to_people
+from soundlink_pipeline.orchestration.partition_pages import report_partitions, run_metadata
+from soundlink_pipeline.orchestration.pull_step import connected, pull_range
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.run_context import (
+    OWNER,
+    POOL,
+    asked_range,
+    backfill_policy,
+    is_for_days,
+    run_lineage,
+)
+from soundlink_pipeline.pulling.planning import Plan
+from soundlink_pipeline.quality.row_checks import Answer
+from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.warehouse.tables import CAMPAIGN_COLUMNS, OWN_COLUMNS, comment
+
+_API = "soundlink_api"
+_CAMPAIGNS = "campaigns"
+# The step that pulls; also its name in a run's config.
+_EXPORTS = "exports"
+
+
+class ExportsConfig(dg.Config):
+    """What a run may be told in its config (`ops: exports: config:`)."""
+
+    refetch: bool = Field(
+        default=False,
+        description=(
+            "Ask for every day of the range. Otherwise days that are settled are not asked for again: their numbers"
+            " are final."
+        ),
+    )
+
+
+def build_assets(
+    partitions: dg.DailyPartitionsDefinition, settings: Settings
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Every asset up to the exports; `partitions` is shared, so that one run can cover all of them."""
+    with warnings.catch_warnings():
+        # Known and accepted: DECISIONS.md, "Dagster".
+        warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
+        warnings.filterwarnings("ignore", message="Class `.*CodeRef", category=dg.BetaWarning)
+        return [_api(settings), _campaigns_asset(), _exports_asset(partitions)]
+
+
+def _api(settings: Settings) -> dg.AssetSpec:
+    exports = "\n".join(f"- `GET {export.path}`: {export.name}" for export in EXPORTS)
+    return dg.AssetSpec(
+        _API,
+        group_name="sources",
+        kinds={"api"},
+        owners=[OWNER],
+        tags={"layer": "sources"},
+        description=(
+            "The Soundlink API, where every number comes from: Meta ads and the Spotify listening they brought, per"
+            " campaign and day. Not made by this pipeline, hence never materialized; each listing observes it."
+            f" {settings.requests_per_minute} requests a minute and {settings.requests_per_hour} an hour; a day's rows"
+            f" may be revised for {REVISION_DAYS} days after it closes at midnight UTC.\n\n"
+            f"- `GET /v1/campaigns`: {_CAMPAIGNS}\n{exports}"
+        ),
+        metadata={"base URL": dg.MetadataValue.url(settings.base_url)},
+    )
+
+
+def _campaigns_asset() -> dg.AssetsDefinition:
+    @dg.asset(
+        name=_CAMPAIGNS,
+        deps=[_API],
+        group_name="sources",
+        kinds={"api", "duckdb"},
+        owners=[OWNER],
+        tags={"layer": "sources"},
+        pool=POOL,
+        description=(
+            "The campaigns the API key sees, as last listed: which of them can have rows decides what is asked for."
+            " Grain: one row per campaign id."
+        ),
+        metadata={
+            "dagster/table_name": _CAMPAIGNS,
+            "dagster/column_schema": dg.TableSchema(
+                columns=[dg.TableColumn(n, t.removesuffix(" not null"), description=m) for n, t, m in CAMPAIGN_COLUMNS]
+            ),
+            "dagster/code_references": _code("contracts/campaigns.py"),
+        },
+    )
+    def campaigns(
+        context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
+    ) -> dg.MaterializeResult[None]:
+        # The exports are next: no request for a wrong range.
+        dates = asked_range(context, soundlink.settings.start_date) if is_for_days(context) else None
+        with told_to_people(), connected(context, soundlink) as (client, pacer):
+            lineage = run_lineage(context)
+            items = soundlink.campaigns(client, context.run.run_id, lineage)
+            selected = context.run.asset_selection
+            exports = [e for e in EXPORTS if not selected or dg.AssetKey(e.name) in selected]
+            text = f"{len(items)} campaigns listed"
+            if dates and exports:
+                refetch = _told_to_refetch(context.run.run_config)
+                asked = Plan(soundlink, items, exports, dates, lineage, refetch=refetch)
+                text += f". Next, {asked.describe(soundlink, pacer)}"
+            context.log.info(text)
+            # The API is not ours to materialize; that it answered is what can be told of it.
+            observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
+            context.log_event(dg.AssetObservation(_API, metadata=observed))
+        statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": len(items),
+                "requests": client.requests,
+                "campaigns by status": dg.MetadataValue.md(markdown_table(["status", "campaigns"], statuses)),
+            }
+        )
+
+    return campaigns
+
+
+def _told_to_refetch(run_config: Mapping[str, Any]) -> bool:
+    """What the next step's config says."""
+    return bool(run_config.get("ops", {}).get(_EXPORTS, {}).get("config", {}).get("refetch"))
+
+
+def _code(*files: str) -> dg.CodeReferencesMetadataValue:
+    package = Path(__file__).parents[1]
+    return dg.CodeReferencesMetadataValue(
+        code_references=[
+            dg.LocalFileCodeReference(file_path=str(package / file), line_number=1, label=file) for file in files
+        ]
+    )
+
+
+def _export_spec(export: Export) -> dg.AssetSpec:
+    columns = [
+        dg.TableColumn(
+            column.name,
+            column.sql_type,
+            description=comment(export, column),
+            constraints=dg.TableColumnConstraints(nullable=column.nullable),
+        )
+        for column in export.columns
+    ] + [dg.TableColumn(column.name, column.sql_type, description=column.meaning) for column in OWN_COLUMNS]
+    return dg.AssetSpec(
+        export.name,
+        deps=[_CAMPAIGNS, _API],
+        group_name="exports",
+        kinds={"api", "duckdb"},
+        owners=[OWNER],
+        tags={"layer": "exports", "cadence": "daily"},
+        freshness_policy=freshness_policy(),
+        description=(
+            f"{export.describe()}\n\nA day is pulled when it has closed and again on each of the 7 days after, for as"
+            " long as Soundlink may revise it; the partition's metadata says `settled` once it is final. What a newer"
+            f" delivery changed is kept in `{export.name}_history`."
+        ),
+        metadata={
+            "dagster/table_name": export.name,
+            "dagster/column_schema": dg.TableSchema(columns=columns),
+            "dagster/code_references": _code(
+                "contracts/campaign_exports.py", "pulling/puller.py", "quality/row_checks.py"
+            ),
+            "primary key": ", ".join(export.primary_key),
+        },
+    )
+
+
+def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=_EXPORTS,
+        specs=[_export_spec(export) for export in EXPORTS],
+        check_specs=export_check_specs(),
+        can_subset=True,
+        partitions_def=partitions,
+        backfill_policy=backfill_policy(),
+        pool=POOL,
+        description="Pulls the exports a run asks for, and loads them as they arrive.",
+    )
+    def pull_exports(
+        context: dg.AssetExecutionContext, config: ExportsConfig, soundlink: dg.ResourceParam[Soundlink]
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        wanted_checks = context.selected_asset_check_keys
+        exports = [export for export in EXPORTS if dg.AssetKey(export.name) in context.selected_asset_keys]
+        if not exports:
+            yield from check_only(soundlink, wanted_checks)
+            return
+        broken: list[tuple[Export, Answer]] = []
+        with told_to_people():
+            dates = asked_range(context, soundlink.settings.start_date)
+            summary, campaigns = pull_range(context, soundlink, exports, dates, refetch=config.refetch)
+            for export in exports:
+                own = summary.of(export)
+                results, blocking = checked(soundlink, export, dates, pulled=not own.failed)
+                results = [result for result in results if key_of(result) in wanted_checks]
+                broken += [(export, answer) for answer in blocking]
+                if own.failed:
+                    yield from results
+                else:
+                    report_partitions(context, soundlink, export, dates, run_metadata(dates, own, campaigns))
+                    yield dg.MaterializeResult(asset_key=export.name, check_results=results)
+            if summary.failed:
+                raise failure(summary.failed, len(summary.loaded), soundlink.warehouse.campaign_names())
+        if broken:
+            raise blocked(broken)
+
+    return pull_exports

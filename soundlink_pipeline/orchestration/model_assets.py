@@ -1,0 +1,249 @@
+"""The SQL models as assets: lineage, documentation, checks and partitions all come from the folder of SQL files.
+
+A table that belongs to days (`report_date` in its grain) is daily-partitioned like the exports, and so are the views it
+reads; the others are built once per run. All are built in one step, since a step costs more than most models do; a
+model that fails stops only what needs it.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import DATE_COLUMN
+from soundlink_pipeline.display.trend import table_trend
+from soundlink_pipeline.models.build import SHOWN_ROWS, Built, Tested, ask_tests, build_model, drop_removed_models
+from soundlink_pipeline.models.project import Model, SqlProject
+from soundlink_pipeline.models.templates import Problem
+from soundlink_pipeline.models.tests import DataTest
+from soundlink_pipeline.orchestration.failures import told_to_people
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.run_context import OWNER, POOL, asked_range, backfill_policy
+
+Columns = Mapping[str, Mapping[str, str]]
+# The check of a model's tests from YAML.
+DATA_TESTS = "data_tests"
+# The group of models that cannot be built.
+BROKEN = "broken"
+
+
+def build_model_assets(
+    project: SqlProject, columns: Columns, partitions: dg.DailyPartitionsDefinition
+) -> list[dg.AssetsDefinition]:
+    """One asset per model, and per problem one that fails with its reason. `columns`: names and types per model."""
+    with warnings.catch_warnings():
+        # Known and accepted: DECISIONS.md, "Dagster".
+        warnings.filterwarnings(
+            "ignore", message="Parameter `backfill_policy`|Class `.*CodeRef", category=dg.BetaWarning
+        )
+        models = [_models(project, columns, partitions)] if project.models else []
+        return models + [_broken(name, problem) for name, problem in project.problems.items()]
+
+
+def _daily(project: SqlProject) -> set[str]:
+    """The models that are partitioned by days: tables that have days, and the views between them and the exports.
+
+    A view that no daily table reads is left out: its partitions would be events without news.
+    """
+    daily = {model.name for model in project.models.values() if model.has_days and model.materialized != "view"}
+    exports = {export.name for export in EXPORTS}
+    behind_exports: set[str] = set()
+    for model in project.models.values():
+        inputs = {*model.refs, *(asset for source in model.sources for asset in source.assets)}
+        if inputs & (exports | behind_exports):
+            behind_exports.add(model.name)
+    for model in reversed(project.models.values()):
+        if model.name in daily:
+            daily |= {name for name in model.refs if project.models[name].materialized == "view"} & behind_exports
+    return daily
+
+
+def _models(project: SqlProject, columns: Columns, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    daily, models = _daily(project), list(project.models.values())
+
+    @dg.multi_asset(
+        name="models",
+        specs=[_spec(model, columns[model.name], partitions if model.name in daily else None) for model in models],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=model.name, description=_says(tests))
+            for model in models
+            for name, tests in _checks(project.tests_of(model)).items()
+        ],
+        can_subset=True,
+        backfill_policy=backfill_policy(),
+        pool=POOL,
+    )
+    def build(
+        context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        selected = [model for model in models if dg.AssetKey(model.name) in context.selected_asset_keys]
+        for_days = any(model.name in daily for model in selected)
+        dates = asked_range(context, soundlink.settings.start_date) if for_days else None
+        failed: dict[str, str] = {}
+        with told_to_people(), soundlink.warehouse.write() as connection:
+            for table in drop_removed_models(connection, project):
+                context.log.info(f"{table} dropped: there is no such model any more")
+            for model in selected:
+                try:
+                    yield _build(context, connection, project, model, dates, failed=failed)
+                except Problem as problem:
+                    failed[model.name] = str(problem)
+        if failed:
+            reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
+            raise dg.Failure(
+                f"{len(failed)} of {len(selected)} models failed; what does not need them is built.\n{reasons}",
+                allow_retries=False,
+            )
+
+    return build
+
+
+def _build(
+    context: dg.AssetExecutionContext,
+    connection: duckdb.DuckDBPyConnection,
+    project: SqlProject,
+    model: Model,
+    dates: DateRange | None,
+    *,
+    failed: dict[str, str],
+) -> dg.MaterializeResult[None]:
+    """Build one model and ask its tests; wrong data is noted in `failed`. Raises Problem where it cannot be built."""
+    needed = next((name for name in model.refs if name in failed), None)
+    if needed is not None:
+        raise Problem(model.path, None, f"not built, since it needs {needed}")
+    built = build_model(connection, project, model, dates)
+    wanted = {key.name for key in context.selected_asset_check_keys if key.asset_key == dg.AssetKey(model.name)}
+    results = []
+    if wanted:
+        window = built.dates or (dates if model.materialized == "view" else None)
+        tested = {item.test.name: item for item in ask_tests(connection, project, model, window)}
+        for name, tests in _checks(project.tests_of(model)).items():
+            if name in wanted:
+                results.append(_check_result(model, name, [tested[test.name] for test in tests]))
+        wrong = [str(item) for item in tested.values() if item.severe]
+        if wrong:
+            failed[model.name] = "; ".join(wrong)
+    details = _details(connection, built)
+    if dates is not None and context.assets_def.specs_by_key[dg.AssetKey(model.name)].partitions_def:
+        # Of the newest day only: what hangs on a result is stored with each of its partitions.
+        context.add_asset_metadata(details, asset_key=model.name, partition_key=dates.end.isoformat())
+        if model.has_days and built.rows is not None:
+            _report_partitions(context, connection, model, dates)
+        details = {}
+    return dg.MaterializeResult(
+        asset_key=model.name, metadata={**_metadata(connection, built), **details}, check_results=results
+    )
+
+
+def _checks(tests: Sequence[DataTest]) -> dict[str, list[DataTest]]:
+    """The tests by the check that shows them: those from YAML in one, for an event each would cost more than asking."""
+    checks: dict[str, list[DataTest]] = {}
+    for test in tests:
+        checks.setdefault(test.name if test.singular else DATA_TESTS, []).append(test)
+    return checks
+
+
+def _says(tests: Sequence[DataTest]) -> str:
+    return "\n\n".join(test.description if test.singular else f"`{test.name}`: {test.description}" for test in tests)
+
+
+def _check_result(model: Model, name: str, tested: Sequence[Tested]) -> dg.AssetCheckResult:
+    """Fails as an error if one of its tests does, else as a warning."""
+    failed = [item for item in tested if not item.passed]
+    severe = not failed or any(item.test.severity == "error" for item in failed)
+    metadata: dict[str, Any] = {"tests": len(tested), "bad rows": sum(item.bad_rows for item in failed)}
+    for item in failed:
+        of_many = f", the first {SHOWN_ROWS} of {item.bad_rows}" if item.bad_rows > SHOWN_ROWS else ""
+        metadata[item.test.name] = dg.MetadataValue.md(f"{item.test.description} Not these{of_many}:\n\n{item.sample}")
+        metadata[f"{item.test.name}, SQL"] = _sql(item.sql)
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=model.name,
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+    )
+
+
+def _spec(model: Model, columns: Mapping[str, str], partitions: dg.DailyPartitionsDefinition | None) -> dg.AssetSpec:
+    sources = {asset for source in model.sources for asset in source.assets}
+    return dg.AssetSpec(
+        model.name,
+        deps=sorted({*model.refs, *sources}),
+        partitions_def=partitions,
+        group_name=model.schema,
+        kinds={"sql", "duckdb", "view" if model.materialized == "view" else "table"},
+        owners=[model.owner or OWNER],
+        tags={"layer": model.schema},
+        description=model.description,
+        metadata={
+            "dagster/table_name": model.table,
+            "dagster/column_schema": dg.TableSchema(
+                columns=[
+                    dg.TableColumn(name, sql_type, description=model.columns.get(name))
+                    for name, sql_type in columns.items()
+                ]
+            ),
+            "dagster/code_references": dg.CodeReferencesMetadataValue(
+                code_references=[dg.LocalFileCodeReference(file_path=str(model.path), line_number=1, label="SQL")]
+            ),
+            "materialized": model.materialized,
+            "grain": ", ".join(model.grain),
+        },
+    )
+
+
+def _metadata(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"seconds": round(built.seconds, 3)}
+    if built.rows is not None:
+        metadata["dagster/row_count"] = connection.execute(f"select count(*) from {built.model.table}").fetchall()[0][0]
+        metadata["rows built"] = built.rows
+        metadata["days built"] = str(built.dates or "all")
+    return metadata
+
+
+def _details(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, Any]:
+    details = {"compiled SQL": _sql(built.sql)}
+    if built.model.charted and (trend := table_trend(connection, built.model.table, built.model.charted)):
+        details["last days"] = dg.MetadataValue.md(trend)
+    return details
+
+
+def _report_partitions(
+    context: dg.AssetExecutionContext, connection: duckdb.DuckDBPyConnection, model: Model, dates: DateRange
+) -> None:
+    counted = connection.execute(
+        f"select {DATE_COLUMN}, count(*) from {model.table} where {DATE_COLUMN} between $start and $end group by all",
+        {"start": dates.start, "end": dates.end},
+    ).fetchall()
+    rows = dict(counted)
+    for day in dates.dates():
+        context.add_asset_metadata(
+            {"dagster/partition_row_count": rows.get(day, 0)}, asset_key=model.name, partition_key=day.isoformat()
+        )
+
+
+def _sql(text: str) -> dg.MarkdownMetadataValue:
+    # The lines of the file stay where they are when a template is rendered; a reader need not see those left empty.
+    shown = re.sub(r"\n\s*\n\s*\n+", "\n\n", text.strip())
+    return dg.MetadataValue.md(f"```sql\n{shown}\n```")
+
+
+def _broken(name: str, problem: Problem) -> dg.AssetsDefinition:
+    """Stands where a model should be, and says why it is not."""
+
+    @dg.asset(
+        name="".join(letter if letter.isalnum() else "_" for letter in name).strip("_"),
+        group_name=BROKEN,
+        description=f"Cannot be built. {problem}",
+        kinds={"sql"},
+    )
+    def broken() -> None:
+        raise dg.Failure(str(problem), allow_retries=False)
+
+    return broken

@@ -1,0 +1,67 @@
+"""What a Dagster run was asked for, and how it tells people what went wrong: shared by every asset, job and check."""
+
+from datetime import UTC, date, datetime
+
+import dagster as dg
+
+from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, checked_range
+from soundlink_pipeline.orchestration.failures import told_to_people
+
+# Held by every step that opens the warehouse: DuckDB admits one writer.
+POOL = "warehouse"
+# Who answers for an asset, as Dagster shows it; a model may name another in its YAML (config: meta: owner).
+OWNER = "team:data"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+_ONE_DAY = "dagster/partition"
+# Dagster marks a run with one of these that goes on from where its parent failed, by itself or from the UI.
+_RESUMES = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
+
+
+def daily_partitions(start_date: date) -> dg.DailyPartitionsDefinition:
+    """One partition per UTC day from `start_date` on; a day's appears when the day has closed."""
+    return dg.DailyPartitionsDefinition(start_date=start_date.isoformat(), timezone="UTC")
+
+
+def backfill_policy() -> dg.BackfillPolicy:
+    """The API's cap is a run's size: a year is five runs, with one request per export, campaign and run."""
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=MAX_DAYS_PER_PULL)
+
+
+def is_for_days(context: dg.AssetExecutionContext) -> bool:
+    """Whether the run was launched for partitions: a range, or one day."""
+    # The tag, since an asset without partitions is not told of the run's.
+    return _has_range(context.run) or _ONE_DAY in context.run.tags
+
+
+def _has_range(run: dg.DagsterRun) -> bool:
+    return RANGE_START in run.tags and RANGE_END in run.tags
+
+
+def asked_range(context: dg.AssetExecutionContext, first_day: date) -> DateRange:
+    """The run's range of report dates, checked before anything is asked of the API."""
+    tags = context.run.tags
+    if _has_range(context.run):
+        start, end = tags[RANGE_START], tags[RANGE_END]
+    elif _ONE_DAY in tags:
+        start = end = tags[_ONE_DAY]
+    else:
+        raise dg.Failure(
+            "the run is for no day: launch it for partitions, or from a shell with make backfill FROM=… TO=…",
+            allow_retries=False,
+        )
+    with told_to_people(ValueError):
+        return checked_range(start, end, first_day, datetime.now(UTC))
+
+
+def run_lineage(context: dg.AssetExecutionContext) -> list[str]:
+    """The run and, where it resumes a failed one, that and so on: what they have pulled is not asked for again.
+
+    A run that is re-executed as a whole, with all its steps, resumes nothing.
+    """
+    run: dg.DagsterRun | None = context.run
+    lineage = [context.run.run_id]
+    while run is not None and run.parent_run_id and any(run.tags.get(tag) == "true" for tag in _RESUMES):
+        lineage.append(run.parent_run_id)
+        run = context.instance.get_run_by_id(run.parent_run_id)
+    return lineage

@@ -1,0 +1,304 @@
+"""Publishes the warehouse: a consistent copy of `warehouse.duckdb`, put in place of the last one in one step.
+
+Analysts open the published file whenever and for as long as they like. Who has the last one open goes on reading it;
+who opens the file next sees the new one whole. A crash at any moment leaves one of the two. For a quarter of a second
+after each replacement the file is locked, for the reason that `_put_in_place` tells; `read_published` waits that out.
+
+The copy is of the file's bytes, which is far cheaper than any way through SQL (`python -m benchmarks.publishing`). It
+is made while the pipeline has the writer's turn and no connection open: opening and closing a file drops every lock
+that the same process has on it (POSIX), DuckDB's too.
+
+The published file cannot be written to, by its mode. Opening it read-write would shut every other reader out, and
+worse: all copies of one warehouse bear the same identifier, and DuckDB replays a write-ahead log into any file of that
+identifier and checkpoint number. What somebody privileged wrote into the last file could so appear in the new one,
+hence a log found beside the file is deleted. (Should that program still have the last file open, it may put another log
+there after a checkpoint of its own; until it closes or the next publication, readers then fail or see its writes.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import duckdb
+
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, VERSION_COLUMN, Export
+from soundlink_pipeline.durable import sync_path
+from soundlink_pipeline.warehouse.home import WarehouseLocked
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.sql import quote
+
+# Rows of every table, sums and newest version of each export: by table, and by what is counted or summed there.
+Figures = dict[tuple[str, str], object]
+
+# What the copy may grow by while it is finished: its catalog is written anew, and the table `publication`.
+_SPARE_BYTES = 16 << 20
+
+# name, type, meaning
+PUBLICATION_COLUMNS = (
+    ("published_at", "TIMESTAMP not null", "When this file was published (UTC)."),
+    ("run_id", "VARCHAR not null", "The Dagster run that published it."),
+    ("newest_report_date", "DATE", "The newest report_date with rows; null if there are none."),
+    (
+        "newest_settled_date",
+        "DATE",
+        "The newest report_date that is settled for every export and campaign pulled; null if none is.",
+    ),
+    ("pipeline_version", "VARCHAR not null", "Version of soundlink_pipeline that published it."),
+    ("duckdb_version", "VARCHAR not null", "Version of DuckDB that wrote it."),
+)
+
+
+class NotPublished(Exception):
+    """The copy could not be made or put in place; the message says why and what to do. The last one is still there."""
+
+
+# Longer than DuckDB needs, on a busy machine too, between its second and its third opening of a file.
+_OPENING_SECONDS = 0.25
+_REPLACED_WITHIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of a table that warehouse and published file do not agree in."""
+
+    table: str
+    figure: str
+    warehouse: object
+    published: object
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published file. `rows` per table: schema `main` goes without saying, others are written `schema.table`.
+
+    `differences` from the warehouse are what `compare` says of it; there are none, unless somebody else wrote to one.
+    """
+
+    path: Path
+    bytes: int
+    seconds: float
+    rows: dict[str, int]
+    newest_report_date: date | None
+    newest_settled_date: date | None
+    differences: list[Difference]
+
+
+def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -> Published:
+    """Put a copy of the warehouse at `target`, in the warehouse's own folder. `now` is aware.
+
+    `differences` are asked for when the warehouse's turn is over: who wants none of another run's doing has the turn
+    around this call.
+    Raises NotPublished, WarehouseLocked, WarehouseUnusable; ValueError for a target elsewhere, where the warehouse's
+    lock file would not keep two publications apart.
+    """
+    if target.parent.resolve() != warehouse.path.parent.resolve() or target.name == warehouse.path.name:
+        raise ValueError(f"{target} must lie beside {warehouse.path}")
+    started = time.monotonic()
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        with warehouse.turn():
+            try:
+                # What a crash left: who has the turn is the only one that publishes.
+                _remove_all(temporary)
+                with warehouse.write() as connection:
+                    connection.execute("checkpoint")
+                _check_room(warehouse.path, target)
+                _copy(warehouse.path, temporary)
+                rows, newest, settled = _finish(warehouse.exports, temporary, run_id, now)
+                locked = _put_in_place(temporary, target, stat.S_IMODE(warehouse.path.stat().st_mode) & 0o444)
+            finally:
+                with contextlib.suppress(OSError):
+                    _remove_all(temporary)
+    except (OSError, duckdb.Error) as error:
+        raise NotPublished(
+            f"{target} was not published, is the disk full or the folder not writable? {error}. Put that right and"
+            " run again; the file that was published last is unchanged"
+        ) from error
+    with locked:
+        ours = figures_of(warehouse)
+    differences = compare(ours, warehouse.exports, target)
+    return Published(target, target.stat().st_size, time.monotonic() - started, rows, newest, settled, differences)
+
+
+@contextlib.contextmanager
+def read_published(target: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection to the published file, opened once it is not just being replaced. Raises duckdb.Error."""
+    deadline = time.monotonic() + _REPLACED_WITHIN_SECONDS
+    while True:
+        try:
+            connection = duckdb.connect(str(target), read_only=True)
+            break
+        except duckdb.IOException as error:
+            if "Could not set lock" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_OPENING_SECONDS / 5)
+    with connection:
+        yield connection
+
+
+def figures_of(warehouse: Warehouse) -> Figures:
+    """What the published file must agree in. Raises WarehouseLocked, WarehouseUnusable."""
+    with warehouse.read() as connection:
+        return _figures(connection, warehouse.exports)
+
+
+def compare(ours: Figures, exports: Sequence[Export], target: Path) -> list[Difference]:
+    """Where the published file is not the warehouse, whose figures are `ours`.
+
+    Raises NotPublished where the file cannot be opened.
+    """
+    try:
+        with read_published(target) as connection:
+            theirs = _figures(connection, exports)
+    except duckdb.Error as error:
+        raise NotPublished(
+            f"{target} cannot be opened: {error}. Materialize published_database to publish it anew"
+        ) from error
+    return [
+        Difference(*figure, ours.get(figure), theirs.get(figure))
+        for figure in sorted(ours.keys() | theirs.keys())
+        if ours.get(figure) != theirs.get(figure)
+    ]
+
+
+def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> Figures:
+    """Tables of one side's own are left out."""
+    figures: Figures = {}
+    for schema, table in connection.execute(
+        "select schema_name, table_name from duckdb_tables() where not temporary"
+    ).fetchall():
+        if not table.startswith("_") and (schema, table) != ("main", "publication"):
+            ((count,),) = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchall()
+            figures[f"{schema}.{table}", "rows"] = count
+    for export in exports:
+        sums = ", ".join(f"sum({name})" for name in export.measures)
+        query = f"select max({VERSION_COLUMN}), max(_delivery_id), {sums} from {export.name}"
+        names = (f"newest {VERSION_COLUMN}", "newest delivery", *(f"sum of {name}" for name in export.measures))
+        for name, value in zip(names, connection.execute(query).fetchall()[0], strict=True):
+            figures[f"main.{export.name}", name] = value
+    return figures
+
+
+def _check_room(source: Path, target: Path) -> None:
+    needed, free = source.stat().st_size + _SPARE_BYTES, shutil.disk_usage(target.parent).free
+    if free < needed:
+        raise NotPublished(
+            f"{target} was not published: a copy of the warehouse needs {needed / 1e6:,.0f} MB, and {target.parent} has"
+            f" {free / 1e6:,.0f} MB free. Free {(needed - free) / 1e6:,.0f} MB or more and run again (programs that"
+            " have an earlier publication open keep its space until they close it); the file that was published last"
+            " is unchanged"
+        )
+
+
+def _copy(source: Path, copy: Path) -> None:
+    """Copy the closed, checkpointed file while nobody can write to it."""
+    with source.open("rb") as file:
+        try:
+            # The lock DuckDB itself takes: readers may come, a program that is not ours may not write meanwhile.
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            undisturbed = not _write_ahead_logs(source)
+        except (BlockingIOError, PermissionError):
+            undisturbed = False
+        if not undisturbed:
+            raise WarehouseLocked(
+                f"{source} was opened for writing by another program just as it was to be published: close it there"
+                " and run again; nothing was lost"
+            )
+        shutil.copyfile(source, copy)
+
+
+def _finish(
+    exports: Sequence[Export], copy: Path, run_id: str, now: datetime
+) -> tuple[dict[str, int], date | None, date | None]:
+    """Drop the pipeline's private tables, say what the copy is; returns rows per table and newest dates."""
+    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(copy.parent / "tmp")}
+    with duckdb.connect(str(copy), config=config) as connection:
+        connection.execute("begin")
+        tables = connection.execute(
+            "select schema_name, table_name from duckdb_tables() where not temporary order by all"
+        ).fetchall()
+        rows = {}
+        for schema, table in tables:
+            if table.startswith("_"):
+                connection.execute(f'drop table "{schema}"."{table}"')
+            else:
+                ((count,),) = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchall()
+                rows[table if schema == "main" else f"{schema}.{table}"] = count
+        newest_of_each = " union all ".join(f"select max({DATE_COLUMN}) as day from {e.name}" for e in exports)
+        ((newest,),) = connection.execute(f"select max(day) from ({newest_of_each})").fetchall()
+        ((settled,),) = connection.execute(
+            """
+            select max(report_date) from (
+                select report_date from report_date_status group by report_date
+                having bool_and(is_settled)
+                    and count(distinct export) = (select count(distinct export) from deliveries)
+            )
+            """
+        ).fetchall()
+        connection.execute(f"create table publication ({', '.join(f'{n} {t}' for n, t, _ in PUBLICATION_COLUMNS)})")
+        meaning = "When and from what this file was published. Grain: one row."
+        connection.execute(f"comment on table publication is {quote(meaning)}")
+        for name, _, text in PUBLICATION_COLUMNS:
+            connection.execute(f"comment on column publication.{name} is {quote(text)}")
+        connection.execute(
+            "insert into publication values (?, ?, ?, ?, ?, ?)",
+            [
+                now.astimezone(UTC).replace(tzinfo=None),
+                run_id,
+                newest,
+                settled,
+                version("soundlink-pipeline"),
+                duckdb.__version__,
+            ],
+        )
+        connection.execute("commit")
+        connection.execute("checkpoint")
+    return rows, newest, settled
+
+
+def _put_in_place(copy: Path, target: Path, mode: int) -> contextlib.ExitStack:
+    """Replace the target; whoever opens it just then is refused by a lock, and finds the new file when asking again.
+
+    DuckDB opens a file's name three times: it learns from the second where the tables are, and reads them from the
+    third, which it locks. A replacement in between would give it the places of one file in the other. Hence the lock,
+    for `_OPENING_SECONDS` and the block of what is returned; in it this process must not open the target, either.
+    """
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(copy.open("r+b"))  # while its mode still lets us; closing it ends the lock
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+        # Before, so that the new file never stands beside another's log; after, for one that came in between.
+        _remove_write_ahead_logs(target)
+        copy.replace(target)
+        until = time.monotonic() + _OPENING_SECONDS
+        _remove_write_ahead_logs(target)
+        sync_path(target.parent)
+        stack.callback(lambda: time.sleep(max(0.0, until - time.monotonic())))
+        return stack.pop_all()
+
+
+def _write_ahead_logs(database: Path) -> list[Path]:
+    """DuckDB's logs beside a database: `.wal`, and while it makes a checkpoint `.wal.checkpoint`, `.wal.recovery`."""
+    return list(database.parent.glob(f"{glob.escape(database.name)}.wal*"))
+
+
+def _remove_write_ahead_logs(database: Path) -> None:
+    for log in _write_ahead_logs(database):
+        log.unlink(missing_ok=True)
+
+
+def _remove_all(database: Path) -> None:
+    database.unlink(missing_ok=True)
+    _remove_write_ahead_logs(database)

@@ -1,0 +1,61 @@
+"""What came of a pull: what was loaded, and which requests failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.loading.batch import Loaded
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class FailedPull:
+    """What could not be had or was refused, and why; not `asked` where the run had to stop asking before its turn."""
+
+    export: str
+    campaign_id: str
+    dates: DateRange
+    reason: str
+    asked: bool = True
+
+    def describe(self, names: Mapping[str, str] | None = None) -> str:
+        """What failed; `names` are the campaigns' by id, as far as they are known."""
+        name = (names or {}).get(self.campaign_id)
+        campaign = f"{name!r} ({self.campaign_id})" if name else self.campaign_id
+        return f"{self.export} of campaign {campaign}, {self.dates}"
+
+
+@dataclass
+class Summary:
+    """What a step did; `requests` counts every one that was sent, for whichever export, retries too."""
+
+    requests: int = 0
+    loaded: list[Loaded] = field(default_factory=list)
+    failed: list[FailedPull] = field(default_factory=list)
+
+    def of(self, export: Export) -> Summary:
+        """What of it was about one export."""
+        return Summary(
+            self.requests,
+            [item for item in self.loaded if item.delivery.export == export.name],
+            [item for item in self.failed if item.export == export.name],
+        )
+
+    @property
+    def rows(self) -> int:
+        return sum(item.rows for item in self.loaded)
+
+    @property
+    def bytes(self) -> int:
+        return sum(item.bytes for item in self.loaded)
+
+    @property
+    def unknown_fields(self) -> list[str]:
+        return sorted({name for item in self.loaded for name in item.unknown_fields})
+
+    def total(self, what: str) -> int:
+        return sum(getattr(item, what) for item in self.loaded)

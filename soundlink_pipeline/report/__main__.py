@@ -1,0 +1,105 @@
+"""The report: one self-contained HTML page of a published database, for people who look before they read.
+
+`python -m soundlink_pipeline.report [--campaign ID_OR_NAME] [--database PATH] [--output PATH]`. Everything the page
+shows is in the file: no script, no font, no request. Every number says whether it is final.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+from dotenv import dotenv_values
+
+from soundlink_pipeline.publishing.file_copy import read_published
+from soundlink_pipeline.report.figures import Campaign, UnknownCampaign, find_campaign, has_figures, read_figures
+from soundlink_pipeline.report.page import render
+
+
+class NoReport(Exception):
+    """The report cannot be made; the message is one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The database file the report is made from; `published` is False for the pipeline's own."""
+
+    path: Path
+    published: bool = True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m soundlink_pipeline.report", description=__doc__)
+    parser.add_argument("--campaign", help="a campaign's id or name; without it, all campaigns")
+    parser.add_argument(
+        "--database", type=Path, help="a published database; without it, soundlink.duckdb of the data folder"
+    )
+    parser.add_argument("--output", type=Path, help="the file to write; without it, report.html beside the database")
+    asked = parser.parse_args(arguments)
+    try:
+        source = Source(asked.database) if asked.database else _published()
+        page, campaign = make_report(source, asked.campaign)
+        suffix = f"-{re.sub(r'[^A-Za-z0-9-]+', '-', campaign.campaign_id)}" if campaign else ""
+        output = asked.output or source.path.parent / f"report{suffix}.html"
+        _write(output, page)
+    except NoReport as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not source.published:
+        print(f"Nothing has been published yet, so the report was made from the pipeline's own {source.path}.")
+    print(f"Written: {output}. Open it in any browser; it needs no network.")
+    return 0
+
+
+def make_report(source: Source, asked: str | None = None) -> tuple[str, Campaign | None]:
+    """The page, and the campaign it is about (None: all). Raises NoReport."""
+    if not source.path.is_file():
+        raise NoReport(
+            f"There is no database {source.path}: make demo or make backfill makes one, or name it with --database."
+        )
+    campaign, figures = None, None
+    try:
+        with read_published(source.path) as connection:
+            if has_figures(connection):
+                campaign = find_campaign(connection, asked) if asked else None
+                figures = read_figures(connection, campaign)
+    except UnknownCampaign as error:
+        raise NoReport(f"In {source.path}, {error}.") from None
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise NoReport(
+            f"{source.path} cannot be read ({reason}): if a program has it open for writing, try again when it is done."
+        ) from error
+    if figures is None and asked:
+        raise NoReport(f"{source.path} holds no campaign yet: make backfill FROM=… TO=… pulls them.")
+    return render(campaign, figures, source.path.name if source.published else None), campaign
+
+
+def _published() -> Source:
+    """The data folder's published database, else the pipeline's own. Settings are read as Dagster reads them."""
+    try:
+        from soundlink_pipeline.settings.settings import settings_from  # noqa: PLC0415  (loads Dagster: only where needed)
+
+        settings = settings_from({**{k: v or "" for k, v in dotenv_values(".env").items()}, **os.environ})
+    except ValueError as error:
+        raise NoReport(f"The report was not made: {error}.") from None
+    published, own = settings.data_dir / "soundlink.duckdb", settings.data_dir / "warehouse.duckdb"
+    return Source(own, published=False) if own.exists() and not published.exists() else Source(published)
+
+
+def _write(output: Path, page: str) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(page, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise NoReport(f"{output} cannot be written ({error.strerror}): name another file with --output.") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The report's page: what the template needs besides the figures, pictures, shares and sentences' parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from soundlink_pipeline.display import charts
+from soundlink_pipeline.report.figures import Campaign, Figures, Row, total
+
+_TREND_DAYS = 90
+_CALENDAR_WEEKS = 13
+_TOP = 10
+_CURVE_MEASURES = {"spend_total": "spend", "streams": "streams", "listeners": "listeners", "followers": "followers"}
+# From when on a figure may be taken for final: within this share of what it became.
+_TRUSTED = 0.01
+_KINDS = {"promoted": "promoted track", "other": "other tracks", "playlist": "tracks in the promoted playlist"}
+
+
+def render(campaign: Campaign | None, figures: Figures | None, published: str | None) -> str:
+    """The page as HTML; without figures, one that says there are none yet. `published` names the file, if it is one."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=_number, day=_day, percent=_percent, final=_final)
+    template = environment.get_template("page.html.jinja")
+    shown = _shown(figures) if figures else {}
+    return template.render(published=published, campaign=campaign, figures=figures, top=_TOP, kinds=_KINDS, **shown)
+
+
+def _shown(figures: Figures) -> dict[str, Any]:
+    """What the template shows besides the figures themselves: pictures, sums and sentences' parts."""
+    newest = max((row["report_date"] for row in figures.days), default=None)
+    recent = [row for row in figures.days if newest and row["report_date"] > newest - timedelta(days=_TREND_DAYS)]
+    frame = pd.DataFrame(recent, columns=["report_date", "currency", "spend_total", "streams", "is_settled"])
+
+    def picture(title: str, column: str, rows: pd.DataFrame, tone: int) -> tuple[str, str]:
+        chart = charts.days_chart(rows, {column: title}, last_days=_TREND_DAYS, tones=(tone,), width=charts.NARROW)
+        return title, charts.data_uri(chart)
+
+    return {
+        "trend": [
+            *(
+                picture(f"Spend per day (UTC), {currency}", "spend_total", frame[frame["currency"] == currency], 0)
+                for currency in figures.currencies
+            ),
+            picture("Attributed streams per day (UTC)", "streams", frame, 1),
+        ],
+        "recent": recent[::-1],
+        "sums": _sums(figures.headline),
+        "month": lambda day: charts.short_day(day).split()[1],
+        "kind_totals": _kind_totals(figures.tracks),
+        "curve": _curve(figures.curve),
+        "calendars": [
+            _calendar(export, figures.status) for export in sorted({row["export"] for row in figures.status})
+        ],
+    }
+
+
+def _sums(headline: Sequence[Row]) -> Row:
+    """Counts over all currencies; money has no such sum."""
+    names = ("streams", "settled_streams", "followers", "settled_followers")
+    settled = all(row["is_settled"] for row in headline)
+    return {**{name: total(headline, name) for name in names}, "is_settled": settled}
+
+
+def _kind_totals(tracks: Sequence[Row]) -> list[Row]:
+    """Unique listeners and streams of promoted and other tracks."""
+    everything = total(tracks, "streams")
+    totals = []
+    for kind in _KINDS:
+        own = [row for row in tracks if row["kind"] == kind]
+        if own:
+            sums = {name: total(own, name) for name in ("unique_listeners", "streams", "settled_streams")}
+            settled = all(row["is_settled"] for row in own)
+            share = sums["streams"] / everything if everything else None
+            totals.append({"kind": kind, **sums, "is_settled": settled, "share": share})
+    return totals
+
+
+def _curve(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """How days filled up in the past: picture, table, and from when on all measures were as good as final."""
+    known = [row for row in rows if row["measure"] in _CURVE_MEASURES and row["shortfall_share"] is not None]
+    if not known:
+        return None
+    by_day: dict[int, dict[str, Row]] = {}
+    for row in known:
+        by_day.setdefault(row["days_after_close"], {})[row["measure"]] = row
+    trusted = None
+    for days_after in sorted(by_day, reverse=True):
+        if any(abs(row["shortfall_share"]) > _TRUSTED for row in by_day[days_after].values()):
+            break
+        trusted = days_after
+    measures = {name: label for name, label in _CURVE_MEASURES.items() if any(name in day for day in by_day.values())}
+    return {
+        "picture": charts.data_uri(charts.filling_chart(pd.DataFrame(known), measures, width=charts.NARROW)),
+        "by_day": dict(sorted(by_day.items())),
+        "measures": measures,
+        "trusted": trusted,
+        "most_days": max(row["report_dates"] for row in known),
+    }
+
+
+def _calendar(export: str, status: Sequence[Row]) -> dict[str, Any]:
+    """The newest weeks of an export as cells: column and row in a grid of weeks, what the day is, and its state."""
+    states = {row["report_date"]: _state(row) for row in status if row["export"] == export}
+    newest = max(states)
+    monday = newest - timedelta(days=newest.weekday() + 7 * (_CALENDAR_WEEKS - 1))
+    days = [monday + timedelta(days=offset) for offset in range((newest - monday).days + 1)]
+    cells = [
+        {
+            "day": day,
+            "column": (day - monday).days // 7 + 1,
+            "row": day.weekday() + 2,
+            "state": states.get(day, "absent"),
+        }
+        for day in days
+    ]
+    return {
+        "export": export,
+        "cells": cells,
+        "months": [(cell["column"], cell["day"]) for cell in cells if cell["day"].day <= 7 and cell["row"] == 2],
+        "counts": {
+            state: sum(cell["state"] == state for cell in cells) for state in ("final", "provisional", "incomplete")
+        },
+        "rows": [row for row in status if row["export"] == export and row["report_date"] >= monday][::-1],
+        "state": _state,
+    }
+
+
+def _state(row: Row) -> str:
+    if not row["is_complete"]:
+        return "incomplete"
+    return "final" if row["is_settled"] else "provisional"
+
+
+def _number(value: Decimal | float, decimals: int = 0) -> str:
+    return f"{value:,.{decimals}f}"
+
+
+def _day(day: date) -> str:
+    return f"{charts.short_day(day)} {day.year}"
+
+
+def _percent(share: Decimal | float | None) -> str:
+    return "n/a" if share is None else f"{float(share):.1%}".replace("%", "\u00a0%")
+
+
+def _final(row: Row, name: str) -> str:
+    """How much of a row's number is final, never rounded up to all of it."""
+    if row["is_settled"]:
+        return "final"
+    part, whole = float(row[f"settled_{name}"]), float(row[name])
+    return f"{min(part / whole, 0.99):.0%} final".replace("%", "\u00a0%") if part and whole else "provisional"

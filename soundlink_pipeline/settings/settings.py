@@ -1,0 +1,113 @@
+"""The settings a user may change, with their defaults; `definitions.py` fills them from the environment.
+
+The API key and the URL for alerts are not among them: they are read when they are needed, and kept nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal, TypeVar, get_args
+
+AuthSetting = Literal["auto", "x-api-key", "bearer"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the API is, what to ask of it, how often, and where to keep it.
+
+    `campaign_ids` empty means every campaign the key sees. `start_date` is the first partition. `schedule` is a cron
+    expression in UTC. Landed files are kept for `landing_retention_days` after their pull. `sql_dir` is the
+    folder of SQL models. `ui_url` is where people reach the Dagster UI: alerts link to it.
+    """
+
+    base_url: str = "https://api.getsoundlink.com"
+    auth: AuthSetting = "auto"
+    campaign_ids: tuple[str, ...] = ()
+    data_dir: Path = Path("data")
+    sql_dir: Path = Path(__file__).parents[2] / "dbt_like_sql"
+    start_date: date = date(2026, 1, 1)
+    requests_per_minute: int = 60
+    requests_per_hour: int = 600
+    landing_retention_days: int = 400
+    schedule: str = "0 7 * * *"
+    ui_url: str = "http://127.0.0.1:3000"
+
+
+T = TypeVar("T")
+
+
+def unreadable(name: str, text: str, why: object) -> ValueError:
+    """The error for a setting that cannot be read, in one sentence. Shows no text that may be a secret."""
+    # Not a key that was pasted into the wrong line, nor a password.
+    hidden = "sk_" in text or "@" in text
+    reason = "what is there (not shown: it looks like a secret)" if hidden else f"{text!r}: {why}"
+    return ValueError(f"the setting {name} cannot be read from {reason}")
+
+
+def settings_from(environment: Mapping[str, str]) -> Settings:
+    """The settings as environment variables say, defaults for those not set or empty. Raises ValueError naming one."""
+
+    def read(name: str, default: T, parse: Callable[[str], T]) -> T:
+        text = environment.get(name, "").strip()
+        try:
+            return parse(text) if text else default
+        except ValueError as error:
+            raise unreadable(name, text, error) from None
+
+    default = Settings()
+    return Settings(
+        base_url=read("SOUNDLINK_BASE_URL", default.base_url, _base_url),
+        auth=read("SOUNDLINK_AUTH", default.auth, _auth),
+        campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
+        data_dir=read("SOUNDLINK_DATA_DIR", default.data_dir, _folder).absolute(),
+        sql_dir=read("SOUNDLINK_SQL_DIR", default.sql_dir, _folder).absolute(),
+        start_date=read("SOUNDLINK_START_DATE", default.start_date, date.fromisoformat),
+        requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
+        requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
+        landing_retention_days=read("SOUNDLINK_LANDING_RETENTION_DAYS", default.landing_retention_days, _positive),
+        schedule=read("SOUNDLINK_SCHEDULE", default.schedule, str),
+        ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
+    )
+
+
+# What is not set need not be checked: without httpx the definitions load a fifth faster.
+
+
+def _base_url(text: str) -> str:
+    from soundlink_pipeline.settings.urls import checked_base_url  # noqa: PLC0415
+
+    return str(checked_base_url(text))
+
+
+def _ui_url(text: str) -> str:
+    from soundlink_pipeline.settings.urls import checked_ui_url  # noqa: PLC0415
+
+    return checked_ui_url(text)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("must be at least 1")
+    return number
+
+
+def _folder(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~somebody, who is not known here
+        raise ValueError(str(error)) from None
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def _auth(text: str) -> AuthSetting:
+    for known in get_args(AuthSetting):
+        if text.lower() == known:
+            return known  # type: ignore[no-any-return]
+    raise ValueError(f"must be one of {', '.join(get_args(AuthSetting))}")

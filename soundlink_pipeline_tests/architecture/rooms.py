@@ -1,0 +1,118 @@
+"""The rooms of the package and what each may import: the rule, as data, and how imports are read from the source.
+
+`test_rooms.py` holds the package to it; `picture.py` draws `docs/architecture.md` from it.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "soundlink_pipeline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """A folder of the package, or a module that stands alone.
+
+    `rooms` are those it may import beside itself, `libraries` what it may import from outside the standard library;
+    with `anything` there is no limit, and nobody imports it.
+    """
+
+    anything: bool = False
+    rooms: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+
+# In the order of a row's way: what feeds nobody below stands last.
+ROOMS = {
+    "durable": Room(),
+    "contracts": Room(),
+    "settings": Room(libraries=("httpx",)),
+    "simulator": Room(libraries=("starlette", "uvicorn")),
+    "api": Room(
+        rooms=("contracts", "durable", "settings"),
+        libraries=("httpx", "pyrate_limiter", "tenacity"),
+    ),
+    "landing": Room(rooms=("contracts", "durable"), libraries=("backports", "compression")),
+    "warehouse": Room(rooms=("contracts",), libraries=("duckdb", "filelock")),
+    "loading": Room(rooms=("contracts", "landing", "warehouse"), libraries=("duckdb",)),
+    "models": Room(rooms=("contracts", "warehouse"), libraries=("duckdb", "jinja2", "yaml")),
+    "quality": Room(rooms=("contracts", "warehouse"), libraries=("duckdb",)),
+    "pulling": Room(rooms=("api", "contracts", "landing", "loading", "warehouse")),
+    "publishing": Room(rooms=("contracts", "durable", "warehouse"), libraries=("duckdb",)),
+    "display": Room(rooms=("contracts",), libraries=("duckdb", "matplotlib", "pandas")),
+    "report": Room(rooms=("display", "publishing", "settings"), libraries=("dotenv", "duckdb", "jinja2", "pandas")),
+    "orchestration": Room(
+        rooms=(
+            "api",
+            "contracts",
+            "display",
+            "landing",
+            "models",
+            "publishing",
+            "pulling",
+            "quality",
+            "settings",
+            "warehouse",
+        ),
+        libraries=("dagster", "duckdb", "pydantic", "sqlalchemy"),
+    ),
+    "dagster_storage": Room(rooms=("orchestration",)),  # for one release: users' dagster.yaml names it
+    "alerts": Room(rooms=("orchestration", "settings"), libraries=("dagster", "httpx", "tenacity")),
+    "definitions": Room(rooms=("alerts", "models", "orchestration", "settings"), libraries=("dagster",)),
+    "commands": Room(anything=True),
+    "doctor": Room(anything=True),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Import:
+    """One import statement: the file below the package it stands in, and the module it names."""
+
+    file: str
+    module: str
+
+    @property
+    def source(self) -> str:
+        return _room(Path(self.file).with_suffix("").parts)
+
+    @property
+    def target(self) -> str | None:
+        """The room that is imported, or None where the module is not the package's."""
+        parts = self.module.split(".")
+        return _room(tuple(parts[1:])) if parts[0] == PACKAGE.name else None
+
+    @property
+    def library(self) -> str:
+        return self.module.partition(".")[0]
+
+    @property
+    def is_allowed(self) -> bool:
+        room = ROOMS[self.source]
+        if room.anything:
+            return True
+        if self.target is not None:
+            return self.target in (self.source, *room.rooms)
+        return self.library in sys.stdlib_module_names or self.library in room.libraries
+
+
+def _room(parts: tuple[str, ...]) -> str:
+    return parts[0] if parts and parts[0] != "__init__" else "__init__"
+
+
+def imports() -> Iterator[Import]:
+    """Every import of the package, those within functions and for type checking too."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        file = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for name in node.names:
+                    # `from package import room` names a room, `from package.room import thing` does not.
+                    yield Import(file, f"{node.module}.{name.name}" if node.module == PACKAGE.name else node.module)
+            elif isinstance(node, ast.Import):
+                for name in node.names:
+                    yield Import(file, name.name)

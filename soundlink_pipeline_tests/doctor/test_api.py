@@ -1,0 +1,211 @@
+"""What the doctor says of the API: key, scopes, host, clock and limits."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from soundlink_pipeline.api.pacing import Pacer
+from soundlink_pipeline.doctor import api
+from soundlink_pipeline.simulator import CAMPAIGNS_READ, METRICS_READ, Fault, KeyInfo
+from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
+from soundlink_pipeline_tests.support.project import KEY, Project, asked, pull
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Project]:
+    with empty_project(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def pulled(here: Project) -> Project:
+    """One with days pulled and nothing published."""
+    pull(here.soundlink, "2026-02-22", "2026-03-01")
+    return here
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        (KeyInfo(revoked=True), "this API key was revoked"),
+        (KeyInfo(expired=True), "this API key has expired"),
+        (None, "the API does not know this key"),
+    ],
+)
+def test_key_that_does_not_work_is_one_fault_and_nothing_else_is_asked(
+    here: Project, info: KeyInfo | None, words: str
+) -> None:
+    here.sim.keys.clear()
+    here.sim.keys["sk_other_key"] = KeyInfo()
+    if info:
+        here.sim.keys[KEY] = info
+    examined = Examined(here)
+    assert examined.bad("API") == [("FAULT", "key")]
+    assert examined.one("API", "host").level == "ok"
+    assert words in examined.one("API", "key").says
+    assert "requestId" in examined.one("API", "key").says
+    assert {record.path for record in here.sim.stats.records} == {"/v1/ping"}
+
+
+@pytest.mark.parametrize("key", ["", "  ", "sk_test_with blank"])
+def test_key_that_is_missing_or_cannot_be_one_is_a_fault_without_a_request(here: Project, key: str) -> None:
+    examined = Examined(here, SOUNDLINK_API_KEY=key)
+    assert ("FAULT", "SOUNDLINK_API_KEY") in examined.bad("API")
+    assert here.sim.stats.records == []
+
+
+def test_key_in_quotes_is_told_to_look_wrong(here: Project) -> None:
+    examined = Examined(here, SOUNDLINK_API_KEY=f'"{KEY}"')
+    assert examined.bad("API") == [("warn", "SOUNDLINK_API_KEY"), ("FAULT", "key")]
+    assert not any(KEY in finding.says + finding.fix for finding in examined.all)
+
+
+@pytest.mark.parametrize(("generation", "scheme"), [(1, "x-api-key"), (2, "bearer")])
+def test_way_of_authenticating_that_works_is_told_and_requests_are_counted(
+    here: Project, generation: int, scheme: str
+) -> None:
+    here.sim.generation = generation
+    examined = Examined(here)
+    assert examined.bad("API") == []
+    assert examined.one("API", "key").says == f"is valid; sent as {scheme}"
+    sent = len(here.sim.stats.records)
+    assert sent == (3 if generation == 1 else 4)
+    assert examined.one("API", "requests").says.startswith(f"{sent} made")
+
+
+def test_missing_scope_for_campaigns_is_a_fault_unless_they_are_named(here: Project) -> None:
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({METRICS_READ}))
+    assert Examined(here).bad("API") == [("FAULT", "campaigns:read"), ("warn", "metrics:read")]
+    named = Examined(here, SOUNDLINK_CAMPAIGN_IDS=here.sim.world.campaigns[0].uuid)
+    assert named.bad("API") == []
+    assert "1 for each" not in named.one("API", "limits").says
+
+
+def test_missing_scope_for_metrics_is_a_fault(here: Project) -> None:
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ}))
+    examined = Examined(here)
+    assert examined.bad("API") == [("FAULT", "metrics:read")]
+    assert "code insufficient_scope" in examined.one("API", "metrics:read").says
+
+
+def test_export_is_asked_for_one_closed_day_by_the_apis_clock_and_not_kept(here: Project) -> None:
+    assert Examined(here).bad("API") == []
+    ((_, query),) = asked(here.sim)
+    assert query == "startDate=2026-03-01&endDate=2026-03-01"
+    assert not here.data.exists()
+
+
+def closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def test_refused_connection_unknown_name_and_bad_certificate_are_told_apart(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fix(base_url: str) -> str:
+        examined = Examined(here, SOUNDLINK_BASE_URL=base_url)
+        assert examined.bad("API") == [("FAULT", "host")]
+        return examined.one("API", "host").fix
+
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    assert fix(f"http://127.0.0.1:{closed_port()}").startswith("nothing listens there")
+    # A server that speaks no TLS is the simplest that fails its handshake.
+    assert fix(here.sim.base_url.replace("http:", "https:")).startswith("its certificate is not trusted")
+    real = socket.getaddrinfo
+
+    def unknown(host: str, *rest: object, **more: object) -> object:
+        if host == "api.nowhere.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert fix("https://api.nowhere.invalid").startswith("the name is not known")
+
+
+def test_failing_api_is_a_fault_with_its_request_id(here: Project) -> None:
+    here.sim.faults.add(Fault("status", match="/v1/ping", times=None))
+    examined = Examined(here)
+    assert examined.bad("API") == [("FAULT", "answer")]
+    assert "HTTP 500" in examined.one("API", "answer").says
+    assert "requestId" in examined.one("API", "answer").says
+
+
+def test_silent_api_does_not_hold_the_doctor_up(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_TIMEOUT", httpx.Timeout(0.3))
+    here.sim.faults.add(Fault("hang", match="/v1/campaigns", times=None, seconds=60.0))
+    started = time.monotonic()
+    examined = Examined(here)
+    assert examined.bad("API") == [("FAULT", "host")]
+    assert time.monotonic() - started < 12
+    assert examined.one("API", "key").level == "ok"
+    assert "fell silent" in next(finding.says for finding in examined.group("API") if finding.level == "FAULT")
+
+
+def test_api_that_asks_for_a_long_wait_is_left_alone(pulled: Project) -> None:
+    before = len(pulled.sim.stats.records)
+    pulled.sim.faults.add(
+        Fault("status", match="/v1/campaigns", status=429, code="rate_limit_exceeded", retry_after=900)
+    )
+    started = time.monotonic()
+    assert Examined(pulled).bad("API") == [("warn", "limits")]
+    assert time.monotonic() - started < 30
+    assert len(pulled.sim.stats.records) == before + 2
+    # A run knows of it too, and so does the next look.
+    assert Examined(pulled).bad("API") == [("warn", "limits")]
+    assert len(pulled.sim.stats.records) == before + 2
+
+
+def test_used_up_hour_is_a_warning_and_no_request_is_made(here: Project) -> None:
+    with Pacer(here.data / "requests.sqlite", 10, 10) as pacer:
+        for _ in range(10):
+            pacer.acquire()
+    examined = Examined(here, SOUNDLINK_REQUESTS_PER_HOUR="10", SOUNDLINK_REQUESTS_PER_MINUTE="10")
+    assert examined.bad("API") == [("warn", "limits")]
+    assert examined.one("API", "limits").says.startswith("are used up for now")
+    assert here.sim.stats.records == []
+
+
+def test_requests_are_counted_with_those_of_the_runs(pulled: Project) -> None:
+    def left() -> int:
+        with pulled.soundlink.connect(lambda _: None) as (_, pacer):
+            return pacer.left_this_hour()
+
+    before = left()
+    assert Examined(pulled).bad("API") == []
+    assert before - left() == 3
+
+
+def test_damaged_count_of_requests_is_a_fault_that_says_what_to_do(pulled: Project) -> None:
+    (pulled.data / "requests.sqlite").write_bytes(b"no database" * 500)
+    examined = Examined(pulled)
+    assert examined.bad("API") == [("FAULT", "requests.sqlite")]
+    assert examined.one("API", "requests.sqlite").fix.startswith("delete it")
+
+
+@pytest.mark.parametrize(("minutes", "level"), [(4, "ok"), (6, "warn"), (-6, "warn")])
+def test_clock_that_is_off_is_warned_of(here: Project, minutes: int, level: str) -> None:
+    finding = Examined(here, now=NOW + timedelta(minutes=minutes)).one("API", "clock")
+    assert finding.level == level
+    if level == "warn":
+        assert f"6 min {'ahead of' if minutes > 0 else 'behind'} the API's" in finding.says
+
+
+def test_limits_are_compared_with_what_a_daily_refresh_needs(here: Project) -> None:
+    finding = Examined(here).one("API", "limits")
+    live = int(re.findall(r"each of (\d+) live", finding.says)[0])
+    assert live == 3
+    assert "a daily refresh needs 7: 2 for each" in finding.says
+    few = Examined(here, SOUNDLINK_REQUESTS_PER_HOUR="9", SOUNDLINK_REQUESTS_PER_MINUTE="9").one("API", "limits")
+    assert few.level == "warn"
+    assert few.says.startswith("6 of 9 requests left this hour")

@@ -1,0 +1,184 @@
+"""What the doctor says of the Dagster instance: home, storage, daemon, schedules, sensors and runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._utils.error import SerializableErrorInfo
+
+from soundlink_pipeline.simulator import KeyInfo
+from soundlink_pipeline_tests.support.examined import NOW, Examined, beat, empty_project
+from soundlink_pipeline_tests.support.project import KEY, Project, instance_settings
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Project]:
+    with empty_project(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("home", ["not/absolute", "/nowhere/at/all"])
+def test_home_that_dagster_refuses_is_a_fault(here: Project, home: str) -> None:
+    assert Examined(here, home=Path(home)).bad("Dagster") == [("FAULT", "DAGSTER_HOME")]
+
+
+def test_home_that_is_not_set_and_missing_configuration_are_warned_of(
+    here: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plain").mkdir()
+    monkeypatch.chdir(tmp_path / "plain")
+    examined = Examined(here, DAGSTER_HOME="")
+    assert examined.bad("Dagster") == [("warn", "DAGSTER_HOME"), ("warn", "dagster.yaml")]
+    assert list((tmp_path / "plain").iterdir()) == []
+
+
+def test_damaged_storage_is_a_fault(here: Project, tmp_path: Path) -> None:
+    home = tmp_path / "damaged"
+    shutil.copytree(here.folder / "instance" / "storage", home / "storage")
+    (home / "dagster.yaml").write_text(yaml.safe_dump(instance_settings(home)))
+    (home / "storage" / "history" / "runs.db").write_bytes(b"no database" * 500)
+    assert Examined(here, home=home).bad("Dagster") == [("FAULT", "Dagster")]
+
+
+def test_daemon_that_is_not_running_is_warned_of(here: Project) -> None:
+    assert Examined(here).one("Dagster", "daemon").level == "warn"
+    beat(here, NOW - timedelta(minutes=4))
+    finding = Examined(here).one("Dagster", "daemon")
+    assert finding.level == "warn"
+    assert "last seen 2026-03-02 05:56 UTC" in finding.says
+    beat(here, NOW - timedelta(minutes=1))
+    assert Examined(here).one("Dagster", "daemon").level == "ok"
+
+
+URL = "https://alerts.invalid/services/T0/B0/hidden-part"
+SCHEDULES = ("daily_refresh_schedule", "freshness_schedule")
+
+
+def switch(here: Project, name: str, status: InstigatorStatus) -> InstigatorState:
+    """A schedule or sensor as a daemon or the UI has noted it."""
+    repository = RemoteRepositoryOrigin(
+        ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="soundlink_pipeline.definitions")),
+        "__repository__",
+    )
+    kind = InstigatorType.SCHEDULE if name in SCHEDULES else InstigatorType.SENSOR
+    data = ScheduleInstigatorData("0 7 * * *") if name in SCHEDULES else SensorInstigatorData(min_interval=30)
+    state = InstigatorState(RemoteInstigatorOrigin(repository, name), kind, status, data)
+    here.instance.add_instigator_state(state)
+    return state
+
+
+@pytest.mark.parametrize(("name", "tick"), [(SCHEDULES[0], "07:00"), (SCHEDULES[1], "12:05")])
+def test_schedule_that_is_stopped_is_warned_of_and_one_that_runs_tells_its_next_tick(
+    here: Project, name: str, tick: str
+) -> None:
+    unseen = f"is on by default, no daemon has seen it yet; next tick 2026-03-02 {tick} UTC"
+    assert Examined(here).one("Dagster", name).says == unseen
+    state = switch(here, name, InstigatorStatus.STOPPED)
+    finding = Examined(here).one("Dagster", name)
+    assert (finding.level, finding.says) == ("warn", "is stopped")
+    assert finding.fix.startswith("switch it on")
+    for status in (InstigatorStatus.RUNNING, InstigatorStatus.DECLARED_IN_CODE):
+        here.instance.update_instigator_state(state.with_status(status))
+        finding = Examined(here).one("Dagster", name)
+        assert (finding.level, finding.says) == ("ok", f"is running; next tick 2026-03-02 {tick} UTC")
+
+
+def test_alerts_that_are_wanted_but_stopped_are_warned_of_and_their_url_is_neither_shown_nor_asked(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("soundlink_pipeline.alerts.tick.deliver", lambda *_: pytest.fail("a message was sent"))
+
+    def told(url: str) -> tuple[str, str]:
+        examined = Examined(here, SOUNDLINK_ALERT_URL=url)
+        for finding in examined.group("Settings") + examined.group("Dagster"):
+            assert "alerts.invalid" not in finding.says + finding.fix
+            assert "hidden-part" not in finding.says + finding.fix
+        finding = examined.one("Dagster", "alerts")
+        return finding.level, finding.says
+
+    assert told("") == ("ok", "is stopped: SOUNDLINK_ALERT_URL is not set")
+    assert told(URL) == ("ok", "is on by default, no daemon has seen it yet")
+    state = switch(here, "alerts", InstigatorStatus.DECLARED_IN_CODE)
+    assert told("") == ("ok", "is stopped: SOUNDLINK_ALERT_URL is not set")
+    assert told(URL) == ("ok", "is running")
+    here.instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
+    assert told("") == ("ok", "is stopped: SOUNDLINK_ALERT_URL is not set")
+    assert told(URL) == ("warn", "is stopped, so nobody is told of a run that fails")
+
+
+@pytest.mark.parametrize("name", [*SCHEDULES, "alerts"])
+@pytest.mark.parametrize(
+    ("status", "level", "words"),
+    [
+        (TickStatus.FAILURE, "warn", "failed: the ledger is gone"),
+        (TickStatus.SKIPPED, "ok", "skipped: no day yet"),
+        (TickStatus.SUCCESS, "ok", "asked for a run"),
+    ],
+)
+def test_last_tick_tells_its_outcome(here: Project, name: str, status: TickStatus, level: str, words: str) -> None:
+    state = switch(here, name, InstigatorStatus.RUNNING)
+    error = SerializableErrorInfo("the ledger is gone\n", [], "KeyError")
+    here.instance.create_tick(
+        TickData(
+            state.instigator_origin_id,
+            name,
+            state.instigator_type,
+            status,
+            (NOW - timedelta(hours=23)).timestamp(),
+            run_ids=["a-run"] if status is TickStatus.SUCCESS else [],
+            skip_reason="no day yet" if status is TickStatus.SKIPPED else None,
+            error=error if status is TickStatus.FAILURE else None,
+            selector_id=state.selector_id,
+        )
+    )
+    finding = Examined(here).one("Dagster", name)
+    assert finding.level == level
+    assert finding.says.endswith(f"last tick 2026-03-01 07:00 UTC: {words}")
+
+
+def test_failed_run_is_warned_of_with_its_own_sentence(here: Project) -> None:
+    here.sim.keys[KEY] = KeyInfo(expired=True)
+    assert not here.refresh("2026-02-22", "2026-03-01", raise_on_error=False).success
+    finding = Examined(here).one("Dagster", "last run")
+    assert finding.level == "warn"
+    assert "this API key has expired" in finding.says
+    assert "Re-execute" in finding.fix
+    here.sim.keys[KEY] = KeyInfo()
+    assert here.refresh("2026-02-22", "2026-03-01").success
+    assert Examined(here).one("Dagster", "last run").level == "ok"
+
+
+def test_run_that_has_fallen_silent_is_warned_of(here: Project) -> None:
+    run = dg.DagsterRun(job_name="daily_refresh", run_id="0b7a1f5e-1111-4222-8333-123456789abc")
+    here.instance.add_run(run)
+    here.instance.report_dagster_event(
+        dg.DagsterEvent(dg.DagsterEventType.RUN_START.value, "daily_refresh", message="started"), run.run_id
+    )
+    started = datetime.now(UTC)
+    fresh = Examined(here, now=started + timedelta(minutes=60)).one("Dagster", "run under way")
+    assert fresh.level == "ok"
+    assert "0b7a1f5e" in fresh.says
+    silent = Examined(here, now=started + timedelta(minutes=80)).one("Dagster", "run under way")
+    assert silent.level == "warn"
+    assert "it seems stuck" in silent.says

@@ -1,0 +1,116 @@
+"""What the doctor says of the data: newest days, published file, quarantine and landed files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.simulator import Fault
+from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
+from soundlink_pipeline_tests.support.project import Project, pull, utc
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Project]:
+    with empty_project(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def pulled(here: Project) -> Project:
+    """One with days pulled and nothing published."""
+    pull(here.soundlink, "2026-02-22", "2026-03-01")
+    return here
+
+
+def newest(here: Project, now: datetime = NOW, **settings: str) -> set[tuple[str, str]]:
+    """What is said of the newest day of each export, which is the same for both."""
+    examined = Examined(here, now=now, **settings)
+    return {(finding.level, finding.says) for finding in (examined.one("Data", export.name) for export in EXPORTS)}
+
+
+def test_newest_complete_day_is_told_and_warned_of_from_noon_on_when_it_is_not_yesterday(pulled: Project) -> None:
+    in_time = {("ok", "newest complete day 2026-03-01")}
+    assert newest(pulled) == in_time
+    assert newest(pulled, utc("2026-03-03T11:59")) == in_time
+    missed = "3 campaigns without 1 day, 2026-03-02"
+    late = f"newest complete day 2026-03-01, though 2026-03-02 is due; {missed}"
+    assert newest(pulled, utc("2026-03-03T12:00")) == {("warn", late)}
+    fix = Examined(pulled, now=utc("2026-03-04T12:00")).one("Data", EXPORTS[0].name).fix
+    assert fix.endswith("make backfill FROM=2026-03-02 TO=2026-03-03 pulls them")
+
+
+def test_campaigns_that_miss_days_are_counted(here: Project) -> None:
+    gone = here.sim.world.campaigns[1].uuid
+    here.sim.faults.add(Fault("status", campaign=gone, status=404, code="campaign_not_found", times=None))
+    pull(here.soundlink, "2026-02-22", "2026-03-01")
+    here.sim.faults.clear()
+    missed = "1 campaign without 7 days, 2026-02-22 to 2026-02-28"
+    assert newest(here) == {("warn", f"no complete day, though 2026-02-28 is due; {missed}")}
+
+
+def test_days_left_out_between_two_pulls_are_told_though_the_newest_is_there(pulled: Project) -> None:
+    pull(pulled.soundlink, "2026-02-16", "2026-02-19", run_id="run-2")
+    missed = "3 campaigns without 2 days, 2026-02-20 to 2026-02-21"
+    assert newest(pulled) == {("warn", f"newest complete day 2026-03-01; {missed}")}
+
+
+def test_day_that_no_listing_since_vouches_for_is_not_complete(pulled: Project) -> None:
+    with pulled.soundlink.warehouse.write() as connection:
+        connection.execute("update campaigns set _listed_at = timestamp '2026-02-28 06:00:00'")
+    assert newest(pulled) == {("warn", "newest complete day 2026-02-27, though 2026-02-28 is due")}
+
+
+def test_no_day_is_due_before_the_first_one(here: Project) -> None:
+    with here.soundlink.warehouse.write():
+        pass
+    assert newest(here, SOUNDLINK_START_DATE="2026-03-01") == {("ok", "no complete day")}
+    told = {("warn", "no complete day, though 2026-02-28 is due")}
+    assert newest(here, SOUNDLINK_START_DATE="2026-02-28") == told
+
+
+def test_refused_delivery_is_warned_of_until_it_was_delivered_well(here: Project) -> None:
+    here.sim.faults.add(Fault("body", export=EXPORTS[0].name, body=b'{"broken": true}\n'))
+    pull(here.soundlink, "2026-02-22", "2026-03-01")
+    finding = Examined(here).one("Data", "quarantine")
+    assert finding.level == "warn"
+    assert finding.says.startswith("1 refused deliveries")
+    (reason,) = here.data.glob("quarantine/*/*/*.reason.txt")
+    assert f"read {reason};" in finding.fix
+    here.sim.clock.advance(timedelta(minutes=1))
+    pull(here.soundlink, "2026-02-22", "2026-03-01", run_id="run-2")
+    assert Examined(here).one("Data", "quarantine").level == "ok"
+
+
+def test_landed_files_that_no_run_has_loaded_are_told(pulled: Project) -> None:
+    (pulled.data / "warehouse.duckdb").unlink()
+    for path in list(pulled.data.glob("landing/campaign_*/*/*.zst")):
+        name = re.sub(r"_loaded-\d+", "", path.name.removesuffix(".zst"))
+        path.rename(path.with_name(name))
+    landed = len(pulled.soundlink.landing.not_archived())
+    assert landed == 6
+    examined = Examined(pulled)
+    assert examined.one("Data", "warehouse").says == "there is none, but 6 deliveries have landed"
+    assert examined.one("Data", "landed files").says.startswith("6 deliveries are not loaded")
+
+
+def test_published_file_that_is_missing_older_or_damaged_is_told(here: Project) -> None:
+    assert here.refresh("2026-02-22", "2026-02-28").success
+    published = here.data / "soundlink.duckdb"
+    assert Examined(here).one("Data", "soundlink.duckdb").level == "ok"
+    pull(here.soundlink, "2026-03-01", "2026-03-01", run_id="run-2")
+    ((last,),) = here.query("select max(received_at) from deliveries")
+    received = last.replace(tzinfo=UTC)
+    assert Examined(here, now=received + timedelta(minutes=5)).one("Data", "soundlink.duckdb").level == "ok"
+    older = Examined(here, now=received + timedelta(hours=2)).one("Data", "soundlink.duckdb")
+    assert (older.level, "by 6 deliveries" in older.says) == ("warn", True)
+    published.chmod(0o644)
+    published.write_bytes(b"no database" * 500)
+    assert Examined(here).one("Data", "soundlink.duckdb").level == "FAULT"
+    published.unlink()
+    assert Examined(here).one("Data", "soundlink.duckdb").level == "warn"

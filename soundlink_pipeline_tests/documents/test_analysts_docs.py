@@ -1,0 +1,145 @@
+"""What analysts are told is so: every query gives the answer shown, and the dictionary fits the published file."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from soundlink_pipeline.commands import data_dictionary
+from soundlink_pipeline.commands.data_dictionary import Table, markdown, tables
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline_tests.documents.analysts_docs import (
+    DOCUMENT,
+    README,
+    SQL_FOLDER,
+    Shown,
+    output_of,
+    python_examples,
+    shown_in,
+    small_account,
+)
+from soundlink_pipeline_tests.support.sql_folder import sql_folder
+
+DICTIONARY = DOCUMENT.with_name("data-dictionary.md")
+AGAIN = "python -m soundlink_pipeline_tests.documents.analysts_docs writes the answers anew"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_account(tmp_path_factory.mktemp("account"))
+
+
+@pytest.fixture
+def connection(published: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(published), read_only=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def dictionary() -> list[Table]:
+    return tables(SQL_FOLDER)
+
+
+def test_dictionary_in_docs_is_what_is_generated(dictionary: list[Table]) -> None:
+    assert DICTIONARY.read_text(encoding="utf-8") == markdown(dictionary), "make docs writes it"
+
+
+def test_dictionary_has_every_table_and_column_of_the_published_file_with_its_type(
+    dictionary: list[Table], connection: duckdb.DuckDBPyConnection
+) -> None:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for schema, table, column, kind in connection.execute(
+        "select schema_name, table_name, column_name, data_type from duckdb_columns() where not internal"
+        " order by schema_name, table_name, column_index"
+    ).fetchall():
+        found.setdefault(table if schema == "main" else f"{schema}.{table}", []).append((column, kind))
+    assert found == {table.name: [(c.name, c.sql_type) for c in table.columns] for table in dictionary}
+
+
+def test_dictionary_gives_every_table_and_column_a_meaning(dictionary: list[Table]) -> None:
+    assert [table.name for table in dictionary if not table.meaning] == []
+    assert [f"{table.name}.{c.name}" for table in dictionary for c in table.columns if not c.meaning] == []
+
+
+def test_keys_and_nulls_of_the_dictionary_hold_in_the_data(
+    dictionary: list[Table], connection: duckdb.DuckDBPyConnection
+) -> None:
+    for table in dictionary:
+        never_null = [column.name for column in table.columns if column.nullable is False]
+        missing = [f"count(*) - count({name})" for name in never_null]
+        key = f"(select count(*) from (select distinct {', '.join(table.grain)} from {table.name}))"
+        repeated = f"count(*) - {key}" if table.grain else "count(*) - 1"
+        answer = connection.execute(f"select {', '.join([repeated, *missing])} from {table.name}").fetchone()
+        assert answer is not None
+        assert dict(zip(["key", *never_null], answer, strict=True)) == dict.fromkeys(["key", *never_null], 0), (
+            table.name
+        )
+
+
+def test_view_with_a_column_nobody_describes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    meaning, grain, texts = data_dictionary.LEDGER_VIEWS["vanished_rows"]
+    fewer = {name: text for name, text in texts.items() if name != "vanished_at"}
+    monkeypatch.setitem(data_dictionary.LEDGER_VIEWS, "vanished_rows", (meaning, grain, fewer))
+    with pytest.raises(ValueError, match=r"vanished_rows has the columns .*vanished_at.*; told of are"):
+        tables(SQL_FOLDER)
+
+
+def test_dictionary_is_not_made_of_models_that_cannot_be_read(tmp_path: Path) -> None:
+    folder = sql_folder(tmp_path, {"models/marts/total.sql": "select * from {{ ref('nowhere') }}"})
+    with pytest.raises(ValueError, match="there is no model 'nowhere'"):
+        tables(folder)
+
+
+@pytest.mark.parametrize("shown", shown_in(DOCUMENT), ids=lambda shown: shown.name)
+def test_query_gives_the_answer_shown(shown: Shown, connection: duckdb.DuckDBPyConnection) -> None:
+    assert output_of(connection, shown.sql) == shown.output, AGAIN
+
+
+@pytest.mark.parametrize("shown", shown_in(README), ids=lambda shown: shown.name)
+def test_query_of_the_readme_answers_and_gives_what_is_shown(
+    shown: Shown, connection: duckdb.DuckDBPyConnection
+) -> None:
+    output = output_of(connection, shown.sql)
+    assert output.count("\n") > 2, "no rows"
+    assert shown.output in ("", output), AGAIN
+
+
+def test_answers_do_not_depend_on_the_readers_time_zone_and_threads(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("set TimeZone = 'America/Los_Angeles'; set threads = 1; set preserve_insertion_order = false")
+    for shown in shown_in(DOCUMENT):
+        assert output_of(connection, shown.sql) == shown.output, shown.name
+
+
+def test_python_examples_run(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "soundlink.duckdb").symlink_to(published)
+    monkeypatch.chdir(tmp_path)
+    ran = 0
+    for example in python_examples(DOCUMENT):
+        if ".pl()" in example and importlib.util.find_spec("polars") is None:
+            continue  # the project does without polars
+        exec(example, {})
+        ran += 1
+    assert ran >= 2
+
+
+@pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
+def test_sql_written_for_the_vendors_connector_runs_unchanged(
+    export: Export, connection: duckdb.DuckDBPyConnection
+) -> None:
+    answer = connection.execute(f"select {', '.join(export.column_names)} from {export.name}")
+    assert [(name, str(kind)) for name, kind, *_ in answer.description or []] == [
+        (column.name, column.sql_type) for column in export.columns
+    ]
+    assert answer.fetchone() is not None
+    described = connection.execute(f"describe {export.name}").fetchall()
+    assert [name for name, *_ in described][: len(export.columns)] == list(export.column_names)
+
+
+def test_every_mart_and_every_table_for_analysts_is_used_or_told_of(dictionary: list[Table]) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    spared = {"marts.country_summary"}  # country_daily answers the same question for settled days
+    told = {table.name for table in dictionary if not table.name.startswith("staging.")} - spared
+    assert {name for name in told if name not in text} == set()

@@ -1,0 +1,192 @@
+"""Building SQL models in a real warehouse: one transaction each, the days asked for only, with comments and tests."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.models.build import ask_tests, build_model, build_models, drop_removed_models
+from soundlink_pipeline.models.project import SqlProject, read_project
+from soundlink_pipeline.models.templates import Problem
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline_tests.support.deliveries import arrival, load, row
+from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, sql_folder
+
+FIRST, SECOND = date(2026, 4, 1), date(2026, 4, 2)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with Warehouse(tmp_path / "data").write() as connection:
+        put(connection, FIRST, "a", 1)
+        put(connection, SECOND, "a", 10)
+        yield connection
+
+
+def put(connection: duckdb.DuckDBPyConnection, day: date, campaign: str, streams: int, country: str = "DE") -> None:
+    connection.execute(
+        "insert into campaign_country_daily (provider, account_id, report_date, campaign_id, country_code, streams)"
+        " values ('soundlink', 'x', ?, ?, ?, ?)",
+        [day, campaign, country, streams],
+    )
+
+
+def rows(connection: duckdb.DuckDBPyConnection, table: str) -> list[Any]:
+    return connection.execute(f"from {table} order by all").fetchall()
+
+
+def project(folder: Path, **changes: str | None) -> SqlProject:
+    return read_project(sql_folder(folder, {f"models/marts/{k}": v for k, v in changes.items()}))
+
+
+def test_models_are_built_in_order_with_their_comments(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    built = build_models(connection, project(tmp_path))
+    assert [(b.model.name, b.rows, b.dates) for b in built] == [
+        ("stg_country", None, None),
+        ("daily", 2, None),
+        ("total", 1, None),
+    ]
+    assert rows(connection, "marts.total") == [("a", 11)]
+    comments = "select comment from duckdb_{}() where {}_name = '{}' and schema_name = '{}'"
+    told = [
+        connection.execute(comments.format("tables", "table", "daily", "marts")).fetchall(),
+        connection.execute(comments.format("views", "view", "stg_country", "staging")).fetchall(),
+        connection.execute(comments.format("columns", "column", "streams", "marts") + " order by all").fetchall(),
+    ]
+    assert told == [
+        [("Streams of a day. One row per campaign and day.",)],
+        [("The export. One row per key.",)],
+        [("Streams, may be summed.",), (None,)],
+    ]
+
+
+def test_a_refresh_rebuilds_its_days_alone(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    models = project(tmp_path)
+    build_models(connection, models)
+    put(connection, FIRST, "a", 500, "FR")
+    put(connection, SECOND, "b", 7)
+    built = build_models(connection, models, DateRange(SECOND, SECOND))
+    assert [(b.rows, b.dates) for b in built] == [(None, None), (2, DateRange(SECOND, SECOND)), (2, None)]
+    assert rows(connection, "marts.daily") == [("a", FIRST, 1), ("a", SECOND, 10), ("b", SECOND, 7)]
+    connection.execute("delete from campaign_country_daily where campaign_id = 'b'")
+    build_models(connection, models, DateRange(FIRST, SECOND))
+    assert rows(connection, "marts.daily") == [("a", FIRST, 501), ("a", SECOND, 10)]
+
+
+def test_days_loaded_since_the_last_build_are_rebuilt_too(tmp_path: Path) -> None:
+    warehouse, models = Warehouse(tmp_path / "data"), project(tmp_path)
+    days = [FIRST + timedelta(days=offset) for offset in range(4)]
+
+    def put_and_build(loaded: date, built: date) -> list[Any]:
+        load(
+            warehouse,
+            arrival(tmp_path, [row(report_date=str(loaded))], dates=DateRange(loaded, loaded), campaign=str(loaded)),
+        )
+        with warehouse.write() as connection:
+            (daily,) = [b for b in build_models(connection, models, DateRange(built, built)) if b.model.name == "daily"]
+            return [daily.dates, [day for _, day, _ in rows(connection, "marts.daily")]]
+
+    assert put_and_build(days[1], days[1]) == [None, [days[1]]]
+    assert put_and_build(days[0], days[2]) == [DateRange(days[0], days[2]), [days[0], days[1]]]
+    assert put_and_build(days[3], days[3]) == [DateRange(days[3], days[3]), [days[0], days[1], days[3]]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "days"),
+    [
+        pytest.param(DAILY.replace("sum(streams)", "2 * sum(streams)"), [2, 20], id="SQL"),
+        pytest.param(DAILY.replace("as streams", "as streams, 'x' as more"), [1, 10], id="column"),
+        pytest.param(DAILY.replace("incremental", "table", 1), [1, 10], id="kind"),
+        pytest.param(DAILY.replace("incremental", "view", 1), [1, 10], id="table to view"),
+    ],
+)
+def test_a_model_that_was_changed_is_built_in_full(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, changed: str, days: list[int]
+) -> None:
+    build_models(connection, project(tmp_path))
+    build_models(connection, project(tmp_path, **{"daily.sql": changed}), DateRange(SECOND, SECOND))
+    assert [row[2] for row in rows(connection, "marts.daily")] == days
+    build_models(connection, project(tmp_path), DateRange(SECOND, SECOND))
+    assert [row[2] for row in rows(connection, "marts.daily")] == [1, 10]
+
+
+def test_a_model_that_fails_leaves_what_was_there(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    build_models(connection, project(tmp_path))
+    put(connection, SECOND, "b", 7)
+    for materialized in ("incremental", "table"):
+        sql = DAILY.replace("incremental", materialized, 1).replace("sum(streams)", "sum(error('told')::bigint)")
+        broken = project(tmp_path, **{"daily.sql": sql})
+        with pytest.raises(Problem, match=r"daily\.sql: Invalid Input Error: told"):
+            build_model(connection, broken, broken.models["daily"], DateRange(SECOND, SECOND))
+        assert rows(connection, "marts.daily") == [("a", FIRST, 1), ("a", SECOND, 10)]
+    # The connection is usable, and what the model was made from is still known.
+    (built,) = [b for b in build_models(connection, project(tmp_path), DateRange(SECOND, SECOND)) if b.dates]
+    assert built.rows == 2
+
+
+def test_what_a_removed_model_left_goes_and_nothing_else(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    build_models(connection, project(tmp_path))
+    connection.execute("create table marts.mine as select 1 as a")
+    (tmp_path / "models/marts/total.sql").unlink()
+    models = MODELS[: MODELS.index("    - name: total")]
+    broken = project(tmp_path, **{"total.sql": None, "_marts.yml": models, "daily.sql": "select {{ nothing }}"})
+    (tmp_path / "models/marts/total.sql").unlink(missing_ok=True)
+    assert "daily" in broken.problems
+    assert drop_removed_models(connection, broken) == ["marts.total"]
+    left = connection.execute(
+        "select table_name from information_schema.tables where table_schema = 'marts'"
+    ).fetchall()
+    assert {name for (name,) in left} == {"mine", "daily"}
+
+
+@pytest.mark.parametrize(
+    ("test", "spoil", "bad_rows", "shown"),
+    [
+        ("unique_grain", "insert into marts.daily from marts.daily", 2, "2026-04-01"),
+        ("not_null_campaign_id", "update marts.daily set campaign_id = null", 2, "2026-04-02"),
+        ("not_null_campaign_id", "insert into marts.daily select null, '2026-04-02', x from range(30) t(x)", 30, "9"),
+    ],
+)
+def test_a_test_counts_the_bad_rows_and_shows_the_first(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, test: str, spoil: str, bad_rows: int, shown: str
+) -> None:
+    models = project(tmp_path)
+    build_models(connection, models)
+    daily = models.models["daily"]
+    assert all(found.passed for found in ask_tests(connection, models, daily))
+    connection.execute(spoil)
+    (found,) = [found for found in ask_tests(connection, models, daily) if found.test.name == test]
+    assert (found.passed, found.bad_rows) == (False, bad_rows)
+    assert shown in found.sample
+    assert found.sample.count("\n") + 1 == 2 + min(bad_rows, 10)
+    other_day = DateRange(date(2026, 4, 3), date(2026, 4, 3))
+    assert all(found.passed for found in ask_tests(connection, models, daily, other_day))
+
+
+@pytest.mark.parametrize(
+    ("yaml", "name"),
+    [
+        ('{accepted_values: {arguments: {values: [b, "it\'s"]}}}', "accepted_values_campaign_id"),
+        (
+            "{relationships: {arguments: {to: \"source('soundlink', 'campaigns')\", field: campaign_id}}}",
+            "relationships_campaign_id",
+        ),
+        ("unique", "unique_campaign_id"),
+    ],
+)
+def test_each_kind_of_test_finds_what_it_is_for(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, yaml: str, name: str
+) -> None:
+    models = project(tmp_path, **{"_marts.yml": MODELS.replace("[not_null]", f"[{yaml}]")})
+    assert models.problems == {}
+    build_models(connection, models)
+    daily = models.models["daily"]
+    assert {found.test.name: found.bad_rows for found in ask_tests(connection, models, daily)}[name] == 1
+    connection.execute("delete from marts.daily where report_date = '2026-04-01'")
+    connection.execute("update marts.daily set campaign_id = 'b'")
+    connection.execute("insert into campaigns (campaign_id) values ('b')")
+    assert all(found.passed for found in ask_tests(connection, models, daily))

@@ -1,0 +1,88 @@
+"""However days were loaded and rebuilt: the daily models hold what a full rebuild makes of the same warehouse."""
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.models.build import STATE_TABLE, build_models
+from soundlink_pipeline.models.project import read_project
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline_tests.support.deliveries import Row, arrival, load, row
+
+PROJECT = read_project(Path(__file__).parents[2] / "dbt_like_sql")
+FIRST = datetime(2026, 4, 1, 6, tzinfo=UTC)
+_DAYS = 12
+
+
+@st.composite
+def refreshes(draw: st.DrawFn) -> tuple[DateRange, int, str, int, bool]:
+    """A range of days, the day it is pulled on, the campaign, something to vary values by, and whether models came."""
+    start = draw(st.integers(0, _DAYS - 1))
+    end = draw(st.integers(start, min(start + 7, _DAYS - 1)))
+    dates = DateRange((FIRST + timedelta(days=start)).date(), (FIRST + timedelta(days=end)).date())
+    pulled_after = draw(st.integers(end + 1, end + 12))
+    return dates, pulled_after, draw(st.sampled_from("ab")), draw(st.integers(0, 3)), draw(st.booleans())
+
+
+def delivered(export: Export, dates: DateRange, campaign: str, value: int, exported_at: datetime) -> list[Row]:
+    more = {"new_listeners": value, "returning_listeners": 5} if export is CAMPAIGN_ENGAGEMENT_DAILY else {}
+    return [
+        row(
+            export,
+            report_date=str(day),
+            campaign_id=campaign,
+            country_code=country,
+            exported_at=exported_at.isoformat(),
+            streams=value + place,
+            listeners=value + 5,
+            **more,
+        )
+        for day in dates.dates()
+        for place, country in enumerate(("DE", "US")[: 1 + (value + day.day) % 2])
+    ]
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(refreshes(), min_size=1, max_size=5))
+def test_incremental_is_what_a_full_rebuild_is(steps: list[tuple[DateRange, int, str, int, bool]]) -> None:
+    assert PROJECT.problems == {}
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = Warehouse(Path(folder) / "data")
+        for number, (dates, pulled_after, campaign, value, built) in enumerate(steps):
+            pulled = FIRST + timedelta(days=pulled_after, minutes=number)
+            batch = [
+                arrival(
+                    Path(folder) / str(number),
+                    delivered(export, dates, campaign, value, pulled),
+                    export=export,
+                    campaign=campaign,
+                    dates=dates,
+                    pulled=pulled,
+                )
+                for export in (CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY)
+            ]
+            assert load(warehouse, *batch).refused == []
+            if built or number == len(steps) - 1:
+                with warehouse.write() as connection:
+                    build_models(connection, PROJECT, dates)
+        with warehouse.write() as connection:
+            incremental = tables(connection)
+            connection.execute(f"delete from {STATE_TABLE}")
+            assert {item.dates for item in build_models(connection, PROJECT)} == {None}
+            assert tables(connection) == incremental
+            assert all(incremental[name] for name in ("campaign_daily", "track_engagement_daily", "data_status"))
+
+
+def tables(connection: Any) -> dict[str, list[Any]]:
+    return {
+        model.name: connection.execute(f"from {model.table} order by all").fetchall()
+        for model in PROJECT.models.values()
+        if model.materialized != "view"
+    }

@@ -1,0 +1,213 @@
+"""SQL models as Dagster shows and runs them: lineage, partitions, metadata, checks, and what a bad one costs."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline_tests.support.project import Project, failure_of, failures_of, project
+from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, TOTAL, sql_folder
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Project]:
+    with project(tmp_path, sql_dir=sql_folder(tmp_path / "models")) as here:
+        yield here
+
+
+def graph(here: Project) -> Any:
+    return build_definitions(here.soundlink.settings, lambda: None).resolve_asset_graph()
+
+
+def change(here: Project, **files: str | None) -> None:
+    sql_folder(Path(here.settings["SOUNDLINK_SQL_DIR"]), {f"models/marts/{name}": t for name, t in files.items()})
+    # Dagster keeps what it has reconstructed of a job: another setting is another job.
+    changes = int(here.settings.get("SOUNDLINK_LANDING_RETENTION_DAYS", "400"))
+    here.settings["SOUNDLINK_LANDING_RETENTION_DAYS"] = str(changes + 1)
+
+
+def metadata(result: dg.JobExecutionResult, asset: str) -> dict[str, Any]:
+    """Of the last materialization that is not of a partition alone."""
+    events = [event for event in result.get_asset_materialization_events() if event.asset_key == dg.AssetKey(asset)]
+    return {name: value.value for name, value in events[-1].materialization.metadata.items()}
+
+
+def materialized(result: dg.JobExecutionResult) -> set[str]:
+    return {event.asset_key.to_user_string() for event in result.get_asset_materialization_events() if event.asset_key}
+
+
+def test_lineage_groups_and_partitions_come_from_the_folder(here: Project) -> None:
+    nodes = {key.to_user_string(): graph(here).get(key) for key in graph(here).get_all_asset_keys()}
+    assert {name: sorted(k.to_user_string() for k in nodes[name].parent_keys) for name in ("stg_country", "total")} == {
+        "stg_country": ["campaign_country_daily"],
+        "total": ["daily"],
+    }
+    assert [nodes[name].group_name for name in ("stg_country", "daily")] == ["staging", "marts"]
+    daily = {name: node.partitions_def is not None for name, node in nodes.items()}
+    assert (daily["stg_country"], daily["daily"], daily["total"]) == (True, True, False)
+    assert nodes["daily"].backfill_policy == nodes["campaign_country_daily"].backfill_policy
+    assert nodes["daily"].description == "Streams of a day. One row per campaign and day."
+    schema = nodes["daily"].metadata["dagster/column_schema"]
+    assert [(c.name, c.type, c.description) for c in schema.columns] == [
+        ("campaign_id", "VARCHAR", "The campaign."),
+        ("report_date", "DATE", None),
+        ("streams", "BIGINT", "Streams, may be summed."),
+    ]
+    (code,) = nodes["daily"].metadata["dagster/code_references"].code_references
+    assert code.file_path.endswith("models/marts/daily.sql")
+    assert nodes["daily"].metadata["dagster/table_name"] == "marts.daily"
+
+
+def test_only_views_that_a_daily_table_reads_are_daily(here: Project) -> None:
+    leaf, between = "select * from {{ ref('stg_country') }}", "select * from {{ ref('stg_country') }}"
+    reader = DAILY.replace("stg_country", "between")
+    documented = MODELS + "    - name: reader\n      config: {meta: {grain: [campaign_id, report_date]}}\n"
+    view = "{{ config(materialized='view') }}\n"
+    change(
+        here,
+        **{"leaf.sql": view + leaf, "between.sql": view + between, "reader.sql": reader, "_marts.yml": documented},
+    )
+    daily = {
+        name: graph(here).get(dg.AssetKey(name)).partitions_def is not None for name in ("leaf", "between", "reader")
+    }
+    assert daily == {"leaf": False, "between": True, "reader": True}
+
+
+def test_a_run_builds_the_models_behind_the_exports(here: Project) -> None:
+    assert here.refresh("2026-01-10", "2026-01-20").success
+    result = here.refresh("2026-01-14", "2026-01-16")
+    assert result.success
+    sums = "select sum(streams)::bigint from {}"
+    assert here.query(sums.format("marts.total")) == here.query(sums.format("campaign_country_daily"))
+    told = metadata(result, "daily")
+    (counts,) = here.query(
+        "select count(*), count(*) filter (report_date between '2026-01-14' and '2026-01-16') from marts.daily"
+    )
+    assert (told["dagster/row_count"], told["rows built"]) == counts
+    assert told["days built"] == "2026-01-14 to 2026-01-16"
+    assert told["seconds"] > 0
+    assert "from staging.stg_country" in told["compiled SQL"]
+    days = [
+        event.materialization
+        for event in result.get_asset_materialization_events()
+        if event.asset_key == dg.AssetKey("daily")
+    ]
+    assert sum(day.metadata["dagster/partition_row_count"].value for day in days) == counts[1]
+    found = result.get_asset_check_evaluations()
+    checks = {(e.asset_key.to_user_string(), e.check_name): e.passed for e in found if e.check_name == "data_tests"}
+    assert checks == {
+        ("stg_country", "data_tests"): True,
+        ("daily", "data_tests"): True,
+        ("total", "data_tests"): True,
+    }
+
+
+def test_one_model_can_be_built_alone(here: Project) -> None:
+    assert here.refresh("2026-01-10", "2026-01-12").success
+    result = here.refresh("2026-01-11", "2026-01-11", asset_selection=[dg.AssetKey("daily")])
+    assert result.success
+    assert materialized(result) == {"daily"}
+
+
+def test_a_model_that_fails_costs_only_what_needs_it(here: Project) -> None:
+    assert here.refresh("2026-01-10", "2026-01-12").success
+    before = here.query("from marts.daily order by all")
+    change(
+        here,
+        **{
+            "daily.sql": DAILY.replace("sum(streams)", "sum(error('told')::bigint)"),
+            "other.sql": "select count(*) as n from {{ ref('stg_country') }}",
+        },
+    )
+    result = here.refresh("2026-01-11", "2026-01-11")
+    assert not result.success
+    assert re.search(r"daily: .*daily\.sql: Invalid Input Error: told", failure_of(result))
+    assert {"stg_country", "other", "campaign_country_daily"} <= materialized(result)
+    assert not {"daily", "total"} & materialized(result)
+    assert here.query("from marts.daily order by all") == before
+
+
+def test_wrong_data_is_shown_and_goes_no_further(here: Project) -> None:
+    assert here.refresh("2026-01-10", "2026-01-12").success
+    before = here.query("from marts.total order by all")
+    wrong = DAILY.replace("select campaign_id", "select nullif(campaign_id, min(campaign_id) over ()) as campaign_id")
+    wrong = wrong.replace("group by all", "group by campaign_id, report_date")
+    change(here, **{"daily.sql": wrong})
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert not result.success
+    assert "3 rows fail not_null_campaign_id (Is always there.)" in failure_of(result)
+    (check,) = [e for e in result.get_asset_check_evaluations() if e.asset_key == dg.AssetKey("daily")]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert check.metadata["bad rows"].value == 3
+    assert "2026-01-11" in check.metadata["not_null_campaign_id"].value
+    assert "where campaign_id is null" in check.metadata["not_null_campaign_id, SQL"].value
+    assert "total" not in materialized(result)
+    assert here.query("from marts.total order by all") == before
+
+
+def test_a_rebuild_publishes_no_more_than_a_refresh_would(here: Project) -> None:
+    assert here.refresh("2026-01-10", "2026-01-12").success
+    published = here.soundlink.published_path
+    before = published.stat().st_ino
+    change(here, **{"daily.sql": NULLED})
+    result = here.execute("rebuild_from_landing")
+    assert not result.success
+    said = failure_of(result)
+    assert said.startswith("The models are built, but ")
+    assert re.search(r"^daily: \d+ rows fail not_null_campaign_id \(Is always there\.\)$", said, re.MULTILINE)
+    assert published.stat().st_ino == before
+    change(here, **{"daily.sql": DAILY})
+    assert here.execute("rebuild_from_landing").success
+    assert published.stat().st_ino != before
+
+
+def test_a_model_may_name_who_answers_for_it(here: Project) -> None:
+    owned = MODELS.replace("{meta: {grain: [campaign_id]}}", "{meta: {grain: [campaign_id], owner: 'team:marketing'}}")
+    change(here, **{"_marts.yml": owned})
+    assert graph(here).get(dg.AssetKey("total")).owners == ["team:marketing"]
+    assert graph(here).get(dg.AssetKey("daily")).owners == ["team:data"]
+    change(here, **{"_marts.yml": owned.replace("team:marketing", "somebody")})
+    node = graph(here).get(dg.AssetKey("total"))
+    assert node.group_name == "broken"
+    assert "owner must be team:name or an email address, not 'somebody'" in (node.description or "")
+
+
+def test_a_warning_stops_nothing(here: Project) -> None:
+    warn = "{not_null: {config: {severity: warn}}}"
+    change(here, **{"_marts.yml": MODELS.replace("[not_null]", f"[{warn}]"), "daily.sql": NULLED})
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert result.success, failures_of(result)
+    (check,) = [e for e in result.get_asset_check_evaluations() if e.asset_key == dg.AssetKey("daily")]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+
+
+NULLED = DAILY.replace("select campaign_id", "select null::varchar as campaign_id")
+
+
+def test_a_broken_model_stands_in_the_graph_with_its_reason(here: Project, caplog: pytest.LogCaptureFixture) -> None:
+    change(here, **{"total.sql": TOTAL + "where where\n"})
+    node = graph(here).get(dg.AssetKey("total"))
+    reason = r"total\.sql, line 2: Parser Error: syntax error at or near"
+    assert node.group_name == "broken"
+    assert re.search(reason, node.description or "")
+    assert re.search(reason, caplog.text)
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert not result.success
+    assert re.search(reason, failure_of(result))
+    assert {"campaign_country_daily", "campaign_engagement_daily", "stg_country", "daily"} <= materialized(result)
+
+
+def test_a_model_dropped_into_the_folder_is_an_asset(here: Project) -> None:
+    change(here, **{"new.sql": "select country_code, count(*) as n from {{ ref('stg_country') }} group by all"})
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert result.success
+    assert "new" in materialized(result)
+    assert here.query("select sum(n) from marts.new") == here.query("select count(*) from campaign_country_daily")
+    (Path(here.settings["SOUNDLINK_SQL_DIR"]) / "models/marts/new.sql").unlink()
+    change(here)
+    assert here.refresh("2026-01-10", "2026-01-12").success
+    assert here.query("select count(*) from duckdb_tables() where table_name = 'new'") == [(0,)]

@@ -1,0 +1,161 @@
+"""Runs that meet trouble: nothing is lost, and the run says what is missing and why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import dagster as dg
+import pytest
+
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
+from soundlink_pipeline_tests.support.project import KEY, Project, asked, each_day, failure_of, truth, utc
+
+NOW = utc("2026-03-02T06:00")
+
+
+def test_one_campaign_that_fails_costs_the_others_nothing_and_is_asked_for_alone_again(here: Project) -> None:
+    bad = here.sim.world.campaigns[1]
+    assert bad.path_id != bad.uuid
+    here.sim.faults.add(
+        Fault("status", export=BREAKDOWN, campaign=bad.uuid, times=None, status=403, code="access_denied")
+    )
+    failed = here.refresh("2026-02-24", "2026-02-28")
+    assert not failed.success
+    description = failure_of(failed)
+    # The other export's rows tell what people call the campaign.
+    assert f"{BREAKDOWN} of campaign {bad.name!r} ({bad.path_id}), 2026-02-24 to 2026-02-28: " in description
+    assert "code access_denied" in description
+    assert re.search(r"requestId [0-9a-f-]{36}", description)
+    # The other export does not wait for this one: it has been pulled.
+    pulls = len(asked(here.sim))
+    assert description.startswith(f"1 of {pulls} pulls failed; the other {pulls - 1} are loaded.")
+    materialized = {event.asset_key.to_user_string() for event in failed.get_asset_materialization_events()}
+    assert materialized == {"campaigns", ENGAGEMENT}
+    checks = {(e.asset_key.to_user_string(), e.check_name): e for e in failed.get_asset_check_evaluations()}
+    missing = checks[BREAKDOWN, "every_live_campaign_delivered"]
+    assert not missing.passed
+    assert bad.path_id in str(missing.metadata["missing"].value)
+    assert checks[ENGAGEMENT, "every_live_campaign_delivered"].passed
+    assert {name for asset, name in checks if asset == BREAKDOWN} == {"every_live_campaign_delivered"}
+    (breakdown, engagement) = EXPORTS
+    days = each_day("2026-02-24", "2026-02-28", NOW)
+    expected = truth(here.sim.world, breakdown, days)
+    place = breakdown.column_names.index("campaign_id")
+    assert here.table(breakdown) == [row for row in expected if row[place] != bad.uuid]
+
+    here.sim.faults.clear()
+    here.sim.stats.reset()
+    # Meanwhile another run has listed the campaigns, and one of them is no longer among them.
+    with here.soundlink.warehouse.write() as connection:
+        connection.execute("update campaigns set _run_id = 'another' where campaign_id <> ?", [bad.uuid])
+    again = here.resume(failed)
+    assert again.success
+    assert [record.path for record in here.sim.stats.records] == [
+        f"/v1/campaigns/{bad.path_id}/metrics/breakdown/export"
+    ]
+    assert here.table(breakdown) == expected
+    assert here.table(engagement) == truth(here.sim.world, engagement, days)
+
+
+def test_a_delivery_that_breaks_a_rule_is_kept_apart_and_the_run_says_which_line(here: Project) -> None:
+    bad = here.sim.world.campaigns[0]
+    here.sim.faults.add(
+        Fault("edit", export=BREAKDOWN, campaign=bad.uuid, edit=lambda body: body.replace(b'"US"', b'"us"', 1))
+    )
+    result = here.refresh("2026-01-10", "2026-01-12", asset_selection=[dg.AssetKey(BREAKDOWN)])
+    assert not result.success
+    description = failure_of(result)
+    assert f"{BREAKDOWN} of campaign {bad.uuid}, 2026-01-10 to 2026-01-12: refused: line " in description
+    assert 'country_code must be two capital letters (ISO 3166-1 alpha-2), got "us"' in description
+    (refused,) = (here.data / "quarantine" / BREAKDOWN / bad.uuid).glob("*.ndjson")
+    reason = refused.with_name(refused.name + ".reason.txt").read_text()
+    assert reason.strip() in description
+    assert str(refused.parent) in description
+    assert b'"us"' in refused.read_bytes()
+    place = EXPORTS[0].column_names.index("campaign_id")
+    expected = truth(here.sim.world, EXPORTS[0], each_day("2026-01-10", "2026-01-12", NOW))
+    assert here.table(EXPORTS[0]) == [row for row in expected if row[place] != bad.uuid]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_wrong_key_is_one_sentence_and_never_shown(
+    here: Project, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    wrong = "sk_test_WrongWrong77wrong"
+    monkeypatch.setenv("SOUNDLINK_API_KEY", wrong)
+    if not listed:
+        ids = ",".join(campaign.uuid for campaign in here.sim.world.campaigns) + ",x" * 50
+        here.settings["SOUNDLINK_CAMPAIGN_IDS"] = ids
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert not result.success
+    description = failure_of(result)
+    assert "the API does not know this key; check SOUNDLINK_API_KEY" in description
+    assert "requestId" in description
+    assert len(description.splitlines()) <= 6
+    # Both ways of authenticating, for as many as ask at a time.
+    assert len(here.sim.stats.records) <= (2 if listed else 2 * 4)
+    for event in here.instance.all_logs(result.run_id):
+        assert wrong not in repr(event)
+    searched = 0
+    for path, content in here.texts():
+        assert wrong.encode() not in content, path
+        assert KEY.encode() not in content, path
+        searched += 1
+    assert searched > 3
+
+
+def test_no_key_is_a_sentence_that_names_the_setting(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOUNDLINK_API_KEY", "")
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert "SOUNDLINK_API_KEY is not set" in failure_of(result)
+
+
+def test_a_good_key_is_written_nowhere(here: Project) -> None:
+    here.sim.faults.add(Fault("status", status=400, code="bad", message=f"what is {KEY}", export=ENGAGEMENT))
+    assert not here.refresh("2026-01-10", "2026-01-12").success
+    for path, content in here.texts():
+        assert KEY.encode() not in content, path
+
+
+def test_the_warehouse_rebuilt_from_landed_files_is_the_one_that_was_lost(here: Project) -> None:
+    for moment, start, end in (
+        ("2026-02-01T06:00", "2026-01-25", "2026-01-31"),
+        ("2026-02-02T06:00", "2026-01-25", "2026-02-01"),
+        ("2026-02-04T06:00", "2026-01-27", "2026-02-03"),
+    ):
+        here.sim.clock.set(utc(moment))
+        assert here.refresh(start, end).success
+    before = here.everything()
+    assert all(before[name] for name in before if name != "vanished_rows")
+    here.sim.stats.reset()
+
+    # On a warehouse that has everything it changes nothing.
+    assert here.execute("rebuild_from_landing").success
+    assert here.everything() == before
+
+    lost = here.soundlink.warehouse.path
+    lost.rename(lost.with_name("lost.duckdb"))
+    assert here.execute("rebuild_from_landing").success
+    assert here.everything() == before
+
+    # Interrupted halfway, and repeated; the last delivery is as a crash between loading and compressing leaves it.
+    lost.unlink()
+    landing = here.soundlink.landing
+    *_, last = landing.deliveries()
+    with last.open() as compressed:
+        last.path.with_name(replace(last, loaded=None).name).write_bytes(compressed.read())
+    last.path.unlink()
+    aside = [delivery.path for delivery in landing.deliveries() if (delivery.loaded or 10**6) > 12]
+    assert len(aside) > 10
+    for path in aside:
+        path.rename(path.with_name("aside." + path.name))
+    assert here.execute("rebuild_from_landing").success
+    assert here.query("select count(*) from deliveries") == [(12,)]
+    for path in aside:
+        path.with_name("aside." + path.name).rename(path)
+    assert here.execute("rebuild_from_landing").success
+    assert here.everything() == before
+    assert landing.not_archived() == []
+    assert here.sim.stats.records == []

@@ -1,0 +1,217 @@
+"""Real Dagster processes with the project's own configuration: a backfill from the UI, the schedule's tick, a kill."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.simulator import BREAKDOWN, Fault, KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline_tests.support.deployment import (
+    BIN,
+    FIRST_DAY,
+    TODAY,
+    Deployment,
+    deployment,
+    end_session,
+    process_environment,
+    session,
+    until,
+)
+from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, asked, each_day, environment
+
+pytestmark = [pytest.mark.daemon, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """One deployment for the tests that launch runs themselves; each has days of its own."""
+    with deployment(tmp_path_factory.mktemp("dagster") / "project") as made:
+        yield made
+
+
+def live(world: World, start: date, end: date) -> int:
+    """How many campaigns can have rows in a range: created by its end, and not over for more than 38 days."""
+    found = 0
+    for campaign in world.campaigns:
+        planned = (campaign.created_at + timedelta(days=campaign.duration)).date()
+        over = max(planned, campaign.ended_at.date()) + timedelta(days=30 + 8)
+        found += campaign.created_at.date() <= end and over >= start
+    return found
+
+
+def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(here: Deployment) -> None:
+    here.sim.stats.reset()
+    last = FIRST_DAY + timedelta(days=199)
+    days = [str(day) for day, _ in each_day(str(FIRST_DAY), str(last), datetime.now(UTC))]
+    launched = here.graphql(
+        "mutation($p: LaunchBackfillParams!){launchPartitionBackfill(backfillParams: $p)"
+        " {__typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message stack}}}",
+        p={"assetSelection": [{"path": [export.name]} for export in EXPORTS], "partitionNames": days},
+    )["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    backfill_id = launched["backfillId"]
+    query = "query($id: String!){partitionBackfillOrError(backfillId: $id){... on PartitionBackfill {status}}}"
+
+    def finished() -> str | None:
+        status: str = here.graphql(query, id=backfill_id)["partitionBackfillOrError"]["status"]
+        return status if status != "REQUESTED" else None
+
+    assert until(finished, "the backfill ends", 500) == "COMPLETED_SUCCESS"
+    runs = [run for run in here.runs() if run["tags"].get("dagster/backfill") == backfill_id]
+    slices = [(0, 89), (90, 179), (180, 199)]
+    assert sorted((run["tags"][RANGE_START], run["tags"][RANGE_END]) for run in runs) == [
+        (days[first], days[last]) for first, last in slices
+    ]
+    assert {run["status"] for run in runs} == {"SUCCESS"}
+    for one, next_one in itertools.pairwise(runs):
+        assert one["endTime"] <= next_one["startTime"]  # max_concurrent_runs holds
+    here.assert_tables_are_true(FIRST_DAY, last)
+    for export in EXPORTS:
+        assert set(days) <= here.materialized(export.name)
+    requests = 2 * sum(
+        live(here.sim.world, FIRST_DAY + timedelta(days=first), FIRST_DAY + timedelta(days=last))
+        for first, last in slices
+    )
+    assert len(asked(here.sim)) == len(set(asked(here.sim))) == requests < 2 * 3 * len(here.sim.world.campaigns)
+    assert len(here.sim.stats.records) == requests + len(slices)  # each run lists the campaigns once
+    here.assert_key_is_nowhere()
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(here: Deployment) -> None:
+    here.sim.stats.reset()
+    start = end = FIRST_DAY + timedelta(days=100)
+    hanging = here.sim.world.campaigns[0]
+    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
+    run_id = here.launch(start, end, refetch=True)
+    queued_id = here.launch(start, end, priority=-1, refetch=True)
+    asked_once = live(here.sim.world, start, end)
+    here.until_only_one_is_missing(start, asked_once)
+    assert here.status(queued_id) == "QUEUED"
+    os.kill(here.worker(run_id), signal.SIGKILL)
+    retry = until(
+        lambda: next((r for r in here.runs() if r["parentRunId"] == run_id and r["status"] == "SUCCESS"), None),
+        "the retry succeeds",
+        300,
+    )
+    assert here.status(run_id) == "FAILURE"
+    assert retry["tags"]["dagster/retry_number"] == "1"
+    until(lambda: here.status(queued_id) == "SUCCESS", "the second run ends", 300)
+    here.assert_tables_are_true(start, end)
+    # The one that hung was asked for again; the run behind asks for everything.
+    paths = [path for path, _ in asked(here.sim)]
+    assert paths.count(f"/v1/campaigns/{hanging.path_id}/metrics/breakdown/export") == 3
+    assert len(paths) == 1 + 2 * 2 * asked_once
+
+
+def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Deployment) -> None:
+    start = end = FIRST_DAY + timedelta(days=101)
+    hanging = here.sim.world.campaigns[0]
+    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
+    run_id = here.launch(start, end, refetch=True)
+    asked_once = live(here.sim.world, start, end)
+    here.until_only_one_is_missing(start, asked_once)
+    worker = here.worker(run_id)
+    here.graphql("mutation($id: String!){terminateRun(runId: $id){__typename}}", id=run_id)
+    until(lambda: here.status(run_id) == "CANCELED", "the run is canceled", 60)
+    until(lambda: worker not in session(here.leader), "its process ends", 60)
+    assert here.query(f"select count(*) from deliveries where run_id = '{run_id}'") == [(2 * asked_once - 1,)]
+
+
+def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(tmp_path: Path) -> None:
+    with deployment(tmp_path / "project", schedule="* * * * *") as here:
+        run = until(
+            lambda: next((r for r in here.runs() if r["status"] in ("SUCCESS", "FAILURE")), None), "a run ends", 240
+        )
+        assert run["status"] == "SUCCESS", here.messages(run["id"])[-5:]
+        assert run["tags"]["dagster/schedule_name"] == "daily_refresh_schedule"
+        start, end = date.fromisoformat(run["tags"][RANGE_START]), date.fromisoformat(run["tags"][RANGE_END])
+        assert (end - start).days == 7
+        assert end - TODAY in (timedelta(days=-1), timedelta(days=0))  # midnight may pass
+        here.assert_tables_are_true(start, end)
+        (repository,) = here.graphql(
+            "{repositoriesOrError {... on RepositoryConnection {nodes {schedules {scheduleState {ticks"
+            " {status runIds}}}}}}}"
+        )["repositoriesOrError"]["nodes"]
+        ticks = repository["schedules"][0]["scheduleState"]["ticks"]
+        assert {tick["status"] for tick in ticks} <= {"SUCCESS", "STARTED", "SKIPPED"}
+        assert {len(tick["runIds"]) for tick in ticks if tick["status"] == "SUCCESS"} == {1}
+
+
+@contextmanager
+def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterator[subprocess.Popen[bytes]]:
+    """What `make backfill` runs, in a project folder of its own; it needs no daemon."""
+    recipe = subprocess.run(
+        ["make", "--no-print-directory", "-n", "backfill", f"FROM={start}", f"TO={end}", f"BIN={BIN}"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    (command,) = re.findall(r"^cd \S+ && (.*soundlink_pipeline.commands.backfill.*)$", recipe, re.MULTILINE)
+    if not home.exists():
+        home.mkdir()
+        shutil.copy(REPOSITORY / "dagster.yaml", home / "dagster.yaml")
+    with (home / "backfill.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["sh", "-c", f"exec {command}"],
+            cwd=home,
+            env=process_environment(home, environment(sim.base_url, home / "data")),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        end_session(process)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_a_backfill_from_the_shell_can_be_stopped_and_begun_again(tmp_path: Path, how: signal.Signals) -> None:
+    home, start, end = tmp_path / "project", date(2026, 2, 18), date(2026, 2, 22)
+    world = World(campaigns=6, countries_per_campaign=2, tracks_per_campaign=1)
+    clock = SimClock(datetime(2026, 3, 10, 6, tzinfo=UTC))
+    with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
+        hanging = world.campaigns[0]
+        sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
+        here = Deployment(home, sim, "", environment(sim.base_url, home / "data"), 0)
+        with shell_backfill(home, sim, start, end) as process:
+            here.until_only_one_is_missing(start, len(world.campaigns))
+            stopped = time.monotonic()
+            process.send_signal(how)
+            process.wait(120)
+            assert time.monotonic() - stopped < 60
+        pulls = 2 * len(world.campaigns)
+        if how is signal.SIGINT:  # who is killed loads no more, and keeps the pool's one place
+            assert here.query("select count(*), count(distinct run_id) from deliveries") == [(pulls - 1, 1)]
+        with shell_backfill(home, sim, start, end) as process:
+            process.wait(120)
+        assert process.returncode == 0
+        here.assert_tables_are_true(start, end)
+        # These days are settled: only the one that was stopped was asked for again.
+        assert here.query("select count(*), count(distinct delivery_id) from deliveries") == [(pulls, pulls)]
+
+
+def test_a_backfill_from_the_shell_tells_what_is_wrong_with_its_range(tmp_path: Path) -> None:
+    with (
+        running_simulator(World(campaigns=2)) as sim,
+        shell_backfill(tmp_path / "project", sim, date(2026, 2, 22), date(2026, 2, 18)) as process,
+    ):
+        assert process.wait(120) != 0
+        said = (tmp_path / "project" / "backfill.log").read_text()
+        assert "the range 2026-02-22 to 2026-02-18 is reversed: it ends before it starts" in said
+        assert sim.stats.records == []

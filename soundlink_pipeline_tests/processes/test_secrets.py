@@ -1,0 +1,391 @@
+"""The API key and the URL for alerts are looked for everywhere, after runs that went well and runs that failed.
+
+One deployment, whose API is hostile: it says the key back in errors, pages, redirects and rows. What may hold it are
+the files of landing and quarantine that were delivered with it in them, for they are the bytes as they came.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+import re
+import sqlite3
+import subprocess
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import duckdb
+import httpx
+import pytest
+
+from soundlink_pipeline.api.client import SoundlinkClient
+from soundlink_pipeline.api.errors import RequestRefused
+from soundlink_pipeline.api.pacing import Pacer
+from soundlink_pipeline.landing.folder import zstd
+from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault, KeyInfo, SimClock, World, running_simulator
+from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
+from soundlink_pipeline_tests.support import deployment as deployments
+from soundlink_pipeline_tests.support.deployment import (
+    BIN,
+    FIRST_DAY,
+    Deployment,
+    deployment,
+    process_environment,
+    until,
+)
+from soundlink_pipeline_tests.support.project import KEY as PLAIN_KEY
+from soundlink_pipeline_tests.support.project import REPOSITORY, environment, failure_of, project
+
+pytestmark = [pytest.mark.daemon, pytest.mark.timeout(900)]
+
+# With characters that are written differently in a URL, in JSON and in HTML.
+KEY = "sk_test_Wq7+Zr2xY/pL9sKd4wT6uB8=="
+DAYS = [FIRST_DAY + timedelta(days=100 + number) for number in range(6)]
+PLAIN, MIXED, UNKNOWN_KEY, NO_SCOPE, ELSEWHERE, BY_HAND = DAYS
+
+
+def written(secret: str) -> list[bytes]:
+    """A secret as it may be written: plain, in a URL, in JSON, in HTML, in base64 wherever it begins there."""
+    plain = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], secret.replace("/", "\\/"), html.escape(secret)}
+    # Without the ends, whose bits are shared with what stands beside it.
+    encoded = [base64.b64encode(b"." * shift + secret.encode())[4:-4] for shift in range(3)]
+    # What is left of a short one stands in other texts too.
+    return [text.encode() for text in plain] + [text for text in encoded if len(text) > 16]
+
+
+SECRETS = (KEY, KEY.rpartition("_")[2], SECRET, *SECRET.split("/"), TOKEN)
+NEEDLES = [form for secret in SECRETS for form in written(secret)]
+
+
+def holds_secret(content: bytes) -> bool:
+    lowered = content.lower()
+    return any(needle.lower() in lowered for needle in NEEDLES)
+
+
+def layers(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, and what is in it where they are compressed."""
+    content = path.read_bytes()
+    yield content
+    if path.suffix == ".zst":
+        yield zstd.decompress(content)
+    elif content.startswith(b"\x1f\x8b"):
+        yield gzip.decompress(content)
+    elif content.startswith(b"SQLite format 3\0"):
+        yield from sqlite_values(path)
+    elif path.suffix == ".duckdb":
+        yield from duckdb_values(path)
+
+
+def sqlite_values(path: Path) -> Iterator[bytes]:
+    """Every value; Dagster compresses some."""
+    with closing(sqlite3.connect(path)) as connection:
+        for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
+            for row in connection.execute(f'select * from "{table}"'):
+                for value in row:
+                    if isinstance(value, bytes):
+                        with suppress(zlib.error):
+                            yield zlib.decompress(value)
+                        yield value
+                    elif isinstance(value, str):
+                        yield value.encode(errors="surrogateescape")
+
+
+def duckdb_values(path: Path) -> Iterator[bytes]:
+    """Every row as text: in the file they are compressed."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        tables = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
+        tables += connection.execute("select schema_name, view_name from duckdb_views() where not internal").fetchall()
+        for schema, table in tables:
+            rows = connection.execute(f'select t::varchar from "{schema}"."{table}" as t').fetchall()
+            yield from (text.encode() for (text,) in rows)
+
+
+def files_with_secret(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and any(map(holds_secret, layers(path)))]
+
+
+@dataclass
+class Story:
+    """What the deployment did and said, for the tests to search."""
+
+    here: Deployment
+    folder: Path
+    receiver: Receiver
+    command_lines: set[bytes] = field(default_factory=set)
+    statuses: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
+
+    def say(self, run_id: str) -> str:
+        return "\n".join(self.here.messages(run_id))
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    folder = tmp_path_factory.mktemp("secrets")
+    world = World(campaigns=6, first_day=FIRST_DAY, countries_per_campaign=2, tracks_per_campaign=1)
+    clock = SimClock(datetime.now(UTC).replace(microsecond=0))
+    with (
+        running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim,
+        receiving() as receiver,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+
+        def settings(*args: Any, **more: str) -> dict[str, str]:
+            return environment(*args, **more) | {"SOUNDLINK_API_KEY": KEY, "SOUNDLINK_ALERT_URL": receiver.url}
+
+        patch.setattr(deployments, "environment", settings)
+        patch.setattr(deployments, "running_simulator", lambda *_, **__: nullcontext(sim))
+        with deployment(folder / "project") as here:
+            told = Story(here, folder, receiver)
+            with watched_command_lines(told.command_lines):
+                hostile(here)
+                receiver.answer(400, body=receiver.url.encode())
+                happen(told)
+            yield told
+
+
+def hostile(here: Deployment) -> None:
+    """The API says back what it must not, in every way an answer can; which, is told by the day asked for."""
+    add, world = here.sim.faults.add, here.sim.world
+    echo, page = f"no: {KEY}", f"<title>{KEY}</title>"
+
+    def spoil(rows: bytes) -> bytes:
+        changed = [json.loads(line) | {"campaign_name": KEY, "country_code": "xx"} for line in rows.splitlines()]
+        return b"".join(json.dumps(row).encode() + b"\n" for row in changed)
+
+    first, second = (campaign.uuid for campaign in world.campaigns[:2])  # those that run for months
+    mixed = {"match": f"startDate={MIXED}"}
+    add(Fault("status", status=429, code="rate_limit_exceeded", message=echo, retry_after=0, campaign=first, **mixed))
+    add(Fault("status", status=503, message=echo, campaign=second, **mixed))
+    add(Fault("status", status=400, code=KEY, message=echo, campaign=first, export=BREAKDOWN, **mixed))
+    add(Fault("html", body=page, campaign=second, export=BREAKDOWN, **mixed))
+    add(Fault("edit", edit=spoil, campaign=first, export=ENGAGEMENT, **mixed))
+    add(Fault("extra_field", fields={"token": KEY}, campaign=second, export=ENGAGEMENT, **mixed))
+    add(Fault("status", status=401, code="api_key_revoked", message=echo, match=f"startDate={UNKNOWN_KEY}"))
+    add(Fault("status", status=403, code="insufficient_scope", message=echo, match=f"startDate={NO_SCOPE}"))
+    away = f"https://elsewhere.invalid/{quote(KEY, safe='')}?key={quote(KEY, safe='')}"
+    add(Fault("redirect", location=away, match=f"startDate={ELSEWHERE}"))
+    add(Fault("html", body=page, match=f"startDate={BY_HAND}"))
+
+
+def happen(told: Story) -> None:
+    """Five runs of the daemon, one by hand, the doctor, a report; and the alerts of all that failed."""
+    here = told.here
+    told.runs = {str(day): here.launch(day, day) for day in (PLAIN, MIXED, UNKNOWN_KEY, NO_SCOPE, ELSEWHERE)}
+    for name, target in (("backfill", [f"FROM={BY_HAND}", f"TO={BY_HAND}"]), ("doctor", []), ("report", [])):
+        if name == "report":
+            until(lambda: all(run["endTime"] for run in here.runs()), "all runs end", 300)
+        with (told.folder / f"{name}.log").open("wb") as log:
+            subprocess.run(
+                ["make", "--old-file=install", name, f"HOME_DIR={here.home}", f"BIN={BIN}", *target],
+                cwd=REPOSITORY,
+                env=process_environment(here.home, here.environment),
+                stdout=log,
+                stderr=log,
+                timeout=300,
+                check=False,
+            )
+    told.statuses = {day: here.status(run_id) for day, run_id in told.runs.items()}
+    until(lambda: len(told.receiver.bodies) > 5, "the alerts are sent, one of them twice", 200)
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def watched_command_lines(seen: set[bytes]) -> Iterator[None]:
+    """The arguments of every process there is, looked at all the time."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with suppress(OSError):
+                    seen.add(path.read_bytes())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+# That the search would find it
+
+
+def test_the_search_finds_a_secret_however_it_is_written_and_kept(tmp_path: Path) -> None:
+    for number, needle in enumerate(NEEDLES):
+        text = b"before " + needle + b" after"
+        path = tmp_path / f"{number}"
+        path.with_suffix(".txt").write_bytes(text.swapcase())
+        path.with_suffix(".zst").write_bytes(zstd.compress(text))
+        path.with_suffix(".gz").write_bytes(gzip.compress(text))
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:
+        connection.execute("create table snapshots as select ? as body", [zlib.compress(KEY.encode())])
+    with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
+        connection.execute("create table t as select ? as name from range(100000)", [KEY])
+    assert len(files_with_secret(tmp_path)) == 3 * len(NEEDLES) + 2 > 50
+
+
+# What the client and the loader say, where the deployment below would take too long to try it all
+
+
+NOT_PLAIN = sorted({form.decode() for form in written(KEY) if b"sk_test" in form} - {KEY})
+NOT_PLAIN += [KEY.rpartition("_")[2], base64.b64encode(KEY.encode()).decode()]
+
+
+@pytest.mark.parametrize("echo", [KEY, KEY.upper(), *NOT_PLAIN])
+def test_an_error_is_cleaned_of_the_key_however_it_is_written(tmp_path: Path, echo: str) -> None:
+    with (
+        running_simulator(World(campaigns=1), keys={KEY: KeyInfo()}) as sim,
+        Pacer(tmp_path / "requests.sqlite", 100, 1000) as pacer,
+        SoundlinkClient(sim.base_url, KEY, pacer) as client,
+    ):
+        sim.faults.add("status", status=400, message=f"what is {echo}?")
+        with pytest.raises(RequestRefused, match=r"what is \[key\]\?") as raised:
+            client.campaigns()
+        assert not holds_secret(str(raised.value).encode())
+
+
+def test_a_refused_row_that_says_the_key_is_quoted_without_it(tmp_path: Path) -> None:
+    with project(tmp_path) as here:
+        here.sim.faults.add(
+            "edit", edit=lambda rows: rows.replace(b'"US"', f'"{PLAIN_KEY}"'.encode()), export=BREAKDOWN
+        )
+        result = here.refresh("2026-01-10", "2026-01-12")
+        assert "country_code must be two capital letters" in failure_of(result)
+        found = [path for path, content in here.texts() if PLAIN_KEY.encode() in content]
+        assert [path.suffix for path in found] == [".ndjson"]
+        assert not any(PLAIN_KEY in repr(event) for event in here.instance.all_logs(result.run_id))
+
+
+# The story was what it was meant to be
+
+
+def test_the_runs_failed_as_they_were_meant_to(story: Story) -> None:
+    failed = dict.fromkeys(map(str, (MIXED, UNKNOWN_KEY, NO_SCOPE, ELSEWHERE)), "FAILURE")
+    assert story.statuses == {str(PLAIN): "SUCCESS", **failed}
+    said = {day: story.say(run_id) for day, run_id in story.runs.items()}
+    for text in ("rate limited", "HTTP 503", "HTTP 400", "where NDJSON was due", "country_code", "token"):
+        assert text in said[str(MIXED)], text
+    assert "revoked" in said[str(UNKNOWN_KEY)]
+    assert "lacks a scope" in said[str(NO_SCOPE)]
+    assert "redirects to" in said[str(ELSEWHERE)]
+    assert "[key]" in said[str(MIXED)]
+    assert "where NDJSON was due" in (story.folder / "backfill.log").read_text()
+    assert "doctor" in (story.folder / "doctor.log").read_text().lower()
+    assert (story.here.home / "data" / "report.html").exists()
+
+
+# Where it is looked for
+
+
+def test_no_file_holds_a_secret_but_deliveries_as_they_came(story: Story) -> None:
+    data = story.here.home / "data"
+    found = files_with_secret(story.folder)
+    delivered = [path for path in found if re.search(r"\.ndjson(\.zst)?$", path.name)]
+    assert [path for path in found if path not in delivered] == []
+    assert sorted(path.relative_to(data).parts[0] for path in delivered) == ["landing", "quarantine"]
+    looked_at = {path.suffix for path in story.folder.rglob("*") if path.is_file()}
+    assert {".zst", ".db", ".duckdb", ".sqlite", ".log", ".out", ".err", ".html", ".txt"} <= looked_at
+
+
+def test_no_process_is_started_with_a_secret(story: Story) -> None:
+    assert [line for line in story.command_lines if holds_secret(line)] == []
+    for part in (b"dagster_webserver", b"dagster._daemon", b"spawn_main", b"soundlink_pipeline.doctor"):
+        assert any(part in line for line in story.command_lines), part
+
+
+def test_no_alert_says_the_key(story: Story) -> None:
+    assert not any(holds_secret(json.dumps(body).encode()) for body in story.receiver.bodies)
+    told = {body["run_id"] for body in story.receiver.bodies}
+    assert {run_id for day, run_id in story.runs.items() if day != str(PLAIN)} <= told
+
+
+def test_the_ui_answers_nothing_with_a_secret(story: Story) -> None:
+    """Every field of its GraphQL that can be asked for, and the pages beside it."""
+    ask = Questions(story.here.url)
+    answers = [ask.root(name) for name in ask.without_arguments()]
+    for run_id in story.runs.values():
+        answers += [ask.root(name, f'(runId: "{run_id}")') for name in ("logsForRun", "runOrError")]
+        # All of its events, whole.
+        debug = httpx.get(f"{story.here.url}/download_debug/{run_id}", timeout=120).content
+        answers.append(gzip.decompress(debug).decode())
+    answers += [httpx.get(f"{story.here.url}{path}", timeout=120).text for path in ("/", "/server_info")]
+    assert [answer for answer in answers if holds_secret(answer.encode())] == []
+    everything = "\n".join(answers)
+    # The settings that are no secret are there, so the search is in the right place.
+    for text in ("[key]", "SOUNDLINK", "elsewhere.invalid", "where NDJSON was due", *story.runs.values()):
+        assert text in everything, text
+
+
+class Questions:
+    """Queries made from the server's own schema: all fields that need no argument, to a depth."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        kind = "kind name ofType {kind name ofType {kind name ofType {kind name ofType {kind name}}}}"
+        schema = self.ask(
+            "{__schema {queryType {name} types {kind name possibleTypes {name}"
+            f" fields {{name args {{defaultValue type {{kind}}}} type {{{kind}}}}}}}}}}}"
+        )
+        found = json.loads(schema)["data"]["__schema"]
+        self.types = {made["name"]: made for made in found["types"]}
+        self.query = self.types[found["queryType"]["name"]]
+
+    def ask(self, query: str) -> str:
+        return httpx.post(f"{self.url}/graphql", json={"query": query}, timeout=120).text
+
+    def without_arguments(self) -> list[str]:
+        return [made["name"] for made in self.query["fields"] if not _needs_argument(made)]
+
+    def root(self, name: str, arguments: str = "") -> str:
+        (made,) = (made for made in self.query["fields"] if made["name"] == name)
+        inner = self.fields(_named(made["type"]), depth=2)  # one more is ten times as much to ask
+        return self.ask(f"{{{name}{arguments} {inner}}}")
+
+    def fields(self, name: str, depth: int) -> str:
+        """The selection of a type; every field under a name of its own, so that none of a union is in another's way."""
+        made = self.types[name]
+        if made["kind"] in ("SCALAR", "ENUM"):
+            return ""
+        if made["kind"] in ("UNION", "INTERFACE"):
+            parts = [f"... on {one['name']} {self.fields(one['name'], depth)}" for one in made["possibleTypes"]]
+            return "{__typename " + " ".join(parts) + "}"
+        chosen = ["__typename"]
+        for part in made["fields"]:
+            target = _named(part["type"])
+            is_leaf = self.types[target]["kind"] in ("SCALAR", "ENUM")
+            if not _needs_argument(part) and (is_leaf or depth > 0):
+                chosen.append(f"{name}_{part['name']}: {part['name']} {self.fields(target, depth - 1)}")
+        return "{" + " ".join(chosen) + "}"
+
+
+def _needs_argument(made: dict[str, Any]) -> bool:
+    return any(each["type"]["kind"] == "NON_NULL" and each["defaultValue"] is None for each in made["args"])
+
+
+def _named(made: dict[str, Any]) -> str:
+    while made.get("ofType"):
+        made = made["ofType"]
+    return str(made["name"])

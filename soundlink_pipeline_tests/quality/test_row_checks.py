@@ -1,0 +1,243 @@
+"""What the API promises of rows: each promise is broken here by one row or delivery, and told with that row."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.quality.row_checks import Answer, ask, promises
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline_tests.support.deliveries import NOON, Row, arrival, load, row
+
+DAY = DateRange(date(2026, 4, 1), date(2026, 4, 8))  # the documented rows are of its first and its last day
+TRACK, PLAYLIST = "6habFhsOp2NvndAvgiJ01P", "37i9dQZF1DX4sWSpwq3LiO"
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "data", wait_seconds=0)
+
+
+def asked(warehouse: Warehouse, export: Export, dates: DateRange = DAY) -> dict[str, Answer]:
+    with warehouse.read() as connection:
+        return {answer.promise.name: answer for answer in ask(connection, export, dates)}
+
+
+def broken(warehouse: Warehouse, export: Export, dates: DateRange = DAY) -> set[str]:
+    return {name for name, answer in asked(warehouse, export, dates).items() if not answer.kept}
+
+
+def put(warehouse: Warehouse, folder: Path, export: Export, rows: list[Row], **how: Any) -> None:
+    assert load(warehouse, arrival(folder, rows, export=export, **how)).refused == []
+
+
+@pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
+def test_the_documented_rows_keep_every_promise(warehouse: Warehouse, tmp_path: Path, export: Export) -> None:
+    put(warehouse, tmp_path, export, [row(export), row(export, country_code="NA")])
+    answers = asked(warehouse, export)
+    assert set(answers) == {promise.name for promise in promises(export)}
+    assert [name for name, answer in answers.items() if not answer.kept] == []
+
+
+def test_every_promise_says_what_holds_how_bad_it_is_and_what_to_do() -> None:
+    for export in EXPORTS:
+        names = [promise.name for promise in promises(export)]
+        assert len(names) == len(set(names))
+        for promise in promises(export):
+            assert promise.says.endswith(".")
+            assert promise.to_do.endswith(".")
+            assert not (promise.blocking and promise.severity == "warn"), "a warning blocks nothing"
+            assert ("nothing downstream is built" in promise.description) == promise.blocking
+    blocking = {promise.name for export in EXPORTS for promise in promises(export) if promise.blocking}
+    assert blocking == {"primary_key_unique", "rows_as_delivered", "fees_add_up", "listeners_add_up", "streams_add_up"}
+
+
+# Each by values that a delivery may have without being refused.
+@pytest.mark.parametrize(
+    ("export", "changes", "promise"),
+    [
+        (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.65}, "fees_add_up"),
+        (CAMPAIGN_COUNTRY_DAILY, {"cpl": 0.294}, "ratios_agree"),
+        (CAMPAIGN_COUNTRY_DAILY, {"ctr_linkclick": 0.0186}, "ratios_agree"),
+        (CAMPAIGN_COUNTRY_DAILY, {"followers": 0}, "ratios_agree"),  # then cpf is 0
+        (CAMPAIGN_COUNTRY_DAILY, {"cpc_linkclick": None}, "ratios_agree"),
+        (CAMPAIGN_COUNTRY_DAILY, {"link_clicks": 0, "ctr_linkclick": 0}, "ratios_agree"),  # then cpc is null
+        (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_playlist_id": PLAYLIST}, "target_ids_match"),
+        (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_spotify_track_id": None}, "target_ids_match"),
+        (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_type": None}, "target_ids_match"),
+        (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_type": "playlist"}, "target_ids_match"),
+        (CAMPAIGN_COUNTRY_DAILY, {"country_code": "DE", "saves": 3}, "no_unknown_fields"),
+        (CAMPAIGN_ENGAGEMENT_DAILY, {"listeners": 61, "spl": 1.46}, "listeners_add_up"),
+        (CAMPAIGN_ENGAGEMENT_DAILY, {"streams": 90, "spl": 1.5}, "streams_add_up"),
+        (CAMPAIGN_ENGAGEMENT_DAILY, {"spl": 1.49}, "ratios_agree"),
+        (CAMPAIGN_ENGAGEMENT_DAILY, {"engaged_spotify_track_id": ""}, "primary_key_unique"),
+    ],
+)
+def test_a_row_that_breaks_a_promise_is_told(
+    warehouse: Warehouse, tmp_path: Path, export: Export, changes: Row, promise: str
+) -> None:
+    put(warehouse, tmp_path, export, [row(export, country_code="NO"), row(export, **changes)])
+    answers = asked(warehouse, export)
+    assert [name for name, answer in answers.items() if not answer.kept] == [promise]
+    answer = answers[promise]
+    assert answer.bad_rows == 1
+    assert len(answer.sample.splitlines()) == 3  # head, rule, the row
+    assert str(answer).startswith(f"1 {answer.promise.counted} breaks {promise} (")
+    # Other days are not looked at.
+    after = DateRange(DAY.end + timedelta(days=1), DAY.end + timedelta(days=2))
+    assert broken(warehouse, export, after) == set()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cpl": 0.29},  # rounded to two decimals
+        {"cpl": 0.2931},
+        {"fees": 10.62},  # rounded for itself
+        {"listeners": 0, "streams_per_listener": 0, "cpl": 0},
+        {"impressions": None, "ctr_linkclick": None, "ctr_adclick": None},
+        {"link_clicks": 0, "cpc_linkclick": None, "ctr_linkclick": 0},
+        {"campaign_target_isrc": None},
+        {
+            "campaign_target_type": "playlist",
+            "campaign_target_isrc": None,
+            "campaign_target_spotify_track_id": None,
+            "campaign_target_playlist_id": PLAYLIST,
+        },
+    ],
+)
+def test_what_the_documentation_allows_breaks_no_promise(warehouse: Warehouse, tmp_path: Path, changes: Row) -> None:
+    put(warehouse, tmp_path, CAMPAIGN_COUNTRY_DAILY, [row(**changes)])
+    assert broken(warehouse, CAMPAIGN_COUNTRY_DAILY) == set()
+
+
+def test_a_key_that_stands_twice_and_a_row_that_is_lost_are_told(warehouse: Warehouse, tmp_path: Path) -> None:
+    export = CAMPAIGN_COUNTRY_DAILY
+    put(warehouse, tmp_path, export, [row(), row(country_code="DE"), row(country_code="FR")], declared=3)
+    assert broken(warehouse, export) == set()
+    with warehouse.write() as connection:  # somebody's hand: a load could not
+        connection.execute(f"insert into {export.name} from {export.name} where country_code = 'DE'")
+    answers = asked(warehouse, export)
+    assert {name for name, answer in answers.items() if not answer.kept} == {"primary_key_unique", "rows_as_delivered"}
+    assert "DE" in answers["primary_key_unique"].sample
+    with warehouse.write() as connection:
+        connection.execute(f"delete from {export.name} where country_code <> 'US'")
+    answers = asked(warehouse, export)
+    assert {name for name, answer in answers.items() if not answer.kept} == {"rows_as_delivered"}
+    head, _, told = answers["rows_as_delivered"].sample.splitlines()
+    cells = dict(zip((c.strip() for c in head.split("|")), (c.strip() for c in told.split("|")), strict=True))
+    assert (cells["declared_rows"], cells["loaded"], cells["in_the_table"]) == ("3", "3", "1")
+
+
+def test_rows_are_counted_of_the_newest_delivery_only_in_whatever_order_they_were_loaded(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    export, later = CAMPAIGN_COUNTRY_DAILY, NOON + timedelta(days=1)
+    exported = [{"exported_at": f"2026-05-2{day}T03:00:00Z"} for day in (0, 1, 2)]
+    codes = [{"country_code": code} for code in ("US", "DE", "FR")]
+    put(warehouse, tmp_path, export, [row(**exported[1], **code) for code in codes], pulled=later)
+    put(warehouse, tmp_path, export, [row(**exported[0], **code) for code in codes], pulled=NOON)
+    assert broken(warehouse, export) == set()
+    # A newer one of part of the days, with one key less and one line older than what is known.
+    put(
+        warehouse,
+        tmp_path,
+        export,
+        [row(**exported[2], **codes[0]), row(**exported[0], **codes[1])],
+        pulled=later + timedelta(hours=1),
+        dates=DateRange(DAY.start, DAY.start),
+    )
+    assert broken(warehouse, export) == {"no_vanished_keys"}
+
+
+def test_a_value_that_changes_once_it_is_final_breaks_the_vendors_promise_and_one_before_does_not(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    export = CAMPAIGN_COUNTRY_DAILY
+    settles = datetime(2026, 4, 9, tzinfo=UTC)
+    pulls = [settles - timedelta(days=3), settles - timedelta(seconds=1), settles]
+    for number, pulled in enumerate(pulls):
+        put(warehouse, tmp_path, export, [row(streams=203 + number, streams_per_listener=1.4)], pulled=pulled)
+    assert "settled_values_final" not in broken(warehouse, export)
+    put(
+        warehouse,
+        tmp_path,
+        export,
+        [row(streams=206, streams_per_listener=1.42, exported_at="2026-05-21T03:00:00Z")],
+        pulled=settles + timedelta(days=2),
+    )
+    answer = asked(warehouse, export)["settled_values_final"]
+    assert answer.bad_rows == 1
+    assert answer.promise.severity == "error"
+    head, _, told = answer.sample.splitlines()
+    cells = dict(zip((c.strip() for c in head.split("|")), (c.strip() for c in told.split("|")), strict=True))
+    assert (cells["streams_before"], cells["streams_now"]) == ("205", "206")
+    assert cells["final_since"].startswith("2026-04-09")
+
+
+def test_a_key_that_a_newer_delivery_lacks_is_a_warning_until_it_comes_back(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    export, both = CAMPAIGN_COUNTRY_DAILY, [row(), row(country_code="NA")]
+    put(warehouse, tmp_path, export, both, pulled=NOON)
+    put(warehouse, tmp_path, export, both[:1], pulled=NOON + timedelta(days=1))
+    answer = asked(warehouse, export)["no_vanished_keys"]
+    assert (answer.bad_rows, answer.promise.severity) == (1, "warn")
+    assert '"country_code":"NA"' in answer.sample
+    put(warehouse, tmp_path, export, both, pulled=NOON + timedelta(days=2))
+    assert broken(warehouse, export) == set()
+
+
+def test_unknown_fields_are_told_until_a_delivery_comes_without(warehouse: Warehouse, tmp_path: Path) -> None:
+    export = CAMPAIGN_COUNTRY_DAILY
+    put(warehouse, tmp_path, export, [row(saves=3)], pulled=NOON)
+    assert "saves" in asked(warehouse, export)["no_unknown_fields"].sample
+    put(warehouse, tmp_path, export, [row()], pulled=NOON + timedelta(days=1))
+    assert broken(warehouse, export) == set()
+
+
+@pytest.mark.parametrize(
+    ("usual", "today", "weeks", "told"),
+    [
+        (40, 19, 4, True),
+        (40, 20, 4, False),
+        (40, 80, 4, False),
+        (40, 81, 4, True),
+        (40, 0, 4, True),
+        (40, 3, 2, False),  # too few weeks to tell
+        (19, 3, 4, False),  # too few rows
+    ],
+)
+def test_a_day_of_unusual_volume_is_a_warning(
+    warehouse: Warehouse, tmp_path: Path, usual: int, today: int, weeks: int, told: bool
+) -> None:
+    export, last = CAMPAIGN_COUNTRY_DAILY, date(2026, 4, 30)
+
+    def day(report_date: date, count: int) -> list[Row]:
+        codes = (chr(65 + number // 26) + chr(65 + number % 26) for number in range(count))
+        return [row(report_date=str(report_date), country_code=code) for code in codes]
+
+    rows = [item for week in range(1, weeks + 1) for item in day(last - timedelta(weeks=week), usual)]
+    rows += day(last - timedelta(days=1), 100)  # another weekday tells nothing
+    put(warehouse, tmp_path, export, rows + day(last, today))
+    answer = asked(warehouse, export, DateRange(last, last))["usual_volume"]
+    assert answer.kept is not told
+    if told:
+        assert str(last) in answer.sample
+        assert f" {usual} " in answer.sample
+
+
+def test_many_bad_rows_are_counted_and_the_first_of_them_shown(warehouse: Warehouse, tmp_path: Path) -> None:
+    codes = [f"A{letter}" for letter in "ABCDEFGHI"]
+    put(warehouse, tmp_path, CAMPAIGN_COUNTRY_DAILY, [row(country_code=code, fees=9) for code in reversed(codes)])
+    answer = asked(warehouse, CAMPAIGN_COUNTRY_DAILY)["fees_add_up"]
+    assert answer.bad_rows == 9
+    assert str(answer).startswith("9 rows break fees_add_up")
+    assert [line.split("|")[3].strip() for line in answer.sample.splitlines()[2:]] == codes[:5]

@@ -1,0 +1,224 @@
+"""The report: one page that loads nothing, says what is final, and refuses with a sentence what it cannot do."""
+
+from __future__ import annotations
+
+import base64
+import re
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from soundlink_pipeline.report.__main__ import main
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline_tests.support.report_database import (
+    LOUD,
+    LOUD_ID,
+    QUIET,
+    QUIET_ID,
+    build,
+    published_database,
+    warehouse_with_rows,
+)
+
+
+class Page(HTMLParser):
+    """A page taken apart: its tags with their attributes, and its text with spaces made one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._texts: list[str] = []
+        self._style = False
+        self.feed(path.read_text(encoding="utf-8"))
+        self.text = " ".join(" ".join(self._texts).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._style = tag == "style"
+
+    def handle_data(self, data: str) -> None:
+        if not self._style:
+            self._texts.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._style = False
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return published_database(tmp_path_factory.mktemp("published"))
+
+
+def made(database: Path, output: Path, *arguments: str) -> Page:
+    assert main(["--database", str(database), "--output", str(output), *arguments]) == 0
+    return Page(output)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one sentence that is said instead of making a page."""
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    return line
+
+
+@pytest.fixture(scope="module")
+def page(database: Path) -> Page:
+    return made(database, database.with_name("all.html"))
+
+
+def test_page_loads_nothing_and_runs_nothing(page: Page, database: Path) -> None:
+    pictures = []
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "form"}
+        assert not {"href", "srcset", "background", "data"} & attributes.keys()
+        assert not [name for name in attributes if name.startswith("on")]
+        if source := attributes.get("src"):
+            assert tag == "img"
+            assert attributes["alt"]
+            pictures.append(source)
+    assert len(pictures) == 4  # spend in two currencies, streams, how days fill up
+    for picture in pictures:
+        kind, encoded = picture.split(",")
+        assert kind == "data:image/svg+xml;base64"
+        ET.fromstring(base64.b64decode(encoded))
+    html = database.with_name("all.html").read_text(encoding="utf-8")
+    assert not re.search(r"url\(|@import|https?:", html)
+    assert "default-src 'none'" in html
+
+
+def test_names_are_text_and_nothing_else(page: Page) -> None:
+    assert " ".join(LOUD.split()) in page.text
+    assert "Promoted <i>Song</i>" in page.text
+    plain = {tag for tag, attributes in page.tags if not {"class", "style"} & attributes.keys()}
+    assert not {"b", "i", "script"} & plain
+
+
+def test_page_says_what_is_final_and_what_provisional(page: Page) -> None:
+    assert "6 of 20 days are provisional (15 Apr 2026 to 20 Apr 2026)" in page.text
+    # 2 campaigns x 20 days x 80 streams, 14 of the days settled; 2 tracks with 5 new listeners a day in each
+    assert "Attributed streams 3,200 of it final: 2,240" in page.text
+    assert "Unique listeners 400 of it final: 280" in page.text
+    assert "70 % final" in page.text.replace("\u00a0", " ")
+    assert "14 final 6 provisional 0 incomplete" in page.text
+
+
+def test_money_stands_in_its_currency_and_currencies_are_not_added_up(page: Page) -> None:
+    for currency in ("USD", "EUR"):
+        assert f"Spend, {currency} 24,690.00 of it final: 17,283.00" in page.text
+    assert "49,380" not in page.text
+
+
+def test_shares_are_of_the_same_currency(page: Page) -> None:
+    text = page.text.replace("\u00a0", " ")
+    assert text.count("US 1,200 75.0 % 100.0 %") == 2
+    assert text.count("NA 400 25.0 % 0.0 %") == 2
+
+
+def test_promoted_track_stands_against_the_others(page: Page) -> None:
+    text = page.text.replace("\u00a0", " ")
+    assert "Promoted track 70 % final 1,600 25.0 %" in text
+    assert "Other tracks 70 % final 1,600 25.0 %" in text
+    assert "Tracks in the promoted playlist 70 % final 3,200 50.0 %" in text
+
+
+def test_page_says_how_far_yesterday_can_be_trusted(page: Page) -> None:
+    text = page.text.replace("\u00a0", " ")
+    # 10 April was pulled the morning after with half of its streams
+    assert (
+        "Not yet. 1 day after its close, a day has so far shown on average 100.0 % of its final spend, 50.0 %" in text
+    )
+
+
+def test_page_says_when_it_was_published_and_by_which_run(page: Page) -> None:
+    assert "From soundlink.duckdb, published 2026-04-22 08:00 UTC by run run-7" in page.text
+    assert "Newest day that is final for every campaign and export: 14 Apr 2026." in page.text
+
+
+@pytest.mark.parametrize("asked", [QUIET_ID, QUIET, QUIET.upper()])
+def test_one_campaign_only_when_asked(database: Path, tmp_path: Path, asked: str) -> None:
+    page = made(database, tmp_path / "one.html", "--campaign", asked)
+    assert f"{QUIET} Campaign {QUIET_ID}" in page.text
+    assert "Rock" not in page.text
+    assert "USD" not in page.text
+    assert "Attributed streams 1,600 of it final: 1,120" in page.text
+    assert "Promoted track" not in page.text
+
+
+def test_a_campaign_is_found_by_the_id_it_is_listed_under(database: Path, tmp_path: Path) -> None:
+    assert LOUD_ID in made(database, tmp_path / "one.html", "--campaign", "camp_loud").text
+
+
+def test_the_page_lies_beside_the_database_unless_told(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--database", str(database), "--campaign", QUIET]) == 0
+    assert (database.parent / f"report-{QUIET_ID}.html").is_file()
+    assert str(database.parent) in capsys.readouterr().out
+
+
+def test_an_unknown_campaign_is_told_which_there_are(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "--database", str(database), "--campaign", "Nobody")
+    assert "no campaign with rows has the id or name 'Nobody'" in line
+    assert QUIET in line
+
+
+def test_a_missing_database_is_told_how_to_make(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "make demo or make backfill" in refused(capsys, "--database", str(tmp_path / "none.duckdb"))
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = tmp_path / "wrong.duckdb"
+    wrong.write_text("not a database" * 1000)
+    assert f"{wrong} cannot be read" in refused(capsys, "--database", str(wrong))
+
+
+def test_an_output_that_cannot_be_written_is_named(
+    database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "--output" in refused(capsys, "--database", str(database), "--output", str(tmp_path))
+
+
+@pytest.mark.parametrize("with_models", [True, False])
+def test_an_empty_database_gives_a_page_that_says_so(tmp_path: Path, with_models: bool) -> None:
+    warehouse = Warehouse(tmp_path)
+    if with_models:
+        build(warehouse)
+    else:
+        duckdb.connect(str(warehouse.path)).close()
+    page = made(warehouse.path, tmp_path / "report.html")
+    assert "This database holds no figures yet" in page.text
+    assert "img" not in dict(page.tags)
+
+
+def test_a_campaign_of_an_empty_database_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(Warehouse(tmp_path))
+    assert "holds no campaign yet" in refused(
+        capsys, "--database", str(tmp_path / "warehouse.duckdb"), "--campaign", "x"
+    )
+
+
+def test_the_data_folder_is_the_settings_and_unpublished_figures_are_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SOUNDLINK_DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("SOUNDLINK_DATA_DIR=kept\n")
+    assert "There is no database" in refused(capsys)
+    warehouse_with_rows(tmp_path / "kept")
+    assert main([]) == 0
+    assert "Nothing has been published yet" in capsys.readouterr().out
+    assert "not from a published database" in Page(tmp_path / "kept" / "report.html").text
+    published_database(tmp_path / "elsewhere")
+    monkeypatch.setenv("SOUNDLINK_DATA_DIR", "elsewhere")
+    assert main([]) == 0
+    assert "by run run-7" in Page(tmp_path / "elsewhere" / "report.html").text
+
+
+def test_a_setting_that_cannot_be_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOUNDLINK_REQUESTS_PER_HOUR", "many")
+    assert "SOUNDLINK_REQUESTS_PER_HOUR" in refused(capsys)

@@ -1,0 +1,100 @@
+"""Landed deliveries made by hand: NDJSON files built on the vendor's documented sample lines, ready to be loaded."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.landing.deliveries import Delivery
+from soundlink_pipeline.loading.batch import Arrival, BatchResult, load_batch
+from soundlink_pipeline.warehouse.native_file import Warehouse
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+APRIL = DateRange(date(2026, 4, 1), date(2026, 4, 30))
+NOON = datetime(2026, 5, 23, 12, tzinfo=UTC)
+Row = dict[str, Any]
+_numbers = itertools.count(1)
+
+
+def sample_line(export: Export) -> bytes:
+    """The line that the vendor's documentation shows, with its line end."""
+    return (FIXTURES / f"{export.name}.ndjson").read_bytes()
+
+
+def row(export: Export = CAMPAIGN_COUNTRY_DAILY, **changes: Any) -> Row:
+    """The documented row, with other values; `...` leaves a field out."""
+    values = json.loads(sample_line(export)) | changes
+    return {name: value for name, value in values.items() if value is not ...}
+
+
+def ndjson(rows: Iterable[Row]) -> bytes:
+    return b"".join(json.dumps(item, ensure_ascii=False).encode() + b"\n" for item in rows)
+
+
+def arrival(
+    folder: Path,
+    rows: bytes | Sequence[Row],
+    *,
+    export: Export = CAMPAIGN_COUNTRY_DAILY,
+    campaign: str = "camp_1",
+    dates: DateRange = APRIL,
+    pulled: datetime = NOON,
+    server: bool = True,
+    declared: int | None = None,
+    loaded: int | None = None,
+) -> Arrival:
+    """A delivery landed in `folder`: of the bytes given, or of rows written as NDJSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{next(_numbers)}.ndjson"
+    path.write_bytes(rows if isinstance(rows, bytes) else ndjson(rows))
+    delivery = Delivery(
+        export=export.name,
+        campaign_id=campaign,
+        dates=dates,
+        requested_at=pulled,
+        received_at=pulled,
+        server_date=pulled if server else None,
+        declared_rows=declared,
+        run_id="run-1",
+        path=path,
+        loaded=loaded,
+    )
+    return Arrival.of(delivery)
+
+
+def load(warehouse: Warehouse, *arrivals: Arrival) -> BatchResult:
+    """Load one batch."""
+    with warehouse.write() as connection:
+        return load_batch(connection, warehouse.exports, arrivals)
+
+
+def refusal(result: BatchResult) -> str:
+    """The reason of the only delivery that was refused."""
+    assert len(result.refused) == 1, result
+    return result.refused[0].reason
+
+
+def query(warehouse: Warehouse, sql: str) -> list[tuple[Any, ...]]:
+    with warehouse.read() as connection:
+        return connection.execute(sql).fetchall()
+
+
+def snapshot(connection: duckdb.DuckDBPyConnection, exports: Iterable[Export] = EXPORTS) -> dict[str, list[Any]]:
+    """What must not depend on the order of loading."""
+    found = {}
+    for export in exports:
+        columns = ", ".join((*export.column_names, "_pulled_at", "_delivery_id"))
+        found[export.name] = connection.execute(f"select {columns} from {export.name} order by all").fetchall()
+    for view in ("vanished_rows", "report_date_status"):
+        found[view] = connection.execute(f"select * from {view} order by all").fetchall()
+    return found

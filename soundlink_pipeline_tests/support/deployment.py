@@ -1,0 +1,228 @@
+"""`dagster dev` with the project's own configuration and an API behind it: what tests of real processes share."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.settings.settings import settings_from
+from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, each_day, environment, truth
+
+T = TypeVar("T")
+# Partitions end yesterday by the real clock, so these worlds end there too.
+TODAY = datetime.now(UTC).date()
+FIRST_DAY = TODAY - timedelta(days=205)
+NEVER = "0 0 29 2 1"
+BIN = Path(sys.executable).parent
+
+
+def until(answer: Callable[[], T | None], what: str, seconds: float = 120) -> T:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = answer()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"in {seconds:.0f} s it did not happen: {what}"
+        time.sleep(0.2)
+
+
+@dataclass
+class Deployment:
+    """`dagster dev` in a project folder, as `make dev` starts it."""
+
+    home: Path
+    sim: Simulator
+    url: str
+    environment: dict[str, str]
+    leader: int  # the process that everything else belongs to
+
+    def graphql(self, query: str, **variables: Any) -> Any:
+        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        body = answer.json()
+        assert "errors" not in body, body["errors"]
+        assert KEY not in answer.text
+        return body["data"]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run, oldest first."""
+        found = self.graphql(
+            "{runsOrError {... on Runs {results {id status startTime endTime parentRunId"
+            " stepKeysToExecute tags {key value}}}}}"
+        )["runsOrError"]["results"]
+        return sorted(
+            ({**run, "tags": {tag["key"]: tag["value"] for tag in run["tags"]}} for run in found),
+            key=lambda run: run["startTime"] or 1e12,
+        )
+
+    def status(self, run_id: str) -> str:
+        return str(next(run["status"] for run in self.runs() if run["id"] == run_id))
+
+    def worker(self, run_id: str) -> int:
+        """The process of a run that has started."""
+        (pid,) = {int(pid) for text in self.messages(run_id) for pid in re.findall(r"\(pid: (\d+)\)", text)}
+        return pid
+
+    def materialized(self, asset: str) -> set[str]:
+        """The partitions that the UI shows in green."""
+        ranges = self.graphql(
+            "query($key: AssetKeyInput!){assetNodeOrError(assetKey: $key){... on AssetNode {assetPartitionStatuses"
+            " {... on TimePartitionStatuses {ranges {startKey endKey status}}}}}}",
+            key={"path": [asset]},
+        )["assetNodeOrError"]["assetPartitionStatuses"]["ranges"]
+        return {
+            str(day)
+            for found in ranges
+            if found["status"] == "MATERIALIZED"
+            for day, _ in each_day(found["startKey"], found["endKey"], datetime.now(UTC))
+        }
+
+    def until_only_one_is_missing(self, start: date, live: int) -> None:
+        assert live > 2
+        landed, pulls = self.home / "data" / "landing", 2 * live
+        until(lambda: len(list(landed.glob(f"*/*/{start}_*.ndjson*"))) == pulls - 1, "all others have landed")
+
+    def messages(self, run_id: str) -> list[str]:
+        query = (
+            "query($id: ID!){logsForRun(runId: $id){... on EventConnection {events {... on MessageEvent {message}}}}}"
+        )
+        return [event["message"] for event in self.graphql(query, id=run_id)["logsForRun"]["events"]]
+
+    def launch(self, start: date, end: date, priority: int = 0, *, refetch: bool = False) -> str:
+        """A run over a range, launched as the UI's launchpad does."""
+        config = {"ops": {"exports": {"config": {"refetch": True}}}} if refetch else {}
+        repository = self.graphql("{repositoriesOrError {... on RepositoryConnection {nodes {name location {name}}}}}")[
+            "repositoriesOrError"
+        ]["nodes"][0]
+        tags = {RANGE_START: str(start), RANGE_END: str(end), "dagster/priority": str(priority)}
+        launched = self.graphql(
+            "mutation($p: ExecutionParams!){launchRun(executionParams: $p)"
+            " {__typename ... on LaunchRunSuccess {run {id}} ... on PythonError {message}}}",
+            p={
+                "selector": {
+                    "repositoryName": repository["name"],
+                    "repositoryLocationName": repository["location"]["name"],
+                    "pipelineName": "daily_refresh",
+                },
+                "runConfigData": config,
+                "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+            },
+        )["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return str(launched["run"]["id"])
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(settings_from(self.environment).data_dir)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.warehouse.read() as connection:
+            return connection.execute(sql).fetchall()
+
+    def assert_tables_are_true(self, first: date, last: date) -> None:
+        for export in EXPORTS:
+            key = ", ".join(export.primary_key)
+            found = self.query(
+                f"select {', '.join(export.column_names)} from {export.name}"
+                f" where report_date between '{first}' and '{last}' order by {key}"
+            )
+            expected = truth(self.sim.world, export, each_day(str(first), str(last), self.sim.clock.now()))
+            assert found == expected
+            assert found
+
+    def assert_key_is_nowhere(self) -> None:
+        for path in self.home.rglob("*"):
+            if path.is_file():
+                assert KEY.encode() not in path.read_bytes(), path
+
+
+def process_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SOUNDLINK", "DAGSTER"))}
+    return {**inherited, **settings, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": "ignore"}
+
+
+@contextmanager
+def deployment(home: Path, schedule: str = NEVER) -> Iterator[Deployment]:
+    """An API and `dagster dev`, until the block ends; then no process is left."""
+    home.mkdir()
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(REPOSITORY / name, home / name)
+    world = World(campaigns=6, first_day=FIRST_DAY, countries_per_campaign=2, tracks_per_campaign=1)
+    clock = SimClock(datetime.now(UTC).replace(microsecond=0))
+    with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
+        settings = environment(
+            sim.base_url, home / "data", SOUNDLINK_START_DATE=str(FIRST_DAY), SOUNDLINK_SCHEDULE=schedule
+        )
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [str(BIN / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
+        with (home.parent / "dagster-dev.log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=home,
+                env=process_environment(home, settings),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            here = Deployment(home, sim, f"http://127.0.0.1:{port}", settings, process.pid)
+            until(lambda: _is_up(here, process), "dagster dev comes up", 180)
+            yield here
+        finally:
+            end_session(process)
+
+
+def _is_up(here: Deployment, process: subprocess.Popen[bytes]) -> bool:
+    assert process.poll() is None, (here.home.parent / "dagster-dev.log").read_text()[-3000:]
+    try:
+        found = here.graphql("{repositoriesOrError {__typename ... on RepositoryConnection {nodes {name}}}}")
+    except (httpx.TransportError, json.JSONDecodeError):
+        return False
+    return bool(found["repositoriesOrError"].get("nodes"))
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """End everything that `dagster dev` has started: its session holds the process groups of its children."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in session(process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and len(session(process.pid)) > 0:
+            process.poll()
+            time.sleep(0.1)
+    process.wait(10)
+    assert session(process.pid) == []
+
+
+def session(leader: int) -> list[int]:
+    """The living processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == leader and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found

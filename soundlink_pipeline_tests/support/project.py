@@ -1,0 +1,258 @@
+"""A project in a temporary folder, run against a local Soundlink API: what the tests of whole runs share."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from soundlink_pipeline.api.client import SoundlinkClient
+from soundlink_pipeline.api.pacing import Pacer
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.pulling.outcome import Summary
+from soundlink_pipeline.pulling.planning import plan
+from soundlink_pipeline.pulling.puller import Puller
+from soundlink_pipeline.settings.settings import settings_from
+from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline_tests.support.sql_folder import no_models
+
+REPOSITORY = Path(__file__).parents[2]
+KEY = "sk_test_Qm7vR2xYpL9sKd4w"
+TABLES = (
+    *(export.name for export in EXPORTS),
+    *(f"{export.name}_history" for export in EXPORTS),
+    "deliveries",
+    "campaigns",
+    "report_date_status",
+    "vanished_rows",
+)
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_KEY_FROM_ENVIRONMENT = dg.EnvVar("SOUNDLINK_API_KEY").get_value
+FROM_FAILURE = {"dagster/is_resume_retry": "true"}
+
+
+def instance_settings(home: Path) -> dict[str, Any]:
+    """The storage that the project's dagster.yaml names, below `home`."""
+    where = {"class": "PooledSqliteStorage", "config": {"base_dir": str(home / "storage")}}
+    storage = {"custom": {"module": "soundlink_pipeline.orchestration.event_log", **where}}
+    return {"telemetry": {"enabled": False}, "storage": storage}
+
+
+@cache
+def _empty_storage() -> Path:
+    """Dagster's storage as it is before the first run: making its databases takes half a second."""
+    home = Path(tempfile.mkdtemp(prefix="soundlink-tests-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    with dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance:
+        instance.get_runs_count()
+    return home / "storage"
+
+
+def small_world(campaigns: int = 8) -> World:
+    return World(campaigns=campaigns, countries_per_campaign=3, tracks_per_campaign=2)
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def day(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+def environment(sim_url: str, data_dir: Path, **more: str) -> dict[str, str]:
+    """The settings as a user would set them, with limits that do not slow the tests."""
+    return {
+        "SOUNDLINK_API_KEY": KEY,
+        "SOUNDLINK_BASE_URL": sim_url,
+        "SOUNDLINK_DATA_DIR": str(data_dir),
+        "SOUNDLINK_REQUESTS_PER_MINUTE": "100000",
+        "SOUNDLINK_REQUESTS_PER_HOUR": "100000",
+        **more,
+    }
+
+
+_jobs_of_this_run: dict[str, dg.JobDefinition] = {}
+
+
+def job_of(name: str, settings: dict[str, str]) -> dg.JobDefinition:
+    """A job as a run worker makes it from its environment. Dagster calls this four times in a run; it is made once."""
+    asked = json.dumps([name, settings], sort_keys=True)
+    job = _jobs_of_this_run.get(asked)
+    if job is None:
+        made = build_definitions(settings_from(settings), _KEY_FROM_ENVIRONMENT)
+        job = _jobs_of_this_run[asked] = made.resolve_job_def(name)
+    return job
+
+
+@dataclass
+class Project:
+    """A data folder, a Dagster instance and the API they are used with."""
+
+    sim: Simulator
+    instance: dg.DagsterInstance
+    folder: Path
+    settings: dict[str, str]
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def soundlink(self) -> Soundlink:
+        return Soundlink(settings_from(self.settings), _KEY_FROM_ENVIRONMENT)
+
+    def refresh(self, start: str, end: str, **options: Any) -> dg.JobExecutionResult:
+        """One run of daily_refresh over a range, as the schedule and `make backfill` ask for it."""
+        tags = {RANGE_START: start, RANGE_END: end, **options.pop("tags", {})}
+        return self.execute(DAILY_REFRESH, tags=tags, **options)
+
+    def execute(self, job: str, **options: Any) -> dg.JobExecutionResult:
+        # The settings are in what identifies the job, for Dagster keeps what it has reconstructed. The key is not.
+        reconstructable = dg.build_reconstructable_job(__name__, job_of.__name__, (job, dict(self.settings)))
+        run_config = QUIET | options.pop("run_config", {})
+        _jobs_of_this_run.clear()
+        with dg.execute_job(reconstructable, self.instance, run_config=run_config, **options) as result:
+            return result
+
+    def resume(self, failed: dg.JobExecutionResult) -> dg.JobExecutionResult:
+        """What "Re-execute from failure" does."""
+        parent = self.instance.get_run_by_id(failed.run_id)
+        assert parent is not None
+        tags = {name: parent.tags[name] for name in (RANGE_START, RANGE_END)}
+        again = dg.ReexecutionOptions.from_failure(failed.run_id, self.instance)
+        return self.execute(DAILY_REFRESH, tags=tags | FROM_FAILURE, reexecution_options=again)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.soundlink.warehouse.read() as connection:
+            return connection.execute(sql).fetchall()
+
+    def table(self, export: Export, where: str = "true") -> list[tuple[Any, ...]]:
+        """The contract's columns, in the order of the primary key."""
+        return self.query(
+            f"select {', '.join(export.column_names)} from {export.name} where {where}"
+            f" order by {', '.join(export.primary_key)}"
+        )
+
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every table and view, all columns."""
+        return {name: self.query(f"select * from {name} order by all") for name in TABLES}
+
+    def texts(self) -> Iterator[tuple[Path, bytes]]:
+        """Every file of the data folder and of the Dagster instance."""
+        for path in self.folder.rglob("*"):
+            if path.is_file():
+                yield path, path.read_bytes()
+
+
+@contextmanager
+def project(folder: Path, world: World | None = None, sql_dir: Path | None = None) -> Iterator[Project]:
+    """An empty project, without models unless told; the API's clock stands at 2026-03-02 06:00 UTC until moved."""
+    home = folder / "instance"
+    home.mkdir()
+    shutil.copytree(_empty_storage(), home / "storage")
+    with (
+        running_simulator(
+            world or small_world(),
+            SimClock(utc("2026-03-02T06:00")),
+            keys={KEY: KeyInfo()},
+            per_minute=None,
+            per_hour=None,
+        ) as sim,
+        dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        settings = environment(
+            sim.base_url, folder / "data", SOUNDLINK_SQL_DIR=str(sql_dir or no_models(folder / "sql"))
+        )
+        patch.setenv("SOUNDLINK_API_KEY", settings.pop("SOUNDLINK_API_KEY"))
+        yield Project(sim, instance, folder, settings)
+
+
+# The truth, from the simulated world and by the vendor's types
+
+
+def truth(world: World, export: Export, days: Iterable[tuple[date, datetime]]) -> list[tuple[Any, ...]]:
+    """What the table must hold when each day was last pulled at the moment given."""
+    rows = [
+        tuple(_typed(column.type, row[column.name]) for column in export.columns)
+        for report_date, pulled_at in days
+        for campaign in world.campaigns
+        for row in world.rows(export.name, campaign.uuid, report_date, report_date, pulled_at)
+    ]
+    places = [export.column_names.index(name) for name in export.primary_key]
+    return sorted(rows, key=lambda row: [row[place] for place in places])
+
+
+def each_day(start: str, end: str, pulled_at: datetime) -> list[tuple[date, datetime]]:
+    first, last = day(start), day(end)
+    return [(first + timedelta(days=offset), pulled_at) for offset in range((last - first).days + 1)]
+
+
+def _typed(kind: str, value: Any) -> Any:
+    if value is None:
+        return None
+    match kind:
+        case "date":
+            return date.fromisoformat(value)
+        case "timestamp":
+            return datetime.fromisoformat(value).astimezone(UTC).replace(tzinfo=None)
+        case "money":
+            return Decimal(value)
+        case "number":
+            return float(value)
+        case _:
+            return value
+
+
+def failures_of(result: dg.JobExecutionResult) -> list[str]:
+    """What the operator reads where steps failed."""
+    failures = [event.step_failure_data for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    for failure in failures:
+        assert failure.user_failure_data is not None, failure.error
+    return [failure.user_failure_data.description or "" for failure in failures if failure.user_failure_data]
+
+
+def failure_of(result: dg.JobExecutionResult) -> str:
+    (failure,) = failures_of(result)
+    return failure
+
+
+def asked(sim: Simulator) -> list[tuple[str, str]]:
+    """Path and query of every export asked for."""
+    return [(record.path, record.query) for record in sim.stats.records if record.kind.endswith("_export")]
+
+
+def pull(
+    soundlink: Soundlink, start: str, end: str, run_id: str = "run-1", exports: Iterable[Export] = EXPORTS
+) -> Summary:
+    """What a run does with the API and the warehouse, without Dagster."""
+    dates = DateRange(day(start), day(end))
+    with soundlink.connect(lambda _: None) as (client, pacer):
+        campaigns = soundlink.campaigns(client, run_id, [run_id])
+        pulls = [pull for export in exports for pull in plan(export, campaigns, dates)]
+        return puller(soundlink, client, pacer, run_id).run(pulls)
+
+
+def puller(soundlink: Soundlink, client: SoundlinkClient, pacer: Pacer, run_id: str = "run-1") -> Puller:
+    return Puller(
+        client, pacer, landing=soundlink.landing, warehouse=soundlink.warehouse, run_id=run_id, log=lambda _: None
+    )

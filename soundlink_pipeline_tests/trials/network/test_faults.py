@@ -1,0 +1,219 @@
+"""Whole runs of pulls against every fault of the network: all rows are right in the end, or the run names what is not.
+
+What is true is told by the simulated world alone (`Account.check`); each fault's expected fate stands in `TROUBLES`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from soundlink_pipeline.api.client import TRIES
+from soundlink_pipeline.api.errors import SoundlinkError
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.pulling.outcome import FailedPull
+from soundlink_pipeline.simulator import BREAKDOWN, Simulator
+from soundlink_pipeline.simulator.faults import KINDS
+from soundlink_pipeline_tests.support.project import day, utc
+from soundlink_pipeline_tests.trials.network.account import BEFORE, DATES, NOW, PATIENT, QUICK, Account
+from soundlink_pipeline_tests.trials.network.troubles import COMMON, HANGS, LISTING, NOT_JSON, TROUBLES, Place, Trouble
+
+OTHER_DATES = DateRange(day("2026-02-25"), day("2026-02-26"))  # not in the warehouse
+
+
+def test_every_fault_the_simulator_has_is_expected_here() -> None:
+    assert {one.kind for one in TROUBLES} == set(KINDS)
+
+
+def requests_at(api: Simulator, place: Place) -> int:
+    uuid_or_alias = "" if place == LISTING else f"/{api.world.campaign(place[1]).path_id}/"
+    kind = {BREAKDOWN: "breakdown_export", LISTING[0]: "campaigns"}.get(place[0], "engagement_export")
+    return api.stats.count(path_contains=uuid_or_alias, kind=kind)
+
+
+def expect(account: Account, failed: dict[Place, FailedPull], place: Place, one: Trouble, times: int | None) -> None:
+    """The fault at a place had the fate it must have, with a reason that fits, and cost no needless request."""
+    fate = one.fate_at(place, account.empty)
+    if fate == "taken" or (fate == "repeated" and times == 1):
+        assert place not in failed
+        assert requests_at(account.api, place) == (1 if fate == "taken" else 2)
+        return
+    assert re.search(one.reason, failed[place].reason), failed[place].reason
+    assert failed[place].reason.startswith("refused: ") == (fate == "refused")
+    if one.kind != "redirect":
+        # Not all tries where three requests before have failed for good: the API counts as down then.
+        assert requests_at(account.api, place) in (range(1, TRIES + 1) if fate == "repeated" else [1])
+
+
+# Every fault, at every request of a run
+
+FIRST_DAY = DATES.start - timedelta(len(COMMON))
+
+
+@pytest.mark.parametrize("index", range(len(COMMON)), ids=[str(one) for one in COMMON])
+def test_every_fault_at_every_request_costs_that_request_at_most(
+    api: Simulator, shared: Account, index: int, pytestconfig: pytest.Config
+) -> None:
+    """Alone at one request of a run (at each, with many --sequences); then each request with another, that stays."""
+    date = FIRST_DAY + timedelta(index)
+    first = replace(shared, dates=DateRange(date, date), now=utc(f"{date + timedelta(2)}T06:00"), before=None)
+    places = first.places
+    everywhere = pytestconfig.getoption("--sequences") >= 1000
+    for number, place in enumerate(places if everywhere else [places[index % len(places)]]):
+        run_id = f"single-{index}-{number}"
+        api.stats.reset()
+        api.faults.add(COMMON[index].at(place))
+        failed = first.check(first.run(run_id), run_id)
+        assert set(failed) <= {place}
+        expect(first, failed, place, COMMON[index], 1)
+        api.stats.reset()
+        if failed:
+            assert first.heal(f"{run_id}-again", run_id).requests == len(api.stats.records) == 1
+        first.before = first.now
+
+    later = replace(first, now=NOW)  # its rows have been revised since
+    api.stats.reset()
+    met = {place: COMMON[(index + number) % len(COMMON)] for number, place in enumerate(later.places)}
+    for place, one in met.items():
+        api.faults.add(one.at(place, times=None))
+    failed = later.check(later.run(f"all-{index}"), f"all-{index}")
+    for place, one in met.items():
+        expect(later, failed, place, one, None)
+    later.heal(f"all-{index}-again", f"all-{index}")
+
+
+@pytest.mark.parametrize("one", TROUBLES, ids=str)
+def test_a_listing_that_fails_is_told_before_anything_is_asked(api: Simulator, shared: Account, one: Trouble) -> None:
+    for times in (1, None):
+        api.faults.clear()
+        api.stats.reset()
+        api.faults.add(one.at(LISTING, times))
+        run_id, fate = f"listing-{TROUBLES.index(one)}-{times}", one.fate_at(LISTING, set())
+        client, pacer = shared.client()
+        with pacer, client:
+            if fate == "taken" or (fate == "repeated" and times == 1):
+                listed = shared.soundlink.campaigns(client, run_id, [run_id])
+                assert listed == json.loads(json.dumps(api.world.listing(NOW)))
+            else:
+                with pytest.raises(SoundlinkError, match=f"{one.reason}|{NOT_JSON}|not what the API documents"):
+                    shared.soundlink.campaigns(client, run_id, [run_id])
+                assert not [path for path in shared.folder.rglob("*") if run_id in path.name or ".part" in path.name]
+        assert not [record for record in api.stats.records if record.kind != "campaigns" and one.kind != "redirect"]
+        if one.kind != "redirect":
+            assert len(api.stats.records) == {"taken": 1, "repeated": 2 if times else TRIES}.get(fate, 1)
+
+
+@pytest.mark.parametrize("one", [one for one in TROUBLES if one.fate == "fatal"], ids=str)
+def test_what_no_other_request_would_survive_ends_the_asking(api: Simulator, account: Account, one: Trouble) -> None:
+    for number in (0, 3, 7):
+        place, run_id = account.places[number], f"fatal-{number}"
+        api.faults.add(one.at(place, times=None))
+        failed = account.check(account.run(run_id), run_id)
+        assert re.search(one.reason, failed[place].reason)
+        assert all(not item.asked or item is failed[place] for item in failed.values())
+        account.heal(f"{run_id}-again", run_id)
+        account.before = NOW
+
+
+@pytest.mark.parametrize("one", HANGS, ids=str)
+def test_a_server_that_hangs_is_asked_again_and_then_named(api: Simulator, account: Account, one: Trouble) -> None:
+    for place in account.places:
+        api.faults.add(one.at(place))
+    assert account.check(account.run("run-1", timeout=QUICK), "run-1") == {}
+    account.before = NOW
+    for place in account.places:
+        api.faults.add(one.at(place, times=None))
+    failed = account.check(account.run("run-2", timeout=QUICK, tries=2), "run-2")
+    assert set(failed) == {place for place in account.places if one.fate_at(place, account.empty) == "repeated"}
+    assert all(re.search(one.reason, item.reason) for item in failed.values())
+    account.heal("run-3", "run-2")
+
+
+# Any sequence of them
+
+
+def outcome(faults: Sequence[tuple[Trouble, int]], place: Place, empty: set[Place]) -> tuple[str, str]:
+    """The fate of a request that meets these faults one after the other, each so many times."""
+    tries = 0
+    for one, times in faults:
+        fate = one.fate_at(place, empty)
+        if fate != "repeated":
+            return fate, one.reason
+        tries += times
+        if tries >= TRIES:
+            return "failed", one.reason
+    return "taken", ""
+
+
+def test_any_sequence_of_faults_is_survived_or_told(
+    api: Simulator, filled: Account, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> None:
+    places = [LISTING, *filled.places, *filled.places, *filled.places]
+    troubles = st.sampled_from([*TROUBLES, *COMMON, *COMMON, HANGS[0]])
+
+    @settings(
+        max_examples=pytestconfig.getoption("--sequences"),
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(
+        met=st.lists(st.tuples(st.sampled_from(places), troubles, st.integers(1, TRIES + 1)), min_size=1, max_size=12),
+        again=st.booleans(),
+    )
+    def sequence(met: list[tuple[Place, Trouble, int]], again: bool) -> None:
+        folder = tmp_path_factory.mktemp("account")
+        shutil.copytree(filled.folder, folder / "data")
+        dates = DATES if again else OTHER_DATES
+        survive(
+            replace(filled, folder=folder / "data", dates=dates, before=BEFORE if again else None, listed_by=""), met
+        )
+        shutil.rmtree(folder)
+
+    sequence()
+
+
+def survive(account: Account, met: list[tuple[Place, Trouble, int]]) -> None:
+    account.api.faults.clear()
+    for place, one, times in met:
+        account.api.faults.add(one.at(place, min(times, 2) if one in HANGS else times))
+    hangs = any(one in HANGS for _, one, _ in met)
+    expected = {
+        place: outcome([(one, times) for at, one, times in met if at == place], place, account.empty)
+        for place in (LISTING, *account.places)
+    }
+    fatal = [reason for fate, reason in expected.values() if fate == "fatal"]
+    # Three requests in a row that all tries could not save, and what would have passed may not be tried again.
+    is_down = [fate for fate, _ in expected.values()].count("failed") >= 3
+    summary, error = None, ""
+    try:
+        summary = account.run("run-1", timeout=QUICK if hangs else PATIENT)
+    except SoundlinkError as raised:
+        error = str(raised)
+    fate, reason = expected[LISTING]
+    assert hangs or (summary is None) == (fate != "taken")
+    if summary is None:  # nothing was asked for, nothing was loaded
+        assert hangs or re.search(f"{reason}|{NOT_JSON}|not what the API documents", error)
+        account.heal("run-2")
+        return
+    failed = account.check(summary, "run-1")
+    for place in account.places:
+        fate, reason = expected[place]
+        if place not in failed:
+            assert hangs or fate == "taken"
+        elif failed[place].asked:
+            one_try = is_down and any(re.search(one.reason, failed[place].reason) for at, one, _ in met if at == place)
+            assert hangs or one_try or (fate != "taken" and re.search(reason, failed[place].reason))
+        else:
+            assert fatal
+    assert not fatal or is_down or any(re.search("|".join(fatal), item.reason) for item in failed.values())
+    account.heal("run-2", "run-1")
