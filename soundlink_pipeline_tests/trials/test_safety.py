@@ -111,7 +111,7 @@ def demo_ui(folder: Path, port: int) -> Iterator[int]:
     for name in ("dagster.yaml", "workspace.yaml"):
         (home / name).write_bytes((REPOSITORY / name).read_bytes())
     (home / ".env").write_text(f"SOUNDLINK_START_DATE={TODAY - timedelta(days=30)}\n")
-    start = "import sys; from soundlink_pipeline import demo; demo._PORT = 0; sys.exit(demo._ui())"
+    start = "import sys; from soundlink_pipeline.commands import demo; demo._PORT = 0; sys.exit(demo._ui())"
     with (folder / "demo.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", start],
