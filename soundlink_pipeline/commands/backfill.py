@@ -22,7 +22,7 @@ from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 
 # A run's config: Dagster's command takes it as a file.
-REFETCH = Path(__file__).parents[2] / "deploy" / "refetch.yaml"
+REFETCH = Path(__file__).with_name("refetch.yaml")
 
 
 def main(arguments: list[str] | None = None) -> int:  # noqa: RET503

@@ -27,7 +27,7 @@ class Settings:
     auth: AuthSetting = "auto"
     campaign_ids: tuple[str, ...] = ()
     data_dir: Path = Path("data")
-    sql_dir: Path = Path(__file__).parents[2] / "dbt_like_sql"
+    sql_dir: Path = Path(__file__).parents[2] / "dbt_like_sql"  # beside the package: in a checkout and where installed
     start_date: date = date(2026, 1, 1)
     requests_per_minute: int = 60
     requests_per_hour: int = 600
