@@ -85,7 +85,7 @@ def _job(simulator: Simulator, folder: Path) -> tuple[Path, int]:
     tables = [
         {
             "name": export.name,
-            "columns": {column.name: column.sql_type for column in export.columns},
+            "columns": {column.name: column.type for column in export.columns},
             "primary_key": export.primary_key,
             "urls": [url for url, _ in found[export.name]],
             "files": [str(file) for _, file in found[export.name]],

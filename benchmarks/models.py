@@ -88,7 +88,7 @@ def _definitions() -> float:
     times = []
     for _ in range(_ROUNDS):
         started = time.perf_counter()
-        check_models(read_project(Settings().sql_dir), Warehouse(Path("unused")).schema_statements())
+        check_models(read_project(Settings().sql_dir))
         times.append(time.perf_counter() - started)
     return statistics.median(times)
 

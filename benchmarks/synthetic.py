@@ -4,9 +4,10 @@ from datetime import date, timedelta
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.contracts.schema import Column
+from soundlink_pipeline.contracts.schema import ExportColumn
+from soundlink_pipeline.contracts.table import Column
 from soundlink_pipeline.warehouse.native_file import Warehouse
-from soundlink_pipeline.warehouse.tables import LEDGER_COLUMNS
+from soundlink_pipeline.warehouse.tables import DELIVERIES
 
 _FIRST = date(2026, 1, 1)
 _COUNTRIES, _TRACKS = 30, 4
@@ -41,7 +42,7 @@ def fill(warehouse: Warehouse, rows: int, campaigns: int | None = None) -> DateR
             connection.execute(
                 f"""
                 insert into deliveries
-                select {", ".join(_ledger_value(name, sql_type, export.name) for name, sql_type, _ in LEDGER_COLUMNS)}
+                select {", ".join(_ledger_value(column, export.name) for column in DELIVERIES.columns)}
                 from range({days}) as days(day), range({campaigns}) as campaigns(campaign)
                 """
             )
@@ -61,7 +62,7 @@ def _delivery_id(day: str, export: str) -> str:
     return f"printf('%06d-%04d-{export}', {day}, campaign)"
 
 
-def _value(column: Column) -> str:
+def _value(column: ExportColumn) -> str:
     """An SQL expression for a column's values, about as repetitive as real ones are."""
     known = {
         "report_date": "date '2026-01-01' + day::int",
@@ -81,10 +82,10 @@ def _value(column: Column) -> str:
         "TIMESTAMP": "timestamp '2026-09-01'",
         "VARCHAR": f"'{column.allowed[0] if column.allowed else 'DEXW62500259'}'",
     }
-    return known.get(column.name) or by_type[column.sql_type]
+    return known.get(column.name) or by_type[column.type]
 
 
-def _ledger_value(name: str, sql_type: str, export: str) -> str:
+def _ledger_value(column: Column, export: str) -> str:
     known = {
         "delivery_id": _delivery_id("day", export),
         "export": f"'{export}'",
@@ -97,7 +98,7 @@ def _ledger_value(name: str, sql_type: str, export: str) -> str:
     }
     by_type = {
         "TIMESTAMP": "timestamp '2026-01-02 07:00:00' + to_days(day::int)",
-        "BIGINT": "240 * (day + 1)" if name == "load_order" else "240",
+        "BIGINT": "240 * (day + 1)" if column.name == "load_order" else "240",
         "VARCHAR": "'run-' || day",
     }
-    return known.get(name) or by_type[sql_type.split(maxsplit=1)[0]]
+    return known.get(column.name) or by_type[column.type]

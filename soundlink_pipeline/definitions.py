@@ -40,11 +40,11 @@ def build_definitions(
     """
     soundlink = Soundlink(settings, read_key)
     project = read_project(settings.sql_dir)
-    columns = check_models(project, soundlink.warehouse.schema_statements())
+    tables = check_models(project)
     for problem in project.problems.values():
         _log.warning("%s", problem)
     partitions = daily_partitions(settings.start_date)
-    upstream = [*build_assets(partitions, settings), *build_model_assets(project, columns, partitions)]
+    upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables, partitions)]
     newest_day = newest_day_checks(PUBLISHED)
     freshness_job = freshness(newest_day)
     return dg.Definitions(

@@ -30,7 +30,7 @@ def markdown(exports: tuple[Export, ...] = EXPORTS) -> str:
         ]
         for column in export.columns:
             null = "yes" if column.nullable else "no"
-            lines.append(f"| `{column.name}` | {column.sql_type} | {null} | {column.meaning} | {column.rule} |")
+            lines.append(f"| `{column.name}` | {column.type} | {null} | {column.meaning} | {column.rule} |")
     return "\n".join(lines) + "\n"
 
 

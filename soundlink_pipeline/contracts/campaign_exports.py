@@ -2,9 +2,7 @@
 
 This is the one place that knows what Soundlink delivers (source: the vendor's export contract, schema version 1.0).
 The tables and their comments, the way a delivery is read, the rules it is checked against and `docs/exports.md` are
-all derived from here: adding an export means adding an `Export` to `EXPORTS`, and nothing else.
-
-`python -m soundlink_pipeline.contracts.campaign_exports` prints the documentation as Markdown.
+all derived from here: adding an export means adding an `Export` here and to `EXPORTS`, and nothing else.
 """
 
 from __future__ import annotations
@@ -13,40 +11,41 @@ from soundlink_pipeline.contracts.schema import (
     CAMPAIGN_COLUMN,
     DATE_COLUMN,
     VERSION_COLUMN,
-    Column,
     Export,
+    ExportColumn,
     Identity,
     Ratio,
 )
+from soundlink_pipeline.contracts.table import MONEY
 
 
-def _count(name: str, meaning: str, *, nullable: bool = False, minimum: int = 0) -> Column:
-    return Column(name=name, type="integer", meaning=meaning, nullable=nullable, minimum=minimum)
+def _count(name: str, meaning: str, *, nullable: bool = False, minimum: int = 0) -> ExportColumn:
+    return ExportColumn(name=name, type="BIGINT", meaning=meaning, nullable=nullable, minimum=minimum)
 
 
-def _text(name: str, meaning: str, *, nullable: bool = False, allowed: tuple[str, ...] = ()) -> Column:
-    return Column(name=name, type="text", meaning=meaning, nullable=nullable, allowed=allowed)
+def _text(name: str, meaning: str, *, nullable: bool = False, allowed: tuple[str, ...] = ()) -> ExportColumn:
+    return ExportColumn(name=name, type="VARCHAR", meaning=meaning, nullable=nullable, allowed=allowed)
 
 
-def _number(name: str, meaning: str, *, nullable: bool = False) -> Column:
-    return Column(name=name, type="number", meaning=meaning, nullable=nullable)
+def _number(name: str, meaning: str, *, nullable: bool = False) -> ExportColumn:
+    return ExportColumn(name=name, type="DOUBLE", meaning=meaning, nullable=nullable)
 
 
-def _money(name: str, meaning: str) -> Column:
-    return Column(name=name, type="money", meaning=meaning)
+def _money(name: str, meaning: str) -> ExportColumn:
+    return ExportColumn(name=name, type=MONEY, meaning=meaning)
 
 
 # The first twelve columns of every export.
 _IDENTITY = (
     _text("provider", "Who measured it.", allowed=("soundlink",)),
-    Column(name="account_id", type="text", meaning="Organization id, a UUID.", one_per_delivery=True),
+    ExportColumn(name="account_id", type="VARCHAR", meaning="Organization id, a UUID.", one_per_delivery=True),
     _text("schema_version", "Version of the export's schema.", allowed=("1.0",)),
-    Column(name=DATE_COLUMN, type="date", meaning="UTC calendar day the row is about."),
+    ExportColumn(name=DATE_COLUMN, type="DATE", meaning="UTC calendar day the row is about."),
     _text("report_date_timezone", "Time zone of report_date.", allowed=("UTC",)),
-    Column(name=VERSION_COLUMN, type="timestamp", meaning="When Soundlink generated the row (UTC); the version."),
-    Column(
+    ExportColumn(name=VERSION_COLUMN, type="TIMESTAMP", meaning="When Soundlink generated the row (UTC); the version."),
+    ExportColumn(
         name=CAMPAIGN_COLUMN,
-        type="text",
+        type="VARCHAR",
         meaning="Campaign UUID, stable for its lifetime; may differ from the id the API lists.",
         one_per_delivery=True,
     ),
@@ -62,9 +61,9 @@ _IDENTITY = (
     _text("campaign_target_playlist_id", "Promoted Spotify playlist; playlist campaigns only.", nullable=True),
 )
 
-_COUNTRY = Column(
+_COUNTRY = ExportColumn(
     name="country_code",
-    type="text",
+    type="VARCHAR",
     meaning="Listener's country by IP, ISO 3166-1 alpha-2. NA is Namibia, not a missing value.",
     country=True,
 )

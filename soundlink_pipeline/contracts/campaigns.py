@@ -1,7 +1,7 @@
-"""Campaigns: the table they are kept in, and whether one can have rows in a range of days.
+"""Campaigns: the fields that the API lists of each, and whether one can have rows in a range of days.
 
 Of a campaign only `campaignId` may be relied on; every other field may be missing, null or new (the vendor's
-generations differ), so each is read leniently and whatever is not understood leads to asking the API.
+generations differ), so each is read leniently, and a campaign is pulled wherever its fields leave a doubt.
 """
 
 from __future__ import annotations
@@ -11,12 +11,37 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange
+from soundlink_pipeline.contracts.table import MONEY, Column
 
-# Engagement goes on for 30 days after a campaign's end; a day's rows are revised for 7 days after it closes.
+# How long after a campaign's end its links are still played.
 TAIL_DAYS = 30
-REVISED_FOR_DAYS = 8
 _FINISHED = ("ended", "stopped")
+
+# The listed fields that are kept as columns: their names in snake case. Of those not kept, `_listed_json` has them all.
+LISTED_COLUMNS = (
+    Column(
+        "campaign_id",
+        "VARCHAR",
+        "The id the API lists; campaign_id in the exports' rows may differ. Primary key.",
+        nullable=False,
+    ),
+    Column("organization_id", "VARCHAR", "Organization the campaign belongs to."),
+    Column("status", "VARCHAR", "creating, active, inactive, ended, renewing, stopped, … as last listed."),
+    Column("social_platform", "VARCHAR", "Where the ads run."),
+    Column("daily_budget", MONEY, "Daily budget in USD."),
+    Column("total_budget", MONEY, "Total budget in USD."),
+    Column("campaign_duration", "BIGINT", "Planned duration in days."),
+    Column("generation", "BIGINT", "Generation of the campaign product, 1 to 3."),
+    Column("artist_id", "VARCHAR", "Spotify artist."),
+    Column("artist_name", "VARCHAR", "Display name of the artist."),
+    Column("track_id", "VARCHAR", "Promoted Spotify track."),
+    Column("playlist_id", "VARCHAR", "Promoted Spotify playlist."),
+    Column("track_name", "VARCHAR", "Display name of the track."),
+    Column("campaign_url", "VARCHAR", "The campaign's landing page."),
+    Column("created_at", "TIMESTAMP", "When the campaign was created (UTC)."),
+    Column("updated_at", "TIMESTAMP", "When the campaign was last changed (UTC)."),
+)
 
 
 @dataclass(frozen=True)
@@ -31,9 +56,9 @@ class CampaignPages:
 def may_have_rows(campaign: Mapping[str, Any], dates: DateRange) -> bool:
     """Whether the campaign can have rows with a report_date in `dates`. In doubt: yes.
 
-    No, if it was created after the range; or if it is ended or stopped, and its end, the 30 days of engagement after
-    it and the 8 days of revisions after those lie before the range. Its end is the later of its last change and its
-    planned duration.
+    No, if it was created after the range; or if it is ended or stopped, and its end, the TAIL_DAYS of engagement after
+    it and the SETTLED_AFTER_DAYS of the last of those lie before the range. Its end is the later of its last change and
+    its planned duration.
     """
     created = _moment(campaign.get("createdAt"))
     if created is not None and created > datetime.combine(dates.end, time.max, UTC):
@@ -44,7 +69,7 @@ def may_have_rows(campaign: Mapping[str, Any], dates: DateRange) -> bool:
     if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0 <= duration < 100_000:
         return True
     end = max(updated, created + timedelta(days=duration))
-    return end >= datetime.combine(dates.start, time(), UTC) - timedelta(days=TAIL_DAYS + REVISED_FOR_DAYS)
+    return end >= datetime.combine(dates.start, time(), UTC) - timedelta(days=TAIL_DAYS + SETTLED_AFTER_DAYS)
 
 
 def _moment(value: object) -> datetime | None:

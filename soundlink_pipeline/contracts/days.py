@@ -1,7 +1,7 @@
-"""Which days there are, when one is settled, and which range a run should ask for: pure functions of a clock.
+"""Which days there are, when one is settled, and which range a run should pull: pure functions of a clock.
 
 Source of the rules: a report_date is a UTC day that closes at the next midnight UTC; its rows may be revised for up to
-7 days after that, so they are settled from report_date + 8 days 00:00 UTC on.
+REVISION_DAYS after that, so they are settled from report_date + SETTLED_AFTER_DAYS 00:00 UTC on.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from datetime import UTC, date, datetime, time, timedelta
 
 # How long after its close a day may still be revised (the vendor's promise).
 REVISION_DAYS = 7
-# What a daily run pulls: the day that just closed and the 7 before it, the oldest of which gets its final pull.
-TRAILING_DAYS = REVISION_DAYS + 1
+# How long after its start a day's rows are final: the day itself, and the days of revisions.
+SETTLED_AFTER_DAYS = 1 + REVISION_DAYS
+# What a daily run pulls: the day that just closed and those before it that may have been revised since their last pull,
+# the oldest of which gets its final pull.
+TRAILING_DAYS = SETTLED_AFTER_DAYS
 # The most days one request may cover, both ends counted: the API's cap, hence also the size of a backfill run.
 MAX_DAYS_PER_PULL = 90
 # How far back the schedule looks for days that were pulled but never settled.
@@ -59,13 +62,13 @@ def last_closed_day(now: datetime) -> date:
 
 def settled_at(report_date: date) -> datetime:
     """The moment from which a pull of `report_date` is final."""
-    return datetime.combine(report_date + timedelta(days=TRAILING_DAYS), time(), UTC)
+    return datetime.combine(report_date + timedelta(days=SETTLED_AFTER_DAYS), time(), UTC)
 
 
 def refresh_range(now: datetime, first_day: date, oldest_unsettled: date | None = None) -> DateRange | None:
-    """The range a daily refresh at `now` asks for: the trailing 8 days, or from `oldest_unsettled` on if earlier.
+    """The range a daily refresh at `now` pulls: the last TRAILING_DAYS, or from `oldest_unsettled` on if earlier.
 
-    None while no day since `first_day` has closed. A day unsettled for longer than HEALING_DAYS is not reached for.
+    None while no day since `first_day` has closed. It reaches back HEALING_DAYS at most.
     """
     end = last_closed_day(now)
     start = end - timedelta(days=TRAILING_DAYS - 1)
@@ -76,10 +79,10 @@ def refresh_range(now: datetime, first_day: date, oldest_unsettled: date | None 
 
 
 def checked_range(start: str, end: str, first_day: date, now: datetime) -> DateRange:
-    """The range a run was asked for, or a ValueError that says what is wrong with it (Dagster does not check)."""
+    """The requested range of a run, or a ValueError that says what is wrong with it (Dagster does not check)."""
     try:
         dates = DateRange(date.fromisoformat(start), date.fromisoformat(end))
-        if (start, end) != (str(dates.start), str(dates.end)):  # ISO 8601 has other ways, partition keys have not
+        if (start, end) != (str(dates.start), str(dates.end)):  # ISO 8601 has other forms, partition keys have not
             raise ValueError("not written as partition keys are")
     except ValueError as error:
         raise ValueError(

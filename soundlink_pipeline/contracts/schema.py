@@ -6,38 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-ColumnType = Literal["text", "integer", "number", "money", "date", "timestamp"]
+from soundlink_pipeline.contracts.table import Column
 
+# The types a delivered field can be read as; money is DECIMAL.
+DeliveredType = Literal["VARCHAR", "BIGINT", "DOUBLE", "DECIMAL(18,6)", "DATE", "TIMESTAMP"]
 
-SQL_TYPES: dict[ColumnType, str] = {
-    "text": "VARCHAR",
-    "integer": "BIGINT",
-    "number": "DOUBLE",
-    # Six decimals: spend_media + fees = spend_total holds to the cent, where DOUBLE breaks it for one row in four.
-    "money": "DECIMAL(18,6)",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",  # always UTC
-}
 # Columns the pipeline itself relies on; every export must have them.
 DATE_COLUMN = "report_date"
-
-
 VERSION_COLUMN = "exported_at"
 CAMPAIGN_COLUMN = "campaign_id"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
-    """One column of an export.
+class ExportColumn(Column):
+    """One column of an export, with the rules that a delivery must keep.
 
     `allowed` lists the only values accepted; `minimum` is the smallest number accepted; `country` demands two capital
     letters; `one_per_delivery` demands the same value in every row of a delivery. A nullable column may be null or
     absent; any other must be there in every row.
     """
 
-    name: str
-    type: ColumnType
-    meaning: str
+    type: DeliveredType
     nullable: bool = False
     allowed: tuple[str, ...] = ()
     minimum: int | None = None
@@ -45,12 +34,7 @@ class Column:
     one_per_delivery: bool = False
 
     @property
-    def sql_type(self) -> str:
-        return SQL_TYPES[self.type]
-
-    @property
     def rule(self) -> str:
-        """The rule of this column beyond its type, in words; empty if there is none."""
         parts = []
         if self.allowed:
             parts.append("one of " + ", ".join(self.allowed) if len(self.allowed) > 1 else f"always {self.allowed[0]}")
@@ -100,7 +84,7 @@ class Export:
     title: str
     grain: str
     primary_key: tuple[str, ...]
-    columns: tuple[Column, ...]
+    columns: tuple[ExportColumn, ...]
     measures: tuple[str, ...]
     charted: Mapping[str, str] = field(default_factory=dict)
     identities: tuple[Identity, ...] = ()
@@ -120,7 +104,7 @@ class Export:
                 raise ValueError(f"export {self.name}: key column {name!r} must not be nullable")
         if any(column.name.startswith("_") for column in self.columns):
             raise ValueError(f"export {self.name}: names beginning with _ are the pipeline's own")
-        for name, kind in ((DATE_COLUMN, "date"), (VERSION_COLUMN, "timestamp"), (CAMPAIGN_COLUMN, "text")):
+        for name, kind in ((DATE_COLUMN, "DATE"), (VERSION_COLUMN, "TIMESTAMP"), (CAMPAIGN_COLUMN, "VARCHAR")):
             if by_name[name].type != kind:
                 raise ValueError(f"export {self.name}: column {name!r} must be of type {kind}")
         if not by_name[CAMPAIGN_COLUMN].one_per_delivery:

@@ -127,7 +127,7 @@ def _ignored(
 def check_models(patient: Patient) -> Iterator[Finding]:
     """The SQL models that cannot be built: they cost themselves and what needs them, not the run."""
     project = read_project(patient.settings.sql_dir)
-    bind_models(project, patient.warehouse.schema_statements())
+    bind_models(project)
     for problem in project.problems.values():
         where = f"{problem.file}{f', line {problem.line}' if problem.line else ''}"
         fix = "correct the file; until then it is left out, with what needs it"

@@ -6,33 +6,26 @@ from datetime import UTC
 
 import duckdb
 
+from soundlink_pipeline.contracts.campaigns import LISTED_COLUMNS
+from soundlink_pipeline.contracts.table import Column
 from soundlink_pipeline.landing.deliveries import Listing
-from soundlink_pipeline.warehouse.tables import CAMPAIGN_COLUMNS
-
-
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)
+from soundlink_pipeline.warehouse.tables import CAMPAIGNS
 
 
 def upsert_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int:
     """Upsert a landed listing by campaign id, in one transaction; an older listing never overwrites a newer one."""
-
-    def value(name: str, sql_type: str) -> str:
-        text = f"item ->> '$.{_camel(name)}'"
-        if sql_type == "TIMESTAMP":
-            return f"try_cast({text} as timestamptz) at time zone 'UTC'"
-        return f"try_cast({text} as {sql_type})"
-
-    own = {"_listed_json": "item::varchar", "_listed_at": "$listed_at::timestamp", "_run_id": "$run_id"}
-    names = [name for name, _, _ in CAMPAIGN_COLUMNS]
-    values = [f"{own.get(n) or value(n, t.removesuffix(' not null'))} as {n}" for n, t, _ in CAMPAIGN_COLUMNS]
+    values = {column.name: _listed(column) for column in LISTED_COLUMNS} | {
+        "_listed_json": "item::varchar",
+        "_listed_at": "$listed_at::timestamp",
+        "_run_id": "$run_id",
+    }
+    names = CAMPAIGNS.column_names
     updates = ", ".join(f"{name} = s.{name}" for name in names if name != "campaign_id")
     connection.execute(
         f"""
         merge into campaigns as t
         using (
-            select {", ".join(values)}
+            select {", ".join(f"{values[name]} as {name}" for name in names)}
             from (select json as item from read_json_objects($file, format = 'newline_delimited'))
         ) as s on t.campaign_id = s.campaign_id
         when matched and s._listed_at >= t._listed_at then update set {updates}
@@ -48,3 +41,12 @@ def upsert_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> i
         "select count(*) from read_json_objects($file, format = 'newline_delimited')", {"file": str(listing.path)}
     ).fetchone()
     return int(row[0]) if row else 0
+
+
+def _listed(column: Column) -> str:
+    """An SQL expression for the column in the listed campaign `item`; null where the field cannot be read."""
+    head, *tail = column.name.split("_")
+    text = f"item ->> '$.{head}{''.join(part.capitalize() for part in tail)}'"
+    if column.type == "TIMESTAMP":
+        return f"try_cast({text} as timestamptz) at time zone 'UTC'"
+    return f"try_cast({text} as {column.type})"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from soundlink_pipeline.contracts.schema import DATE_COLUMN, Column, Export
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, DeliveredType, Export, ExportColumn
+from soundlink_pipeline.contracts.table import MONEY
 from soundlink_pipeline.warehouse.sql import quote
 
 # The words that DuckDB takes for JSON values, in small letters.
@@ -16,17 +17,17 @@ _EXACT_IN_DOUBLE = 2**53 - 1
 
 
 # How each type is named in a refusal.
-_TYPE_IN_WORDS = {
-    "text": "text",
-    "integer": "an integer",
-    "number": "a finite number",
-    "money": "a finite number below 10^12",
-    "date": "a date written YYYY-MM-DD",
-    "timestamp": "an ISO 8601 timestamp",
+_TYPE_IN_WORDS: dict[DeliveredType, str] = {
+    "VARCHAR": "text",
+    "BIGINT": "an integer",
+    "DOUBLE": "a finite number",
+    MONEY: "a finite number below 10^12",
+    "DATE": "a date written YYYY-MM-DD",
+    "TIMESTAMP": "an ISO 8601 timestamp",
 }
 
 
-def requirement(column: Column) -> str:
+def requirement(column: ExportColumn) -> str:
     """What a value of this column must be, in words for a refusal."""
     text = _TYPE_IN_WORDS[column.type]
     if column.allowed:
@@ -42,12 +43,12 @@ def requirement(column: Column) -> str:
     return text + (" or null" if column.nullable else "")
 
 
-def _is_text(column: Column) -> bool:
+def _is_text(column: ExportColumn) -> bool:
     """Whether the column comes as a JSON string."""
-    return column.type in ("text", "date", "timestamp")
+    return column.type in ("VARCHAR", "DATE", "TIMESTAMP")
 
 
-def _read_as_json(column: Column, exact: bool) -> bool:
+def _read_as_json(column: ExportColumn, exact: bool) -> bool:
     """Whether the column's raw JSON is read, or only its text.
 
     Of a number the JSON text tells what a cast would hide: `"12"`, `true` and `1.5` all convert to an integer. Of a
@@ -57,14 +58,14 @@ def _read_as_json(column: Column, exact: bool) -> bool:
     return exact or not _is_text(column) or reads_alike
 
 
-def _typed(column: Column, exact: bool) -> str:
+def _typed(column: ExportColumn, exact: bool) -> str:
     """The typed value of a column as it was read; null where it does not convert."""
     if not _is_text(column):
-        return f"try_cast({column.name}::varchar as {column.sql_type})"
+        return f"try_cast({column.name}::varchar as {column.type})"
     text = f"{column.name} ->> '$'" if _read_as_json(column, exact) else column.name
-    if column.type == "date":
+    if column.type == "DATE":
         return f"try_cast({text} as date)"
-    if column.type == "timestamp":
+    if column.type == "TIMESTAMP":
         # A plain TIMESTAMP drops an offset such as +02:00 without a word. The session is in UTC. Where there is no
         # offset, TIMESTAMPTZ takes four times as long.
         moment = f"try_cast({text} as timestamptz) at time zone 'UTC'"
@@ -72,7 +73,7 @@ def _typed(column: Column, exact: bool) -> str:
     return text
 
 
-def _violated(column: Column, exact: bool) -> str:
+def _violated(column: ExportColumn, exact: bool) -> str:
     """True where `raw_<name>`, typed `<name>`, breaks the column's rule."""
     raw, value = f"raw_{column.name}", column.name
     text, broken = raw, []
@@ -83,19 +84,19 @@ def _violated(column: Column, exact: bool) -> str:
         broken.append(f"{value} not in ({', '.join(quote(text) for text in column.allowed)})")
     if column.country:
         broken.append(f"not regexp_full_match({value}, '[A-Z]{{2}}')")
-    if column.type == "date":
+    if column.type == "DATE":
         # DuckDB reads 2026/04/01 and 'infinity' as dates, too.
         broken.append(f"{value} is null or {value}::varchar <> {text} or strlen({text}) <> 10")
-    elif column.type == "timestamp":
+    elif column.type == "TIMESTAMP":
         broken.append(f"{value} is null or not regexp_full_match({text}, {quote(_TIMESTAMP)})")
     elif not _is_text(column):
         # JSON text of another type does not convert: a string comes with its quotes, and true is no number in text.
         broken.append(f"{value} is null")
-        if column.type == "integer":
+        if column.type == "BIGINT":
             # Written as 12.0 or 1e3 it came through a double, which is exact up to 2^53 only.
             whole = f"{value}::varchar || '.0' = {raw} and {value} between -{_EXACT_IN_DOUBLE} and {_EXACT_IN_DOUBLE}"
             broken.append(f"((contains({raw}, '.') or contains({raw}, 'e')) and not ({whole}))")
-        if column.type == "number":
+        if column.type == "DOUBLE":
             broken.append(f"not isfinite({value})")
         if column.minimum is not None:
             broken.append(f"{value} < {column.minimum}")
@@ -106,7 +107,7 @@ def _violated(column: Column, exact: bool) -> str:
 _NUMBER = "-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?"
 
 
-def _may_not_be_text(column: Column) -> str:
+def _may_not_be_text(column: ExportColumn) -> str:
     """True where a value read as text could have come as another JSON type: a number, true, NaN, an object, a list."""
     value = column.name
     return (
@@ -123,7 +124,7 @@ def doubtful_texts(export: Export, table: str, where: str = "true") -> str:
     Texts repeat from row to row: one row of all with the same texts is judged, and rows are told apart by a hash of
     their texts, which costs less than half of comparing them (or of judging every row), and little memory.
     """
-    free_texts = [c for c in export.columns if c.type == "text" and not c.country and not c.allowed]
+    free_texts = [c for c in export.columns if c.type == "VARCHAR" and not c.country and not c.allowed]
     texts = f"hash({', '.join(column.name for column in free_texts)})"
     one_of_each = f"select min(rowid) from {table} where {where} group by {texts}"
     doubtful = " or ".join(_may_not_be_text(column) for column in free_texts)

@@ -17,13 +17,16 @@ from pathlib import Path
 import duckdb
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.schema import DATE_COLUMN
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
+from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.templates import Problem
 from soundlink_pipeline.models.tests import DataTest
 from soundlink_pipeline.warehouse.native_file import cannot_write
 from soundlink_pipeline.warehouse.sql import quote, transaction
+from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 
 SHOWN_ROWS = 10
 # What each model in the warehouse was made from: its SQL, and the last delivery there was; the pipeline's own, not
@@ -65,22 +68,21 @@ class Tested:
         return f"{self.bad_rows} rows fail {self.test.name} ({self.test.description})"
 
 
-def check_models(project: SqlProject, tables: Iterable[str]) -> dict[str, dict[str, str]]:
-    """The columns of every model with their types, found by binding all of them to empty `tables` (statements).
+def check_models(project: SqlProject, exports: Iterable[Export] = EXPORTS) -> dict[str, Table]:
+    """Every model as the table or view it makes, found by binding all of them to an empty warehouse.
 
     What does not parse or bind, and documented columns that are not there, become problems of the project.
     """
-    columns: dict[str, dict[str, str]] = {}
+    tables: dict[str, Table] = {}
     connection = duckdb.connect(":memory:")
     try:
-        for statement in tables:
-            if not statement.startswith("comment"):
-                connection.execute(statement)
+        for table in warehouse_tables(exports):
+            connection.execute(create(table))
         for model in list(project.models.values()):
             if model.name not in project.models:
                 continue  # given up with one it needs
             try:
-                columns[model.name] = _bind(connection, project, model)
+                tables[model.name] = _bind(connection, project, model)
             except Problem as problem:
                 project.give_up(model.name, problem)
         for test in project.tests:
@@ -89,18 +91,18 @@ def check_models(project: SqlProject, tables: Iterable[str]) -> dict[str, dict[s
         project.tests = [test for test in project.tests if test.name not in project.problems]
     finally:
         connection.close()
-    return columns
+    return tables
 
 
-def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model) -> dict[str, str]:
-    """A model's columns. It then stands as an empty table: views upon views would be bound anew by each user."""
+def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model) -> Table:
+    """What the model makes. It then stands as an empty table: views upon views would be bound anew by each user."""
     try:
         sql = project.render(model, incremental=model.materialized == "incremental")
         described = connection.execute(f"describe {sql}").fetchall()
     except duckdb.Error as error:
         raise _sql_problem(model.path, error) from None
-    found = {str(name): str(sql_type) for name, sql_type, *_ in described}
-    columns = ", ".join(f'"{name}" {sql_type}' for name, sql_type in found.items())
+    found = {str(name): str(type) for name, type, *_ in described}
+    columns = ", ".join(f'"{name}" {type}' for name, type in found.items())
     connection.execute(f"create schema if not exists {model.schema}; create table {model.table} ({columns})")
     for name in model.columns:
         if name not in found:
@@ -112,7 +114,17 @@ def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Mod
                 raise model.problem(f"the {what} of {model.name} names {name}, which it does not have")
     if model.charted and not {DATE_COLUMN, "is_settled"} <= found.keys():
         raise model.problem(f"{model.name} has a chart, which needs the columns {DATE_COLUMN} and is_settled")
-    return found
+    tests = {test.name for test in project.tests_of(model)}
+    return Table(
+        name=model.table,
+        kind=model.materialized,
+        meaning=model.description,
+        grain=model.grain,
+        columns=tuple(
+            Column(name, type, model.columns.get(name, ""), nullable=False if f"not_null_{name}" in tests else None)
+            for name, type in found.items()
+        ),
+    )
 
 
 def _bind_test(connection: duckdb.DuckDBPyConnection, project: SqlProject, test: DataTest) -> None:

@@ -23,6 +23,7 @@ from soundlink_pipeline.orchestration.asset_checks import (
     freshness_policy,
     key_of,
 )
+from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import blocked, failure, told_to_people
 from soundlink_pipeline.orchestration.partition_pages import report_partitions, run_metadata
 from soundlink_pipeline.orchestration.pull_step import connected, pull_range
@@ -38,7 +39,7 @@ from soundlink_pipeline.orchestration.run_context import (
 from soundlink_pipeline.pulling.planning import Plan
 from soundlink_pipeline.quality.row_checks import Answer
 from soundlink_pipeline.settings.settings import Settings
-from soundlink_pipeline.warehouse.tables import CAMPAIGN_COLUMNS, OWN_COLUMNS, comment
+from soundlink_pipeline.warehouse.tables import CAMPAIGNS, export_tables
 
 _API = "soundlink_api"
 _CAMPAIGNS = "campaigns"
@@ -103,9 +104,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
         ),
         metadata={
             "dagster/table_name": _CAMPAIGNS,
-            "dagster/column_schema": dg.TableSchema(
-                columns=[dg.TableColumn(n, t.removesuffix(" not null"), description=m) for n, t, m in CAMPAIGN_COLUMNS]
-            ),
+            "dagster/column_schema": column_schema(CAMPAIGNS),
             "dagster/code_references": _code("contracts/campaigns.py"),
         },
     )
@@ -155,15 +154,7 @@ def _code(*files: str) -> dg.CodeReferencesMetadataValue:
 
 
 def _export_spec(export: Export) -> dg.AssetSpec:
-    columns = [
-        dg.TableColumn(
-            column.name,
-            column.sql_type,
-            description=comment(export, column),
-            constraints=dg.TableColumnConstraints(nullable=column.nullable),
-        )
-        for column in export.columns
-    ] + [dg.TableColumn(column.name, column.sql_type, description=column.meaning) for column in OWN_COLUMNS]
+    table, history = export_tables(export)
     return dg.AssetSpec(
         export.name,
         deps=[_CAMPAIGNS, _API],
@@ -173,13 +164,13 @@ def _export_spec(export: Export) -> dg.AssetSpec:
         tags={"layer": "exports", "cadence": "daily"},
         freshness_policy=freshness_policy(),
         description=(
-            f"{export.describe()}\n\nA day is pulled when it has closed and again on each of the 7 days after, for as"
-            " long as Soundlink may revise it; the partition's metadata says `settled` once it is final. What a newer"
-            f" delivery changed is kept in `{export.name}_history`."
+            f"{export.describe()}\n\nA day is pulled when it has closed and again on each of the {REVISION_DAYS} days"
+            " after, for as long as Soundlink may revise it; the partition's metadata says `settled` once it is final."
+            f" What a newer delivery changed is kept in `{history.name}`."
         ),
         metadata={
             "dagster/table_name": export.name,
-            "dagster/column_schema": dg.TableSchema(columns=columns),
+            "dagster/column_schema": column_schema(table),
             "dagster/code_references": _code(
                 "contracts/campaign_exports.py", "pulling/puller.py", "quality/row_checks.py"
             ),

@@ -16,16 +16,17 @@ import duckdb
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import DATE_COLUMN
+from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.display.trend import table_trend
 from soundlink_pipeline.models.build import SHOWN_ROWS, Built, Tested, ask_tests, build_model, drop_removed_models
 from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.templates import Problem
 from soundlink_pipeline.models.tests import DataTest
+from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import told_to_people
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER, POOL, asked_range, backfill_policy
 
-Columns = Mapping[str, Mapping[str, str]]
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
 # The group of models that cannot be built.
@@ -33,15 +34,15 @@ BROKEN = "broken"
 
 
 def build_model_assets(
-    project: SqlProject, columns: Columns, partitions: dg.DailyPartitionsDefinition
+    project: SqlProject, tables: Mapping[str, Table], partitions: dg.DailyPartitionsDefinition
 ) -> list[dg.AssetsDefinition]:
-    """One asset per model, and per problem one that fails with its reason. `columns`: names and types per model."""
+    """One asset per model, and per problem one that fails with its reason. `tables`: what each model makes."""
     with warnings.catch_warnings():
         # Known and accepted: DECISIONS.md, "Dagster".
         warnings.filterwarnings(
             "ignore", message="Parameter `backfill_policy`|Class `.*CodeRef", category=dg.BetaWarning
         )
-        models = [_models(project, columns, partitions)] if project.models else []
+        models = [_models(project, tables, partitions)] if project.models else []
         return models + [_broken(name, problem) for name, problem in project.problems.items()]
 
 
@@ -63,12 +64,14 @@ def _daily(project: SqlProject) -> set[str]:
     return daily
 
 
-def _models(project: SqlProject, columns: Columns, partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _models(
+    project: SqlProject, tables: Mapping[str, Table], partitions: dg.DailyPartitionsDefinition
+) -> dg.AssetsDefinition:
     daily, models = _daily(project), list(project.models.values())
 
     @dg.multi_asset(
         name="models",
-        specs=[_spec(model, columns[model.name], partitions if model.name in daily else None) for model in models],
+        specs=[_spec(model, tables[model.name], partitions if model.name in daily else None) for model in models],
         check_specs=[
             dg.AssetCheckSpec(name, asset=model.name, description=_says(tests))
             for model in models
@@ -170,7 +173,7 @@ def _check_result(model: Model, name: str, tested: Sequence[Tested]) -> dg.Asset
     )
 
 
-def _spec(model: Model, columns: Mapping[str, str], partitions: dg.DailyPartitionsDefinition | None) -> dg.AssetSpec:
+def _spec(model: Model, table: Table, partitions: dg.DailyPartitionsDefinition | None) -> dg.AssetSpec:
     sources = {asset for source in model.sources for asset in source.assets}
     return dg.AssetSpec(
         model.name,
@@ -183,12 +186,7 @@ def _spec(model: Model, columns: Mapping[str, str], partitions: dg.DailyPartitio
         description=model.description,
         metadata={
             "dagster/table_name": model.table,
-            "dagster/column_schema": dg.TableSchema(
-                columns=[
-                    dg.TableColumn(name, sql_type, description=model.columns.get(name))
-                    for name, sql_type in columns.items()
-                ]
-            ),
+            "dagster/column_schema": column_schema(table),
             "dagster/code_references": dg.CodeReferencesMetadataValue(
                 code_references=[dg.LocalFileCodeReference(file_path=str(model.path), line_number=1, label="SQL")]
             ),

@@ -33,10 +33,11 @@ from pathlib import Path
 import duckdb
 
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, VERSION_COLUMN, Export
+from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.durable import sync_path
 from soundlink_pipeline.warehouse.home import WarehouseLocked
 from soundlink_pipeline.warehouse.native_file import Warehouse
-from soundlink_pipeline.warehouse.sql import quote
+from soundlink_pipeline.warehouse.tables import comments, create
 
 # Rows of every table, sums and newest version of each export: by table, and by what is counted or summed there.
 Figures = dict[tuple[str, str], object]
@@ -44,18 +45,21 @@ Figures = dict[tuple[str, str], object]
 # What the copy may grow by while it is finished: its catalog is written anew, and the table `publication`.
 _SPARE_BYTES = 16 << 20
 
-# name, type, meaning
-PUBLICATION_COLUMNS = (
-    ("published_at", "TIMESTAMP not null", "When this file was published (UTC)."),
-    ("run_id", "VARCHAR not null", "The Dagster run that published it."),
-    ("newest_report_date", "DATE", "The newest report_date with rows; null if there are none."),
-    (
-        "newest_settled_date",
-        "DATE",
-        "The newest report_date that is settled for every export and campaign pulled; null if none is.",
+PUBLICATION = Table(
+    name="publication",
+    meaning="When and from what this file was published. Grain: one row.",
+    columns=(
+        Column("published_at", "TIMESTAMP", "When this file was published (UTC).", nullable=False),
+        Column("run_id", "VARCHAR", "The Dagster run that published it.", nullable=False),
+        Column("newest_report_date", "DATE", "The newest report_date with rows; null if there are none."),
+        Column(
+            "newest_settled_date",
+            "DATE",
+            "The newest report_date that is settled for every export and campaign pulled; null if none is.",
+        ),
+        Column("pipeline_version", "VARCHAR", "Version of soundlink_pipeline that published it.", nullable=False),
+        Column("duckdb_version", "VARCHAR", "Version of DuckDB that wrote it.", nullable=False),
     ),
-    ("pipeline_version", "VARCHAR not null", "Version of soundlink_pipeline that published it."),
-    ("duckdb_version", "VARCHAR not null", "Version of DuckDB that wrote it."),
 )
 
 
@@ -178,7 +182,7 @@ def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -
     for schema, table in connection.execute(
         "select schema_name, table_name from duckdb_tables() where not temporary"
     ).fetchall():
-        if not table.startswith("_") and (schema, table) != ("main", "publication"):
+        if not table.startswith("_") and (schema, table) != ("main", PUBLICATION.name):
             ((count,),) = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchall()
             figures[f"{schema}.{table}", "rows"] = count
     for export in exports:
@@ -246,11 +250,8 @@ def _finish(
             )
             """
         ).fetchall()
-        connection.execute(f"create table publication ({', '.join(f'{n} {t}' for n, t, _ in PUBLICATION_COLUMNS)})")
-        meaning = "When and from what this file was published. Grain: one row."
-        connection.execute(f"comment on table publication is {quote(meaning)}")
-        for name, _, text in PUBLICATION_COLUMNS:
-            connection.execute(f"comment on column publication.{name} is {quote(text)}")
+        for statement in (create(PUBLICATION), *comments(PUBLICATION)):
+            connection.execute(statement)
         connection.execute(
             "insert into publication values (?, ?, ?, ?, ?, ?)",
             [

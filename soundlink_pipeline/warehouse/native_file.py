@@ -27,13 +27,14 @@ from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.loading.listing import upsert_listing
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import DateStatus
-from soundlink_pipeline.warehouse.ledger_views import ledger_views
-from soundlink_pipeline.warehouse.sql import quote, transaction
-from soundlink_pipeline.warehouse.tables import CAMPAIGN_COLUMNS, LEDGER_COLUMNS, add_columns, create_tables
+from soundlink_pipeline.warehouse.sql import transaction
+from soundlink_pipeline.warehouse.tables import missing_columns, schema_statements
 
 # What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
 _STORAGE_VERSION = "v1.5.0"
 _WAIT_SECONDS = 120.0
+# What the tables were made from; the pipeline's own, not published.
+_CREATE_SCHEMA_STATE = "create table if not exists _schema_state (fingerprint VARCHAR)"
 # How DuckDB's errors tell a damaged file and a full disk; it raises them as errors of several kinds.
 _DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
 _CANNOT_WRITE = ("Could not write", "No space left on device", "Disk quota exceeded", "Read-only file system")
@@ -136,42 +137,19 @@ class Warehouse:
         return None
 
     def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
-        statements = self.schema_statements()
+        statements = schema_statements(self.exports)
         fingerprint = hashlib.sha256("\n".join(statements).encode()).hexdigest()
         try:
             if connection.execute("select fingerprint from _schema_state").fetchall() == [(fingerprint,)]:
                 return
-            older = True
+            statements = missing_columns(self.exports) + statements
         except duckdb.CatalogException:
-            older = False  # a new file
-        if older:
-            statements[1:1] = [statement for export in self.exports for statement in add_columns(export)]
+            statements = [_CREATE_SCHEMA_STATE, *statements]  # a new file
         with transaction(connection):
             for statement in statements:
                 connection.execute(statement)
             connection.execute("delete from _schema_state")
             connection.execute("insert into _schema_state values (?)", [fingerprint])
-
-    def schema_statements(self) -> list[str]:
-        statements = ["create table if not exists _schema_state (fingerprint VARCHAR)"]
-        for export in self.exports:
-            statements += create_tables(export)
-        for table, meaning, columns in (
-            (
-                "deliveries",
-                "The ledger: what was pulled when, and what became of it. Grain: one row per loaded delivery.",
-                LEDGER_COLUMNS,
-            ),
-            (
-                "campaigns",
-                "The campaigns the key saw, as last listed. Grain: one row per campaign id.",
-                CAMPAIGN_COLUMNS,
-            ),
-        ):
-            statements.append(f"create table if not exists {table} ({', '.join(f'{n} {t}' for n, t, _ in columns)})")
-            statements.append(f"comment on table {table} is {quote(meaning)}")
-            statements += [f"comment on column {table}.{n} is {quote(text)}" for n, _, text in columns]
-        return statements + ledger_views(self.exports)
 
     # Questions of the ledger
 

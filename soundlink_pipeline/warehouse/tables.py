@@ -1,66 +1,95 @@
-"""Every table of the warehouse: its columns, what they mean, and the statements that make it."""
+"""Every table of the warehouse: its columns, what they mean, and the statements that make it.
+
+An export's columns are the contract's, with some of the pipeline's own behind them, whose names begin with `_`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from soundlink_pipeline.contracts.schema import Column, Export
+from soundlink_pipeline.contracts.campaigns import LISTED_COLUMNS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.table import Column, Table
+from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS, vanished_rows
 from soundlink_pipeline.warehouse.sql import quote
 
-# name, type, meaning; the names are the API's in snake case
-CAMPAIGN_COLUMNS = (
-    (
-        "campaign_id",
-        "VARCHAR not null",
-        "The id the API lists; campaign_id in the exports' rows may differ. Primary key.",
-    ),
-    ("organization_id", "VARCHAR", "Organization the campaign belongs to."),
-    ("status", "VARCHAR", "creating, active, inactive, ended, renewing, stopped, … as last listed."),
-    ("social_platform", "VARCHAR", "Where the ads run."),
-    ("daily_budget", "DECIMAL(18,6)", "Daily budget in USD."),
-    ("total_budget", "DECIMAL(18,6)", "Total budget in USD."),
-    ("campaign_duration", "BIGINT", "Planned duration in days."),
-    ("generation", "BIGINT", "Generation of the campaign product, 1 to 3."),
-    ("artist_id", "VARCHAR", "Spotify artist."),
-    ("artist_name", "VARCHAR", "Display name of the artist."),
-    ("track_id", "VARCHAR", "Promoted Spotify track."),
-    ("playlist_id", "VARCHAR", "Promoted Spotify playlist."),
-    ("track_name", "VARCHAR", "Display name of the track."),
-    ("campaign_url", "VARCHAR", "The campaign's landing page."),
-    ("created_at", "TIMESTAMP", "When the campaign was created (UTC)."),
-    ("updated_at", "TIMESTAMP", "When the campaign was last changed (UTC)."),
-    ("_listed_json", "VARCHAR", "The campaign as the API listed it, all fields."),
-    (
-        "_listed_at",
-        "TIMESTAMP",
-        "When it was last listed (UTC, server's clock). Older than the newest: no longer listed.",
-    ),
-    ("_run_id", "VARCHAR", "The run that last listed it."),
+
+def _own(name: str, type: str, meaning: str) -> Column:
+    """A column the pipeline adds to an export's; the database forbids no null in it."""
+    return Column(name, type, meaning, nullable=None)
+
+
+_OWN_COLUMNS = (
+    _own("_pulled_at", "TIMESTAMP", "Moment (UTC, server's clock) of the newest pull that delivered this version."),
+    _own("_valid_from", "TIMESTAMP", "Moment (UTC) of the pull that first delivered these values."),
+    _own("_delivery_id", "VARCHAR", "The delivery this version is from; see deliveries."),
+    _own("_last_seen_delivery_id", "VARCHAR", "A newer delivery that held this key in an older version; mostly null."),
+)
+_HISTORY_COLUMNS = (
+    _own("_valid_until", "TIMESTAMP", "Moment (UTC) of the pull whose values replaced these."),
+    _own("_replaced_by_delivery_id", "VARCHAR", "The delivery that replaced these values."),
 )
 
-
-@dataclass(frozen=True)
-class OwnColumn:
-    """A column the pipeline adds behind the contract's."""
-
-    name: str
-    sql_type: str
-    meaning: str
-
-
-OWN_COLUMNS = (
-    OwnColumn(
-        "_pulled_at", "TIMESTAMP", "Moment (UTC, server's clock) of the newest pull that delivered this version."
-    ),
-    OwnColumn("_valid_from", "TIMESTAMP", "Moment (UTC) of the pull that first delivered these values."),
-    OwnColumn("_delivery_id", "VARCHAR", "The delivery this version is from; see deliveries."),
-    OwnColumn(
-        "_last_seen_delivery_id", "VARCHAR", "A newer delivery that held this key in an older version; mostly null."
+DELIVERIES = Table(
+    name="deliveries",
+    meaning="The ledger: what was pulled when, and what became of it. Grain: one row per loaded delivery.",
+    grain=("delivery_id",),
+    columns=(
+        Column("delivery_id", "VARCHAR", "Unique; its text order is the order of the pulls.", nullable=False),
+        Column("export", "VARCHAR", "The export, which is also the name of its table.", nullable=False),
+        Column("campaign_id", "VARCHAR", "The campaign id that was asked for (as the API lists it).", nullable=False),
+        Column("row_campaign_id", "VARCHAR", "The campaign_id in the rows; null if the delivery was empty."),
+        Column("start_date", "DATE", "First report_date asked for.", nullable=False),
+        Column("end_date", "DATE", "Last report_date asked for.", nullable=False),
+        Column("requested_at", "TIMESTAMP", "When the request left (UTC, our clock).", nullable=False),
+        Column("received_at", "TIMESTAMP", "When the last byte was on disk (UTC, our clock).", nullable=False),
+        Column("server_date", "TIMESTAMP", "The answer's Date header (UTC, server's clock); null if there was none."),
+        Column(
+            "pulled_at",
+            "TIMESTAMP",
+            "Moment of the pull: server_date, or requested_at without one. Decides settling.",
+            nullable=False,
+        ),
+        Column("declared_rows", "BIGINT", "X-Row-Count; null if absent."),
+        Column("rows", "BIGINT", "Rows in the file.", nullable=False),
+        Column("bytes", "BIGINT", "Size of the file, uncompressed.", nullable=False),
+        Column("sha256", "VARCHAR", "SHA-256 of the file, uncompressed, hexadecimal.", nullable=False),
+        Column("inserted", "BIGINT", "Rows with a key that was new.", nullable=False),
+        Column(
+            "updated", "BIGINT", "Rows that replaced different values; the old ones are in the history.", nullable=False
+        ),
+        Column("unchanged", "BIGINT", "Rows that confirmed what was known.", nullable=False),
+        Column(
+            "ignored_as_older",
+            "BIGINT",
+            "Rows older than what was known, or repeated within the delivery.",
+            nullable=False,
+        ),
+        Column(
+            "unknown_fields", "VARCHAR[]", "Fields the contract does not know; kept in the landed file.", nullable=False
+        ),
+        Column("run_id", "VARCHAR", "The Dagster run that pulled it.", nullable=False),
+        Column(
+            "landed_file", "VARCHAR", "The file below landing/ it is kept in for the retention time.", nullable=False
+        ),
+        Column("load_order", "BIGINT", "Its place in the order of loading.", nullable=False),
     ),
 )
-HISTORY_COLUMNS = (
-    OwnColumn("_valid_until", "TIMESTAMP", "Moment (UTC) of the pull whose values replaced these."),
-    OwnColumn("_replaced_by_delivery_id", "VARCHAR", "The delivery that replaced these values."),
+
+CAMPAIGNS = Table(
+    name="campaigns",
+    meaning="The campaigns the key saw, as last listed. Grain: one row per campaign id.",
+    grain=("campaign_id",),
+    columns=(
+        *LISTED_COLUMNS,
+        Column("_listed_json", "VARCHAR", "The campaign as the API listed it, all fields."),
+        Column(
+            "_listed_at",
+            "TIMESTAMP",
+            "When it was last listed (UTC, server's clock). Older than the newest: no longer listed.",
+        ),
+        Column("_run_id", "VARCHAR", "The run that last listed it."),
+    ),
 )
 
 
@@ -68,72 +97,70 @@ def history_table(export: Export) -> str:
     return f"{export.name}_history"
 
 
-def create_tables(export: Export) -> list[str]:
-    """Statements that create the export's table and its history, with comments; harmless where they exist."""
-    key = set(export.primary_key)
-    contract = [f"{c.name} {c.sql_type}{' not null' if c.name in key else ''}" for c in export.columns]
-    own = [f"{c.name} {c.sql_type}" for c in OWN_COLUMNS]
-    extra = [f"{c.name} {c.sql_type}" for c in HISTORY_COLUMNS]
-    history = history_table(export)
-    statements = [
-        f"create table if not exists {export.name} ({', '.join(contract + own)})",
-        f"create table if not exists {history} ({', '.join(contract + own + extra)})",
-        f"comment on table {export.name} is {quote(export.describe())}",
-        f"comment on table {history} is "
-        + quote(
+def export_tables(export: Export) -> tuple[Table, Table]:
+    """The export's table, and its history."""
+    table = Table(
+        name=export.name,
+        meaning=export.describe(),
+        columns=(*export.columns, *_OWN_COLUMNS),
+        grain=export.primary_key,
+        primary_key=export.primary_key,
+    )
+    history = Table(
+        name=history_table(export),
+        meaning=(
             f"Versions of {export.name} that were overwritten by different values. Grain: one per overwritten version."
         ),
-    ]
-    for table, columns in ((export.name, OWN_COLUMNS), (history, (*OWN_COLUMNS, *HISTORY_COLUMNS))):
-        statements += [f"comment on column {table}.{c.name} is {quote(comment(export, c))}" for c in export.columns]
-        statements += [f"comment on column {table}.{c.name} is {quote(c.meaning)}" for c in columns]
-    return statements
+        columns=(*table.columns, *_HISTORY_COLUMNS),
+        grain=(*export.primary_key, "_valid_until", "_delivery_id"),
+        primary_key=export.primary_key,
+        like=table,
+    )
+    return table, history
 
 
-def add_columns(export: Export) -> list[str]:
-    """Statements that add, to tables that are older than the contract, the columns it has gained since."""
+def warehouse_tables(exports: Iterable[Export]) -> list[Table]:
+    """Every table and view of the warehouse but the SQL models; a view stands behind the tables it reads."""
+    exports = tuple(exports)
+    of_exports = [table for export in exports for table in export_tables(export)]
+    return [*of_exports, DELIVERIES, REPORT_DATE_STATUS, vanished_rows(exports), CAMPAIGNS]
+
+
+def schema_statements(exports: Iterable[Export]) -> list[str]:
+    """Statements that create all tables and views with their comments; harmless where they exist."""
+    return [statement for table in warehouse_tables(exports) for statement in (create(table), *comments(table))]
+
+
+def missing_columns(exports: Iterable[Export]) -> list[str]:
+    """Statements that add, to tables that are older than their declarations, the columns these have gained since."""
     return [
-        f"alter table if exists {table} add column if not exists {column.name} {column.sql_type}"
-        for table in (export.name, history_table(export))
-        for column in export.columns
-        if column.name not in export.primary_key
+        f"alter table if exists {table.name} add column if not exists {column.name} {column.type}"
+        for table in warehouse_tables(exports)
+        for column in table.columns
+        if table.kind != "view" and not _is_guarded(table, column)
     ]
 
 
-def comment(export: Export, column: Column) -> str:
-    """What the database says of a column: meaning, rule, place in the key."""
-    text = column.meaning + (f" Rule: {column.rule}." if column.rule else "")
-    if column.name in export.primary_key:
-        text += f" Primary key, column {export.primary_key.index(column.name) + 1} of {len(export.primary_key)}."
-    return text
+def create(table: Table) -> str:
+    """The statement that creates a table or view; harmless where it exists."""
+    if table.kind == "view":
+        return f"create or replace view {table.name} as {table.query}"
+    columns = [f"{c.name} {c.type}{' not null' if _is_guarded(table, c) else ''}" for c in table.columns]
+    return f"create table if not exists {table.name} ({', '.join(columns)})"
 
 
-# name, type, meaning
-LEDGER_COLUMNS = (
-    ("delivery_id", "VARCHAR not null", "Unique; its text order is the order of the pulls."),
-    ("export", "VARCHAR not null", "The export, which is also the name of its table."),
-    ("campaign_id", "VARCHAR not null", "The campaign id that was asked for (as the API lists it)."),
-    ("row_campaign_id", "VARCHAR", "The campaign_id in the rows; null if the delivery was empty."),
-    ("start_date", "DATE not null", "First report_date asked for."),
-    ("end_date", "DATE not null", "Last report_date asked for."),
-    ("requested_at", "TIMESTAMP not null", "When the request left (UTC, our clock)."),
-    ("received_at", "TIMESTAMP not null", "When the last byte was on disk (UTC, our clock)."),
-    ("server_date", "TIMESTAMP", "The answer's Date header (UTC, server's clock); null if there was none."),
-    (
-        "pulled_at",
-        "TIMESTAMP not null",
-        "Moment of the pull: server_date, or requested_at without one. Decides settling.",
-    ),
-    ("declared_rows", "BIGINT", "X-Row-Count; null if absent."),
-    ("rows", "BIGINT not null", "Rows in the file."),
-    ("bytes", "BIGINT not null", "Size of the file, uncompressed."),
-    ("sha256", "VARCHAR not null", "SHA-256 of the file, uncompressed, hexadecimal."),
-    ("inserted", "BIGINT not null", "Rows with a key that was new."),
-    ("updated", "BIGINT not null", "Rows that replaced different values; the old ones are in the history."),
-    ("unchanged", "BIGINT not null", "Rows that confirmed what was known."),
-    ("ignored_as_older", "BIGINT not null", "Rows older than what was known, or repeated within the delivery."),
-    ("unknown_fields", "VARCHAR[] not null", "Fields the contract does not know; kept in the landed file."),
-    ("run_id", "VARCHAR not null", "The Dagster run that pulled it."),
-    ("landed_file", "VARCHAR not null", "The file below landing/ it is kept in for the retention time."),
-    ("load_order", "BIGINT not null", "Its place in the order of loading."),
-)
+def comments(table: Table) -> list[str]:
+    kind = "view" if table.kind == "view" else "table"
+    return [
+        f"comment on {kind} {table.name} is {quote(table.meaning)}",
+        *(f"comment on column {table.name}.{c.name} is {quote(table.comment(c))}" for c in table.columns),
+    ]
+
+
+def _is_guarded(table: Table, column: Column) -> bool:
+    """Whether the database itself refuses a null.
+
+    Of the exports' tables only in the key: a delivery's other rules are checked before it is loaded, and a column that
+    a contract gains is null in the rows that are there already.
+    """
+    return column.nullable is False and (not table.primary_key or column.name in table.primary_key)

@@ -13,7 +13,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.warehouse.native_file import Warehouse
-from soundlink_pipeline.warehouse.tables import CAMPAIGN_COLUMNS
+from soundlink_pipeline.warehouse.tables import CAMPAIGNS
 from soundlink_pipeline_tests.support.deliveries import NOON, query
 
 APRIL = DateRange(date(2026, 4, 1), date(2026, 4, 30))
@@ -99,7 +99,7 @@ def landed(tmp_path: Path, *items: dict[str, Any], moment: datetime = NOON, serv
 def test_listed_campaign_is_kept_with_all_it_says(tmp_path: Path) -> None:
     warehouse = Warehouse(tmp_path)
     assert warehouse.save_listing(landed(tmp_path, FULL)) == 1
-    names = ", ".join(name for name, _, _ in CAMPAIGN_COLUMNS if name != "_listed_json")
+    names = ", ".join(name for name in CAMPAIGNS.column_names if name != "_listed_json")
     naive = datetime.fromisoformat("2026-01-01T00:00:00")
     assert query(warehouse, f"select {names} from campaigns") == [
         (

@@ -13,7 +13,7 @@ from soundlink_pipeline.commands.contract_docs import markdown
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.contracts.schema import Column, Export
+from soundlink_pipeline.contracts.schema import Export, ExportColumn
 from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query, refusal, sample_line
 
@@ -54,19 +54,19 @@ def test_types_nullability_and_minima_are_the_documented_ones() -> None:
         "result_type",
     }
     assert {c.name for c in engagement.values() if c.nullable} == target | {"engaged_track_isrc", "playlist_position"}
-    assert {c.name for c in breakdown.values() if c.sql_type == "DECIMAL(18,6)"} == {
+    assert {c.name for c in breakdown.values() if c.type == "DECIMAL(18,6)"} == {
         "spend_media",
         "spend_total",
         "fees",
     }
-    assert {c.minimum for c in breakdown.values() if c.type == "integer"} == {0}
+    assert {c.minimum for c in breakdown.values() if c.type == "BIGINT"} == {0}
     assert engagement["playlist_position"].minimum == 1
     assert engagement["status"].allowed == ("active", "ended", "scheduled")
     assert engagement["engagement_context"].allowed == ("catalog", "playlist")
     assert breakdown["result_type"].allowed == ("lp_click", "stream", "follow")
 
 
-def changed(column: str, /, **values: Any) -> tuple[Column, ...]:
+def changed(column: str, /, **values: Any) -> tuple[ExportColumn, ...]:
     return tuple(replace(c, **values) if c.name == column else c for c in CAMPAIGN_COUNTRY_DAILY.columns)
 
 
@@ -81,7 +81,7 @@ def changed(column: str, /, **values: Any) -> tuple[Column, ...]:
         ({"columns": changed("cpl", name="cost")}, "'cpl' is used but not declared"),
         ({"primary_key": ("report_date", "country_code")}, "must hold report_date and campaign_id"),
         ({"columns": changed("campaign_id", one_per_delivery=False)}, "of one campaign_id"),
-        ({"columns": changed("report_date", type="text")}, "'report_date' must be of type date"),
+        ({"columns": changed("report_date", type="VARCHAR")}, "'report_date' must be of type DATE"),
     ],
 )
 def test_inconsistent_contract_is_refused_when_it_is_written(mistake: dict[str, Any], said: str) -> None:
@@ -96,12 +96,12 @@ PLAYLIST_ADDS = Export(
     grain="campaign, day and kind",
     primary_key=("report_date", "campaign_id", "kind"),
     columns=(
-        Column(name="exported_at", type="timestamp", meaning="Version."),
-        Column(name="report_date", type="date", meaning="Day."),
-        Column(name="campaign_id", type="text", meaning="Campaign.", one_per_delivery=True),
-        Column(name="kind", type="text", meaning="Whether it's organic.", allowed=("true", "false", "7")),
-        Column(name="adds", type="integer", meaning="Adds.", minimum=-5),
-        Column(name="cost", type="money", meaning="Cost.", nullable=True),
+        ExportColumn(name="exported_at", type="TIMESTAMP", meaning="Version."),
+        ExportColumn(name="report_date", type="DATE", meaning="Day."),
+        ExportColumn(name="campaign_id", type="VARCHAR", meaning="Campaign.", one_per_delivery=True),
+        ExportColumn(name="kind", type="VARCHAR", meaning="Whether it's organic.", allowed=("true", "false", "7")),
+        ExportColumn(name="adds", type="BIGINT", meaning="Adds.", minimum=-5),
+        ExportColumn(name="cost", type="DECIMAL(18,6)", meaning="Cost.", nullable=True),
     ),
     measures=("adds",),
 )

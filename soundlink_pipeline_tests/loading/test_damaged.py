@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.contracts.schema import Column, Export
+from soundlink_pipeline.contracts.schema import Export, ExportColumn
 from soundlink_pipeline.loading.validation import Staging
 from soundlink_pipeline_tests.loading.shared import BREAKDOWN, ENGAGEMENT, expected
 from soundlink_pipeline_tests.support.deliveries import arrival, sample_line
@@ -78,15 +78,15 @@ def as_python_reads(export: Export, data: bytes) -> list[tuple[Any, ...]]:
     return rows
 
 
-def checked_type(column: Column, value: Any) -> Any:
+def checked_type(column: ExportColumn, value: Any) -> Any:
     """The value, of which nothing has been coerced."""
     if value is None:
         assert column.nullable, column.name
         return None
-    kinds = {"integer": (int, float), "number": (int, float), "money": (int, float)}
+    kinds = dict.fromkeys(("BIGINT", "DOUBLE", "DECIMAL(18,6)"), (int, float))
     assert isinstance(value, kinds.get(column.type, str)), (column.name, value)
     assert not isinstance(value, bool), column.name
-    if column.type == "integer":
+    if column.type == "BIGINT":
         assert value == int(value)
     if column.allowed:
         assert value in column.allowed
@@ -131,7 +131,7 @@ def exchanged_values(draw: st.DrawFn) -> tuple[Export, bytes]:
     line = sample_line(export)
     fields = json.loads(line)
     texts = {name: json.dumps(value) for name, value in fields.items()}
-    free = [c.name for c in export.columns if not c.allowed and not c.country and c.type != "timestamp"]
+    free = [c.name for c in export.columns if not c.allowed and not c.country and c.type != "TIMESTAMP"]
     for name in draw(st.lists(st.sampled_from(free), min_size=1, max_size=2)):
         texts[name] = draw(JSON_TEXTS)
     return export, ("{" + ",".join(f'"{name}":{text}' for name, text in texts.items()) + "}\n").encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,12 +14,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from soundlink_pipeline.contracts.campaigns import may_have_rows
-from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.campaigns import TAIL_DAYS, may_have_rows
+from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.models.project import SqlProject
+from soundlink_pipeline.warehouse import tables
 from soundlink_pipeline.warehouse.native_file import Warehouse
-from soundlink_pipeline.warehouse.tables import CAMPAIGN_COLUMNS
 from soundlink_pipeline_tests.marts.shared import (
     COUNTRY,
     ENGAGEMENT,
@@ -56,11 +57,19 @@ def test_days_a_campaign_may_have_rows_on_are_those_it_is_asked_for(
     ]
 
 
+def test_days_in_the_sql_folder_are_those_of_the_contracts(project: SqlProject) -> None:
+    assert project.variables["engagement_tail_days"] == TAIL_DAYS
+    assert project.variables["settled_after_days"] == SETTLED_AFTER_DAYS
+    texts = [path.read_text(encoding="utf-8") for path in (FOLDER / "models").rglob("*.yml")]
+    told = {days for text in texts for days in re.findall(r"report_date \+ (\d+) days", text)}
+    assert told == {str(SETTLED_AFTER_DAYS)}
+
+
 @pytest.fixture(scope="module")
 def rule(project: SqlProject) -> Iterator[duckdb.DuckDBPyConnection]:
     """The view `days`: stg_campaigns over an empty table."""
     connection = duckdb.connect(":memory:")
-    connection.execute(f"create table campaigns ({', '.join(f'{name} {kind}' for name, kind, _ in CAMPAIGN_COLUMNS)})")
+    connection.execute(tables.create(tables.CAMPAIGNS))
     connection.execute(f"create view days as {project.render(project.models['stg_campaigns'], incremental=False)}")
     yield connection
     connection.close()

@@ -8,13 +8,12 @@ import pytest
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.models.build import check_models
 from soundlink_pipeline.models.project import SqlProject, read_project
-from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, sql_folder
 
 
 def checked(folder: Path) -> SqlProject:
     project = read_project(folder)
-    check_models(project, Warehouse(folder / "unused").schema_statements())
+    check_models(project)
     return project
 
 
@@ -41,9 +40,14 @@ def test_order_and_dependencies_come_from_the_sql(tmp_path: Path) -> None:
 
 def test_columns_and_types_are_known_without_a_warehouse(tmp_path: Path) -> None:
     project = read_project(sql_folder(tmp_path))
-    columns = check_models(project, Warehouse(tmp_path / "unused").schema_statements())
-    assert columns["daily"] == {"campaign_id": "VARCHAR", "report_date": "DATE", "streams": "BIGINT"}
-    assert not (tmp_path / "unused").exists()
+    files = sorted(tmp_path.rglob("*"))
+    daily = check_models(project)["daily"]
+    assert [(c.name, c.type) for c in daily.columns] == [
+        ("campaign_id", "VARCHAR"),
+        ("report_date", "DATE"),
+        ("streams", "BIGINT"),
+    ]
+    assert sorted(tmp_path.rglob("*")) == files
 
 
 def test_an_incremental_model_reads_the_days_it_is_told(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def test_pictures_counts_and_columns_are_on_the_assets_pages(here: Deployment, s
     for export in EXPORTS:
         screen.open_asset(export.name)
         for column in export.columns:
-            expect(screen.row(column.name).first).to_contain_text(column.sql_type)
+            expect(screen.row(column.name).first).to_contain_text(column.type)
         ((rows,),) = here.query(f"select count(*) from {export.name} where report_date = '{end}'")
         assert rows > 0
         expect(screen.row("dagster/partition_row_count").get_by_text(str(rows), exact=True)).to_be_visible()

@@ -211,13 +211,13 @@ def _typed(kind: str, value: Any) -> Any:
     if value is None:
         return None
     match kind:
-        case "date":
+        case "DATE":
             return date.fromisoformat(value)
-        case "timestamp":
+        case "TIMESTAMP":
             return datetime.fromisoformat(value).astimezone(UTC).replace(tzinfo=None)
-        case "money":
+        case "DECIMAL(18,6)":
             return Decimal(value)
-        case "number":
+        case "DOUBLE":
             return float(value)
         case _:
             return value

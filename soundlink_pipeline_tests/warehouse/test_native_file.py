@@ -18,7 +18,7 @@ from filelock import FileLock
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.contracts.schema import Column
+from soundlink_pipeline.contracts.schema import ExportColumn
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.native_file import Warehouse
@@ -56,7 +56,7 @@ def test_table_has_the_columns_of_the_contract_then_ours_and_keys_are_not_null(w
             f"select column_name, data_type, is_nullable from duckdb_columns() where table_name = '{export.name}'"
             " order by column_index",
         )
-        contract = [(c.name, c.sql_type, c.name not in export.primary_key) for c in export.columns]
+        contract = [(c.name, c.type, c.name not in export.primary_key) for c in export.columns]
         assert found[: len(contract)] == contract
         assert [name for name, _, _ in found[len(contract) :]] == [
             "_pulled_at",
@@ -67,7 +67,7 @@ def test_table_has_the_columns_of_the_contract_then_ours_and_keys_are_not_null(w
 
 
 def test_column_that_the_contract_gains_is_added_to_an_older_warehouse(warehouse: Warehouse, tmp_path: Path) -> None:
-    gained = Column(name="saves", type="integer", meaning="Saves of the track.", nullable=True)
+    gained = ExportColumn(name="saves", type="BIGINT", meaning="Saves of the track.", nullable=True)
     newer = replace(CAMPAIGN_COUNTRY_DAILY, columns=(*CAMPAIGN_COUNTRY_DAILY.columns, gained))
     later = Warehouse(tmp_path, exports=(newer,), wait_seconds=0)
     load(later, arrival(tmp_path / "in", [row(country_code="DE", saves=7)], pulled=NOON + timedelta(hours=1)))

@@ -41,8 +41,13 @@ final as (
 
         -- status
         created_at::date as may_have_rows_from,
-        -- engagement goes on for 30 days after the end, and a day is revised for up to 8 days after it began
-        (case when created_at is not null then ended_at + interval 38 days end)::date as may_have_rows_until,
+        -- engagement goes on after the end, and the last day of it is revised until it is final
+        (
+            case
+                when created_at is not null
+                    then ended_at + interval {{ var('engagement_tail_days') + var('settled_after_days') }} days
+            end
+        )::date as may_have_rows_until,
         _listed_at = max(_listed_at) over () as is_listed,
         _listed_at,
         _run_id

@@ -14,6 +14,7 @@ from uuid import UUID
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.table import MONEY
 from soundlink_pipeline.simulator import World, dumps
 from soundlink_pipeline_tests.trials.fuzzing.oracle import Verdict, verdict
 
@@ -84,7 +85,7 @@ class Draft:
     def free_texts(self) -> list[str]:
         return [
             json.dumps(c.name) for c in self.export.columns
-            if c.type == "text" and not (c.allowed or c.country or c.one_per_delivery)
+            if c.type == "VARCHAR" and not (c.allowed or c.country or c.one_per_delivery)
         ]  # fmt: skip
 
     def put(self, rng: Random, names: Sequence[str], text: str) -> None:
@@ -357,13 +358,13 @@ _KINDS = {
     "hostile text": Kind(16, lambda r, d: d.put(r, d.free_texts(), _quoted(r, _hostile(r)))),
     "hostile id": Kind(6, _hostile_id),
     "key text": Kind(2, _key_text),
-    "count": Kind(7, lambda r, d: d.put(r, d.of_type("integer"), r.choice((*NUMBERS, _any_integer(r))))),
-    "number": Kind(6, lambda r, d: d.put(r, d.of_type("number"), r.choice((*NUMBERS, repr(r.lognormvariate(0, 40)))))),
-    "money": Kind(6, lambda r, d: d.put(r, d.of_type("money", "number"), r.choice((*NUMBERS, _any_decimal(r))))),
-    "no number": Kind(1, lambda r, d: d.put(r, d.of_type("integer", "number", "money"), r.choice(NO_NUMBERS))),
+    "count": Kind(7, lambda r, d: d.put(r, d.of_type("BIGINT"), r.choice((*NUMBERS, _any_integer(r))))),
+    "number": Kind(6, lambda r, d: d.put(r, d.of_type("DOUBLE"), r.choice((*NUMBERS, repr(r.lognormvariate(0, 40)))))),
+    "money": Kind(6, lambda r, d: d.put(r, d.of_type(MONEY, "DOUBLE"), r.choice((*NUMBERS, _any_decimal(r))))),
+    "no number": Kind(1, lambda r, d: d.put(r, d.of_type("BIGINT", "DOUBLE", MONEY), r.choice(NO_NUMBERS))),
     "another type": Kind(4, lambda r, d: d.put(r, [key for key, _ in d.rows[0]], r.choice((*OTHERS, *NUMBERS)))),
-    "date": Kind(3, lambda r, d: d.put(r, d.of_type("date"), _quoted(r, r.choice((r.choice(DATES), *_any_days(r)))))),
-    "timestamp": Kind(6, lambda r, d: d.put(r, d.of_type("timestamp"), _quoted(r, r.choice(TIMESTAMPS)))),
+    "date": Kind(3, lambda r, d: d.put(r, d.of_type("DATE"), _quoted(r, r.choice((r.choice(DATES), *_any_days(r)))))),
+    "timestamp": Kind(6, lambda r, d: d.put(r, d.of_type("TIMESTAMP"), _quoted(r, r.choice(TIMESTAMPS)))),
     "country": Kind(3, lambda r, d: d.put(r, ['"country_code"'], _quoted(r, r.choice(COUNTRIES)))),
     "allowed word": Kind(3, _allowed),
     "field renamed": Kind(3, _renamed),

@@ -88,7 +88,7 @@ class Loader:
         }
         rows: dict[str, dict[tuple[Any, ...], tuple[Any, ...]]] = {name: {} for name in loaded}
         for export in EXPORTS:
-            columns = ", ".join(f"epoch_us({c.name})" if c.type == "timestamp" else c.name for c in export.columns)
+            columns = ", ".join(f"epoch_us({c.name})" if c.type == "TIMESTAMP" else c.name for c in export.columns)
             places = [export.column_names.index(name) for name in export.primary_key]
             for delivery_id, *row in self.connection.execute(
                 f"select _delivery_id, {columns} from {export.name}"

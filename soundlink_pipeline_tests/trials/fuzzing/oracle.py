@@ -17,7 +17,7 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, NoReturn
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.schema import Column, Export
+from soundlink_pipeline.contracts.schema import Export, ExportColumn
 
 OPEN = {
     "count with a fraction or exponent": (
@@ -170,12 +170,12 @@ def _is_unicode(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _cell(column: Column, value: Any, matters: set[str]) -> Cell:
+def _cell(column: ExportColumn, value: Any, matters: set[str]) -> Cell:
     if value is None:
         if column.nullable:
             return None
         raise MustRefuse(f"no {column.type}")
-    if column.type in ("text", "date", "timestamp"):
+    if column.type in ("VARCHAR", "DATE", "TIMESTAMP"):
         if not isinstance(value, str) or isinstance(value, _Number):
             raise MustRefuse(f"{column.type} that is none")
     elif not isinstance(value, _Number):
@@ -183,7 +183,7 @@ def _cell(column: Column, value: Any, matters: set[str]) -> Cell:
     return _READ[column.type](column, value, matters)
 
 
-def _text(column: Column, value: str, _: set[str]) -> Cell:
+def _text(column: ExportColumn, value: str, _: set[str]) -> Cell:
     if not _is_unicode(value):
         raise MustRefuse("no Unicode")
     if column.allowed and value not in column.allowed:
@@ -193,7 +193,7 @@ def _text(column: Column, value: str, _: set[str]) -> Cell:
     return value
 
 
-def _date(_: Column, value: str, __: set[str]) -> Cell:
+def _date(_: ExportColumn, value: str, __: set[str]) -> Cell:
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
         raise MustRefuse("no date")
     try:
@@ -202,7 +202,7 @@ def _date(_: Column, value: str, __: set[str]) -> Cell:
         raise MustRefuse("no date") from None
 
 
-def _timestamp(_: Column, value: str, matters: set[str]) -> Cell:
+def _timestamp(_: ExportColumn, value: str, matters: set[str]) -> Cell:
     match = _TIMESTAMP.fullmatch(value)
     if match is None:
         raise MustRefuse("no timestamp")
@@ -228,7 +228,7 @@ def _timestamp(_: Column, value: str, matters: set[str]) -> Cell:
     return frozenset((exact, exact + (digits.ljust(9, "0")[6] >= "5")))
 
 
-def _integer(column: Column, value: str, matters: set[str]) -> Cell:
+def _integer(column: ExportColumn, value: str, matters: set[str]) -> Cell:
     if re.fullmatch(r"-?\d+", value):
         counts = {Decimal(value)}
     else:
@@ -244,13 +244,13 @@ def _integer(column: Column, value: str, matters: set[str]) -> Cell:
     return min(whole) if len(whole) == 1 else whole
 
 
-def _double(_: Column, value: str, __: set[str]) -> Cell:
+def _double(_: ExportColumn, value: str, __: set[str]) -> Cell:
     if abs(float(value)) == float("inf"):
         raise MustRefuse("no finite number")
     return float(value)
 
 
-def _money(_: Column, value: str, matters: set[str]) -> Cell:
+def _money(_: ExportColumn, value: str, matters: set[str]) -> Cell:
     readings = {Decimal(value)}
     if len(re.sub(r"[eE].*|\D", "", value).strip("0")) > 15 or abs(readings.copy().pop().adjusted()) > 300:
         matters.add("more digits than a double has")
@@ -265,11 +265,11 @@ def _money(_: Column, value: str, matters: set[str]) -> Cell:
     return fitting.pop() if len(fitting) == 1 else frozenset(fitting)
 
 
-_READ: dict[str, Callable[[Column, str, set[str]], Cell]] = {
-    "text": _text,
-    "date": _date,
-    "timestamp": _timestamp,
-    "integer": _integer,
-    "number": _double,
-    "money": _money,
+_READ: dict[str, Callable[[ExportColumn, str, set[str]], Cell]] = {
+    "VARCHAR": _text,
+    "DATE": _date,
+    "TIMESTAMP": _timestamp,
+    "BIGINT": _integer,
+    "DOUBLE": _double,
+    "DECIMAL(18,6)": _money,
 }
