@@ -171,16 +171,17 @@ def _is_unicode(text: str) -> bool:
 
 
 def _cell(column: ExportColumn, value: Any, matters: set[str]) -> Cell:
+    kind, read = _READ[column.type]
     if value is None:
         if column.nullable:
             return None
-        raise MustRefuse(f"no {column.type}")
+        raise MustRefuse(f"no {kind}")
     if column.type in ("VARCHAR", "DATE", "TIMESTAMP"):
         if not isinstance(value, str) or isinstance(value, _Number):
-            raise MustRefuse(f"{column.type} that is none")
+            raise MustRefuse(f"{kind} that is none")
     elif not isinstance(value, _Number):
-        raise MustRefuse(f"{column.type} that is none")
-    return _READ[column.type](column, value, matters)
+        raise MustRefuse(f"{kind} that is none")
+    return read(column, value, matters)
 
 
 def _text(column: ExportColumn, value: str, _: set[str]) -> Cell:
@@ -265,11 +266,11 @@ def _money(_: ExportColumn, value: str, matters: set[str]) -> Cell:
     return fitting.pop() if len(fitting) == 1 else frozenset(fitting)
 
 
-_READ: dict[str, Callable[[ExportColumn, str, set[str]], Cell]] = {
-    "VARCHAR": _text,
-    "DATE": _date,
-    "TIMESTAMP": _timestamp,
-    "BIGINT": _integer,
-    "DOUBLE": _double,
-    "DECIMAL(18,6)": _money,
+_READ: dict[str, tuple[str, Callable[[ExportColumn, str, set[str]], Cell]]] = {
+    "VARCHAR": ("text", _text),
+    "DATE": ("date", _date),
+    "TIMESTAMP": ("timestamp", _timestamp),
+    "BIGINT": ("integer", _integer),
+    "DOUBLE": ("number", _double),
+    "DECIMAL(18,6)": ("money", _money),
 }
