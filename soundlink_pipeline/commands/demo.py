@@ -24,6 +24,7 @@ from pathlib import Path
 import dagster as dg
 import httpx
 
+from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -33,7 +34,7 @@ from soundlink_pipeline.settings.settings import settings_from
 
 FOLDER = Path("demo")
 BACKFILL_DAYS = 60
-DAYS_THAT_PASS = 8
+DAYS_THAT_PASS = SETTLED_AFTER_DAYS  # so that the backfilled days become final
 CAMPAIGNS = 12
 _PORT = 8765
 _KEY = "sk_demo_simulator"
@@ -211,7 +212,8 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             """,
         )
         show(
-            "5. Final or not: a day is settled once it was pulled 8 days after it began, by the API's own clock",
+            f"5. Final or not: a day is settled once it was pulled {SETTLED_AFTER_DAYS} days after it began, by"
+            " the API's own clock",
             """
             select report_date, campaigns_pulled, rows, revised_keys, is_settled, last_pulled_at
             from marts.data_status where export = 'campaign_country_daily' order by report_date desc limit 10

@@ -45,7 +45,7 @@ class ExportColumn(Column):
         if self.one_per_delivery:
             parts.append("the same in every row of a delivery")
         if self.name == DATE_COLUMN:
-            parts.append("within the range that was asked for")
+            parts.append("within the requested range")
         return "; ".join(parts)
 
 
@@ -118,7 +118,7 @@ class Export:
 
     @property
     def row_key(self) -> tuple[str, ...]:
-        """The primary key without what is the same in all rows of an account: what tells them apart for people."""
+        """The primary key without provider and account_id, which all rows of an account share."""
         return tuple(name for name in self.primary_key if name not in ("provider", "account_id"))
 
     @property

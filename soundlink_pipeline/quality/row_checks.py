@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from soundlink_pipeline.contracts.days import TRAILING_DAYS, DateRange
+from soundlink_pipeline.contracts.days import REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export, Ratio
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.models.tests import Severity
@@ -230,16 +230,16 @@ def _history(export: Export) -> Iterator[Promise]:
     measures = ", ".join(f"h.{name} as {name}_before, t.{name} as {name}_now" for name in export.measures)
     yield Promise(
         "settled_values_final",
-        f"No value changed that was final: pulled {TRAILING_DAYS} days after its day began, or later.",
-        "Soundlink has broken its promise that a day is revised for 7 days only. The new value is in the table, the"
-        f" old one in {history_table(export)}. Whoever has reported the old number should be told; ask Soundlink why.",
+        f"No value changed that was final: pulled {SETTLED_AFTER_DAYS} days after its day began, or later.",
+        f"Soundlink has broken its promise that a day is revised for {REVISION_DAYS} days only. The new value is in the"
+        f" table, the old one in {history_table(export)}. Tell those who reported the old number; ask Soundlink why.",
         "error",
         f"""
         select {", ".join(f"h.{name}" for name in export.row_key)},
             h._pulled_at as final_since, h._valid_until as revised_at, {measures}
         from {history_table(export)} as h join {export.name} as t using ({", ".join(export.primary_key)})
         where h.{DATE_COLUMN} between $start and $end
-            and h._pulled_at >= h.{DATE_COLUMN} + interval {TRAILING_DAYS} days
+            and h._pulled_at >= h.{DATE_COLUMN} + interval {SETTLED_AFTER_DAYS} days
         order by revised_at desc, {", ".join(f"h.{name}" for name in export.row_key)}
         """,
     )

@@ -25,13 +25,13 @@ REPORT_DATE_STATUS = Table(
     grain=("export", "campaign_id", "report_date"),
     columns=(
         _column("export", "VARCHAR", "The export, which is also the name of its table."),
-        _column("campaign_id", "VARCHAR", "The campaign id that was asked for (as the API lists it)."),
+        _column("campaign_id", "VARCHAR", "The campaign id in the request (as the API lists it)."),
         _column(
             "row_campaign_id",
             "VARCHAR",
             "The campaign_id in the rows; null where no delivery of the day's ranges held any row.",
         ),
-        _column("report_date", "DATE", "UTC day that was asked for."),
+        _column("report_date", "DATE", "UTC day that was requested."),
         _column("last_pulled_at", "TIMESTAMP", "Moment of the newest pull (UTC, server's clock)."),
         _column("deliveries", "BIGINT", "Deliveries that covered the day."),
         _column(

@@ -37,13 +37,13 @@ DELIVERIES = Table(
     columns=(
         Column("delivery_id", "VARCHAR", "Unique; its text order is the order of the pulls.", nullable=False),
         Column("export", "VARCHAR", "The export, which is also the name of its table.", nullable=False),
-        Column("campaign_id", "VARCHAR", "The campaign id that was asked for (as the API lists it).", nullable=False),
+        Column("campaign_id", "VARCHAR", "The campaign id in the request (as the API lists it).", nullable=False),
         Column("row_campaign_id", "VARCHAR", "The campaign_id in the rows; null if the delivery was empty."),
-        Column("start_date", "DATE", "First report_date asked for.", nullable=False),
-        Column("end_date", "DATE", "Last report_date asked for.", nullable=False),
+        Column("start_date", "DATE", "First report_date requested.", nullable=False),
+        Column("end_date", "DATE", "Last report_date requested.", nullable=False),
         Column("requested_at", "TIMESTAMP", "When the request left (UTC, our clock).", nullable=False),
         Column("received_at", "TIMESTAMP", "When the last byte was on disk (UTC, our clock).", nullable=False),
-        Column("server_date", "TIMESTAMP", "The answer's Date header (UTC, server's clock); null if there was none."),
+        Column("server_date", "TIMESTAMP", "The response's Date header (UTC, server's clock); null if there was none."),
         Column(
             "pulled_at",
             "TIMESTAMP",

@@ -7,7 +7,7 @@ final as (
         -- key
         delivery_id,
 
-        -- what was asked for
+        -- what was requested
         export,
         campaign_id,
         row_campaign_id,

@@ -6,7 +6,7 @@ final as (
     select
         -- keys
         export,
-        -- The ledger goes by the id that was asked for; the rows may carry another.
+        -- The ledger goes by the id in the request; the rows may carry another.
         coalesce(row_campaign_id, campaign_id) as campaign_id,
         report_date,
 
