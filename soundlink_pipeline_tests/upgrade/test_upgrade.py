@@ -1,0 +1,110 @@
+"""A project folder that an earlier version made and used: the current code goes on where that version stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+from dotenv import dotenv_values
+
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.orchestration.jobs import REBUILD
+from soundlink_pipeline.settings.settings import settings_from
+from soundlink_pipeline.simulator import KeyInfo, SimClock, World, running_simulator
+from soundlink_pipeline_tests.support.project import Project, asked, each_day, truth
+from soundlink_pipeline_tests.upgrade.facts import asked_by_schedule, facts, partitions, tables
+from soundlink_pipeline_tests.upgrade.make_fixture import ARCHIVE, FACTS
+
+BEFORE: dict[str, Any] = json.loads(FACTS.read_text(encoding="utf-8"))
+NEXT_TICK = datetime.fromisoformat(BEFORE["next tick"])
+FIRST = "2026-01-01"
+SETTLED = [f"2026-01-{day:02}" for day in range(1, 18)]
+
+
+@pytest.fixture(scope="module")
+def as_left(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("as-left")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture
+def here(as_left: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    """The folder as it was left, its own dagster.yaml and .env in use, on the morning after."""
+    folder = shutil.copytree(as_left, tmp_path / "project")
+    monkeypatch.chdir(folder)  # where its relative paths lead to
+    settings = {name: value or "" for name, value in dotenv_values(folder / ".env").items()}
+    key = settings.pop("SOUNDLINK_API_KEY")
+    monkeypatch.setenv("SOUNDLINK_API_KEY", key)
+    with (
+        running_simulator(world(), SimClock(NEXT_TICK), keys={key: KeyInfo()}, per_minute=None, per_hour=None) as sim,
+        dg.DagsterInstance.from_config(str(folder)) as instance,
+    ):
+        yield Project(sim, instance, folder, settings | {"SOUNDLINK_BASE_URL": sim.base_url})
+
+
+def world() -> World:
+    """The one that the earlier version's simulator served."""
+    of = BEFORE["world"]
+    return World(
+        of["seed"],
+        of["campaigns"],
+        date.fromisoformat(of["first-day"]),
+        countries_per_campaign=of["countries"],
+        tracks_per_campaign=of["tracks"],
+    )
+
+
+def definitions_of(here: Project) -> dg.Definitions:
+    return build_definitions(settings_from(here.settings), lambda: None)
+
+
+def test_nothing_is_lost_when_the_folder_is_opened(here: Project) -> None:
+    with here.soundlink.warehouse.write():  # where tables are brought up to the current schema
+        pass
+    found = facts(here.data, definitions_of(here), here.instance, NEXT_TICK, BEFORE)
+    assert found == {name: BEFORE[name] for name in found}
+    # Of what an upgrade could lose, the folder has some: revisions, a key that has gone, a failed run and its delivery.
+    assert BEFORE["tables"]["main.vanished_rows"]["rows"] == 1
+    assert all(BEFORE["tables"][f"main.{export.name}_history"]["rows"] > 100 for export in EXPORTS)
+    assert found["runs"] == {"FAILURE": 1, "SUCCESS": 4}
+    assert len(found["refused files"]) == 2
+    assert here.sim.stats.records == []
+
+
+def test_a_rebuild_from_its_landed_files_is_equal(here: Project) -> None:
+    (here.data / "warehouse.duckdb").unlink()
+    assert here.execute(REBUILD).success
+    assert here.sim.stats.records == []
+    for name in ("warehouse.duckdb", "soundlink.duckdb"):
+        assert tables(here.data / name, BEFORE["tables"]) == BEFORE["tables"]
+
+
+def test_the_first_refresh_asks_for_no_settled_day_and_publishes(here: Project) -> None:
+    kept = [f"{export.name}_history" for export in EXPORTS]
+    kept += [f"{export.name} where report_date <= date '{SETTLED[-1]}'" for export in EXPORTS]
+    before = {rows: set(here.query(f"select * from {rows}")) for rows in kept}
+    start, end = asked_by_schedule(definitions_of(here), here.instance, NEXT_TICK)
+    assert here.refresh(SETTLED[-3], end).success  # with three days that the schedule would not ask for
+    queries = [query for _, query in asked(here.sim)]
+    assert len(queries) == len(BEFORE["settled days"])  # one for each campaign and export
+    assert {(f"startDate={start}" in query, f"endDate={end}" in query) for query in queries} == {(True, True)}
+    for export in EXPORTS:
+        # What the earlier version settled and what this one has pulled: the source's last answer, to the letter.
+        assert here.table(export) == truth(here.sim.world, export, each_day(FIRST, end, NEXT_TICK))
+    assert {rows for rows in kept if not before[rows] <= set(here.query(f"select * from {rows}"))} == set()
+    assert here.query("select * from vanished_rows") == []  # the key is back
+    assert partitions(here.instance)[EXPORTS[0].name] == [f"{FIRST} to {end}"]
+    with duckdb.connect(str(here.data / "soundlink.duckdb"), read_only=True) as published:
+        newest = published.execute("select max(report_date), bool_or(is_settled) from marts.data_status").fetchall()
+    assert newest == [(date.fromisoformat(end), True)]
