@@ -160,7 +160,7 @@ def _part(frame: FrameType | None) -> str:
             return "charts"
         if "/sqlalchemy/" in file or "/dagster/" in file or "/dagster_shared/" in file:
             return "Dagster: events and steps"
-        if "/httpx/" in file or file.endswith(("/client.py", "/pacing.py")):
+        if "/httpx/" in file or "/soundlink_pipeline/api/" in file:
             return "HTTP"
         if "/soundlink_pipeline/" in file:
             line = _lines(file)[(frame.f_lineno or 1) - 1]  # none between two lines

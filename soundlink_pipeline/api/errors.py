@@ -9,11 +9,11 @@ Every failure is a `SoundlinkError` whose text an operator can act on, with the 
       AskedToWait
         RateLimited       429, still after the last try
         ServerFault       5xx, still after the last try
-      TurnedAway          429 or 5xx that asks to be left alone for hours  nothing else will work either
+      TurnedAway          429 or 5xx whose Retry-After is hours            nothing else will work either
       Unreachable         no answer: DNS, refused, TLS, time-out, cut connection, still after the last try
       TruncatedDelivery   fewer rows than X-Row-Count said, still after the last try
-      WrongContent        an answer that is not what was asked for: a login page, an envelope, a broken listing
-      RedirectRefused     the API sent us to another host; the key stays here
+      WrongContent        an answer that is not what was requested: a login page, an envelope, a broken listing
+      RedirectRefused     the API redirects to another host; the key is not sent there
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RequestRefused(SoundlinkError):
 
 
 class AskedToWait(SoundlinkError):
-    """The API may say for how many seconds it wants to be left alone: `retry_after`, None if it did not."""
+    """`retry_after`: the seconds that the API asks to wait, None if it names none."""
 
     transient = True
 

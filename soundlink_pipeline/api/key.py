@@ -1,6 +1,6 @@
-"""The API key: what one may look like, how it is sent, and how it is kept out of everything that is shown.
+"""The API key: what one may look like, the header that carries it, and how it is kept out of everything that is shown.
 
-What comes from outside and is shown or stored passes `ApiKey.hide` where the key is known, `without_keys` elsewhere.
+Text from outside that is shown or stored passes `ApiKey.hide` where the key is known, `without_keys` elsewhere.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _SHORTEST_SECRET = 8
 _LIKE_A_KEY = re.compile(r"sk_[!-~]+_[!-~]+")
 _KEY_IN_TEXT = re.compile(r"sk_[A-Za-z0-9]+_[!#-\[\]-~]+")
 _HIDDEN = "[key]"
+_SHOWN_CHARACTERS = 300
 
 
 class ApiKey:
@@ -43,6 +44,14 @@ class ApiKey:
     def hide(self, text: str) -> str:
         """`text` without the key, which a server or a proxy may echo, in whatever form it was written."""
         return self._forms.sub(_HIDDEN, text)
+
+    def shown(self, text: str, longest: int = _SHOWN_CHARACTERS) -> str:
+        """Text from outside, fit to be shown: without the key, and not too long.
+
+        The key goes first: cut before that, a part of it might be left.
+        """
+        text = self.hide(text)
+        return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def looks_like_a_key(text: str) -> bool:

@@ -18,20 +18,21 @@ from pyrate_limiter import Rate, RateItem, SQLiteBucket
 # Each window is a little longer than the API's: a request counts there when it arrives, here when it leaves.
 _MINUTE_MS = 61_000
 _HOUR_MS = 3_603_000
-# However long the wait, look again this often: another process may have been told to wait longer.
+# However long the wait, look again this often: another process may have received a longer Retry-After.
 _LONGEST_NAP_SECONDS = 30.0
 # A clock that is kept right by small steps may go back this far without having been set back.
 _CLOCK_SLACK_MS = 1_000
 
 
 class Cancelled(Exception):
-    """The run was cancelled while it waited for its turn."""
+    """The run was cancelled before this request was sent or complete."""
 
 
 class Pacer:
     """A shared turnstile for requests. Thread-safe; `close` it, or use it as a context manager.
 
-    `cancelled` ends every wait with `Cancelled`. `on_wait` is told, in seconds, before a wait of more than a second.
+    `cancelled` ends every wait with `Cancelled`. `on_wait` is called before each wait of more than a second, with its
+    seconds.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Pacer:
     def acquire(self) -> None:
         """Wait until one more request is allowed, and count it. Raises Cancelled, also where there is room."""
         while True:
-            self.sleep(0)
+            self.raise_if_cancelled()
             with self._lock, self._bucket.lock:
                 wait = self._wait_ms(self._now_ms()) / 1000
             if wait <= 0:
@@ -87,7 +88,7 @@ class Pacer:
             self.sleep(min(wait, _LONGEST_NAP_SECONDS))
 
     def pause(self, seconds: float) -> None:
-        """Let no process ask again for so long: the API said `Retry-After`."""
+        """Hold back the requests of every process for so many seconds: the API sent `Retry-After`."""
         with self._lock, self._bucket.lock, self._bucket.conn as connection:
             now_ms = self._now_ms()
             connection.execute("insert into pauses values (?, ?)", (now_ms, now_ms + math.ceil(seconds * 1000)))
@@ -99,8 +100,12 @@ class Pacer:
         if self.cancelled.wait(seconds):
             raise Cancelled
 
+    def raise_if_cancelled(self) -> None:
+        if self.cancelled.is_set():
+            raise Cancelled
+
     def left_this_hour(self) -> int:
-        """How many requests the hour's limit still allows, as far as this data directory knows."""
+        """How many requests the hour's limit still allows, of those that this data directory counts."""
         with self._lock, self._bucket.lock:
             query = "select count(*) from requests where item_timestamp >= ?"
             used: int = self._bucket.conn.execute(query, (self._now_ms() - _HOUR_MS,)).fetchone()[0]

@@ -1,4 +1,4 @@
-"""What an answer of the API says besides its rows: headers and bodies that a server, or a proxy, may have got wrong."""
+"""The parts of an answer: headers and bodies, read leniently: a server or a proxy may have got any wrong."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
+
+from soundlink_pipeline.api.key import ApiKey
 
 # Far beyond what is ever delivered: a body that does not end must not fill the memory.
 LARGEST_JSON_BYTES = 64 << 20
@@ -45,13 +48,26 @@ def beginning(chunks: Iterable[bytes]) -> str:
     return head.decode("utf-8", "replace")
 
 
+def request_id(response: httpx.Response, key: ApiKey) -> str | None:
+    """The API's id of the request, from the answer's headers."""
+    found = response.headers.get("x-request-id")
+    return key.shown(found) if found else None
+
+
+def request_id_in(body: Any, key: ApiKey) -> str | None:
+    """The API's id of the request, from the JSON body of its answer."""
+    meta = body.get("meta") if isinstance(body, dict) else None
+    found = meta.get("requestId") if isinstance(meta, dict) else None
+    return key.shown(str(found)) if found else None
+
+
 def row_count(response: httpx.Response) -> int | None:
     text = response.headers.get("x-row-count", "").strip()
     return int(text) if re.fullmatch("[0-9]{1,15}", text) else None
 
 
 def server_date(response: httpx.Response) -> datetime | None:
-    """The server's own clock, in UTC; None where it tells none that can be read, or one that was never set."""
+    """The server's own clock, in UTC; None where the header is missing, cannot be read, or is of a clock never set."""
     date = _http_date(response.headers.get("date", ""))
     return date if date is not None and date.year >= 2000 else None
 
@@ -97,7 +113,7 @@ def count_rows(path: Path) -> tuple[int, bytes]:
 
 
 def is_whole(row: bytes) -> bool:
-    """Whether a file's last row came to its end: with a line end, or without one as a complete JSON value."""
+    """Whether a file's last row is complete: it has a line end, or is a JSON value without one."""
     if row.endswith(b"\n") or not row:
         return True
     try:

@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from soundlink_pipeline.api.client import Download, SoundlinkClient
+from soundlink_pipeline.api.client import SoundlinkClient
+from soundlink_pipeline.api.download import Download
 from soundlink_pipeline.api.errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
 from soundlink_pipeline.api.key import looks_like_a_key
 from soundlink_pipeline.api.pacing import Cancelled, Pacer

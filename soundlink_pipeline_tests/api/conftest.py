@@ -53,7 +53,6 @@ def scripted(connect: Connect) -> Scripted:
 
     def script(pieces: list[bytes], **headers: str) -> SoundlinkClient:
         said.update(pieces=pieces, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        client.requests = 0
         return client
 
     return script

@@ -135,7 +135,7 @@ def test_a_refused_connection_is_tried_again_and_then_told(connect: Connect) -> 
         with pytest.raises(Unreachable, match=r"127\.0\.0\.1 could not be reached: .*refused"):
             client.ping()
     assert client.requests == 3
-    assert [line.partition(":")[0] for line in told] == ["try 1 of 3 failed", "try 2 of 3 failed"]
+    assert [line.partition(":")[0] for line in told] == ["attempt 1 of 3 failed", "attempt 2 of 3 failed"]
 
 
 def test_a_full_disk_is_not_taken_for_a_fault_of_the_network(

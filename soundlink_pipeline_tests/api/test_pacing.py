@@ -100,7 +100,7 @@ def test_what_one_pacer_used_another_has_not(file: Path, clock: WaitingClock) ->
         Pacer(file, 4, 100, cancelled=clock, now=clock) as one,
         Pacer(file, 4, 100, cancelled=clock, now=clock) as other,
     ):
-        moments = []
+        moments = list[float]()
         for pacer in (one, other, one, other, other, one):
             moments += moments_of(pacer, clock, 1)
         assert most_within(moments, MINUTE) == 4

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.api import client
+from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import KeyInfo
 from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, METRICS_READ
@@ -67,7 +67,7 @@ def test_a_key_that_will_not_do_is_told_apart(here: Project, key: KeyInfo, said:
 
 
 def test_a_host_that_cannot_be_reached_is_named(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_FIRST_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setitem(SoundlinkClient.__init__.__kwdefaults__, "backoff", 0.01)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
         here.settings["SOUNDLINK_BASE_URL"] = f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -46,7 +46,7 @@ PATIENCE_SECONDS = 240
 _STEPS: dict[str, list[tuple[Any, str]]] = {
     "listing": [(folder.Landing, "land_listing"), (native_file.Warehouse, "save_listing")],
     "adopting": [(pull_step, "adopt")],
-    "fetching": [(SoundlinkClient, "_stream")],
+    "fetching": [(SoundlinkClient, "_get_export")],
     "landing": [(folder.Landing, "land")],
     "first loading": [(direct_insert, "insert")],
     "staging": [(validation.Staging, "check")],

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from soundlink_pipeline.api.client import TRIES
 from soundlink_pipeline.api.errors import SoundlinkError
+from soundlink_pipeline.api.retrying import TRIES
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.pulling.outcome import FailedPull
 from soundlink_pipeline.simulator import BREAKDOWN, Simulator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def test_the_operator_reads_exactly_what_is_missing_and_why(tmp_path: Path, monk
     with project(tmp_path) as here:
         # As of March 2 the first four campaigns have rows of these days in both exports.
         names = [(export, here.sim.world.campaigns[number]) for export in EXPORT_NAMES for number in range(3)]
-        kinds = [
+        kinds: list[tuple[str, dict[str, Any]]] = [
             ("cut", {}),
             ("short", {}),
             ("html", {}),
@@ -38,21 +39,21 @@ def test_the_operator_reads_exactly_what_is_missing_and_why(tmp_path: Path, monk
             BROKE,
             "refused: the file",
         ]
-        for (export, campaign), (kind, params) in zip(names, kinds, strict=True):
-            here.sim.faults.add(Fault(kind, export=export, campaign=campaign.uuid, times=None, **params))
+        for (name, campaign), (kind, params) in zip(names, kinds, strict=True):
+            here.sim.faults.add(Fault(kind, export=name, campaign=campaign.uuid, times=None, **params))
         failed = here.refresh("2026-02-24", "2026-02-26")
         told = failure_of(failed)
         pulls = len({record.path for record in here.sim.stats.records if record.kind.endswith("_export")})
         assert told.startswith(f"6 of {pulls} pulls failed; the other {pulls - 6} are loaded.")
         lines = told.splitlines()[1:]
-        for (export, campaign), reason in zip(names, reasons, strict=True):
-            (line,) = (line for line in lines if line.startswith(f"{export} of campaign ") and campaign.path_id in line)
+        for (name, campaign), reason in zip(names, reasons, strict=True):
+            (line,) = (line for line in lines if line.startswith(f"{name} of campaign ") and campaign.path_id in line)
             assert ", 2026-02-24 to 2026-02-26: " in line
             assert reason in line
         assert len(lines) == 6
         assert "Traceback" not in told
         assert KEY not in told
-        without = {export: {campaign.uuid for name, campaign in names if name == export} for export in EXPORT_NAMES}
+        without = {name: {campaign.uuid for at, campaign in names if at == name} for name in EXPORT_NAMES}
         days = each_day("2026-02-24", "2026-02-26", here.sim.clock.now())
         for export in EXPORTS:
             at = export.column_names.index("campaign_id")

@@ -10,8 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from soundlink_pipeline.api import client as client_module
-from soundlink_pipeline.api import responses
+from soundlink_pipeline.api import download, responses
 from soundlink_pipeline.api.errors import SoundlinkError, TruncatedDelivery
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -202,7 +201,7 @@ def test_a_body_without_an_end_is_not_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str, headers: list[str], piece: bytes, what: str
 ) -> None:
     monkeypatch.setattr(responses, "LARGEST_JSON_BYTES", 1 << 20)
-    monkeypatch.setattr(client_module, "LARGEST_EXPORT_BYTES", 1 << 20)
+    monkeypatch.setattr(download, "LARGEST_EXPORT_BYTES", 1 << 20)
     sent: list[int] = []
 
     def answer(connection: socket.socket, _: str) -> bool:

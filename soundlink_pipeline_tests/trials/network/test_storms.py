@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from soundlink_pipeline.api.client import TRIES
 from soundlink_pipeline.api.errors import AskedToWait
+from soundlink_pipeline.api.retrying import TRIES
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.simulator import Fault, Simulator
 from soundlink_pipeline_tests.conftest import WaitingClock

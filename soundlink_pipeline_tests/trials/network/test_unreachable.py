@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from soundlink_pipeline.api.client import TRIES
 from soundlink_pipeline.api.errors import Unreachable
+from soundlink_pipeline.api.retrying import TRIES
 from soundlink_pipeline.simulator import Simulator
 from soundlink_pipeline_tests.support.project import KEY
 from soundlink_pipeline_tests.support.wire import head, serving

@@ -1,0 +1,121 @@
+"""One host, spoken to with one key: the answer to a GET request, or a `SoundlinkError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import httpx
+
+from soundlink_pipeline.api.auth import KeyAuth
+from soundlink_pipeline.api.error_answers import error_of
+from soundlink_pipeline.api.errors import RedirectRefused, SoundlinkError, Unreachable, WrongContent
+from soundlink_pipeline.api.key import ApiKey, Scheme
+from soundlink_pipeline.api.pacing import Pacer
+from soundlink_pipeline.api.responses import request_id
+from soundlink_pipeline.api.transport import PacedTransport, direct_transport
+from soundlink_pipeline.settings.settings import AuthSetting
+
+_MAX_REDIRECTS = 3
+
+
+class Session:
+    """An httpx client with the key, the pace and the errors of this API. Thread-safe; `close` it."""
+
+    def __init__(
+        self,
+        base_url: httpx.URL,
+        key: ApiKey,
+        pacer: Pacer,
+        *,
+        auth: AuthSetting,
+        timeout: httpx.Timeout,
+        transport: httpx.BaseTransport | None,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._base_url = base_url
+        self._key = key
+        self._now = now
+        self._auth = KeyAuth(key, auth, base_url)
+        self._transport = PacedTransport(transport or direct_transport(base_url), pacer)
+        self._http = httpx.Client(
+            auth=self._auth,
+            transport=self._transport,
+            timeout=timeout,
+            follow_redirects=False,
+            # On a connection that is kept, what a server or a proxy sent too much would be read as the answer to the
+            # next request, and that is another campaign's.
+            headers={"user-agent": "soundlink-pipeline", "connection": "close"},
+        )
+
+    @property
+    def requests(self) -> int:
+        """How many requests were sent: redirects, retries and a second way of sending the key count, too."""
+        return self._transport.requests
+
+    @property
+    def scheme(self) -> Scheme | None:
+        return self._auth.scheme
+
+    def close(self) -> None:
+        self._http.close()
+
+    def abort(self) -> None:
+        """End every request now, also one that waits for a silent server, as Unreachable."""
+        self._transport.abort()
+
+    @contextmanager
+    def get(self, path: str, query: dict[str, str], *, accept: str) -> Iterator[httpx.Response]:
+        """The answer, which is 200, its body not yet read.
+
+        Raises SoundlinkError, also where the connection breaks while the body is read within the context.
+        """
+        url = self._base_url.copy_with(raw_path=self._base_url.raw_path.rstrip(b"/") + path.encode("ascii"))
+        url = url.copy_merge_params(query)
+        redirects = 0
+        while True:
+            try:
+                with self._http.stream("GET", url, headers={"accept": accept}) as response:
+                    if response.status_code == 200:
+                        yield response
+                        return
+                    if not response.has_redirect_location:
+                        raise self._error(response)
+                    redirects += 1
+                    url = self._redirected(url, response, redirects)
+            except httpx.TransportError as fault:
+                raise Unreachable(self._key.shown(_transport_message(fault, self._base_url.host))) from None
+            except UnicodeError:  # httpx reads the address of a redirect, also of one that it is not to follow
+                raise WrongContent(f"{self._base_url.host} redirects to a host name that cannot be one") from None
+            except httpx.DecodingError:
+                raise Unreachable("the answer's content encoding is damaged") from None
+
+    def _error(self, response: httpx.Response) -> SoundlinkError:
+        error = error_of(response, self._key, self._now())
+        # Where Bearer is not understood at all, the answer before it is the one that is about the key.
+        if error.code == "invalid_token" and response.history:
+            return error_of(response.history[0], self._key, self._now())
+        return error
+
+    def _redirected(self, url: httpx.URL, response: httpx.Response, redirects: int) -> httpx.URL:
+        target = url.join(response.headers.get("location", ""))
+        if not self._auth.is_for(target):
+            raise RedirectRefused(
+                f"{url.host} redirects to {self._key.shown(f'{target.scheme}://{target.host}')}: refused, the key is"
+                f" for {url.host} alone. If the API has moved, set SOUNDLINK_BASE_URL",
+                request_id=request_id(response, self._key),
+            )
+        if redirects > _MAX_REDIRECTS:
+            raise WrongContent(f"{url.host} redirects in circles", request_id=request_id(response, self._key))
+        return target
+
+
+def _transport_message(fault: httpx.TransportError, host: str) -> str:
+    if isinstance(fault, httpx.ConnectTimeout):
+        return f"{host} could not be reached: no connection in time"
+    if isinstance(fault, httpx.TimeoutException):
+        return f"{host} fell silent: no byte in time"
+    if isinstance(fault, httpx.ConnectError):
+        return f"{host} could not be reached: {fault}"
+    return f"the connection to {host} broke before the answer was whole: {fault}"
