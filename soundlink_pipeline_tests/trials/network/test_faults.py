@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import pytest
@@ -34,60 +34,113 @@ def test_every_fault_the_simulator_has_is_expected_here() -> None:
 
 
 def requests_at(api: Simulator, place: Place) -> int:
-    uuid_or_alias = "" if place == LISTING else f"/{api.world.campaign(place[1]).path_id}/"
-    kind = {BREAKDOWN: "breakdown_export", LISTING[0]: "campaigns"}.get(place[0], "engagement_export")
-    return api.stats.count(path_contains=uuid_or_alias, kind=kind)
+    kind = "breakdown_export" if place[0] == BREAKDOWN else "engagement_export"
+    return api.stats.count(path_contains=f"/{api.world.campaign(place[1]).path_id}/", kind=kind)
 
 
-def expect(account: Account, failed: dict[Place, FailedPull], place: Place, one: Trouble, times: int | None) -> None:
-    """The fault at a place had the fate it must have, with a reason that fits, and cost no needless request."""
-    fate = one.fate_at(place, account.empty)
-    if fate == "taken" or (fate == "repeated" and times == 1):
-        assert place not in failed
-        assert requests_at(account.api, place) == (1 if fate == "taken" else 2)
-        return
-    assert re.search(one.reason, failed[place].reason), failed[place].reason
-    assert failed[place].reason.startswith("refused: ") == (fate == "refused")
-    if one.kind != "redirect":
-        # Not all tries where three requests before have failed for good: the API counts as down then.
-        assert requests_at(account.api, place) in (range(1, TRIES + 1) if fate == "repeated" else [1])
+# Every fault, alone at a request of its own. A run has eight: seven meet faults, one meets none.
+
+_AT_ONCE = 7
+_COUNT = -(-len(COMMON) // _AT_ONCE)
+# Dealt out so that no two faults which an answer without rows meets otherwise are in one group.
+_DEALT = sorted(COMMON, key=lambda one: not one.without_rows)
+GROUPS = [_DEALT[number::_COUNT] for number in range(_COUNT)]
+FIRST_DAY = DATES.start - timedelta(_COUNT)  # a day for each group: not in the warehouse, and one request has no rows
 
 
-# Every fault, at every request of a run
+@dataclass(frozen=True)
+class Meeting:
+    """A fault at one request of a run: so often (None: for ever), what its fate must be, and what it was."""
 
-FIRST_DAY = DATES.start - timedelta(len(COMMON))
+    one: Trouble
+    times: int | None
+    has_rows: bool
+    fate: str
+    failed: FailedPull | None
+    requests: int
+
+    def check(self) -> None:
+        """The fate is the right one, with a reason that fits, and cost no needless request."""
+        if self.fate == "taken" or (self.fate == "repeated" and self.times == 1):
+            assert self.failed is None
+            assert self.requests == (1 if self.fate == "taken" else 2)
+            return
+        assert self.failed is not None
+        assert re.search(self.one.reason, self.failed.reason), self.failed.reason
+        assert self.failed.reason.startswith("refused: ") == (self.fate == "refused")
+        if self.one.kind != "redirect":
+            # Not all tries where three requests before have failed for good: the API counts as down then.
+            assert self.requests in (range(1, TRIES + 1) if self.fate == "repeated" else [1])
 
 
-@pytest.mark.parametrize("index", range(len(COMMON)), ids=[str(one) for one in COMMON])
-def test_every_fault_at_every_request_costs_that_request_at_most(
-    api: Simulator, shared: Account, index: int, pytestconfig: pytest.Config
-) -> None:
-    """Alone at one request of a run (at each, with many --sequences); then each request with another, that stays."""
-    date = FIRST_DAY + timedelta(index)
-    first = replace(shared, dates=DateRange(date, date), now=utc(f"{date + timedelta(2)}T06:00"), before=None)
-    places = first.places
-    everywhere = pytestconfig.getoption("--sequences") >= 1000
-    for number, place in enumerate(places if everywhere else [places[index % len(places)]]):
-        run_id = f"single-{index}-{number}"
-        api.stats.reset()
-        api.faults.add(COMMON[index].at(place))
-        failed = first.check(first.run(run_id), run_id)
-        assert set(failed) <= {place}
-        expect(first, failed, place, COMMON[index], 1)
-        api.stats.reset()
-        if failed:
-            assert first.heal(f"{run_id}-again", run_id).requests == len(api.stats.records) == 1
-        first.before = first.now
-
-    later = replace(first, now=NOW)  # its rows have been revised since
+def meet(account: Account, run_id: str, met: dict[Place, Trouble], times: int | None) -> list[Meeting]:
+    """One run in which each of these places meets its fault, and then one without faults, which mends it."""
+    api = account.api
     api.stats.reset()
-    met = {place: COMMON[(index + number) % len(COMMON)] for number, place in enumerate(later.places)}
     for place, one in met.items():
-        api.faults.add(one.at(place, times=None))
-    failed = later.check(later.run(f"all-{index}"), f"all-{index}")
-    for place, one in met.items():
-        expect(later, failed, place, one, None)
-    later.heal(f"all-{index}-again", f"all-{index}")
+        api.faults.add(one.at(place, times))
+    failed = account.check(account.run(run_id), run_id)
+    requests = {place: requests_at(api, place) for place in account.places}
+    assert set(failed) <= met.keys()
+    assert {requests[place] for place in account.places if place not in met} == {1}
+    api.stats.reset()
+    assert account.heal(f"{run_id}-again", run_id).requests == len(api.stats.records) == len(failed)
+    return [
+        Meeting(
+            one,
+            times,
+            place not in account.empty,
+            one.fate_at(place, account.empty),
+            failed.get(place),
+            requests[place],
+        )
+        for place, one in met.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def meetings_of(
+    api: Simulator, shared: Account, pytestconfig: pytest.Config
+) -> Callable[[list[Trouble]], list[Meeting]]:
+    """The meetings with the faults of a group: each once; then, when rows were revised, each until the run ends.
+
+    With many --sequences each at every request of a run.
+    """
+    everywhere = pytestconfig.getoption("--sequences") >= 1000
+    begun = dict[int, list[Meeting] | None]()
+
+    def meetings(group: list[Trouble]) -> list[Meeting]:
+        number = GROUPS.index(group)
+        if number not in begun:
+            begun[number] = None
+            begun[number] = begin(number, group)
+        return begun[number] or pytest.fail("the runs of its group failed with another fault's test")
+
+    def begin(number: int, group: list[Trouble]) -> list[Meeting]:
+        date = FIRST_DAY + timedelta(number)
+        first = replace(shared, dates=DateRange(date, date), now=utc(f"{date + timedelta(2)}T06:00"), before=None)
+        later = replace(first, before=first.now, now=NOW)
+        found = list[Meeting]()
+        # From 1 on the first of the group is at the request without rows, from 4 on it is at one with rows.
+        for account, times, starts in ((first, 1, [0]), (later, None, [1, 4])):
+            for start in range(len(account.places)) if everywhere else starts:
+                met = {account.places[(start + at) % len(account.places)]: one for at, one in enumerate(group)}
+                found += meet(account, f"{number}-{times or 'all'}-{start}", met, times)
+                account.before = account.now
+        return found
+
+    return meetings
+
+
+@pytest.mark.parametrize(("group", "one"), [pytest.param(group, one, id=str(one)) for group in GROUPS for one in group])
+def test_every_fault_at_every_request_costs_that_request_at_most(
+    meetings_of: Callable[[list[Trouble]], list[Meeting]], group: list[Trouble], one: Trouble
+) -> None:
+    own = [meeting for meeting in meetings_of(group) if meeting.one is one]
+    assert {meeting.times for meeting in own} == {1, None}
+    assert {meeting.has_rows for meeting in own} >= ({True, False} if one.without_rows else {True})
+    for meeting in own:
+        meeting.check()
 
 
 @pytest.mark.parametrize("one", TROUBLES, ids=str)
