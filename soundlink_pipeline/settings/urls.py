@@ -1,4 +1,4 @@
-"""The URLs a user may set: each checked, so that no secret is ever sent in clear. As httpx reads them, which sends."""
+"""The URLs a user may set: each checked, so that no secret is sent in clear. httpx parses them, as it also sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulator that the client's tests ask over real HTTP, and the clients that ask it."""
+"""The simulator, over real HTTP, and clients of it."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -31,7 +31,7 @@ def server(served: Simulator) -> Iterator[Simulator]:
 
 @pytest.fixture
 def connect(served: Simulator, tmp_path: Path, clock: WaitingClock) -> Iterator[Connect]:
-    """Makes clients that have three tries and wait on a clock that nobody waits for."""
+    """Makes clients with three attempts, whose waits pass on a clock of their own at once."""
     with ExitStack() as stack:
 
         def connect(key: str = KEY, base_url: str = served.base_url, **settings: Any) -> SoundlinkClient:

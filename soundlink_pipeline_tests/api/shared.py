@@ -1,4 +1,4 @@
-"""What the client's tests share: keys, rows, and how an export is asked for; `MockTransport` where no simulator can."""
+"""What the client's tests share: keys, rows and a download; `MockTransport` where no simulator can."""
 
 import json
 import ssl

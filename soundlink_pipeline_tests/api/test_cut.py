@@ -1,4 +1,4 @@
-"""Truncated, cut and missing answers, which the client asks for again, and what it says where that does not help."""
+"""Truncated, cut and missing answers, which the client requests again, and its error where that does not help."""
 
 import socket
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def test_a_delivery_that_stays_truncated_is_an_error_that_counts(
 def test_an_answer_that_ends_within_its_last_row_is_fetched_again(
     connect: Connect, tmp_path: Path, declared: int | None, missing: int
 ) -> None:
-    """As when a connection that tells no length just ends: the number of lines is right, the last one is not."""
+    """As when a connection without a declared length just ends: the number of lines is right, the last one is not."""
     bodies = iter([NDJSON[:-missing], NDJSON])
 
     def answer(_: httpx.Request) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Answers that the client refuses, what it says of them, and how long it waits before it asks again."""
+"""Answers that the client refuses, its errors, and how long it waits before it retries."""
 
 import re
 from collections.abc import Iterator

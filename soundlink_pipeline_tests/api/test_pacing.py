@@ -1,4 +1,4 @@
-"""The limits hold for everyone who shares a data directory, and nobody waits longer than they demand."""
+"""The limits hold for all processes of a data directory, and no request waits longer than they demand."""
 
 import math
 import multiprocessing

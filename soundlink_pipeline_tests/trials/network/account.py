@@ -1,4 +1,4 @@
-"""A run of pulls against the simulator, and what must be true after it, as the simulated world alone tells it."""
+"""A run of pulls against the simulator, and what must be true after it, by the simulated world alone."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Account:
             (export, self.path_id(uuid), self.dates.start, self.dates.end, len(self.truth((export, uuid), self.now)))
             for export, uuid in loaded
         )
-        # What the next run would ask for is what this one names.
+        # What the next run would request is what this one names.
         done = warehouse.done_days(self.dates, [run_id, *resumed], settled=False)
         missing = {(export, uuid) for export, uuid in self.places if (export, self.path_id(uuid)) not in done}
         assert missing == set(failed)
@@ -146,7 +146,7 @@ class Account:
             assert f"refused: {reason.read_text().strip()}; kept in {reason.parent}" == item.reason
 
     def heal(self, run_id: str, *resumed: str) -> Summary:
-        """A second run, without faults: it asks for what is missing, and then everything is there."""
+        """A second run, without faults: it pulls what is missing, and then everything is there."""
         self.api.faults.clear()
         summary = self.run(run_id, *resumed)
         assert self.check(summary, run_id, *resumed) == {}

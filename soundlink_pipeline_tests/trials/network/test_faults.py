@@ -1,6 +1,6 @@
 """Whole runs of pulls against every fault of the network: all rows are right in the end, or the run names what is not.
 
-What is true is told by the simulated world alone (`Account.check`); each fault's expected fate stands in `TROUBLES`.
+The simulated world alone decides what is true (`Account.check`); each fault's expected fate stands in `TROUBLES`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Meeting:
 
 
 def meet(account: Account, run_id: str, met: dict[Place, Trouble], times: int | None) -> list[Meeting]:
-    """One run in which each of these places meets its fault, and then one without faults, which mends it."""
+    """One run in which each of these places meets its fault, and then one without faults, which heals it."""
     api = account.api
     api.stats.reset()
     for place, one in met.items():
@@ -254,7 +254,7 @@ def survive(account: Account, met: list[tuple[Place, Trouble, int]]) -> None:
         error = str(raised)
     fate, reason = expected[LISTING]
     assert hangs or (summary is None) == (fate != "taken")
-    if summary is None:  # nothing was asked for, nothing was loaded
+    if summary is None:  # nothing was requested, nothing was loaded
         assert hangs or re.search(f"{reason}|{NOT_JSON}|not what the API documents", error)
         account.heal("run-2")
         return

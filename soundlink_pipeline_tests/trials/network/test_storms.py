@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from soundlink_pipeline_tests.trials.network.raw import asking
 
 
 class Outage(Fault):
-    """An API that fails for some seconds of the client's clock, however often it is asked."""
+    """An API that fails for some seconds of the client's clock, however many requests it gets."""
 
     def __init__(self, clock: WaitingClock, seconds: float, **params: Any) -> None:
         super().__init__("status", times=None, **params)
@@ -77,6 +78,7 @@ def test_a_retry_after_of_years_ends_the_run_and_binds_no_other(api: Simulator, 
     account.clock = ImpatientClock()
     failed = account.check(account.run("run-1"), "run-1")
     assert set(failed) == set(account.places)
+    assert any(re.search(r"rate limited: .*; Retry-After is [\d,]+ hours", item.reason) for item in failed.values())
     assert storm.hits <= 3
     account.heal("run-2", "run-1")
 

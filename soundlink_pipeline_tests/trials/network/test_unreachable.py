@@ -1,4 +1,4 @@
-"""Where nobody answers, or nobody who can be trusted: one clear sentence tells why."""
+"""No server answers, or none that can be trusted: one clear sentence says why."""
 
 from __future__ import annotations
 
