@@ -65,7 +65,7 @@ rebuild: install ## Load every landed delivery that the warehouse lacks; makes n
 		$(BIN)/dagster job execute -m soundlink_pipeline.definitions -j rebuild_from_landing
 
 check: install lint types ## Lint, types and tests: what CI runs
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test: check ## The same as check
 
@@ -80,11 +80,11 @@ dbt: install ## Prove that dbt builds the same tables from dbt_like_sql/ (instal
 
 chaos: install ## The slow tests: 200 kills, 2,000 sequences of network faults, everything at once (two hours)
 	$(BIN)/python -m pytest -m slow
-	$(BIN)/python -m pytest soundlink_pipeline_tests/crashes soundlink_pipeline_tests/network \
+	$(BIN)/python -m pytest soundlink_pipeline_tests/trials/crashes soundlink_pipeline_tests/trials/network \
 		-s --kills 200 --sequences 2000 --timeout 7200
 
 fuzz: install ## Load 100,000 damaged deliveries: each exactly, or refused whole
-	$(BIN)/python -m pytest soundlink_pipeline_tests/fuzzing -s --inputs 100000 --timeout 7200
+	$(BIN)/python -m pytest soundlink_pipeline_tests/trials/fuzzing -s --inputs 100000 --timeout 7200
 
 endurance: install ## Refresh daily through a simulated year of revisions, outages and kills, and draw what it took
 	$(BIN)/python -m benchmarks.endurance

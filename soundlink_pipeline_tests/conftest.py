@@ -1,8 +1,10 @@
 """What several test files share."""
 
+import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +18,58 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--inputs", type=int, default=2000, help="damaged deliveries in fuzzing")
 
 
+# Side by side, the last to begin holds up the end: what takes long begins first.
+_FIRST = ("processes", "trials", "documents", "orchestration", "models", "marts", "publishing", "loading", "alerts")
+# A test that takes longer says so with a marker, and stands aside of what is run at every change.
+_LONGEST_SECONDS = 20.0
+_MAY_TAKE_LONG = ("daemon", "slow", "browser", "dbt")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start daemons first: they take longest, and side by side the last file holds up the end."""
-    slowest = {item.path for item in items if item.get_closest_marker("daemon")}
-    items.sort(key=lambda item: item.path not in slowest)
+    """Mark what its folder says, keep together what shares a fixture, and begin with what takes longest."""
+    for item in items:
+        if _room(item) == "processes" and not item.get_closest_marker("browser"):
+            item.add_marker("daemon")
+        group = _shared_fixture(item)
+        if group:
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: _FIRST.index(_room(item)) if _room(item) in _FIRST else len(_FIRST))
+
+
+def _room(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
+def _shared_fixture(item: pytest.Item) -> str | None:
+    """A name for the tests that share a fixture with this one, and so belong on one worker; None if there is none."""
+    if not isinstance(item, pytest.Function):
+        return None
+    used = [
+        found[-1] for found in item._fixtureinfo.name2fixturedefs.values() if found[-1].baseid
+    ]  # pytest's own apart
+    for_all = [str(fixture.baseid) for fixture in used if fixture.scope == "session"]
+    if for_all:
+        return min(for_all)
+    return item.nodeid.partition("::")[0] if any(fixture.scope != "function" for fixture in used) else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that takes too long, so that none becomes slow unseen."""
+    report = yield
+    # Where more wants to run than there are processors, each takes the longer.
+    seconds = call.duration / max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    too_long = call.when == "call" and report.passed and seconds > _LONGEST_SECONDS
+    if too_long and not any(item.get_closest_marker(name) for name in _MAY_TAKE_LONG):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"took {call.duration:.0f} s: a test of over {_LONGEST_SECONDS:.0f} s bears a marker that says so"
+            f" ({', '.join(_MAY_TAKE_LONG)})"
+        )
+    return report
 
 
 class WaitingClock(threading.Event):

@@ -13,18 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.simulator import BREAKDOWN, Fault, KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline_tests.processes.story import MIXED
 from soundlink_pipeline_tests.support.deployment import (
     BIN,
     FIRST_DAY,
     TODAY,
     Deployment,
-    deployment,
     end_session,
     process_environment,
     session,
@@ -32,14 +33,7 @@ from soundlink_pipeline_tests.support.deployment import (
 )
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, asked, each_day, environment
 
-pytestmark = [pytest.mark.daemon, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One deployment for the tests that launch runs themselves; each has days of its own."""
-    with deployment(tmp_path_factory.mktemp("dagster") / "project") as made:
-        yield made
+pytestmark = pytest.mark.timeout(900)
 
 
 def live(world: World, start: date, end: date) -> int:
@@ -52,7 +46,27 @@ def live(world: World, start: date, end: date) -> int:
     return found
 
 
-def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(here: Deployment) -> None:
+def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(scheduled: Deployment) -> None:
+    here = scheduled
+
+    def of_the_schedule() -> list[dict[str, Any]]:
+        return [run for run in here.runs() if run["tags"].get("dagster/schedule_name") == "daily_refresh_schedule"]
+
+    until(of_the_schedule, "the schedule asks for a run", 240)
+    here.stop_schedule("daily_refresh_schedule")
+    run = until(lambda: next((r for r in of_the_schedule() if r["endTime"]), None), "a run ends", 240)
+    assert run["status"] == "SUCCESS", here.messages(run["id"])[-5:]
+    start, end = date.fromisoformat(run["tags"][RANGE_START]), date.fromisoformat(run["tags"][RANGE_END])
+    assert (end - start).days == 7
+    assert end - TODAY in (timedelta(days=-1), timedelta(days=0))  # midnight may pass
+    here.assert_tables_are_true(start, end)
+    ticks = here.schedule_ticks("daily_refresh_schedule")
+    assert {tick["status"] for tick in ticks} <= {"SUCCESS", "STARTED", "SKIPPED"}
+    assert {len(tick["runIds"]) for tick in ticks if tick["status"] == "SUCCESS"} == {1}
+
+
+def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(quiet: Deployment) -> None:
+    here = quiet
     here.sim.stats.reset()
     last = FIRST_DAY + timedelta(days=199)
     days = [str(day) for day, _ in each_day(str(FIRST_DAY), str(last), datetime.now(UTC))]
@@ -87,15 +101,16 @@ def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(here:
     )
     assert len(asked(here.sim)) == len(set(asked(here.sim))) == requests < 2 * 3 * len(here.sim.world.campaigns)
     assert len(here.sim.stats.records) == requests + len(slices)  # each run lists the campaigns once
-    here.assert_key_is_nowhere()
+    here.assert_key_is_nowhere(delivered_with_it=str(MIXED))
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(here: Deployment) -> None:
+def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(quiet: Deployment) -> None:
+    here = quiet
     here.sim.stats.reset()
-    start = end = FIRST_DAY + timedelta(days=100)
+    start = end = FIRST_DAY + timedelta(days=150)
     hanging = here.sim.world.campaigns[0]
-    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
+    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
     run_id = here.launch(start, end, refetch=True)
     queued_id = here.launch(start, end, priority=-1, refetch=True)
     asked_once = live(here.sim.world, start, end)
@@ -118,9 +133,9 @@ def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(here: Deplo
 
 
 def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Deployment) -> None:
-    start = end = FIRST_DAY + timedelta(days=101)
+    start = end = FIRST_DAY + timedelta(days=151)
     hanging = here.sim.world.campaigns[0]
-    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
+    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
     run_id = here.launch(start, end, refetch=True)
     asked_once = live(here.sim.world, start, end)
     here.until_only_one_is_missing(start, asked_once)
@@ -129,26 +144,6 @@ def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Dep
     until(lambda: here.status(run_id) == "CANCELED", "the run is canceled", 60)
     until(lambda: worker not in session(here.leader), "its process ends", 60)
     assert here.query(f"select count(*) from deliveries where run_id = '{run_id}'") == [(2 * asked_once - 1,)]
-
-
-def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(tmp_path: Path) -> None:
-    with deployment(tmp_path / "project", schedule="* * * * *") as here:
-        run = until(
-            lambda: next((r for r in here.runs() if r["status"] in ("SUCCESS", "FAILURE")), None), "a run ends", 240
-        )
-        assert run["status"] == "SUCCESS", here.messages(run["id"])[-5:]
-        assert run["tags"]["dagster/schedule_name"] == "daily_refresh_schedule"
-        start, end = date.fromisoformat(run["tags"][RANGE_START]), date.fromisoformat(run["tags"][RANGE_END])
-        assert (end - start).days == 7
-        assert end - TODAY in (timedelta(days=-1), timedelta(days=0))  # midnight may pass
-        here.assert_tables_are_true(start, end)
-        (repository,) = here.graphql(
-            "{repositoriesOrError {... on RepositoryConnection {nodes {schedules {scheduleState {ticks"
-            " {status runIds}}}}}}}"
-        )["repositoriesOrError"]["nodes"]
-        ticks = repository["schedules"][0]["scheduleState"]["ticks"]
-        assert {tick["status"] for tick in ticks} <= {"SUCCESS", "STARTED", "SKIPPED"}
-        assert {len(tick["runIds"]) for tick in ticks if tick["status"] == "SUCCESS"} == {1}
 
 
 @contextmanager

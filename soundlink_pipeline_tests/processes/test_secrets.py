@@ -12,13 +12,10 @@ import html
 import json
 import re
 import sqlite3
-import subprocess
-import threading
+import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,27 +27,18 @@ import pytest
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.errors import RequestRefused
 from soundlink_pipeline.api.pacing import Pacer
-from soundlink_pipeline.landing.folder import zstd
-from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault, KeyInfo, SimClock, World, running_simulator
-from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
-from soundlink_pipeline_tests.support import deployment as deployments
-from soundlink_pipeline_tests.support.deployment import (
-    BIN,
-    FIRST_DAY,
-    Deployment,
-    deployment,
-    process_environment,
-    until,
-)
+from soundlink_pipeline.simulator import BREAKDOWN, KeyInfo, World, running_simulator
+from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN
+from soundlink_pipeline_tests.processes.story import ELSEWHERE, KEY, MIXED, NO_SCOPE, PLAIN, UNKNOWN_KEY, Story
 from soundlink_pipeline_tests.support.project import KEY as PLAIN_KEY
-from soundlink_pipeline_tests.support.project import REPOSITORY, environment, failure_of, project
+from soundlink_pipeline_tests.support.project import failure_of, project
 
-pytestmark = [pytest.mark.daemon, pytest.mark.timeout(900)]
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
-# With characters that are written differently in a URL, in JSON and in HTML.
-KEY = "sk_test_Wq7+Zr2xY/pL9sKd4wT6uB8=="
-DAYS = [FIRST_DAY + timedelta(days=100 + number) for number in range(6)]
-PLAIN, MIXED, UNKNOWN_KEY, NO_SCOPE, ELSEWHERE, BY_HAND = DAYS
+pytestmark = pytest.mark.timeout(900)
 
 
 def written(secret: str) -> list[bytes]:
@@ -113,123 +101,6 @@ def files_with_secret(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and any(map(holds_secret, layers(path)))]
 
 
-@dataclass
-class Story:
-    """What the deployment did and said, for the tests to search."""
-
-    here: Deployment
-    folder: Path
-    receiver: Receiver
-    command_lines: set[bytes] = field(default_factory=set)
-    statuses: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, str] = field(default_factory=dict)
-
-    def say(self, run_id: str) -> str:
-        return "\n".join(self.here.messages(run_id))
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    folder = tmp_path_factory.mktemp("secrets")
-    world = World(campaigns=6, first_day=FIRST_DAY, countries_per_campaign=2, tracks_per_campaign=1)
-    clock = SimClock(datetime.now(UTC).replace(microsecond=0))
-    with (
-        running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim,
-        receiving() as receiver,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-
-        def settings(*args: Any, **more: str) -> dict[str, str]:
-            return environment(*args, **more) | {"SOUNDLINK_API_KEY": KEY, "SOUNDLINK_ALERT_URL": receiver.url}
-
-        patch.setattr(deployments, "environment", settings)
-        patch.setattr(deployments, "running_simulator", lambda *_, **__: nullcontext(sim))
-        with deployment(folder / "project") as here:
-            told = Story(here, folder, receiver)
-            with watched_command_lines(told.command_lines):
-                hostile(here)
-                receiver.answer(400, body=receiver.url.encode())
-                happen(told)
-            yield told
-
-
-def hostile(here: Deployment) -> None:
-    """The API says back what it must not, in every way an answer can; which, is told by the day asked for."""
-    add, world = here.sim.faults.add, here.sim.world
-    echo, page = f"no: {KEY}", f"<title>{KEY}</title>"
-
-    def spoil(rows: bytes) -> bytes:
-        changed = [json.loads(line) | {"campaign_name": KEY, "country_code": "xx"} for line in rows.splitlines()]
-        return b"".join(json.dumps(row).encode() + b"\n" for row in changed)
-
-    first, second = (campaign.uuid for campaign in world.campaigns[:2])  # those that run for months
-    mixed = {"match": f"startDate={MIXED}"}
-    add(Fault("status", status=429, code="rate_limit_exceeded", message=echo, retry_after=0, campaign=first, **mixed))
-    add(Fault("status", status=503, message=echo, campaign=second, **mixed))
-    add(Fault("status", status=400, code=KEY, message=echo, campaign=first, export=BREAKDOWN, **mixed))
-    add(Fault("html", body=page, campaign=second, export=BREAKDOWN, **mixed))
-    add(Fault("edit", edit=spoil, campaign=first, export=ENGAGEMENT, **mixed))
-    add(Fault("extra_field", fields={"token": KEY}, campaign=second, export=ENGAGEMENT, **mixed))
-    add(Fault("status", status=401, code="api_key_revoked", message=echo, match=f"startDate={UNKNOWN_KEY}"))
-    add(Fault("status", status=403, code="insufficient_scope", message=echo, match=f"startDate={NO_SCOPE}"))
-    away = f"https://elsewhere.invalid/{quote(KEY, safe='')}?key={quote(KEY, safe='')}"
-    add(Fault("redirect", location=away, match=f"startDate={ELSEWHERE}"))
-    add(Fault("html", body=page, match=f"startDate={BY_HAND}"))
-
-
-def happen(told: Story) -> None:
-    """Five runs of the daemon, one by hand, the doctor, a report; and the alerts of all that failed."""
-    here = told.here
-    told.runs = {str(day): here.launch(day, day) for day in (PLAIN, MIXED, UNKNOWN_KEY, NO_SCOPE, ELSEWHERE)}
-    for name, target in (("backfill", [f"FROM={BY_HAND}", f"TO={BY_HAND}"]), ("doctor", []), ("report", [])):
-        if name == "report":
-            until(lambda: all(run["endTime"] for run in here.runs()), "all runs end", 300)
-        with (told.folder / f"{name}.log").open("wb") as log:
-            subprocess.run(
-                ["make", "--old-file=install", name, f"HOME_DIR={here.home}", f"BIN={BIN}", *target],
-                cwd=REPOSITORY,
-                env=process_environment(here.home, here.environment),
-                stdout=log,
-                stderr=log,
-                timeout=300,
-                check=False,
-            )
-    told.statuses = {day: here.status(run_id) for day, run_id in told.runs.items()}
-    until(lambda: len(told.receiver.bodies) > 5, "the alerts are sent, one of them twice", 200)
-
-
-@contextmanager
-def receiving() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-@contextmanager
-def watched_command_lines(seen: set[bytes]) -> Iterator[None]:
-    """The arguments of every process there is, looked at all the time."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.1):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                with suppress(OSError):
-                    seen.add(path.read_bytes())
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
 # That the search would find it
 
 
@@ -240,8 +111,8 @@ def test_the_search_finds_a_secret_however_it_is_written_and_kept(tmp_path: Path
         path.with_suffix(".txt").write_bytes(text.swapcase())
         path.with_suffix(".zst").write_bytes(zstd.compress(text))
         path.with_suffix(".gz").write_bytes(gzip.compress(text))
-    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection, connection:
-        connection.execute("create table snapshots as select ? as body", [zlib.compress(KEY.encode())])
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as runs, runs:
+        runs.execute("create table snapshots as select ? as body", [zlib.compress(KEY.encode())])
     with duckdb.connect(str(tmp_path / "w.duckdb")) as connection:
         connection.execute("create table t as select ? as name from range(100000)", [KEY])
     assert len(files_with_secret(tmp_path)) == 3 * len(NEEDLES) + 2 > 50

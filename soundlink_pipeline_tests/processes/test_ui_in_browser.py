@@ -14,8 +14,8 @@ import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import BREAKDOWN, Fault
-from soundlink_pipeline_tests.support.deployment import TODAY, Deployment, deployment, until
-from soundlink_pipeline_tests.support.project import KEY
+from soundlink_pipeline_tests.processes.story import KEY
+from soundlink_pipeline_tests.support.deployment import TODAY, Deployment, until
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs playwright: make browser installs it").expect
 
@@ -43,12 +43,16 @@ class Screen:
     frames: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.on("console", lambda message: message.type == "error" and self.said.append(message.text))
+        self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("requestfailed", self._request_failed)
         self.page.on("request", self._request)
         self.page.on("response", self._response)
         self.page.on("websocket", lambda socket: socket.on("framereceived", self._frame))
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.said.append(message.text)
 
     def _request(self, request: Any) -> None:
         if not request.url.startswith((self.url, "data:", "blob:")):
@@ -91,13 +95,6 @@ class Screen:
         dialog = self.page.get_by_role("dialog")
         expect(dialog).to_be_visible()
         return dialog
-
-
-@pytest.fixture(scope="module")
-def here(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One deployment for all; each test has days of its own."""
-    with deployment(tmp_path_factory.mktemp("dagster") / "project") as made:
-        yield made
 
 
 @pytest.fixture

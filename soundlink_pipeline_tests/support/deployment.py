@@ -36,13 +36,14 @@ BIN = Path(sys.executable).parent
 
 
 def until(answer: Callable[[], T | None], what: str, seconds: float = 120) -> T:
+    """Ask until the answer is true, at most twice a second: what is waited for needs the processor too."""
     deadline = time.monotonic() + seconds
     while True:
         found = answer()
         if found:
             return found
         assert time.monotonic() < deadline, f"in {seconds:.0f} s it did not happen: {what}"
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 @dataclass
@@ -55,11 +56,15 @@ class Deployment:
     environment: dict[str, str]
     leader: int  # the process that everything else belongs to
 
+    @property
+    def key(self) -> str:
+        return self.environment["SOUNDLINK_API_KEY"]
+
     def graphql(self, query: str, **variables: Any) -> Any:
         answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
         body = answer.json()
         assert "errors" not in body, body["errors"]
-        assert KEY not in answer.text
+        assert self.key not in answer.text
         return body["data"]
 
     def runs(self) -> list[dict[str, Any]]:
@@ -95,6 +100,9 @@ class Deployment:
             for day, _ in each_day(found["startKey"], found["endKey"], datetime.now(UTC))
         }
 
+    def until_all_runs_ended(self) -> None:
+        until(lambda: all(run["endTime"] for run in self.runs()), "all runs end", 300)
+
     def until_only_one_is_missing(self, start: date, live: int) -> None:
         assert live > 2
         landed, pulls = self.home / "data" / "landing", 2 * live
@@ -106,12 +114,35 @@ class Deployment:
         )
         return [event["message"] for event in self.graphql(query, id=run_id)["logsForRun"]["events"]]
 
+    def _nodes(self, fields: str) -> dict[str, Any]:
+        found = self.graphql(f"{{repositoriesOrError {{... on RepositoryConnection {{nodes {{{fields}}}}}}}}}")
+        node: dict[str, Any] = found["repositoriesOrError"]["nodes"][0]
+        return node
+
+    def schedule_ticks(self, name: str) -> list[dict[str, Any]]:
+        schedules = self._nodes("schedules {name scheduleState {ticks {status runIds}}}")["schedules"]
+        (ticks,) = (made["scheduleState"]["ticks"] for made in schedules if made["name"] == name)
+        return list(ticks)
+
+    def stop_schedule(self, name: str) -> None:
+        schedules = self._nodes("schedules {name scheduleState {id selectorId}}")["schedules"]
+        (state,) = (made["scheduleState"] for made in schedules if made["name"] == name)
+        stopped = self.graphql(
+            "mutation($id: String!){stopRunningSchedule(id: $id)"
+            " {__typename ... on ScheduleStateResult {scheduleState {status}}}}",
+            id=state["id"],
+        )["stopRunningSchedule"]
+        assert stopped["scheduleState"]["status"] == "STOPPED", stopped
+
+    def sensor_ticks(self, status: str) -> list[dict[str, Any]]:
+        (sensor,) = self._nodes("sensors {name sensorState {ticks {status skipReason error {message}}}}")["sensors"]
+        assert sensor["name"] == "alerts"
+        return [tick for tick in sensor["sensorState"]["ticks"] if tick["status"] == status]
+
     def launch(self, start: date, end: date, priority: int = 0, *, refetch: bool = False) -> str:
         """A run over a range, launched as the UI's launchpad does."""
         config = {"ops": {"exports": {"config": {"refetch": True}}}} if refetch else {}
-        repository = self.graphql("{repositoriesOrError {... on RepositoryConnection {nodes {name location {name}}}}}")[
-            "repositoriesOrError"
-        ]["nodes"][0]
+        repository = self._nodes("name location {name}")
         tags = {RANGE_START: str(start), RANGE_END: str(end), "dagster/priority": str(priority)}
         launched = self.graphql(
             "mutation($p: ExecutionParams!){launchRun(executionParams: $p)"
@@ -148,10 +179,11 @@ class Deployment:
             assert found == expected
             assert found
 
-    def assert_key_is_nowhere(self) -> None:
+    def assert_key_is_nowhere(self, delivered_with_it: str | None = None) -> None:
+        """In no file, but in what was delivered of the day `delivered_with_it` as it came."""
         for path in self.home.rglob("*"):
-            if path.is_file():
-                assert KEY.encode() not in path.read_bytes(), path
+            if path.is_file() and not (delivered_with_it and path.name.startswith(delivered_with_it)):
+                assert self.key.encode() not in path.read_bytes(), path
 
 
 def process_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
@@ -160,36 +192,41 @@ def process_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def deployment(home: Path, schedule: str = NEVER) -> Iterator[Deployment]:
-    """An API and `dagster dev`, until the block ends; then no process is left."""
+def simulated_api(key: str = KEY) -> Iterator[Simulator]:
+    """The API of a deployment, whose days end yesterday by the real clock."""
+    world = World(campaigns=6, first_day=FIRST_DAY, countries_per_campaign=2, tracks_per_campaign=1)
+    clock = SimClock(datetime.now(UTC).replace(microsecond=0))
+    with running_simulator(world, clock, keys={key: KeyInfo()}, per_minute=None, per_hour=None) as sim:
+        yield sim
+
+
+@contextmanager
+def deployment(home: Path, sim: Simulator, **settings: str) -> Iterator[Deployment]:
+    """`dagster dev` with an API, until the block ends; then no process is left. The schedule is off unless set."""
     home.mkdir()
     for name in ("dagster.yaml", "workspace.yaml"):
         shutil.copy(REPOSITORY / name, home / name)
-    world = World(campaigns=6, first_day=FIRST_DAY, countries_per_campaign=2, tracks_per_campaign=1)
-    clock = SimClock(datetime.now(UTC).replace(microsecond=0))
-    with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
-        settings = environment(
-            sim.base_url, home / "data", SOUNDLINK_START_DATE=str(FIRST_DAY), SOUNDLINK_SCHEDULE=schedule
+    known = environment(sim.base_url, home / "data", SOUNDLINK_START_DATE=str(FIRST_DAY), SOUNDLINK_SCHEDULE=NEVER)
+    known |= settings
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(BIN / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
+    with (home.parent / "dagster-dev.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=home,
+            env=process_environment(home, known),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        command = [str(BIN / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
-        with (home.parent / "dagster-dev.log").open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                cwd=home,
-                env=process_environment(home, settings),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            here = Deployment(home, sim, f"http://127.0.0.1:{port}", settings, process.pid)
-            until(lambda: _is_up(here, process), "dagster dev comes up", 180)
-            yield here
-        finally:
-            end_session(process)
+    try:
+        here = Deployment(home, sim, f"http://127.0.0.1:{port}", known, process.pid)
+        until(lambda: _is_up(here, process), "dagster dev comes up", 180)
+        yield here
+    finally:
+        end_session(process)
 
 
 def _is_up(here: Deployment, process: subprocess.Popen[bytes]) -> bool:

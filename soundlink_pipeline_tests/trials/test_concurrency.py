@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ import pytest
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.publishing.file_copy import compare, figures_of
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
-from soundlink_pipeline_tests.support import deployment as deployments
 from soundlink_pipeline_tests.support.deployment import (
     BIN,
     FIRST_DAY,
@@ -34,7 +33,7 @@ from soundlink_pipeline_tests.support.deployment import (
     process_environment,
     until,
 )
-from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, each_day, environment, project
+from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, each_day, project
 
 # Fewer than the runs need together, so that they wait for each other's requests to be a minute old.
 PER_MINUTE = 24
@@ -96,17 +95,17 @@ def sim() -> Iterator[Simulator]:
 def two_deployments(folder: Path, sim: Simulator) -> Iterator[list[Deployment]]:
     """Each with a Dagster instance of its own; the API, the data folder and the limits are the same."""
 
-    def settings(sim_url: str, _: Path, **more: str) -> dict[str, str]:
-        limits = {"SOUNDLINK_REQUESTS_PER_MINUTE": str(PER_MINUTE), "SOUNDLINK_REQUESTS_PER_HOUR": "600"}
-        return environment(sim_url, folder / "data", **limits, **more)
-
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
-        patch.setattr(deployments, "environment", settings)
-        patch.setattr(deployments, "running_simulator", lambda *_, **__: nullcontext(sim))
+    settings = {
+        "SOUNDLINK_DATA_DIR": str(folder / "data"),
+        "SOUNDLINK_REQUESTS_PER_MINUTE": str(PER_MINUTE),
+        "SOUNDLINK_REQUESTS_PER_HOUR": "600",
+        "SOUNDLINK_SCHEDULE": EVERY_MINUTE,
+    }
+    with ExitStack() as stack:
         homes = [folder / name / "project" for name in ("one", "two")]
         for home in homes:
             home.parent.mkdir()
-        yield [stack.enter_context(deployment(home, schedule=EVERY_MINUTE)) for home in homes]
+        yield [stack.enter_context(deployment(home, sim, **settings)) for home in homes]
 
 
 @contextmanager

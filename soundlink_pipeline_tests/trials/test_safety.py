@@ -34,6 +34,7 @@ from soundlink_pipeline_tests.support.deployment import (
     end_session,
     process_environment,
     session,
+    simulated_api,
     until,
 )
 from soundlink_pipeline_tests.support.project import REPOSITORY, Project, failure_of, project
@@ -138,7 +139,11 @@ def test_ui_daemon_runs_and_simulator_listen_on_loopback_alone(tmp_path: Path) -
         *["-m", "soundlink_pipeline.commands.demo", "--ui"],
     ]
     (tmp_path / "dev").mkdir()
-    with demo_ui(tmp_path, port) as demo, deployment(tmp_path / "dev" / "project") as here:
+    with (
+        demo_ui(tmp_path, port) as demo,
+        simulated_api() as sim,
+        deployment(tmp_path / "dev" / "project", sim) as here,
+    ):
         own_port = here.url.rpartition(":")[2]
         # The deployment is started by the very command that make dev has.
         started = Path(f"/proc/{here.leader}/cmdline").read_text().split("\0")[1:-1]

@@ -1,0 +1,77 @@
+"""One deployment for every test of real processes: it starts and ends once, and each test has days of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from soundlink_pipeline_tests.alerts.receiver import Receiver
+from soundlink_pipeline_tests.alerts.watch import UI
+from soundlink_pipeline_tests.processes.story import KEY, Story, watched_command_lines
+from soundlink_pipeline_tests.support.deployment import Deployment, deployment, simulated_api
+
+SCHEDULE = "* * * * *"
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.released.set()
+        server.shutdown()
+        thread.join()
+
+
+def _is_wanted(request: pytest.FixtureRequest, fixture: str) -> bool:
+    return any(fixture in getattr(item, "fixturenames", ()) for item in request.session.items)
+
+
+@pytest.fixture(scope="session")
+def begun(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
+) -> Iterator[Story]:
+    """The deployment, its schedule and the story started as far as this session has tests that want them."""
+    folder = tmp_path_factory.mktemp("dagster")
+    alerts = {"SOUNDLINK_ALERT_URL": receiver.url, "SOUNDLINK_UI_URL": UI}
+    schedule = {"SOUNDLINK_SCHEDULE": SCHEDULE} if _is_wanted(request, "scheduled") else {}
+    with simulated_api(KEY) as sim:
+        seen = set[bytes]()
+        with (
+            watched_command_lines(seen),
+            deployment(folder / "project", sim, SOUNDLINK_API_KEY=KEY, **alerts, **schedule) as here,
+        ):
+            story = Story(here, folder, receiver, seen)
+            if _is_wanted(request, "story"):
+                story.begin()
+            yield story
+
+
+@pytest.fixture(scope="session")
+def here(begun: Story) -> Deployment:
+    return begun.here
+
+
+@pytest.fixture(scope="session")
+def scheduled(here: Deployment) -> Deployment:
+    """Its schedule ticks every minute, until it is stopped."""
+    return here
+
+
+@pytest.fixture(scope="session")
+def quiet(request: pytest.FixtureRequest, begun: Story) -> Deployment:
+    """Once the story has run its commands: no run is left but those of the test itself."""
+    if _is_wanted(request, "story"):
+        begun.run_commands()
+    begun.here.until_all_runs_ended()
+    return begun.here
+
+
+@pytest.fixture(scope="session")
+def story(quiet: Deployment, begun: Story) -> Story:
+    """The whole story, its last alert sent."""
+    begun.wait_for_alerts()
+    return begun
