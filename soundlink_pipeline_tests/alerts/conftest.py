@@ -9,7 +9,8 @@ import pytest
 
 from soundlink_pipeline.alerts import delivery
 from soundlink_pipeline_tests.alerts.receiver import Receiver
-from soundlink_pipeline_tests.alerts.watch import Watch, instance_at
+from soundlink_pipeline_tests.alerts.watch import Watch
+from soundlink_pipeline_tests.support.instances import instance_at
 
 
 @pytest.fixture

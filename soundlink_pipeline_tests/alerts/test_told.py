@@ -9,7 +9,8 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from soundlink_pipeline.simulator import BREAKDOWN, Fault
 from soundlink_pipeline_tests.alerts.receiver import Receiver
-from soundlink_pipeline_tests.alerts.watch import FAILED_PULLS, RANGE, UI, Watch, instance_at, run_check, run_job
+from soundlink_pipeline_tests.alerts.watch import FAILED_PULLS, RANGE, UI, Watch, run_check, run_job
+from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.project import failure_of, project
 
 

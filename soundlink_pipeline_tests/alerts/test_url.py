@@ -12,7 +12,8 @@ from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.settings.settings import Settings, settings_from
 from soundlink_pipeline.settings.urls import checked_alert_url, checked_ui_url
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
-from soundlink_pipeline_tests.alerts.watch import UI, Watch, instance_at, run_job
+from soundlink_pipeline_tests.alerts.watch import UI, Watch, run_job
+from soundlink_pipeline_tests.support.instances import instance_at
 
 # When it is on
 

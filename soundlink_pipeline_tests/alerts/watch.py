@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -42,11 +41,6 @@ class Watch:
 
     def wait(self, **time: float) -> None:
         self.later += timedelta(**time)
-
-
-def instance_at(folder: Path, **settings: Any) -> dg.DagsterInstance:
-    folder.mkdir()
-    return dg.DagsterInstance.local_temp(str(folder), {"telemetry": {"enabled": False}, **settings})
 
 
 def run_job(instance: dg.DagsterInstance, *errors: BaseException, name: str = "daily_refresh", **tags: str) -> str:

@@ -29,7 +29,8 @@ from dagster._utils.error import SerializableErrorInfo
 
 from soundlink_pipeline.simulator import KeyInfo
 from soundlink_pipeline_tests.support.examined import NOW, Examined, beat, empty_project
-from soundlink_pipeline_tests.support.project import KEY, Project, instance_settings
+from soundlink_pipeline_tests.support.instances import instance_settings
+from soundlink_pipeline_tests.support.project import KEY, Project
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
 from soundlink_pipeline.orchestration.event_log import PooledSqliteEventLog, PooledSqliteStorage
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
-from soundlink_pipeline_tests.support.project import REPOSITORY, instance_settings
+from soundlink_pipeline_tests.support.instances import instance_settings
+from soundlink_pipeline_tests.support.project import REPOSITORY
 
 
 @dg.op
@@ -214,7 +215,7 @@ def test_another_process_sees_each_event_at_once_and_can_write_between(tmp_path:
 import sys, yaml
 from pathlib import Path
 import dagster as dg
-from soundlink_pipeline_tests.support.project import instance_settings
+from soundlink_pipeline_tests.support.instances import instance_settings
 from soundlink_pipeline_tests.orchestration.test_event_log import QUIET, one_step, _said
 home, run_id = Path(sys.argv[1]), sys.argv[2]
 with dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -20,7 +21,9 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.project import KEY, pull, small_world, utc
+from soundlink_pipeline_tests.support.sql_folder import no_models
 
 
 @pytest.fixture
@@ -48,12 +51,13 @@ def pointed_at(api: Simulator, data: Path, **settings: object) -> Soundlink:
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("instance"))) as made:
+    with instance_at(tmp_path_factory.mktemp("schedules") / "instance") as made:
         yield made
 
 
 def evaluated(instance: dg.DagsterInstance, soundlink: Soundlink, moment: datetime) -> dg.ScheduleExecutionData:
-    definitions = build_definitions(soundlink.settings, lambda: KEY)
+    without_models = replace(soundlink.settings, sql_dir=no_models(Path(instance.root_directory) / "sql"))
+    definitions = build_definitions(without_models, lambda: KEY)
     schedule = definitions.resolve_schedule_def("daily_refresh_schedule")
     with dg.build_schedule_context(instance, moment, resources={"soundlink": soundlink}) as context:
         return schedule.evaluate_tick(context)

@@ -12,7 +12,8 @@ from dagster._daemon.types import DaemonHeartbeat
 
 from soundlink_pipeline.doctor.examination import examine
 from soundlink_pipeline.doctor.finding import Finding
-from soundlink_pipeline_tests.support.project import KEY, Project, instance_settings, project, small_world, utc
+from soundlink_pipeline_tests.support.instances import instance_settings
+from soundlink_pipeline_tests.support.project import KEY, Project, project, small_world, utc
 
 NOW = utc("2026-03-02T06:00")
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +28,7 @@ from soundlink_pipeline.pulling.planning import plan
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.sql_folder import no_models
 
 REPOSITORY = Path(__file__).parents[2]
@@ -47,23 +44,6 @@ TABLES = (
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _KEY_FROM_ENVIRONMENT = dg.EnvVar("SOUNDLINK_API_KEY").get_value
 FROM_FAILURE = {"dagster/is_resume_retry": "true"}
-
-
-def instance_settings(home: Path) -> dict[str, Any]:
-    """The storage that the project's dagster.yaml names, below `home`."""
-    where = {"class": "PooledSqliteStorage", "config": {"base_dir": str(home / "storage")}}
-    storage = {"custom": {"module": "soundlink_pipeline.orchestration.event_log", **where}}
-    return {"telemetry": {"enabled": False}, "storage": storage}
-
-
-@cache
-def _empty_storage() -> Path:
-    """Dagster's storage as it is before the first run: making its databases takes half a second."""
-    home = Path(tempfile.mkdtemp(prefix="soundlink-tests-"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
-    with dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance:
-        instance.get_runs_count()
-    return home / "storage"
 
 
 def small_world(campaigns: int = 8) -> World:
@@ -166,9 +146,6 @@ class Project:
 @contextmanager
 def project(folder: Path, world: World | None = None, sql_dir: Path | None = None) -> Iterator[Project]:
     """An empty project, without models unless told; the API's clock stands at 2026-03-02 06:00 UTC until moved."""
-    home = folder / "instance"
-    home.mkdir()
-    shutil.copytree(_empty_storage(), home / "storage")
     with (
         running_simulator(
             world or small_world(),
@@ -177,7 +154,7 @@ def project(folder: Path, world: World | None = None, sql_dir: Path | None = Non
             per_minute=None,
             per_hour=None,
         ) as sim,
-        dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance,
+        instance_at(folder / "instance") as instance,
         pytest.MonkeyPatch.context() as patch,
     ):
         settings = environment(

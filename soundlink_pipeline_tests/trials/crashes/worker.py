@@ -35,7 +35,8 @@ from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing import file_copy
 from soundlink_pipeline.warehouse import native_file
 from soundlink_pipeline_tests.support import project
-from soundlink_pipeline_tests.support.project import FROM_FAILURE, KEY, Project, instance_settings
+from soundlink_pipeline_tests.support.instances import instance_settings
+from soundlink_pipeline_tests.support.project import FROM_FAILURE, KEY, Project
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload([__name__, "matplotlib.backends.backend_svg", "pandas"])

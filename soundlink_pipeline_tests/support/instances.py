@@ -1,0 +1,72 @@
+"""Dagster instances that begin as copies: its databases, and each run's own, are made once a worker and then copied."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from sqlalchemy import Engine
+
+_make_database = SqliteEventLogStorage._initdb
+
+
+def instance_settings(home: Path) -> dict[str, Any]:
+    """The storage that the project's dagster.yaml names, below `home`."""
+    where = {"class": "PooledSqliteStorage", "config": {"base_dir": str(home / "storage")}}
+    storage = {"custom": {"module": "soundlink_pipeline.orchestration.event_log", **where}}
+    return {"telemetry": {"enabled": False}, "storage": storage}
+
+
+@contextmanager
+def instance_at(home: Path, **settings: Any) -> Iterator[dg.DagsterInstance]:
+    """An instance without a run. Until the block ends, the database of each run in this process is a copy, too."""
+    home.mkdir()
+    shutil.copytree(_empty_storage(), home / "storage")
+    with (
+        dg.DagsterInstance.local_temp(str(home), {**instance_settings(home), **settings}) as instance,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(SqliteEventLogStorage, "_initdb", _copy_database)
+        yield instance
+
+
+@cache
+def _templates() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="soundlink-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _empty_storage() -> Path:
+    """Dagster's storage as it is before the first run: making its databases takes half a second."""
+    home = _templates() / "instance"
+    home.mkdir()
+    with dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance:
+        instance.get_runs_count()
+    return home / "storage"
+
+
+def _copy_database(storage: SqliteEventLogStorage, engine: Engine, for_index_shard: bool = False) -> None:
+    """A run's database without an event: making it takes a tenth of a second."""
+    path, template = Path(str(engine.url.database)), _templates() / "run.db"
+    if for_index_shard or path.exists():
+        _make_database(storage, engine, for_index_shard)
+    elif template.exists():
+        shutil.copyfile(template, path)
+    else:
+        _make_database(storage, engine)
+        with closing(sqlite3.connect(path)) as made:
+            made.execute("vacuum into ?", [str(template)])
+        with closing(sqlite3.connect(template)) as copy:
+            copy.execute("pragma journal_mode = wal")
