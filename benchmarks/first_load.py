@@ -45,7 +45,7 @@ class Way:
         return _ENVIRONMENTS / self.environment / "bin" / "python" if self.environment else Path(sys.executable)
 
     def median(self, what: str) -> float:
-        return statistics.median(result[what] for result in self.results)
+        return float(statistics.median(result[what] for result in self.results))
 
 
 FLOOR = Way("the floor: bare DuckDB, from disk, no keys, no checks", "floor")

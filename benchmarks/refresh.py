@@ -119,7 +119,7 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, start: date, end: 
         before = time.perf_counter()
         while not done.wait(_LOOK_EVERY):
             frame, now = _frame_of(watched), time.perf_counter()
-            looks[_part(frame)] += now - before
+            looks.update({_part(frame): now - before})  # seconds, not a count
             before = now
 
     sys.setswitchinterval(_SWITCH_SECONDS)

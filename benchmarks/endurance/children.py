@@ -133,7 +133,8 @@ def refresh(settings: dict[str, str], now: datetime, *, retry: bool) -> dict[str
         lost = _bury_lost_runs(instance)
         if retry and lost:
             tags = {name: lost.tags[name] for name in (RANGE_START, RANGE_END)} | FROM_FAILURE
-            job = dg.build_reconstructable_job(job_of.__module__, job_of.__name__, (DAILY_REFRESH, settings))
+            asked: tuple[Any, ...] = (DAILY_REFRESH, settings)
+            job = dg.build_reconstructable_job(job_of.__module__, job_of.__name__, asked)
             again = dg.ReexecutionOptions.from_failure(lost.run_id, instance)
             with dg.execute_job(job, instance, run_config=QUIET, tags=tags, reexecution_options=again) as result:
                 return _told(result, tags)
@@ -141,9 +142,9 @@ def refresh(settings: dict[str, str], now: datetime, *, retry: bool) -> dict[str
         schedule = definitions.resolve_schedule_def(f"{DAILY_REFRESH}_schedule")
         with dg.build_schedule_context(instance, now, resources={"soundlink": soundlink}) as context:
             (request,) = schedule.evaluate_tick(context).run_requests or []
-        job = definitions.resolve_job_def(DAILY_REFRESH)
-        result = job.execute_in_process(QUIET, instance, tags=dict(request.tags), raise_on_error=False)
-        return _told(result, request.tags)
+        refresh = definitions.resolve_job_def(DAILY_REFRESH)
+        done = refresh.execute_in_process(QUIET, instance, tags=dict(request.tags), raise_on_error=False)
+        return _told(done, request.tags)
 
 
 def _told(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, tags: Mapping[str, str]) -> dict[str, Any]:

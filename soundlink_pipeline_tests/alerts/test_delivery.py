@@ -6,7 +6,7 @@ import time
 import dagster as dg
 import pytest
 
-from soundlink_pipeline.alerts import delivery, tick
+from soundlink_pipeline.alerts import delivery, message, tick
 from soundlink_pipeline.alerts.message import Alert
 from soundlink_pipeline.alerts.tick import TRIES
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
@@ -98,7 +98,7 @@ def test_a_run_that_cannot_be_read_costs_no_other_its_message(
     watch: Watch, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = run_job(watch.instance, dg.Failure("a")), run_job(watch.instance, dg.Failure("b"))
-    read = tick.read_alert
+    read = message.read_alert
 
     def broken(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> Alert | None:
         if run.run_id == bad:

@@ -25,7 +25,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from soundlink_pipeline.simulator import KeyInfo
 from soundlink_pipeline_tests.support.examined import NOW, Examined, beat, empty_project

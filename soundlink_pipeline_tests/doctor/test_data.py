@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def pulled(here: Project) -> Project:
     return here
 
 
-def newest(here: Project, now: datetime = NOW, **settings: str) -> set[tuple[str, str]]:
+def newest(here: Project, now: datetime = NOW, **settings: Any) -> set[tuple[str, str]]:
     """What is said of the newest day of each export, which is the same for both."""
     examined = Examined(here, now=now, **settings)
     return {(finding.level, finding.says) for finding in (examined.one("Data", export.name) for export in EXPORTS)}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,8 @@ def test_broken_check_becomes_a_finding_without_secrets_and_the_others_go_on(
 
     monkeypatch.setitem(examination._CHECKS, "Warehouse", broken)
     here.sim.keys[secret] = KeyInfo()
-    examined = Examined(here, **{name: secret})
+    settings: dict[str, Any] = {name: secret}
+    examined = Examined(here, **settings)
     assert [finding.level for finding in examined.group("Warehouse")] == ["ok", "FAULT"]
     says = examined.group("Warehouse")[1].says
     assert says.startswith("could not be examined: KeyError")

@@ -202,7 +202,8 @@ def test_instance_configuration_of_the_server_is_one_that_dagster_takes() -> Non
 
 
 def _checked(config: dict[str, Any]) -> Any:
-    return validate_config(Shape(dagster_instance_config_schema()), config)
+    shape: Any = Shape
+    return validate_config(shape(dagster_instance_config_schema()), config)
 
 
 def test_dagster_talks_to_postgres_through_the_driver_that_is_installed() -> None:

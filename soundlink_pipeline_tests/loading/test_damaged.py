@@ -87,6 +87,7 @@ def checked_type(column: ExportColumn, value: Any) -> Any:
     assert isinstance(value, kinds.get(column.type, str)), (column.name, value)
     assert not isinstance(value, bool), column.name
     if column.type == "BIGINT":
+        assert isinstance(value, int | float)
         assert value == int(value)
     if column.allowed:
         assert value in column.allowed

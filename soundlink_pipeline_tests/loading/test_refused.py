@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -222,7 +223,7 @@ def test_empty_delivery_that_should_have_rows_is_refused(warehouse: Warehouse, t
     ],
 )
 def test_row_that_does_not_belong_into_the_delivery_is_refused(
-    warehouse: Warehouse, tmp_path: Path, changes: dict[str, str], said: str
+    warehouse: Warehouse, tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
     rows = [row(), row(country_code="DE", **changes)]
     other = arrival(tmp_path, [row(country_code="NA")], campaign="other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from soundlink_pipeline_tests.marts.shared import (
     COUNTRY,
@@ -21,7 +22,14 @@ from soundlink_pipeline_tests.marts.shared import (
 
 
 def test_campaign_day_sums_its_countries_and_divides_the_sums(marts: Marts) -> None:
-    counts = {"impressions": 1000, "ad_clicks": 40, "link_clicks": 20, "streams": 30, "listeners": 10, "followers": 4}
+    counts: dict[str, Any] = {
+        "impressions": 1000,
+        "ad_clicks": 40,
+        "link_clicks": 20,
+        "streams": 30,
+        "listeners": 10,
+        "followers": 4,
+    }
     marts.country("2026-03-01", "US", **counts, spend_media=8, spend_total=10, fees=2)
     counts = {"impressions": 3000, "ad_clicks": 60, "link_clicks": 30, "streams": 30, "listeners": 30, "followers": 1}
     marts.country("2026-03-01", "NA", **counts, spend_media=12, spend_total=15, fees=3)
@@ -153,7 +161,12 @@ def test_day_is_complete_when_every_listed_campaign_was_pulled(marts: Marts) -> 
 
 def test_day_after_a_campaigns_tail_needs_no_further_pull(marts: Marts) -> None:
     # Ended on March 1; 30 days of engagement and 8 of revisions later it is April 8.
-    ended = {"status": "ended", "created_at": "2026-02-01", "updated_at": "2026-03-01", "campaign_duration": 10}
+    ended: dict[str, Any] = {
+        "status": "ended",
+        "created_at": "2026-02-01",
+        "updated_at": "2026-03-01",
+        "campaign_duration": 10,
+    }
     marts.listed("c1", **ended)
     marts.listed("c2", **RUNNING)
     for campaign, at in (("c1", "2026-04-10"), ("c2", SETTLED)):

@@ -182,7 +182,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory, project: SqlProject) -> It
         marts.pulled(ENGAGEMENT, "2026-03-01")
         ((delivery,), _) = marts.rows("deliveries", "delivery_id")
         for country in ("US", "DE"):
-            money = {"spend_media": 8, "spend_total": 10, "fees": 2}
+            money: dict[str, Any] = {"spend_media": 8, "spend_total": 10, "fees": 2}
             marts.country("2026-03-01", country, streams=3, listeners=1, **money, _delivery_id=delivery)
             marts.engagement("2026-03-01", country=country, new=(1, 2), _delivery_id=delivery)
             playing = playlist(3, campaign_id="c2", _delivery_id=delivery)
@@ -232,7 +232,7 @@ def test_sums_of_marts_reconcile_with_the_exports_to_the_cent(marts: Marts) -> N
             marts.pulled(export, "2026-03-01", "2026-03-20")
         for (day, code, campaign), (seen, clicks, streams, listeners, followers, media, fees) in country.items():
             counts = {"impressions": seen, "link_clicks": clicks, "streams": streams, "listeners": listeners}
-            money = {"spend_media": media, "fees": fees, "spend_total": media + fees}
+            money: dict[str, Any] = {"spend_media": media, "fees": fees, "spend_total": media + fees}
             marts.country(day, code, campaign_id=campaign, followers=followers, **counts, **money)
         for (day, track, code, campaign), (new, back, status, position) in engagement.items():
             changes = {"campaign_id": campaign, "status": status, "new": new, "returning": back}

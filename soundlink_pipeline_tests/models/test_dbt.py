@@ -78,7 +78,7 @@ class Twins:
         with self.ours.write() as connection:
             build_models(connection, read_project(FOLDER), dates)
         window = {"start_date": str(dates.start), "end_date": str(dates.end)} if dates else {}
-        command = [DBT, "--no-use-colors", "--log-path", self.folder / "logs", "build"]
+        command: list[str | Path] = [DBT or "dbt", "--no-use-colors", "--log-path", self.folder / "logs", "build"]
         command += ["--project-dir", FOLDER, "--profiles-dir", FOLDER, "--target-path", self.folder / "target"]
         done = subprocess.run(
             [*command, "--vars", json.dumps(window)],

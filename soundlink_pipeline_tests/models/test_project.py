@@ -67,7 +67,7 @@ def test_a_model_comes_after_what_its_tests_look_into(tmp_path: Path) -> None:
         "models/marts/_marts.yml": MODELS.replace("[not_null]", f"[{relation}]"),
         "models/marts/zeta.sql": "select 'a' as campaign_id",
     }
-    project = checked(sql_folder(tmp_path, changes))
+    project = checked(sql_folder(tmp_path, {**changes}))
     assert project.problems == {}
     order = list(project.models)
     assert order.index("zeta") < order.index("daily") < order.index("total")

@@ -67,7 +67,7 @@ def test_a_key_that_will_not_do_is_told_apart(here: Project, key: KeyInfo, said:
 
 
 def test_a_host_that_cannot_be_reached_is_named(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SoundlinkClient.__init__.__kwdefaults__, "backoff", 0.01)
+    monkeypatch.setitem(SoundlinkClient.__init__.__kwdefaults__ or {}, "backoff", 0.01)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
         here.settings["SOUNDLINK_BASE_URL"] = f"http://127.0.0.1:{taken.getsockname()[1]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -21,7 +22,7 @@ NOW = utc("2026-03-02T06:00")
 def test_a_run_whose_rows_contradict_themselves_builds_nothing_on_them_and_says_which(here: Project) -> None:
     days, world = (day("2026-02-20"), day("2026-02-21")), here.sim.world
     bad = next(c for c in world.campaigns if any(True for _ in world.rows(BREAKDOWN, c.uuid, *days, NOW)))
-    broken = {"edit": lambda body: re.sub(rb'"fees":[0-9.]+', b'"fees":987654', body, count=1)}
+    broken: dict[str, Any] = {"edit": lambda body: re.sub(rb'"fees":[0-9.]+', b'"fees":987654', body, count=1)}
     here.sim.faults.add(Fault("edit", export=BREAKDOWN, campaign=bad.uuid, **broken))
     result = here.refresh("2026-02-20", "2026-02-21")
     assert not result.success
@@ -40,7 +41,9 @@ def test_a_run_whose_rows_contradict_themselves_builds_nothing_on_them_and_says_
     assert failed.metadata["what to do"].value
     assert [key for key, check in checks.items() if not check.passed] == [(BREAKDOWN, "fees_add_up")]
     # Both exports are loaded and their days green: what is wrong is told by the check.
-    assert {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()} >= {
+    assert {
+        str(event.asset_key and event.asset_key.to_user_string()) for event in result.get_asset_materialization_events()
+    } >= {
         BREAKDOWN,
         ENGAGEMENT,
     }

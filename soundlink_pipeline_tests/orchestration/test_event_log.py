@@ -40,7 +40,7 @@ with warnings.catch_warnings():
         backfill_policy=dg.BackfillPolicy.single_run(),
         check_specs=[dg.AssetCheckSpec("c", asset="a"), dg.AssetCheckSpec("d", asset="a")],
     )
-    def a(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def a(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster reads it
         for number, day in enumerate(context.partition_keys):
             context.add_asset_metadata({"rows": number}, partition_key=day)
         checked = [dg.AssetCheckResult(check_name=name, passed=name == "c") for name in "cd"]
@@ -127,7 +127,12 @@ def test_partitions_stored_as_a_batch_are_told_of_as_if_each_had_been_stored_by_
         with dg.DagsterInstance.local_temp(str(home), settings) as instance, pytest.MonkeyPatch.context() as patch:
             log = instance.event_log_storage
             batch = type(log).store_event_batch
-            patch.setattr(log, "store_event_batch", lambda events: (sizes.append(len(events)), batch(log, events)))  # noqa: B023
+
+            def counted(events: list[Any], log: Any = log, batch: Any = batch) -> None:
+                sizes.append(len(events))
+                batch(log, events)
+
+            patch.setattr(log, "store_event_batch", counted)
             _materialize(instance)
             told.append(_as_told(instance, _materialize(instance)))
     assert told[0] == told[1]
@@ -189,6 +194,7 @@ def test_what_is_held_is_stored_with_what_follows_outlives_an_error_and_is_seen_
                 instance.report_engine_event("cannot be stored with them", run)
         assert seen(other) == [8, 2]  # one that cannot be stored does not keep the others out
         log.store_event(events[-1])
+        assert isinstance(log, PooledSqliteEventLog)
         with pytest.raises(ZeroDivisionError), log.run_connection(run.run_id):
             raise ZeroDivisionError
         assert seen(other) == [8, 3]

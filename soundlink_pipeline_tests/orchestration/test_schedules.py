@@ -77,7 +77,7 @@ def tick(instance: dg.DagsterInstance, soundlink: Soundlink, moment: datetime) -
 def why(instance: dg.DagsterInstance, soundlink: Soundlink, moment: datetime) -> str:
     """What the run's page says of its range."""
     (request,) = evaluated(instance, soundlink, moment).run_requests or []
-    return request.tags[schedules.WHY]
+    return str(request.tags[schedules.WHY])
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,8 @@ def test_a_campaign_that_has_long_ended_does_not_hold_the_schedule_back(
         for number in (8, 9):
             api.clock.set(morning(number))
             api.stats.reset()
-            pull(soundlink, *map(str, eight_days_before(morning(number))), f"run-{number}")
+            first, last = eight_days_before(morning(number))
+            pull(soundlink, str(first), str(last), f"run-{number}")
             assert api.stats.count(path_contains=finished.path_id) == (2 if number == 8 else 0)
         # The days after its last are asked for no more, and so were never settled.
         left = "select count(distinct report_date) from report_date_status where campaign_id = $id and not is_settled"

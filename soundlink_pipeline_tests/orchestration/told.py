@@ -15,6 +15,7 @@ def materialized(here: Project, export: str) -> dict[str, dict[str, Any]]:
     return {
         record.partition_key: {name: value.value for name, value in record.asset_materialization.metadata.items()}
         for record in reversed(records)
+        if record.partition_key and record.asset_materialization
     }
 
 

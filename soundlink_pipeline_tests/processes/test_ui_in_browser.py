@@ -166,8 +166,8 @@ def test_the_lineage_goes_from_the_api_to_the_published_file(here: Deployment, s
     place = places()
     assert assets.keys() - place.keys() == set()
     screen.shoot("assets")
-    for name, before in upstream.items():
-        assert [other for other in before if place[other] >= place[name]] == [], name
+    for name, earlier in upstream.items():
+        assert [other for other in earlier if place[other] >= place[name]] == [], name
     # What nothing stands before is the API, and what nothing comes after is the file.
     sources = {groups[name] for name, before in upstream.items() if not before}
     assert sources == {"sources"}

@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
-from soundlink_pipeline.publishing import file_copy
 from soundlink_pipeline.publishing.file_copy import publish
 from soundlink_pipeline.warehouse.native_file import Warehouse
 from soundlink_pipeline_tests.publishing.processes import BOTH, CLIENT, ask, child, end, files, published, say
@@ -113,7 +113,7 @@ def test_who_opens_the_file_while_it_is_replaced_is_told_so_and_never_sees_half_
         said.append(subprocess.run([sys.executable, "-c", OPEN, target], capture_output=True, text=True, check=False))
 
     with monkeypatch.context() as patch:
-        patch.setattr(file_copy.time, "sleep", opened_by_another)
+        patch.setattr(time, "sleep", opened_by_another)
         inode = target.stat().st_ino
         published(warehouse)
         assert target.stat().st_ino != inode

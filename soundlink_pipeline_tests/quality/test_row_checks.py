@@ -140,8 +140,8 @@ def test_rows_are_counted_of_the_newest_delivery_only_in_whatever_order_they_wer
     warehouse: Warehouse, tmp_path: Path
 ) -> None:
     export, later = CAMPAIGN_COUNTRY_DAILY, NOON + timedelta(days=1)
-    exported = [{"exported_at": f"2026-05-2{day}T03:00:00Z"} for day in (0, 1, 2)]
-    codes = [{"country_code": code} for code in ("US", "DE", "FR")]
+    exported: list[dict[str, Any]] = [{"exported_at": f"2026-05-2{day}T03:00:00Z"} for day in (0, 1, 2)]
+    codes: list[dict[str, Any]] = [{"country_code": code} for code in ("US", "DE", "FR")]
     put(warehouse, tmp_path, export, [row(**exported[1], **code) for code in codes], pulled=later)
     put(warehouse, tmp_path, export, [row(**exported[0], **code) for code in codes], pulled=NOON)
     assert broken(warehouse, export) == set()

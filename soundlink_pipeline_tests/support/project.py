@@ -107,7 +107,8 @@ class Project:
 
     def execute(self, job: str, **options: Any) -> dg.JobExecutionResult:
         # The settings are in what identifies the job, for Dagster keeps what it has reconstructed. The key is not.
-        reconstructable = dg.build_reconstructable_job(__name__, job_of.__name__, (job, dict(self.settings)))
+        asked_for: tuple[Any, ...] = (job, dict(self.settings))
+        reconstructable = dg.build_reconstructable_job(__name__, job_of.__name__, asked_for)
         run_config = QUIET | options.pop("run_config", {})
         _jobs_of_this_run.clear()
         with dg.execute_job(reconstructable, self.instance, run_config=run_config, **options) as result:

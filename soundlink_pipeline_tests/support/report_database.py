@@ -70,7 +70,7 @@ def warehouse_with_rows(folder: Path) -> Warehouse:
     """The pipeline's own database, with its models."""
     warehouse = Warehouse(folder)
     loud = {"campaign_id": LOUD_ID, "campaign_name": LOUD, "campaign_target_spotify_track_id": _PROMOTED}
-    quiet = {"campaign_id": QUIET_ID, "campaign_name": QUIET, "campaign_target_type": "playlist"}
+    quiet: dict[str, str | None] = {"campaign_id": QUIET_ID, "campaign_name": QUIET, "campaign_target_type": "playlist"}
     quiet |= {"campaign_target_spotify_track_id": None, "campaign_target_isrc": None}
     quiet |= {"campaign_target_playlist_id": "37i9dQZF1DX4sWSpwq3LiO"}
     for count, streams, moment in _PULLS:

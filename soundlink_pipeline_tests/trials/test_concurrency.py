@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ EVERY_MINUTE = "* * * * *"
 # is what the raw tables hold, every row is of a delivery in the ledger, and whoever looks sees the same.
 READER = """
 import json, sys, time
+from functools import partial
 from pathlib import Path
 from soundlink_pipeline.publishing.file_copy import read_published
 database, stop = Path(sys.argv[1]), Path(sys.argv[2])
@@ -173,8 +175,9 @@ def schedule(here: Deployment) -> dict[str, Any]:
         "{repositoriesOrError {... on RepositoryConnection {nodes {schedules {name scheduleState {id ticks"
         " {status skipReason runIds error {message}}}}}}}}"
     )["repositoriesOrError"]["nodes"]
-    found: dict[str, Any] = next(s for s in repository["schedules"] if s["name"] == "daily_refresh_schedule")
-    return found["scheduleState"]
+    found = next(s for s in repository["schedules"] if s["name"] == "daily_refresh_schedule")
+    state: dict[str, Any] = found["scheduleState"]
+    return state
 
 
 def scheduled_runs(here: Deployment) -> list[dict[str, Any]]:
@@ -214,12 +217,12 @@ def test_runs_of_two_deployments_and_readers_all_at_once_end_well_within_the_lim
                 (two, launch_backfill(two, day(30), day(119))),
             ]
             for here in (one, two):
-                until(lambda here=here: scheduled_runs(here), "the schedule has ticked", 120)
+                until(partial(scheduled_runs, here), "the schedule has ticked", 120)
                 stop_schedule(here)
             assert [until_backfill_ends(*backfill) for backfill in backfills] == ["COMPLETED_SUCCESS"] * 3
             assert by_hand.wait(300) == 0, (one.home.parent / "backfill.log").read_text()[-3000:]
         for here in (one, two):
-            until(lambda here=here: all(r["endTime"] for r in here.runs()), "no run is left", 300)
+            here.until_all_runs_ended()
             assert_runs_ended_well(here)
         # Whatever came last may have been a backfill of the exports alone: a last run publishes it all.
         last = one.launch(TODAY - timedelta(days=2), TODAY - timedelta(days=2))

@@ -269,9 +269,9 @@ def test_a_clock_that_jumps_decides_nothing_and_holds_nobody_up(
 ) -> None:
     days, after = jump  # within a run after it has asked for the time so often, or 0: between two runs
     clock = JumpingClock()
-    monkeypatch.setitem(SoundlinkClient.__init__.__kwdefaults__, "now", clock.now)
-    monkeypatch.setitem(Pacer.__init__.__kwdefaults__, "now", clock.seconds)
-    monkeypatch.setitem(Pacer.__init__.__kwdefaults__, "on_wait", _no_wait)
+    monkeypatch.setitem(SoundlinkClient.__init__.__kwdefaults__ or {}, "now", clock.now)
+    monkeypatch.setitem(Pacer.__init__.__kwdefaults__ or {}, "now", clock.seconds)
+    monkeypatch.setitem(Pacer.__init__.__kwdefaults__ or {}, "on_wait", _no_wait)
     pulled: dict[date, datetime] = {}
     with project(tmp_path, WORLD) as here:
         # Two runs use a minute up; the third does not wait, for by our clock it is no longer that minute.
