@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.nodeid import NodeId
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,15 +26,23 @@ _LONGEST_SECONDS = 20.0
 _MAY_TAKE_LONG = ("daemon", "slow", "browser", "dbt")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what its folder says, keep together what shares a fixture, and begin with what takes longest."""
-    for item in items:
-        if _room(item) == "processes" and not item.get_closest_marker("browser"):
-            item.add_marker("daemon")
-        group = _shared_fixture(item)
-        if group:
-            item.add_marker(pytest.mark.xdist_group(group))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what its folder says, and keep together what shares a fixture."""
+    if _room(item) == "processes" and not item.get_closest_marker("browser"):
+        item.add_marker("daemon")
+    group = _shared_fixture(item)
+    if group:
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    for item in items if getattr(config.option, "loadgroup", False) else ():
+        group = item.get_closest_marker("xdist_group")
+        if group and "@" not in item.nodeid.rpartition("]")[2]:
+            # xdist 3.8 writes a test's group where pytest 9.2 no longer reads it.
+            item._id = NodeId.parse(f"{item.nodeid}@{group.args[0]}")
     items.sort(key=lambda item: _FIRST.index(_room(item)) if _room(item) in _FIRST else len(_FIRST))
 
 
