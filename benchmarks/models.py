@@ -20,7 +20,7 @@ from soundlink_pipeline.models.build import ask_tests, build_models, check_model
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.publishing.file_copy import publish
 from soundlink_pipeline.settings.settings import Settings
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 
 _CAMPAIGNS, _ROUNDS = 30, 5
 _NOW = datetime(2026, 9, 1, 7, tzinfo=UTC)
@@ -34,7 +34,7 @@ def main() -> None:
         warehouses = []
         for rows in sizes:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="soundlink-bench-"))
-            warehouses.append(_prepared(Warehouse(Path(folder)), rows))
+            warehouses.append(_prepared(NativeFile(Path(folder)), rows))
         # per size and part, the seconds of each round
         seconds = [{part: list[float]() for part in ("models", "tests", "publishing")} for _ in sizes]
         for _ in range(_ROUNDS):
@@ -57,7 +57,7 @@ def main() -> None:
     )
 
 
-def _prepared(warehouse: Warehouse, rows: int) -> tuple[Warehouse, DateRange]:
+def _prepared(warehouse: NativeFile, rows: int) -> tuple[NativeFile, DateRange]:
     started = time.perf_counter()
     days = fill(warehouse, rows, campaigns=_CAMPAIGNS)
     made = time.perf_counter()
@@ -68,7 +68,7 @@ def _prepared(warehouse: Warehouse, rows: int) -> tuple[Warehouse, DateRange]:
     return warehouse, DateRange(days.end - timedelta(days=TRAILING_DAYS - 1), days.end)
 
 
-def _refresh(warehouse: Warehouse, dates: DateRange, seconds: dict[str, list[float]]) -> None:
+def _refresh(warehouse: NativeFile, dates: DateRange, seconds: dict[str, list[float]]) -> None:
     project = read_project(Settings().sql_dir)
     with warehouse.write() as connection:
         started = time.perf_counter()

@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.alternatives.job import peak_mb
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.pulling.listing import list_campaigns, save_and_ask
 from soundlink_pipeline.pulling.planning import plan
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.settings.settings import settings_from
@@ -36,7 +37,9 @@ def main(base_url: str, data_dir: Path, dates: DateRange) -> None:
     told: list[float] = []
     started = time.perf_counter()
     with soundlink.connect(lambda _: None) as (client, pacer):
-        campaigns = soundlink.campaigns(client, run_id, [run_id])
+        listing = list_campaigns(client, soundlink.landing, run_id=run_id, lineage=[run_id])
+        campaigns = listing.items()
+        save_and_ask(soundlink.warehouse, soundlink.landing, listing, lambda _: None)
         puller = Puller(
             client,
             pacer,

@@ -21,7 +21,7 @@ import duckdb
 from benchmarks.serving import say
 from benchmarks.synthetic import fill
 from soundlink_pipeline.publishing.file_copy import publish
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 
 _ROUNDS = 3
 _NOW = datetime(2026, 9, 1, 7, tzinfo=UTC)
@@ -37,7 +37,7 @@ def main() -> None:
     measured = []
     for rows in sizes:
         with tempfile.TemporaryDirectory(prefix="soundlink-bench-") as folder:
-            measured.append(_measure(Warehouse(Path(folder)), rows))
+            measured.append(_measure(NativeFile(Path(folder)), rows))
     print("## Publishing, by each way there is\n")
     print("| way |" + "".join(f" {rows:,} rows: s | ratio | MB |" for rows in sizes))
     print("|---|" + "---|---|---|" * len(sizes))
@@ -45,7 +45,7 @@ def main() -> None:
         print(f"| {way} |" + "".join(_cells(result, way) for result in measured))
 
 
-def _measure(warehouse: Warehouse, rows: int) -> dict[str, tuple[float, int] | None]:
+def _measure(warehouse: NativeFile, rows: int) -> dict[str, tuple[float, int] | None]:
     """Median seconds and size in bytes of each way; None where the file system has no such thing."""
     started = time.perf_counter()
     fill(warehouse, rows)
@@ -120,7 +120,7 @@ def _export_parquet(source: Path, new: Path) -> None:
         connection.execute(f"export database '{new}' (format parquet)")
 
 
-def _publish(warehouse: Warehouse, new: Path) -> None:
+def _publish(warehouse: NativeFile, new: Path) -> None:
     publish(warehouse, new.with_name("soundlink.duckdb"), run_id="benchmark", now=_NOW)
 
 

@@ -17,10 +17,10 @@ from benchmarks.serving import say, verdict
 from benchmarks.synthetic import fill
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.landing.deliveries import Arrival, Delivery
+from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.loading.batch import load_batch
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 
 _CAMPAIGNS, _ROUNDS = 30, 5
 _FIRST_EXPORTED = datetime(2040, 1, 1, tzinfo=UTC)  # later than any synthetic row
@@ -33,7 +33,7 @@ def main() -> None:
     with ExitStack() as stack:
         made = []
         for rows in sizes:
-            warehouse = Warehouse(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soundlink-bench-"))))
+            warehouse = NativeFile(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soundlink-bench-"))))
             days = fill(warehouse, rows, campaigns=_CAMPAIGNS)
             made.append((warehouse, DateRange(days.end - timedelta(days=7), days.end)))
             say(f"{rows:,} rows made, {days}")
@@ -42,7 +42,7 @@ def main() -> None:
         for number in range(_ROUNDS):
             for at, (warehouse, dates) in enumerate(made):
                 arrivals = [
-                    Arrival.of(delivery)
+                    HashedDelivery.of(delivery)
                     for export in warehouse.exports
                     for delivery in _delivered(warehouse, export, dates, number)
                 ]
@@ -51,8 +51,8 @@ def main() -> None:
                     result = load_batch(connection, warehouse.exports, arrivals)
                 seconds[at].append(time.perf_counter() - started)
                 loaded[at] = sum(item.rows for item in result.loaded)
-                if result.refused or not any(item.updated for item in result.loaded):
-                    raise SystemExit(f"not loaded as meant: {result.refused[:1]}")
+                if result.rejected or not any(item.updated for item in result.loaded):
+                    raise SystemExit(f"not loaded as meant: {result.rejected[:1]}")
     if len(set(loaded)) > 1:
         raise SystemExit(f"the deliveries differ: {loaded}")
     medians = [statistics.median(own) for own in seconds]
@@ -66,7 +66,7 @@ def main() -> None:
     )
 
 
-def _delivered(warehouse: Warehouse, export: Export, dates: DateRange, number: int) -> list[Delivery]:
+def _delivered(warehouse: NativeFile, export: Export, dates: DateRange, number: int) -> list[Delivery]:
     """The days as the warehouse has them, exported anew, a file per campaign; another third is revised each time."""
     landing = Landing(warehouse.path.parent)
     moment = _FIRST_EXPORTED + timedelta(days=number)

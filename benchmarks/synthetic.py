@@ -6,7 +6,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import ExportColumn
 from soundlink_pipeline.contracts.table import Column
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.tables import DELIVERIES
 
 _FIRST = date(2026, 1, 1)
@@ -16,7 +16,7 @@ _ROWS_PER_CAMPAIGN = _COUNTRIES * (1 + _TRACKS)
 _ROWS_PER_CAMPAIGN_OVER_ALL_DAYS = 33_300
 
 
-def fill(warehouse: Warehouse, rows: int, campaigns: int | None = None) -> DateRange:
+def fill(warehouse: NativeFile, rows: int, campaigns: int | None = None) -> DateRange:
     """Both exports over the same days and campaigns, and the ledger of pulling 8 days every day; returns the days.
 
     Without `campaigns` there are as many as make the rows cover 222 days; with it, more rows are more days.

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from soundlink_pipeline.settings.settings import Settings
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.home import Home
+from soundlink_pipeline.warehouse.native_file import NativeFile
 
 # Longer than any wait for the API's limits, which are counted by the hour: what is silent for so long is not at work.
 LONGEST_SILENCE = timedelta(minutes=70)
@@ -28,5 +29,5 @@ class Patient:
     clock: Callable[[], datetime]
 
     @property
-    def warehouse(self) -> Warehouse:
-        return Warehouse(self.settings.data_dir, wait_seconds=_WAREHOUSE_WAIT_SECONDS)
+    def warehouse(self) -> Home:
+        return NativeFile(self.settings.data_dir, wait_seconds=_WAREHOUSE_WAIT_SECONDS)

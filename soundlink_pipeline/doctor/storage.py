@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import duckdb
 
@@ -41,8 +38,7 @@ def check_data_folder(patient: Patient) -> Iterator[Finding]:
     else:
         state = "can be written to" if there == folder else "is not there yet; the first run makes it"
         yield ok("folder", f"{folder} {state}")
-    warehouse = patient.warehouse.path
-    size = warehouse.stat().st_size if warehouse.exists() else 0
+    size = patient.warehouse.describe().bytes
     free, needed = shutil.disk_usage(there).free, size + _FLOOR_BYTES
     says = f"{_mb(free)} free; publishing copies the warehouse ({_mb(size)}), and a run needs some {_mb(_FLOOR_BYTES)}"
     if free < needed:
@@ -56,7 +52,7 @@ def check_data_folder(patient: Patient) -> Iterator[Finding]:
 
 def check_warehouse(patient: Patient) -> Iterator[Finding]:
     """Whether a run could write to the warehouse: it is whole, and nobody else has it open."""
-    warehouse, what = patient.warehouse, patient.warehouse.path.name
+    warehouse, what = patient.warehouse, patient.warehouse.describe().name
     if not warehouse.exists():
         yield ok(what, "is not there yet; the first run makes it")
         return
@@ -75,34 +71,8 @@ def check_warehouse(patient: Patient) -> Iterator[Finding]:
         yield ok(what, "holds nothing yet; the first run makes its tables")
     else:
         yield ok(what, f"can be opened: {deliveries:,} deliveries, {int(rows or 0):,} rows delivered")
-        yield from _obstacles(warehouse.path)
-
-
-def _obstacles(path: Path) -> Iterator[Finding]:
-    """What keeps a run from writing to a file that can be read."""
-    try:
-        if not _comes_free(path):
-            says = "is open for reading in another program: a run waits two minutes for it, then fails"
-            fix = f"close it there (a notebook, a DuckDB shell, a BI tool? lsof {path} names it): soundlink.duckdb is"
-            yield fault(path.name, says, f"{fix} for reading")
-    except PermissionError:
-        fix = "give the user that runs the pipeline the right to write to it"
-        yield fault(path.name, f"{path} cannot be written to (Permission denied)", fix)
-
-
-def _comes_free(path: Path) -> bool:
-    """Whether nobody has the file open within a while: by taking the lock that DuckDB takes, and giving it back."""
-    deadline = time.monotonic() + _READERS_SECONDS
-    with path.open("r+b") as file:
-        while True:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    return False
-                time.sleep(0.1)
-            else:
-                return True
+        if obstacle := warehouse.obstacle(_READERS_SECONDS):
+            yield fault(what, obstacle.reason, obstacle.fix)
 
 
 def _mb(size: float) -> str:

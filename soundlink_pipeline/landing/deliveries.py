@@ -180,7 +180,7 @@ SAMPLED_END_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
-class Arrival:
+class HashedDelivery:
     """A delivery ready to be loaded: the size and SHA-256 of its bytes."""
 
     delivery: Delivery
@@ -188,8 +188,8 @@ class Arrival:
     sha256: str
 
     @classmethod
-    def of(cls, delivery: Delivery, known: tuple[int, str] | None = None) -> Arrival:
-        """From a landed file. `known` is its size and SHA-256 where a download has just told them."""
+    def of(cls, delivery: Delivery, known: tuple[int, str] | None = None) -> HashedDelivery:
+        """From a landed file. `known` is its size and SHA-256, if the download already computed them."""
         size, sha256 = known or content(delivery)
         return cls(delivery, size, sha256)
 

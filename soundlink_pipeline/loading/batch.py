@@ -1,6 +1,6 @@
-"""Loading landed deliveries: checked as wholes, then merged with history and ledger in one transaction.
+"""Loading landed deliveries: validated as wholes, then merged with history and ledger in one transaction.
 
-A delivery is loaded whole or refused whole (`validation.py`); a batch of deliveries is committed as one or not at all.
+A delivery is loaded whole or rejected whole (`validation.py`); a batch of deliveries is committed as one or not at all.
 No row passes through Python.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,12 +17,10 @@ from typing import Any
 import duckdb
 
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
-from soundlink_pipeline.landing.deliveries import Arrival, Delivery
+from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading import direct_insert, merge_sql
-from soundlink_pipeline.loading.validation import Checked, Refused, Staging
+from soundlink_pipeline.loading.validation import RejectedDelivery, Staging, ValidDelivery
 from soundlink_pipeline.warehouse.sql import transaction
-
-__all__ = ["BATCH_BYTES", "Arrival", "BatchResult", "Loaded", "Refused", "load_batch"]
 
 # How much a batch should hold; only a delivery that is larger by itself exceeds it.
 BATCH_BYTES = 192 << 20
@@ -50,22 +48,26 @@ class Loaded:
 
 @dataclass
 class BatchResult:
+    """What became of a batch. `known`: the deliveries that were loaded before, by id, and their load order."""
+
     loaded: list[Loaded] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
+    rejected: list[RejectedDelivery] = field(default_factory=list)
+    known: dict[str, int] = field(default_factory=dict)
 
 
 def load_batch(
-    connection: duckdb.DuckDBPyConnection, exports: Iterable[Export], arrivals: Sequence[Arrival]
+    connection: duckdb.DuckDBPyConnection, exports: Iterable[Export], deliveries: Sequence[HashedDelivery]
 ) -> BatchResult:
     """Load deliveries in one transaction, each whole or not at all; what breaks a rule is reported, not loaded.
 
     Deliveries of one campaign are merged one after the other, in the order given. A delivery that the ledger knows
     already is passed over. Raises duckdb.Error or RuntimeError with nothing loaded.
     """
-    new = _new(connection, arrivals)
+    known = _known(connection, deliveries)
+    new = _new(deliveries, known)
     if not new:
-        return BatchResult()
-    large = sum(arrival.size for arrival in new) > BATCH_BYTES
+        return BatchResult(known=known)
+    large = sum(item.size for item in new) > BATCH_BYTES
     connection.execute(f"set memory_limit = '{_LARGE_MEMORY_LIMIT if large else _MEMORY_LIMIT}'")
     if large:
         connection.execute("set threads = 1")
@@ -73,58 +75,63 @@ def load_batch(
     _name_batch(connection, new)
     if direct_insert.is_first(connection):
         with contextlib.suppress(direct_insert.NotPlain), transaction(connection):
-            return BatchResult(_insert(connection, batch))
+            return BatchResult(_insert(connection, batch), known=known)
     stagings = [Staging(connection, export, own) for export, own in batch]
-    checked = [staging.check() for staging in stagings]
+    valid = [staging.validate() for staging in stagings]
     with transaction(connection):
-        orders = _orders(connection, arrivals)
+        orders = _orders(connection, deliveries)
         loaded = [
             item
-            for staging, own in zip(stagings, checked, strict=True)
+            for staging, own in zip(stagings, valid, strict=True)
             if own
             for item in _merge(connection, staging, own, orders)
         ]
     for staging in stagings:
         staging.clear()
-    return BatchResult(loaded, [refused for staging in stagings for refused in staging.refused])
+    return BatchResult(loaded, [rejected for staging in stagings for rejected in staging.rejected], known)
 
 
-def _by_export(exports: Iterable[Export], arrivals: Sequence[Arrival]) -> list[tuple[Export, list[Arrival]]]:
-    return [(e, own) for e in exports if (own := [a for a in arrivals if a.delivery.export == e.name])]
+def _by_export(
+    exports: Iterable[Export], deliveries: Sequence[HashedDelivery]
+) -> list[tuple[Export, list[HashedDelivery]]]:
+    return [(e, own) for e in exports if (own := [item for item in deliveries if item.delivery.export == e.name])]
 
 
-def _new(connection: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> list[Arrival]:
-    """The deliveries that the ledger does not know, each once."""
-    by_id = {arrival.delivery.delivery_id: arrival for arrival in arrivals}
-    for (known,) in connection.execute(
-        "select delivery_id from deliveries where list_contains($ids, delivery_id)", {"ids": list(by_id)}
-    ).fetchall():
-        del by_id[known]
-    return list(by_id.values())
+def _known(connection: duckdb.DuckDBPyConnection, deliveries: Sequence[HashedDelivery]) -> dict[str, int]:
+    """Those of the deliveries that the ledger has, by id, and their load order."""
+    return dict(
+        connection.execute(
+            "select delivery_id, load_order from deliveries where list_contains($ids, delivery_id)",
+            {"ids": [item.delivery.delivery_id for item in deliveries]},
+        ).fetchall()
+    )
 
 
-# Within the transaction
+def _new(deliveries: Sequence[HashedDelivery], known: Mapping[str, int]) -> list[HashedDelivery]:
+    """The deliveries that are not `known`, each once."""
+    by_id = {item.delivery.delivery_id: item for item in deliveries}
+    return [item for name, item in by_id.items() if name not in known]
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, batch: list[tuple[Export, list[Arrival]]]) -> list[Loaded]:
+def _insert(connection: duckdb.DuckDBPyConnection, batch: list[tuple[Export, list[HashedDelivery]]]) -> list[Loaded]:
     """Bring deliveries in that are all the first of their days. Raises direct_insert.NotPlain."""
-    loaded, orders = [], _orders(connection, [arrival for _, own in batch for arrival in own])
+    loaded, orders = [], _orders(connection, [item for _, own in batch for item in own])
     for export, own in batch:
-        checked = direct_insert.insert(connection, export, own)
-        fates = Counter({(str(item.arrival.delivery.path), "insert"): item.rows for item in checked})
-        loaded += _record(connection, checked, fates, orders)
+        valid = direct_insert.insert(connection, export, own)
+        fates = Counter({(str(item.delivery.path), "insert"): item.rows for item in valid})
+        loaded += _record(connection, valid, fates, orders)
     return loaded
 
 
 def _merge(
-    connection: duckdb.DuckDBPyConnection, staging: Staging, checked: list[Checked], orders: Iterator[int]
+    connection: duckdb.DuckDBPyConnection, staging: Staging, valid: list[ValidDelivery], orders: Iterator[int]
 ) -> list[Loaded]:
-    """Bring an export's checked deliveries in and write the ledger. The staged table may hold rows of others too."""
+    """Bring an export's valid deliveries in and write the ledger. The staged table may hold rows of others too."""
     export, staged = staging.export, staging.table
     fates: Counter[tuple[str, str]] = Counter()
-    is_all = {"files": [str(item.arrival.delivery.path) for item in checked]}
+    is_all = {"files": [str(item.delivery.path) for item in valid]}
     others = _number(connection, f"select count(*) from {staged} where not list_contains($files, _file)", is_all)
-    rounds = _rounds(checked)
+    rounds = _rounds(valid)
     for files in rounds:
         table = staged
         if others or len(rounds) > 1:
@@ -136,17 +143,17 @@ def _merge(
         fates.update(_apply(connection, export, table))
         if table != staged:
             connection.execute(f"drop table {table}")
-    return _record(connection, checked, fates, orders)
+    return _record(connection, valid, fates, orders)
 
 
-def _orders(connection: duckdb.DuckDBPyConnection, arrivals: Iterable[Arrival]) -> Iterator[int]:
+def _orders(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[HashedDelivery]) -> Iterator[int]:
     """The next places in the order of loading; one that a replayed delivery keeps is not given again."""
     used = _number(connection, "select coalesce(max(load_order), 0) from deliveries")
-    return itertools.count(1 + max([used, *(arrival.delivery.loaded or 0 for arrival in arrivals)]))
+    return itertools.count(1 + max([used, *(item.delivery.loaded or 0 for item in deliveries)]))
 
 
-def _name_batch(connection: duckdb.DuckDBPyConnection, arrivals: Iterable[Arrival]) -> None:
-    """What is asked of each file, and what its rows are to carry, as the temp table `batch`."""
+def _name_batch(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[HashedDelivery]) -> None:
+    """Make the temp table `batch`: of each file what was requested, and what its rows are to carry."""
     connection.execute(
         "create or replace temp table batch (file VARCHAR, delivery_id VARCHAR, export VARCHAR, campaign_id VARCHAR,"
         " pulled_at TIMESTAMP, start_date DATE, end_date DATE)"
@@ -156,38 +163,38 @@ def _name_batch(connection: duckdb.DuckDBPyConnection, arrivals: Iterable[Arriva
         "batch",
         [
             (str(d.path), d.delivery_id, d.export, d.campaign_id, _naive(d.pulled_at), d.dates.start, d.dates.end)
-            for d in (arrival.delivery for arrival in arrivals)
+            for d in (item.delivery for item in deliveries)
         ],
     )
 
 
 def _record(
     connection: duckdb.DuckDBPyConnection,
-    checked: list[Checked],
+    valid: list[ValidDelivery],
     fates: Counter[tuple[str, str]],
     orders: Iterator[int],
 ) -> list[Loaded]:
     """Write the ledger."""
-    loaded = [_loaded(item, fates, orders) for item in checked]
-    entries = [_ledger_entry(item, fate) for item, fate in zip(checked, loaded, strict=True)]
+    loaded = [_loaded(item, fates, orders) for item in valid]
+    entries = [_ledger_entry(item, fate) for item, fate in zip(valid, loaded, strict=True)]
     _insert_rows(connection, f"deliveries ({', '.join(entries[0])})", [tuple(entry.values()) for entry in entries])
     return loaded
 
 
-def _rounds(checked: list[Checked]) -> list[list[str]]:
+def _rounds(valid: list[ValidDelivery]) -> list[list[str]]:
     """The files to merge at once: a campaign comes but once in each, else an overwritten version would not be seen.
 
-    Told by the id in the rows: two ids that the API lists may lead to one campaign.
+    The id in the rows decides: two ids that the API lists may lead to one campaign.
     """
     rounds: list[list[str]] = []
     merged: Counter[str | None] = Counter()
-    for item in checked:
+    for item in valid:
         if item.rows:
             place = merged[item.row_campaign_id]
             merged[item.row_campaign_id] += 1
             if place == len(rounds):
                 rounds.append([])
-            rounds[place].append(str(item.arrival.delivery.path))
+            rounds[place].append(str(item.delivery.path))
     return rounds
 
 
@@ -214,12 +221,12 @@ def _apply(connection: duckdb.DuckDBPyConnection, export: Export, staged: str) -
     return {(file, op): count for file, op, count in counts}
 
 
-def _loaded(item: Checked, fates: Counter[tuple[str, str]], orders: Iterator[int]) -> Loaded:
-    delivery = item.arrival.delivery
+def _loaded(item: ValidDelivery, fates: Counter[tuple[str, str]], orders: Iterator[int]) -> Loaded:
+    delivery = item.delivery
     inserted, updated, unchanged = (fates[str(delivery.path), op] for op in ("insert", "update", "same"))
     return Loaded(
         delivery=delivery,
-        bytes=item.arrival.size,
+        bytes=item.hashed.size,
         rows=item.rows,
         inserted=inserted,
         updated=updated,
@@ -231,9 +238,9 @@ def _loaded(item: Checked, fates: Counter[tuple[str, str]], orders: Iterator[int
     )
 
 
-def _ledger_entry(item: Checked, loaded: Loaded) -> dict[str, Any]:
+def _ledger_entry(item: ValidDelivery, loaded: Loaded) -> dict[str, Any]:
     """The delivery as a row of the ledger."""
-    delivery = item.arrival.delivery
+    delivery = item.delivery
     final = replace(delivery, loaded=loaded.load_order)
     return {
         "delivery_id": delivery.delivery_id,
@@ -248,8 +255,8 @@ def _ledger_entry(item: Checked, loaded: Loaded) -> dict[str, Any]:
         "pulled_at": _naive(delivery.pulled_at),
         "declared_rows": delivery.declared_rows,
         "rows": loaded.rows,
-        "bytes": item.arrival.size,
-        "sha256": item.arrival.sha256,
+        "bytes": item.hashed.size,
+        "sha256": item.hashed.sha256,
         "inserted": loaded.inserted,
         "updated": loaded.updated,
         "unchanged": loaded.unchanged,

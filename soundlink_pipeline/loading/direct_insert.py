@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import duckdb
 
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
-from soundlink_pipeline.landing.deliveries import Arrival
+from soundlink_pipeline.landing.deliveries import HashedDelivery
 from soundlink_pipeline.loading import merge_sql, read_sql
 from soundlink_pipeline.loading.json_lines import BAD_BYTES, LONGEST_LINE_BYTES, suspects, unknown_fields
-from soundlink_pipeline.loading.validation import Checked
+from soundlink_pipeline.loading.validation import ValidDelivery
 
 
 class NotPlain(Exception):
@@ -35,15 +35,17 @@ def is_first(connection: duckdb.DuckDBPyConnection) -> bool:
     return others == [(0,)]
 
 
-def insert(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> list[Checked]:
+def insert(
+    connection: duckdb.DuckDBPyConnection, export: Export, deliveries: Sequence[HashedDelivery]
+) -> list[ValidDelivery]:
     """Insert all rows of the deliveries, which are in `batch`, within the caller's transaction, or raise NotPlain."""
-    files = [str(arrival.delivery.path) for arrival in arrivals]
+    files = [str(item.delivery.path) for item in deliveries]
     try:
         connection.execute(read_sql.insert_directly(export, files, LONGEST_LINE_BYTES))
     except (*BAD_BYTES, duckdb.ConstraintException) as error:
         raise NotPlain(str(error)) from None
-    first = min(arrival.delivery.dates.start for arrival in arrivals)
-    last = max(arrival.delivery.dates.end for arrival in arrivals)
+    first = min(item.delivery.dates.start for item in deliveries)
+    last = max(item.delivery.dates.end for item in deliveries)
     # Dates are literals (they are ours), so that DuckDB can skip the blocks of all other days.
     days = f"{DATE_COLUMN} between date '{first}' and date '{last}'"
     of_batch = f"{days} and _delivery_id in (select delivery_id from batch)"
@@ -60,11 +62,11 @@ def insert(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequ
         raise NotPlain("a key is there already, or twice")
     if connection.execute(read_sql.doubtful_texts(export, export.name, of_batch)).fetchall() == [(True,)]:
         raise NotPlain("a text may not have come as text")
-    checked, suspect = [], suspects(connection, export, arrivals)
-    for arrival in arrivals:
-        rows, campaign, is_mixed = found.get(arrival.delivery.delivery_id, (0, None, False))
-        names, reason = unknown_fields(export, arrival) if str(arrival.delivery.path) in suspect else ((), None)
-        if is_mixed or reason or arrival.delivery.declared_rows not in (None, rows):
-            raise NotPlain(arrival.delivery.describe())
-        checked.append(Checked(arrival, rows, campaign, names))
-    return checked
+    valid, suspect = [], suspects(connection, export, deliveries)
+    for item in deliveries:
+        rows, campaign, is_mixed = found.get(item.delivery.delivery_id, (0, None, False))
+        names, reason = unknown_fields(export, item) if str(item.delivery.path) in suspect else ((), None)
+        if is_mixed or reason or item.delivery.declared_rows not in (None, rows):
+            raise NotPlain(item.delivery.describe())
+        valid.append(ValidDelivery(item, rows, campaign, names))
+    return valid

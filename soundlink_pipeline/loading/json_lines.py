@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.landing.deliveries import SAMPLED_WHOLE_BYTES, Arrival, Delivery
+from soundlink_pipeline.landing.deliveries import SAMPLED_WHOLE_BYTES, Delivery, HashedDelivery
 
 # Longer lines need not be read; a row of either export is under 2 kB.
 LONGEST_LINE_BYTES = 1 << 22
@@ -24,17 +24,16 @@ _TRAILING_COMMA = re.compile(rb",\s*[}\]]")
 BAD_BYTES = (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
-def suspects(connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> set[str]:
+def suspects(connection: duckdb.DuckDBPyConnection, export: Export, deliveries: Sequence[HashedDelivery]) -> set[str]:
     """The files whose sample `unknown_fields` must read: the large ones, and those with something odd.
 
-    Odd is a field that the contract does not know, and whatever else may be a liberty of DuckDB's (above); to look for
-    it takes a fifth of the time that Python takes to read the lines. What DuckDB has read and has nothing odd is JSON.
+    Odd is a field that the contract does not know, and anything DuckDB's parser accepts beyond JSON (above). To look
+    for it takes a fifth of the time that Python takes to read the lines. What DuckDB has read and has nothing odd is
+    JSON.
     """
-    files = {str(arrival.delivery.path): arrival for arrival in arrivals}
+    files = {str(hashed.delivery.path): hashed for hashed in deliveries}
     odd = {
-        file
-        for file, arrival in files.items()
-        if arrival.size > SAMPLED_WHOLE_BYTES or _may_be_no_json(arrival.sample())
+        file for file, hashed in files.items() if hashed.size > SAMPLED_WHOLE_BYTES or _may_be_no_json(hashed.sample())
     }
     if asked := sorted(files.keys() - odd):
         try:
@@ -78,16 +77,16 @@ _STRICT = json.JSONDecoder(parse_constant=_no_constant)
 _STRICTEST = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_without_repeated_names)
 
 
-def unknown_fields(export: Export, arrival: Arrival) -> tuple[tuple[str, ...], str | None]:
+def unknown_fields(export: Export, hashed: HashedDelivery) -> tuple[tuple[str, ...], str | None]:
     """The fields in the sample that the contract does not know, or what in it is not JSON although DuckDB took it."""
     names: set[str] = set()
     try:
-        for line in arrival.sample().split(b"\n"):
+        for line in hashed.sample().split(b"\n"):
             if line.strip():
                 names.update(_STRICT.decode(line.decode()))
     except (ValueError, TypeError, RecursionError):
         # A field given twice is no reason here: DuckDB refuses it itself where the contract knows the field.
-        return (), first_unreadable_line(arrival.delivery, _STRICT)
+        return (), first_unreadable_line(hashed.delivery, _STRICT)
     return tuple(sorted(names.difference(export.column_names))), None
 
 

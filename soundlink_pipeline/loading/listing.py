@@ -12,8 +12,11 @@ from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS
 
 
-def upsert_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int:
-    """Upsert a landed listing by campaign id, in one transaction; an older listing never overwrites a newer one."""
+def save_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int:
+    """Upsert a landed listing by campaign id, in one transaction; an older listing never overwrites a newer one.
+
+    Returns the number of campaigns in it.
+    """
     values = {column.name: _listed(column) for column in LISTED_COLUMNS} | {
         "_listed_json": "item::varchar",
         "_listed_at": "$listed_at::timestamp",

@@ -1,8 +1,8 @@
-"""Checking landed deliveries: staged with types by one pass over the bytes, and judged as wholes.
+"""Validating landed deliveries: staged with types by one pass over the bytes, and judged as wholes.
 
-A delivery keeps every rule of its export's contract or is refused, with a reason a person can act on. No row passes
+A delivery keeps every rule of its export's contract or is rejected, with a reason a person can act on. No row passes
 through Python, but for those of a delivery with something odd, which are held to JSON's own grammar, and the file of a
-refused delivery, which is read line by line to say which line it was.
+rejected delivery, which is read line by line to say which line it was.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
-from soundlink_pipeline.landing.deliveries import Arrival, Delivery
+from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading import read_sql
 from soundlink_pipeline.loading.json_lines import (
     BAD_BYTES,
@@ -28,7 +28,7 @@ from soundlink_pipeline.loading.json_lines import (
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedDelivery:
     """A delivery that breaks a rule, and which."""
 
     delivery: Delivery
@@ -36,32 +36,38 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A staged delivery that keeps every rule."""
+class ValidDelivery:
+    """A staged delivery that keeps every rule. `row_campaign_id`: None where it has no rows."""
 
-    arrival: Arrival
+    hashed: HashedDelivery
     rows: int
     row_campaign_id: str | None
     unknown_fields: tuple[str, ...]
+
+    @property
+    def delivery(self) -> Delivery:
+        return self.hashed.delivery
 
 
 class Staging:
     """The deliveries of one export in one batch, staged in the temp table `table` of one connection."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, export: Export, arrivals: Sequence[Arrival]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, export: Export, deliveries: Sequence[HashedDelivery]
+    ) -> None:
         self._connection = connection
         self.export = export
-        self._by_file = {str(arrival.delivery.path): arrival for arrival in arrivals}
+        self._by_file = {str(item.delivery.path): item for item in deliveries}
         self._singles = [column.name for column in export.columns if column.one_per_delivery]
         self._first_rowid: dict[str, int] = {}
         self._suspects: set[str] = set()
         self.table = f"staged_{export.name}"
-        self.refused: list[Refused] = []
+        self.rejected: list[RejectedDelivery] = []
 
-    def check(self) -> list[Checked]:
-        """Stage what can be staged, and return the deliveries that keep every rule; the others are in `refused`.
+    def validate(self) -> list[ValidDelivery]:
+        """Stage what can be staged, and return the deliveries that keep every rule; the others are in `rejected`.
 
-        The table then still holds the rows of some that are refused.
+        The table then still holds the rows of some that are rejected.
         """
         files = list(self._by_file)
         try:
@@ -73,8 +79,8 @@ class Staging:
                 return []
             self._read(files)
         self._suspects = suspects(self._connection, self.export, [self._by_file[file] for file in files])
-        checked = [self._check(file, faults) for file, faults in self._faults(files).items()]
-        return [delivery for delivery in checked if delivery is not None]
+        valid = [self._validate(file, faults) for file, faults in self._faults(files).items()]
+        return [delivery for delivery in valid if delivery is not None]
 
     def clear(self) -> None:
         self._connection.execute(f"drop table if exists {self.table}")
@@ -93,7 +99,7 @@ class Staging:
             self._read([file])
         except BAD_BYTES as error:
             delivery = self._by_file[file].delivery
-            self.refused.append(Refused(delivery, first_unreadable_line(delivery) or str(error)))
+            self.rejected.append(RejectedDelivery(delivery, first_unreadable_line(delivery) or str(error)))
             return False
         return True
 
@@ -108,33 +114,33 @@ class Staging:
         self._first_rowid = {file: min(fault[2] for fault in faults) for file, faults in found.items() if faults}
         return found
 
-    def _check(self, file: str, faults: list[Any]) -> Checked | None:
-        """The delivery as checked, or None with the reason put down."""
-        arrival = self._by_file[file]
+    def _validate(self, file: str, faults: list[Any]) -> ValidDelivery | None:
+        """The delivery, or None where it was added to `rejected`."""
+        hashed = self._by_file[file]
         rows = sum(fault[1] for fault in faults)
-        reason = self._wrong_count(arrival, rows) or self._broken_rule(arrival, faults) or self._mixed(arrival, faults)
+        reason = self._wrong_count(hashed, rows) or self._broken_rule(hashed, faults) or self._mixed(hashed, faults)
         unknown: tuple[str, ...] = ()
         if reason is None and file in self._suspects:
-            unknown, reason = unknown_fields(self.export, arrival)
+            unknown, reason = unknown_fields(self.export, hashed)
         if reason is not None:
-            self.refused.append(Refused(arrival.delivery, reason))
+            self.rejected.append(RejectedDelivery(hashed.delivery, reason))
             return None
         campaign = faults[0][5 + 2 * self._singles.index(CAMPAIGN_COLUMN)] if faults else None
-        return Checked(arrival, rows, campaign, unknown)
+        return ValidDelivery(hashed, rows, campaign, unknown)
 
-    def _wrong_count(self, arrival: Arrival, rows: int) -> str | None:
-        declared = arrival.delivery.declared_rows
+    def _wrong_count(self, hashed: HashedDelivery, rows: int) -> str | None:
+        declared = hashed.delivery.declared_rows
         if declared is None or rows == declared:
             return None
         return f"the file holds {rows} rows, {'more' if rows > declared else 'fewer'} than X-Row-Count's {declared}"
 
-    def _broken_rule(self, arrival: Arrival, faults: list[Any]) -> str | None:
+    def _broken_rule(self, hashed: HashedDelivery, faults: list[Any]) -> str | None:
         broken = [fault for fault in faults if fault[0] != 0]
         if not broken:
             return None
         position, count, rowid = min(broken, key=lambda fault: fault[2])[:3]
         column = self.export.columns[position - 1]
-        line, row = self._row(arrival, rowid)
+        line, row = self._row(hashed, rowid)
         if row is None:
             return f"line {line}: not a JSON object"
         got = _shown(row[column.name]) if column.name in row else "nothing: the field is missing"
@@ -143,37 +149,37 @@ class Staging:
             f"line {line}: {column.name} must be {read_sql.requirement(column)}, got {got} ({self._key(row)}){others}"
         )
 
-    def _mixed(self, arrival: Arrival, faults: list[Any]) -> str | None:
+    def _mixed(self, hashed: HashedDelivery, faults: list[Any]) -> str | None:
         """Rules about a delivery as a whole: its dates, and one campaign and account."""
         if not faults:
             return None
         _, _, _, first, last, *bounds = faults[0]
-        dates = arrival.delivery.dates
+        dates = hashed.delivery.dates
         if first < dates.start or last > dates.end:
             return self._first_row_with(
-                arrival,
+                hashed,
                 f"{DATE_COLUMN} not between ? and ?",
                 [dates.start, dates.end],
-                f"{DATE_COLUMN} must be within the range asked for, {dates}",
+                f"{DATE_COLUMN} must be within the range requested, {dates}",
             )
         for name, least, greatest in zip(self._singles, bounds[::2], bounds[1::2], strict=True):
             if least != greatest:
                 rule = f"all rows must be of one {name}, here are {_shown(least)} and {_shown(greatest)}"
-                return self._first_row_with(arrival, f"{name} = ?", [greatest], rule)
+                return self._first_row_with(hashed, f"{name} = ?", [greatest], rule)
         return None
 
-    def _first_row_with(self, arrival: Arrival, where: str, values: list[Any], rule: str) -> str:
+    def _first_row_with(self, hashed: HashedDelivery, where: str, values: list[Any], rule: str) -> str:
         """A reason that names the first row for which a condition on the staged table holds."""
         found = self._connection.execute(
             f"select min(rowid), count(*) from {self.table} where _file = ? and {where}",
-            [str(arrival.delivery.path), *values],
+            [str(hashed.delivery.path), *values],
         ).fetchall()
         rowid, count = found[0]
-        line, row = self._row(arrival, rowid)
+        line, row = self._row(hashed, rowid)
         return f"line {line}: {rule} ({self._key(row or {})}); {count} rows are affected"
 
-    def _row(self, arrival: Arrival, rowid: int) -> tuple[int, dict[str, Any] | None]:
-        return nth_row(arrival.delivery, rowid - self._first_rowid[str(arrival.delivery.path)])
+    def _row(self, hashed: HashedDelivery, rowid: int) -> tuple[int, dict[str, Any] | None]:
+        return nth_row(hashed.delivery, rowid - self._first_rowid[str(hashed.delivery.path)])
 
     def _key(self, row: dict[str, Any]) -> str:
         return ", ".join(f"{name} {_shown(row.get(name))}" for name in self.export.primary_key)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -20,12 +21,10 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.contracts.table import Column, Table
-from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.templates import Problem
 from soundlink_pipeline.models.tests import DataTest
-from soundlink_pipeline.warehouse.native_file import cannot_write
-from soundlink_pipeline.warehouse.sql import quote, transaction
+from soundlink_pipeline.warehouse.sql import cannot_write, quote, transaction
 from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 
 SHOWN_ROWS = 10
@@ -48,12 +47,13 @@ class Built:
 
 @dataclass(frozen=True)
 class Tested:
-    """What a test found: how many bad rows, and the first SHOWN_ROWS of them as a Markdown table."""
+    """What a test found: how many bad rows, and the first SHOWN_ROWS of them, as `columns` and `rows`."""
 
     test: DataTest
-    bad_rows: int
-    sample: str
     sql: str
+    bad_rows: int = 0
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
 
     @property
     def passed(self) -> bool:
@@ -228,7 +228,7 @@ def ask_tests(
         return [
             _ask(connection, project, test, dates)
             if test.name in suspects
-            else Tested(test, 0, "", project.render_test(test, dates))
+            else Tested(test, project.render_test(test, dates))
             for test in tests
         ]
     except duckdb.Error as error:
@@ -246,11 +246,10 @@ def failed_tests(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> 
 def _ask(connection: duckdb.DuckDBPyConnection, project: SqlProject, test: DataTest, dates: DateRange | None) -> Tested:
     sql = project.render_test(test, dates)
     ((count,),) = connection.execute(f"select count(*) from ({sql}\n)").fetchall()
-    sample = ""
-    if count:
-        found = connection.execute(f"select * from ({sql}\n) limit {SHOWN_ROWS}")
-        sample = markdown_table([name for name, *_ in found.description or ()], found.fetchall())
-    return Tested(test, count, sample, sql)
+    if not count:
+        return Tested(test, sql)
+    found = connection.execute(f"select * from ({sql}\n) limit {SHOWN_ROWS}")
+    return Tested(test, sql, count, [name for name, *_ in found.description or ()], found.fetchall())
 
 
 def _fingerprint(model: Model, project: SqlProject) -> str:
@@ -277,7 +276,9 @@ def _window(
 def _kind(connection: duckdb.DuckDBPyConnection, table: str) -> str | None:
     schema, name = table.split(".")
     found = connection.execute(
-        "select table_type from information_schema.tables where table_schema = ? and table_name = ?", [schema, name]
+        "select table_type from information_schema.tables"
+        " where table_catalog = current_database() and table_schema = ? and table_name = ?",
+        [schema, name],
     ).fetchone()
     return None if found is None else "view" if found[0] == "VIEW" else "table"
 

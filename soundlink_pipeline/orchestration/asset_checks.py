@@ -1,4 +1,4 @@
-"""The asset checks of exports and published file: thin faces of `quality/row_checks.py` and `quality/completeness.py`.
+"""The asset checks of exports and published file: `quality/row_checks.py` and `quality/completeness.py` for Dagster.
 
 A model's checks are in `orchestration/model_assets.py`: they come from its YAML.
 """
@@ -6,6 +6,7 @@ A model's checks are in `orchestration/model_assets.py`: they come from its YAML
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,52 +20,56 @@ from soundlink_pipeline.orchestration.failures import told_to_people
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.quality.completeness import DUE_HOUR, Missing, due_day, missing, newest_complete_day
-from soundlink_pipeline.quality.row_checks import SHOWN_ROWS, Answer, ask, promises
-from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.quality.row_checks import SHOWN_ROWS, CheckResult, row_checks, run_checks
+from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
+
+# The newest complete day of each export, or why it is not known.
+Newest = tuple[dict[str, date | None], str | None]
 
 CAMPAIGNS_DELIVERED = "every_live_campaign_delivered"
 NEWEST_DAY = "newest_day"
 _DELIVERED_SAYS = (
     "Every campaign that can have rows on a day of the window has been pulled for it.\n\n**If not** (an error; the run"
-    " fails, nothing downstream is built): what failed, and why, is in the run's failure. Mend that and re-execute the"
-    " run from failure: it asks for what is missing only."
+    " fails, nothing downstream is built): what failed, and why, is in the run's failure. Fix that and re-execute the"
+    " run from failure: it pulls only what is missing."
 )
 _NEWEST_SAYS = (
-    f"Yesterday is there for every campaign by {DUE_HOUR}:00 UTC: asked of the data, so that a backfill of old days"
-    " cannot make it green. Asked at the end of every refresh, and at that hour.\n\n**If not** (an error): look at the"
+    f"Yesterday is there for every campaign by {DUE_HOUR}:00 UTC: read from the data, so that a backfill of old days"
+    " cannot make it green. Runs at the end of every refresh, and at that hour.\n\n**If not** (an error): look at the"
     " last run of daily_refresh. If there was none, is the daemon running and the schedule on? `make doctor` tells."
     " Then re-execute the run, or materialize the missing days."
 )
 _LATE = (
-    "{} was due and is not there for every campaign. This is about the newest day, whatever days the run was for: a"
-    " backfill of old days succeeds all the same"
+    "{} is overdue: at least one campaign has no data for it. This check looks at the newest day, not at the range of"
+    " this run."
 )
 
 
 def export_check_specs() -> list[dg.AssetCheckSpec]:
-    """The checks that loading an export answers, per export."""
+    """The checks that run when an export was loaded, per export."""
     specs = []
     for export in EXPORTS:
         specs.append(dg.AssetCheckSpec(CAMPAIGNS_DELIVERED, asset=export.name, description=_DELIVERED_SAYS))
         specs += [
-            dg.AssetCheckSpec(
-                promise.name, asset=export.name, description=promise.description, blocking=promise.blocking
-            )
-            for promise in promises(export)
+            dg.AssetCheckSpec(check.name, asset=export.name, description=check.description, blocking=check.blocking)
+            for check in row_checks(export)
         ]
     return specs
 
 
-def check_export(
-    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange
-) -> tuple[list[dg.AssetCheckResult], list[Answer]]:
-    """The result of every check of `export` in the window, and the answers that block what is downstream."""
-    results, blocking = [check_delivered(connection, export, dates)], []
-    for answer in ask(connection, export, dates):
-        results.append(_result(export, dates, answer))
-        if answer.promise.blocking and not answer.kept:
-            blocking.append(answer)
-    return results, blocking
+def run_export_checks(
+    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange, *, pulled: bool
+) -> tuple[list[dg.AssetCheckResult], list[CheckResult]]:
+    """The result of every check of `export` in the window, and those that block what is downstream.
+
+    Of an export that was not `pulled` whole, only what is missing.
+    """
+    delivered = check_delivered(connection, export, dates)
+    if not pulled:
+        return [delivered], []
+    results = run_checks(connection, export, dates)
+    blocking = [result for result in results if result.check.blocking and not result.passed]
+    return [delivered, *(_result(export, dates, result) for result in results)], blocking
 
 
 def check_delivered(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> dg.AssetCheckResult:
@@ -85,19 +90,19 @@ def _as_table(found: Sequence[Missing]) -> str:
     return markdown_table(["campaign", "name", "days", "from", "to"], rows) + more
 
 
-def _result(export: Export, dates: DateRange, answer: Answer) -> dg.AssetCheckResult:
-    promise = answer.promise
-    metadata: dict[str, Any] = {"window": str(dates), "bad rows": answer.bad_rows}
-    if not answer.kept:
-        metadata["what to do"] = promise.to_do
-        of_many = f"the first {SHOWN_ROWS} of " if answer.bad_rows > SHOWN_ROWS else ""
-        metadata["sample"] = dg.MetadataValue.md(f"{of_many}{answer.counts}\n\n{answer.sample}")
+def _result(export: Export, dates: DateRange, result: CheckResult) -> dg.AssetCheckResult:
+    metadata: dict[str, Any] = {"window": str(dates), "bad rows": result.bad_rows}
+    if not result.passed:
+        metadata["what to do"] = result.check.remedy
+        of_many = f"the first {SHOWN_ROWS} of " if result.bad_rows > SHOWN_ROWS else ""
+        sample = markdown_table(result.columns, result.rows)
+        metadata["sample"] = dg.MetadataValue.md(f"{of_many}{result.counts}\n\n{sample}")
     return dg.AssetCheckResult(
-        check_name=promise.name,
+        check_name=result.check.name,
         asset_key=export.name,
-        passed=answer.kept,
-        severity=dg.AssetCheckSeverity.ERROR if promise.severity == "error" else dg.AssetCheckSeverity.WARN,
-        description=None if answer.kept else str(answer),
+        passed=result.passed,
+        severity=dg.AssetCheckSeverity.ERROR if result.check.severity == "error" else dg.AssetCheckSeverity.WARN,
+        description=None if result.passed else str(result),
         metadata=metadata,
     )
 
@@ -121,30 +126,42 @@ def newest_day_checks(published: str) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> Iterator[dg.AssetCheckResult]:
         now = datetime.now(UTC)
-        for key in sorted(context.selected_asset_check_keys):
-            asset = key.asset_key.to_user_string()
-            days, fault = _newest_days(soundlink, asset, asset == published, now)
+        wanted = sorted(key.asset_key.to_user_string() for key in context.selected_asset_check_keys)
+        in_warehouse: Newest = ({}, None)
+        if any(asset != published for asset in wanted):
+            in_warehouse = _newest_in_warehouse(soundlink.warehouse, now)
+        for asset in wanted:
+            if asset == published:
+                days, fault = _newest_published(soundlink.published_path, now)
+            else:
+                days, fault = {name: day for name, day in in_warehouse[0].items() if name == asset}, in_warehouse[1]
             yield _newest_day(asset, days, fault, due_day(now))
 
     return check_newest_day
 
 
-def _newest_days(
-    soundlink: Soundlink, asset: str, is_published: bool, now: datetime
-) -> tuple[dict[str, date | None], str | None]:
-    """Per export the newest day that is whole, in the warehouse or in the published file; or why that is not known."""
-    exports = [export.name for export in EXPORTS] if is_published else [asset]
-    file = soundlink.published_path if is_published else soundlink.warehouse.path
-    if not file.exists():
-        return {}, f"{file} is not there yet"
+def _newest_in_warehouse(warehouse: Home, now: datetime) -> Newest:
+    if not warehouse.exists():
+        return {}, f"{warehouse.describe().where} does not exist yet"
     try:
-        if is_published:
-            with read_published(file) as connection:
-                return {name: newest_complete_day(connection, name, now) for name in exports}, None
-        with soundlink.warehouse.read() as connection:
-            return {name: newest_complete_day(connection, name, now) for name in exports}, None
+        with warehouse.read() as connection:
+            return _newest_days(connection, now), None
     except (duckdb.Error, WarehouseLocked, WarehouseUnusable) as error:
         return {}, str(error)
+
+
+def _newest_published(file: Path, now: datetime) -> Newest:
+    if not file.exists():
+        return {}, f"{file} does not exist yet"
+    try:
+        with read_published(file) as connection:
+            return _newest_days(connection, now), None
+    except duckdb.Error as error:
+        return {}, str(error)
+
+
+def _newest_days(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, date | None]:
+    return {export.name: newest_complete_day(connection, export.name, now) for export in EXPORTS}
 
 
 def _newest_day(asset: str, days: dict[str, date | None], fault: str | None, due: date) -> dg.AssetCheckResult:
@@ -162,31 +179,23 @@ def _newest_day(asset: str, days: dict[str, date | None], fault: str | None, due
     )
 
 
-def checked(
-    soundlink: Soundlink, export: Export, dates: DateRange, *, pulled: bool
-) -> tuple[list[dg.AssetCheckResult], list[Answer]]:
-    """The results of an export's checks; of one that was not pulled whole, only what is missing."""
+def check_only(soundlink: Soundlink, wanted_checks: Iterable[dg.AssetCheckKey]) -> list[dg.AssetCheckResult]:
+    """The results of checks that run without their asset: for the days a refresh would pull, without a request."""
     if not soundlink.warehouse.exists():
-        return [], []
-    with soundlink.warehouse.read() as connection:
-        if pulled:
-            return check_export(connection, export, dates)
-        return [check_delivered(connection, export, dates)], []
-
-
-def check_only(soundlink: Soundlink, wanted_checks: Iterable[dg.AssetCheckKey]) -> Iterator[dg.AssetCheckResult]:
-    """Answer checks that are executed without their asset: for the days a refresh would pull, without a request."""
+        return []
     newest = last_closed_day(datetime.now(UTC))
     dates = DateRange(newest - timedelta(days=TRAILING_DAYS - 1), newest)
     keys = set(wanted_checks)
-    for export in EXPORTS:
-        if dg.AssetKey(export.name) in {key.asset_key for key in keys}:
-            with told_to_people():
-                results, _ = checked(soundlink, export, dates, pulled=True)
-            yield from (result for result in results if key_of(result) in keys)
+    assets = {key.asset_key for key in keys}
+    results: list[dg.AssetCheckResult] = []
+    with told_to_people(), soundlink.warehouse.read() as connection:
+        for export in EXPORTS:
+            if dg.AssetKey(export.name) in assets:
+                results += run_export_checks(connection, export, dates, pulled=True)[0]
+    return [result for result in results if check_key(result) in keys]
 
 
-def key_of(result: dg.AssetCheckResult) -> dg.AssetCheckKey:
+def check_key(result: dg.AssetCheckResult) -> dg.AssetCheckKey:
     assert result.asset_key is not None  # noqa: S101  (orchestration/asset_checks.py gives both)
     assert result.check_name is not None  # noqa: S101
     return dg.AssetCheckKey(result.asset_key, result.check_name)

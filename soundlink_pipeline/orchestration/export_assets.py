@@ -1,6 +1,6 @@
 """The assets: the API, the campaigns as listed, and one daily-partitioned asset per export.
 
-One step pulls all exports that a run asks for: while one is being loaded, the next is already being fetched.
+One step pulls all exports that a run selects: while one is being loaded, the next is already being fetched.
 """
 
 import warnings
@@ -17,28 +17,34 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.orchestration.asset_checks import (
+    check_key,
     check_only,
-    checked,
     export_check_specs,
     freshness_policy,
-    key_of,
+    run_export_checks,
 )
 from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import blocked, failure, told_to_people
 from soundlink_pipeline.orchestration.partition_pages import report_partitions, run_metadata
-from soundlink_pipeline.orchestration.pull_step import connected, pull_range
+from soundlink_pipeline.orchestration.pull_step import (
+    describe_plan,
+    list_for_run,
+    open_client,
+    plan_for_run,
+    pull_range,
+)
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import (
     OWNER,
     POOL,
-    asked_range,
     backfill_policy,
     is_for_days,
-    run_lineage,
+    range_of_run,
 )
-from soundlink_pipeline.pulling.planning import Plan
-from soundlink_pipeline.quality.row_checks import Answer
+from soundlink_pipeline.pulling.listing import save_and_ask
+from soundlink_pipeline.quality.row_checks import CheckResult
 from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS, export_tables
 
 _API = "soundlink_api"
@@ -48,13 +54,13 @@ _EXPORTS = "exports"
 
 
 class ExportsConfig(dg.Config):
-    """What a run may be told in its config (`ops: exports: config:`)."""
+    """What a run's config may set (`ops: exports: config:`)."""
 
     refetch: bool = Field(
         default=False,
         description=(
-            "Ask for every day of the range. Otherwise days that are settled are not asked for again: their numbers"
-            " are final."
+            "Pull every day of the range. Otherwise days that are settled are not pulled again: their numbers are"
+            " final."
         ),
     )
 
@@ -99,7 +105,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
         tags={"layer": "sources"},
         pool=POOL,
         description=(
-            "The campaigns the API key sees, as last listed: which of them can have rows decides what is asked for."
+            "The campaigns the API key sees, as last listed: which of them can have rows decides what is pulled."
             " Grain: one row per campaign id."
         ),
         metadata={
@@ -112,19 +118,21 @@ def _campaigns_asset() -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult[None]:
         # The exports are next: no request for a wrong range.
-        dates = asked_range(context, soundlink.settings.start_date) if is_for_days(context) else None
-        with told_to_people(), connected(context, soundlink) as (client, pacer):
-            lineage = run_lineage(context)
-            items = soundlink.campaigns(client, context.run.run_id, lineage)
+        dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
+        with told_to_people(), open_client(context, soundlink) as (client, pacer):
+            listing = list_for_run(context, soundlink, client)
+            items = listing.items()
             selected = context.run.asset_selection
             exports = [e for e in EXPORTS if not selected or dg.AssetKey(e.name) in selected]
             text = f"{len(items)} campaigns listed"
             if dates and exports:
-                refetch = _told_to_refetch(context.run.run_config)
-                asked = Plan(soundlink, items, exports, dates, lineage, refetch=refetch)
-                text += f". Next, {asked.describe(soundlink, pacer)}"
+                refetch = _refetch_of_next_step(context.run.run_config)
+                planned = plan_for_run(context, soundlink, listing, exports, dates, refetch=refetch)
+                text += f". Next, {describe_plan(planned, soundlink, pacer)}"
+            else:
+                save_and_ask(soundlink.warehouse, soundlink.landing, listing, lambda _: None)
             context.log.info(text)
-            # The API is not ours to materialize; that it answered is what can be told of it.
+            # The API is not ours to materialize: that it answered is an observation.
             observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
             context.log_event(dg.AssetObservation(_API, metadata=observed))
         statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
@@ -139,7 +147,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
     return campaigns
 
 
-def _told_to_refetch(run_config: Mapping[str, Any]) -> bool:
+def _refetch_of_next_step(run_config: Mapping[str, Any]) -> bool:
     """What the next step's config says."""
     return bool(run_config.get("ops", {}).get(_EXPORTS, {}).get("config", {}).get("refetch"))
 
@@ -188,7 +196,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         partitions_def=partitions,
         backfill_policy=backfill_policy(),
         pool=POOL,
-        description="Pulls the exports a run asks for, and loads them as they arrive.",
+        description="Pulls the exports that the run selects, and loads them as they arrive.",
     )
     def pull_exports(
         context: dg.AssetExecutionContext, config: ExportsConfig, soundlink: dg.ResourceParam[Soundlink]
@@ -198,23 +206,29 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         if not exports:
             yield from check_only(soundlink, wanted_checks)
             return
-        broken: list[tuple[Export, Answer]] = []
+        dates = range_of_run(context, soundlink.settings.start_date)
         with told_to_people():
-            dates = asked_range(context, soundlink.settings.start_date)
-            summary, campaigns = pull_range(context, soundlink, exports, dates, refetch=config.refetch)
+            pulled, campaigns = pull_range(context, soundlink, exports, dates, refetch=config.refetch)
+        names: Mapping[str, str] = {}
+        blocking: list[tuple[Export, CheckResult]] = []
+        results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
+        with told_to_people(), soundlink.warehouse.read() as connection:
             for export in exports:
-                own = summary.of(export)
-                results, blocking = checked(soundlink, export, dates, pulled=not own.failed)
-                results = [result for result in results if key_of(result) in wanted_checks]
-                broken += [(export, answer) for answer in blocking]
+                own = pulled.of(export)
+                found, failed = run_export_checks(connection, export, dates, pulled=not own.failed)
+                checks = [result for result in found if check_key(result) in wanted_checks]
+                blocking += [(export, result) for result in failed]
                 if own.failed:
-                    yield from results
+                    results += checks
                 else:
-                    report_partitions(context, soundlink, export, dates, run_metadata(dates, own, campaigns))
-                    yield dg.MaterializeResult(asset_key=export.name, check_results=results)
-            if summary.failed:
-                raise failure(summary.failed, len(summary.loaded), soundlink.warehouse.campaign_names())
-        if broken:
-            raise blocked(broken)
+                    report_partitions(context, connection, export, dates, run_metadata(dates, own, campaigns))
+                    results.append(dg.MaterializeResult(asset_key=export.name, check_results=checks))
+            if pulled.failed:
+                names = Ledger(connection).campaign_names(soundlink.warehouse.exports)
+        yield from results
+        if pulled.failed:
+            raise failure(pulled.failed, len(pulled.loaded), names)
+        if blocking:
+            raise blocked(blocking)
 
     return pull_exports

@@ -12,14 +12,14 @@ import dagster as dg
 from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.pulling.outcome import FailedPull
-from soundlink_pipeline.quality.row_checks import Answer
+from soundlink_pipeline.quality.row_checks import CheckResult
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 
 _MOST_LINES = 40
 
 
-def blocked(broken: Sequence[tuple[Export, Answer]]) -> dg.Failure:
-    lines = [f"{export.name}: {answer}. {answer.promise.to_do}" for export, answer in broken]
+def blocked(broken: Sequence[tuple[Export, CheckResult]]) -> dg.Failure:
+    lines = [f"{export.name}: {result}. {result.check.remedy}" for export, result in broken]
     return dg.Failure(
         "The rows are loaded but wrong, so no model is built and nothing published. The checks show which rows.\n"
         + "\n".join(lines),
@@ -28,8 +28,8 @@ def blocked(broken: Sequence[tuple[Export, Answer]]) -> dg.Failure:
 
 
 def failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[str, str]) -> dg.Failure:
-    lines = [f"{item.describe(names)}: {item.reason}" for item in failed if item.asked]
-    not_asked = sum(not item.asked for item in failed)
+    lines = [f"{item.describe(names)}: {item.reason}" for item in failed if item.attempted]
+    not_asked = sum(not item.attempted for item in failed)
     shown = lines[:_MOST_LINES]
     if len(lines) > len(shown):
         shown.append(f"and {len(lines) - len(shown)} more")

@@ -17,6 +17,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.contracts.table import Table
+from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.display.trend import table_trend
 from soundlink_pipeline.models.build import SHOWN_ROWS, Built, Tested, ask_tests, build_model, drop_removed_models
 from soundlink_pipeline.models.project import Model, SqlProject
@@ -25,7 +26,7 @@ from soundlink_pipeline.models.tests import DataTest
 from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import told_to_people
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import OWNER, POOL, asked_range, backfill_policy
+from soundlink_pipeline.orchestration.run_context import OWNER, POOL, backfill_policy, range_of_run
 
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
@@ -86,7 +87,7 @@ def _models(
     ) -> Iterator[dg.MaterializeResult[None]]:
         selected = [model for model in models if dg.AssetKey(model.name) in context.selected_asset_keys]
         for_days = any(model.name in daily for model in selected)
-        dates = asked_range(context, soundlink.settings.start_date) if for_days else None
+        dates = range_of_run(context, soundlink.settings.start_date) if for_days else None
         failed: dict[str, str] = {}
         with told_to_people(), soundlink.warehouse.write() as connection:
             for table in drop_removed_models(connection, project):
@@ -162,7 +163,8 @@ def _check_result(model: Model, name: str, tested: Sequence[Tested]) -> dg.Asset
     metadata: dict[str, Any] = {"tests": len(tested), "bad rows": sum(item.bad_rows for item in failed)}
     for item in failed:
         of_many = f", the first {SHOWN_ROWS} of {item.bad_rows}" if item.bad_rows > SHOWN_ROWS else ""
-        metadata[item.test.name] = dg.MetadataValue.md(f"{item.test.description} Not these{of_many}:\n\n{item.sample}")
+        sample = markdown_table(item.columns, item.rows)
+        metadata[item.test.name] = dg.MetadataValue.md(f"{item.test.description} Not these{of_many}:\n\n{sample}")
         metadata[f"{item.test.name}, SQL"] = _sql(item.sql)
     return dg.AssetCheckResult(
         check_name=name,

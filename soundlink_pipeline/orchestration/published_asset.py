@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+import duckdb
 
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day
 from soundlink_pipeline.display.markdown import markdown_table
@@ -50,17 +51,22 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
     def publish_database(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it without one only, beside checks
+        def bring_models_up(connection: duckdb.DuckDBPyConnection) -> None:
+            if models_behind(connection, project):
+                context.log.info("rebuilding models first: another run loaded data after this run built them")
+                newest = last_closed_day(datetime.now(UTC))
+                build_models(connection, project, DateRange(newest, newest))
+                if wrong := failed_tests(connection, project):
+                    raise NotPublished("; ".join(f"{item.test.model}: {item}" for item in wrong))
+
         # Another run may have loaded since our models were built: what is published is of one state.
         with told_to_people(NotPublished, Problem), soundlink.warehouse.turn():
-            with soundlink.warehouse.write() as connection:
-                if models_behind(connection, project):
-                    context.log.info("another run has loaded days meanwhile: the models are built for them first")
-                    newest = last_closed_day(datetime.now(UTC))
-                    build_models(connection, project, DateRange(newest, newest))
-                    if wrong := failed_tests(connection, project):
-                        raise NotPublished("; ".join(f"{item.test.model}: {item}" for item in wrong))
             published = publish(
-                soundlink.warehouse, soundlink.published_path, run_id=context.run.run_id, now=datetime.now(UTC)
+                soundlink.warehouse,
+                soundlink.published_path,
+                run_id=context.run.run_id,
+                now=datetime.now(UTC),
+                before=bring_models_up,
             )
         return dg.MaterializeResult(
             metadata={

@@ -1,6 +1,6 @@
-"""What the step that pulls does with a run: plan its requests, pull and load, check, and tell what came of it.
+"""What the steps that request anything share: a client, the listing, a plan; and the pulling itself.
 
-The assets it serves are in `orchestration/export_assets.py`; the pulling itself is in `pulling/puller.py`.
+The assets they serve are in `orchestration/export_assets.py`; how requests are made and loaded is in `pulling/`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,13 @@ import dagster as dg
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.orchestration.failures import told_to_people
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
-from soundlink_pipeline.pulling.landed import adopt
-from soundlink_pipeline.pulling.outcome import Summary
+from soundlink_pipeline.pulling.landed import load_leftovers
+from soundlink_pipeline.pulling.listing import list_campaigns, save_and_ask
+from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import Plan
 from soundlink_pipeline.pulling.puller import Puller
 
@@ -26,12 +28,52 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def connected(context: dg.AssetExecutionContext, soundlink: Soundlink) -> Iterator[tuple["SoundlinkClient", Pacer]]:
+def open_client(context: dg.AssetExecutionContext, soundlink: Soundlink) -> Iterator[tuple["SoundlinkClient", Pacer]]:
     """The step's client; a key or a URL that cannot be one fails the step with that sentence."""
     with ExitStack() as stack:
         with told_to_people(ValueError):
             made = stack.enter_context(soundlink.connect(context.log.info))
         yield made
+
+
+def list_for_run(context: dg.AssetExecutionContext, soundlink: Soundlink, client: "SoundlinkClient") -> Listing:
+    """The run's campaigns: as an earlier step of the run listed them, or as the API does now."""
+    return list_campaigns(
+        client,
+        soundlink.landing,
+        run_id=context.run.run_id,
+        lineage=run_lineage(context),
+        only=soundlink.settings.campaign_ids,
+    )
+
+
+def plan_for_run(
+    context: dg.AssetExecutionContext,
+    soundlink: Soundlink,
+    listing: Listing,
+    exports: Sequence[Export],
+    dates: DateRange,
+    *,
+    refetch: bool,
+) -> Plan:
+    """What the run is to request. Opens the warehouse once, and saves the listing to it where that was not done."""
+    campaigns, lineage = listing.items(), run_lineage(context)
+    done = save_and_ask(
+        soundlink.warehouse,
+        soundlink.landing,
+        listing,
+        lambda ledger: ledger.done_days(dates, lineage, settled=not refetch),
+    )
+    return Plan(exports, campaigns, dates, done)
+
+
+def describe_plan(planned: Plan, soundlink: Soundlink, pacer: Pacer) -> str:
+    settings = soundlink.settings
+    return planned.describe(
+        per_minute=settings.requests_per_minute,
+        per_hour=settings.requests_per_hour,
+        left_this_hour=pacer.left_this_hour(),
+    )
 
 
 def pull_range(
@@ -41,33 +83,32 @@ def pull_range(
     dates: DateRange,
     *,
     refetch: bool,
-) -> tuple[Summary, int]:
-    """Pull and load the range: what came of it, and how many campaigns were asked for."""
+) -> tuple[PullResult, int]:
+    """Pull and load the range: the result, and how many campaigns can have rows in it."""
     log, later = context.log.info, list[str]()
-    adopted = adopt(soundlink.warehouse, soundlink.landing, later.append)
-    with connected(context, soundlink) as (client, pacer):
-        lineage = run_lineage(context)
-        campaigns = soundlink.campaigns(client, context.run.run_id, lineage)
-        asked = Plan(soundlink, campaigns, exports, dates, lineage, refetch=refetch)
-        log(asked.describe(soundlink, pacer))  # before all else, so that who launched it knows what it takes
+    leftovers = load_leftovers(soundlink.warehouse, soundlink.landing, later.append)
+    with open_client(context, soundlink) as (client, pacer):
+        listing = list_for_run(context, soundlink, client)
+        planned = plan_for_run(context, soundlink, listing, exports, dates, refetch=refetch)
+        log(describe_plan(planned, soundlink, pacer))  # first, so that the operator knows how long it takes
         for line in later:
             log(line)
-        summary = Puller(
+        result = Puller(
             client,
             pacer,
             landing=soundlink.landing,
             warehouse=soundlink.warehouse,
             run_id=context.run.run_id,
             log=log,
-        ).run(asked.missing)
-        summary.requests = client.requests
-    summary.loaded[:0] = adopted.loaded
-    summary.failed[:0] = adopted.failed
+        ).run(planned.missing)
+        result.requests = client.requests
+    result.loaded[:0] = leftovers.loaded
+    result.failed[:0] = leftovers.failed
     for export in exports:
-        if unknown := summary.of(export).unknown_fields:
+        if unknown := result.of(export).unknown_fields:
             context.log.warning(
                 f"{export.name} came with fields its contract does not know: {', '.join(unknown)}. They are kept in the"
                 " landed files; once they are in contracts/ they are loaded, and rebuild_from_landing fills the past"
             )
     soundlink.landing.sweep(datetime.now(UTC), soundlink.settings.landing_retention_days)
-    return summary, asked.campaigns
+    return result, planned.campaigns

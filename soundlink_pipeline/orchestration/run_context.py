@@ -1,4 +1,4 @@
-"""What a Dagster run was asked for, and how it tells people what went wrong: shared by every asset, job and check."""
+"""What a Dagster run is for: its range of days, and the runs it resumes."""
 
 from datetime import UTC, date, datetime
 
@@ -30,7 +30,7 @@ def backfill_policy() -> dg.BackfillPolicy:
 
 def is_for_days(context: dg.AssetExecutionContext) -> bool:
     """Whether the run was launched for partitions: a range, or one day."""
-    # The tag, since an asset without partitions is not told of the run's.
+    # By tag: Dagster gives a run's partitions to partitioned assets only.
     return _has_range(context.run) or _ONE_DAY in context.run.tags
 
 
@@ -38,8 +38,8 @@ def _has_range(run: dg.DagsterRun) -> bool:
     return RANGE_START in run.tags and RANGE_END in run.tags
 
 
-def asked_range(context: dg.AssetExecutionContext, first_day: date) -> DateRange:
-    """The run's range of report dates, checked before anything is asked of the API."""
+def range_of_run(context: dg.AssetExecutionContext, first_day: date) -> DateRange:
+    """The run's range of report dates, checked before the first request. Raises dg.Failure."""
     tags = context.run.tags
     if _has_range(context.run):
         start, end = tags[RANGE_START], tags[RANGE_END]
@@ -47,7 +47,7 @@ def asked_range(context: dg.AssetExecutionContext, first_day: date) -> DateRange
         start = end = tags[_ONE_DAY]
     else:
         raise dg.Failure(
-            "the run is for no day: launch it for partitions, or from a shell with make backfill FROM=… TO=…",
+            "the run has no partition: launch it for partitions, or from a shell with make backfill FROM=… TO=…",
             allow_retries=False,
         )
     with told_to_people(ValueError):
@@ -55,7 +55,7 @@ def asked_range(context: dg.AssetExecutionContext, first_day: date) -> DateRange
 
 
 def run_lineage(context: dg.AssetExecutionContext) -> list[str]:
-    """The run and, where it resumes a failed one, that and so on: what they have pulled is not asked for again.
+    """The run and, where it resumes a failed one, that and so on: what they have pulled is not pulled again.
 
     A run that is re-executed as a whole, with all its steps, resumes nothing.
     """

@@ -14,6 +14,7 @@ from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.quality.completeness import DUE_HOUR
 from soundlink_pipeline.settings.settings import unreadable
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.ledger import Ledger
 
 # Why a scheduled run asks for the range it does: on the tick's page, and on the run's.
 WHY = "soundlink/why"
@@ -60,7 +61,9 @@ def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinitio
         now = context.scheduled_execution_time.astimezone(UTC)
         unread, unsettled = "", None
         try:
-            unsettled = soundlink.warehouse.oldest_unsettled(now, _WAIT_SECONDS)
+            if soundlink.warehouse.exists():
+                with soundlink.warehouse.read(_WAIT_SECONDS) as connection:
+                    unsettled = Ledger(connection).oldest_unsettled(now)
         except (WarehouseLocked, WarehouseUnusable) as error:
             # The trailing days are right in any case; an older gap is healed by the next tick.
             unread = f"; older unsettled days wait for the next tick, since the ledger could not be read: {error}"

@@ -19,12 +19,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import os
 import shutil
-import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -35,8 +33,9 @@ import duckdb
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, VERSION_COLUMN, Export
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.durable import sync_path
-from soundlink_pipeline.warehouse.home import WarehouseLocked
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.home import Home
+from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile, write_ahead_logs
+from soundlink_pipeline.warehouse.sql import is_locked
 from soundlink_pipeline.warehouse.tables import comments, create
 
 # Rows of every table, sums and newest version of each export: by table, and by what is counted or summed there.
@@ -98,11 +97,19 @@ class Published:
     differences: list[Difference]
 
 
-def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -> Published:
+def publish(
+    warehouse: NativeFile,
+    target: Path,
+    *,
+    run_id: str,
+    now: datetime,
+    before: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None,
+) -> Published:
     """Put a copy of the warehouse at `target`, in the warehouse's own folder. `now` is aware.
 
-    `differences` are asked for when the warehouse's turn is over: who wants none of another run's doing has the turn
-    around this call.
+    `before` gets the connection to the warehouse that is opened in any case; what it raises prevents the publication.
+    `differences` are looked for after the warehouse's turn: hold `warehouse.turn()` around this call to exclude other
+    runs' changes.
     Raises NotPublished, WarehouseLocked, WarehouseUnusable; ValueError for a target elsewhere, where the warehouse's
     lock file would not keep two publications apart.
     """
@@ -113,14 +120,13 @@ def publish(warehouse: Warehouse, target: Path, *, run_id: str, now: datetime) -
     try:
         with warehouse.turn():
             try:
-                # What a crash left: who has the turn is the only one that publishes.
+                # What a crash left: within the turn nobody else publishes.
                 _remove_all(temporary)
-                with warehouse.write() as connection:
-                    connection.execute("checkpoint")
-                _check_room(warehouse.path, target)
-                _copy(warehouse.path, temporary)
-                rows, newest, settled = _finish(warehouse.exports, temporary, run_id, now)
-                locked = _put_in_place(temporary, target, stat.S_IMODE(warehouse.path.stat().st_mode) & 0o444)
+                with warehouse.closed_file(before) as file:
+                    _check_room(file, target)
+                    file.copy_to(temporary)
+                    rows, newest, settled = _finish(warehouse.exports, temporary, run_id, now)
+                    locked = _put_in_place(temporary, target, file.mode & 0o444)
             finally:
                 with contextlib.suppress(OSError):
                     _remove_all(temporary)
@@ -144,14 +150,14 @@ def read_published(target: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             connection = duckdb.connect(str(target), read_only=True)
             break
         except duckdb.IOException as error:
-            if "Could not set lock" not in str(error) or time.monotonic() > deadline:
+            if not is_locked(error) or time.monotonic() > deadline:
                 raise
             time.sleep(_OPENING_SECONDS / 5)
     with connection:
         yield connection
 
 
-def figures_of(warehouse: Warehouse) -> Figures:
+def figures_of(warehouse: Home) -> Figures:
     """What the published file must agree in. Raises WarehouseLocked, WarehouseUnusable."""
     with warehouse.read() as connection:
         return _figures(connection, warehouse.exports)
@@ -180,7 +186,7 @@ def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -
     """Tables of one side's own are left out."""
     figures: Figures = {}
     for schema, table in connection.execute(
-        "select schema_name, table_name from duckdb_tables() where not temporary"
+        "select schema_name, table_name from duckdb_tables() where not temporary and database_name = current_database()"
     ).fetchall():
         if not table.startswith("_") and (schema, table) != ("main", PUBLICATION.name):
             ((count,),) = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchall()
@@ -194,8 +200,8 @@ def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -
     return figures
 
 
-def _check_room(source: Path, target: Path) -> None:
-    needed, free = source.stat().st_size + _SPARE_BYTES, shutil.disk_usage(target.parent).free
+def _check_room(source: ClosedFile, target: Path) -> None:
+    needed, free = source.bytes + _SPARE_BYTES, shutil.disk_usage(target.parent).free
     if free < needed:
         raise NotPublished(
             f"{target} was not published: a copy of the warehouse needs {needed / 1e6:,.0f} MB, and {target.parent} has"
@@ -203,23 +209,6 @@ def _check_room(source: Path, target: Path) -> None:
             " have an earlier publication open keep its space until they close it); the file that was published last"
             " is unchanged"
         )
-
-
-def _copy(source: Path, copy: Path) -> None:
-    """Copy the closed, checkpointed file while nobody can write to it."""
-    with source.open("rb") as file:
-        try:
-            # The lock DuckDB itself takes: readers may come, a program that is not ours may not write meanwhile.
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            undisturbed = not _write_ahead_logs(source)
-        except (BlockingIOError, PermissionError):
-            undisturbed = False
-        if not undisturbed:
-            raise WarehouseLocked(
-                f"{source} was opened for writing by another program just as it was to be published: close it there"
-                " and run again; nothing was lost"
-            )
-        shutil.copyfile(source, copy)
 
 
 def _finish(
@@ -230,7 +219,8 @@ def _finish(
     with duckdb.connect(str(copy), config=config) as connection:
         connection.execute("begin")
         tables = connection.execute(
-            "select schema_name, table_name from duckdb_tables() where not temporary order by all"
+            "select schema_name, table_name from duckdb_tables()"
+            " where not temporary and database_name = current_database() order by all"
         ).fetchall()
         rows = {}
         for schema, table in tables:
@@ -290,13 +280,8 @@ def _put_in_place(copy: Path, target: Path, mode: int) -> contextlib.ExitStack:
         return stack.pop_all()
 
 
-def _write_ahead_logs(database: Path) -> list[Path]:
-    """DuckDB's logs beside a database: `.wal`, and while it makes a checkpoint `.wal.checkpoint`, `.wal.recovery`."""
-    return list(database.parent.glob(f"{glob.escape(database.name)}.wal*"))
-
-
 def _remove_write_ahead_logs(database: Path) -> None:
-    for log in _write_ahead_logs(database):
+    for log in write_ahead_logs(database):
         log.unlink(missing_ok=True)
 
 

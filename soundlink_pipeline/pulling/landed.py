@@ -6,96 +6,89 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 from soundlink_pipeline.api.key import without_keys
-from soundlink_pipeline.landing.deliveries import Delivery
+from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.landing.folder import Landing
-from soundlink_pipeline.loading.batch import BATCH_BYTES, Arrival, Loaded, load_batch
-from soundlink_pipeline.pulling.outcome import FailedPull, Log, Summary
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.loading.batch import BATCH_BYTES, BatchResult, load_batch
+from soundlink_pipeline.loading.listing import save_listing
+from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
+from soundlink_pipeline.warehouse.home import Home
+from soundlink_pipeline.warehouse.ledger import Ledger
 
 
 def load_and_quarantine(
-    warehouse: Warehouse, landing: Landing, batch: list[Arrival], log: Log
-) -> tuple[list[Loaded], list[FailedPull]]:
-    """Load a batch in one transaction; what is refused goes into quarantine and is returned as failed."""
+    warehouse: Home, landing: Landing, batch: list[HashedDelivery], result: PullResult, log: Log
+) -> BatchResult:
+    """Load a batch in one transaction and add to `result` what came of it; rejected deliveries go into quarantine."""
     with warehouse.write() as connection:
-        result = load_batch(connection, warehouse.exports, batch)
-    failed = []
-    for refused in result.refused:
-        why = without_keys(refused.reason)
-        where = landing.refuse(refused.delivery, why)
+        done = load_batch(connection, warehouse.exports, batch)
+    result.loaded += done.loaded
+    for rejected in done.rejected:
+        why = without_keys(rejected.reason)
+        where = landing.refuse(rejected.delivery, why)
         reason = f"refused: {why}; kept in {where.parent}"
-        delivery = refused.delivery
-        failed.append(FailedPull(delivery.export, delivery.campaign_id, delivery.dates, reason))
-        log(f"{failed[-1].describe()} {reason}")
-    return result.loaded, failed
+        delivery = rejected.delivery
+        failed = FailedPull(delivery.export, delivery.campaign_id, delivery.dates, reason)
+        result.failed.append(failed)
+        log(f"{failed.describe()} {reason}")
+    return done
 
 
 def archive_quietly(landing: Landing, delivery: Delivery, load_order: int) -> None:
-    """Compress a loaded delivery; where that fails (a full disk), the next run's `adopt` does it."""
+    """Compress a loaded delivery; where that fails (a full disk), the next run's `load_leftovers` does it."""
     with contextlib.suppress(OSError):
         landing.archive(delivery, load_order)
 
 
-def adopt(warehouse: Warehouse, landing: Landing, log: Log) -> Summary:
+def load_leftovers(warehouse: Home, landing: Landing, log: Log) -> PullResult:
     """Finish what an earlier run began: load deliveries that landed but were not loaded, compress those that were."""
-    summary = Summary()
-    leftover = landing.not_archived()
-    if not leftover:
-        return summary
-    orders = warehouse.load_orders()
-    missing = sorted((d for d in leftover if d.delivery_id not in orders), key=lambda d: d.delivery_id)
-    if missing:
-        log(f"loading {len(missing)} deliveries that an earlier run fetched but could not load")
-    for _ in _load_landed(warehouse, landing, missing, summary, log):
-        pass
-    orders = {**orders, **{item.delivery.delivery_id: item.load_order for item in summary.loaded}}
-    for delivery in leftover:
-        if delivery.delivery_id in orders:
-            archive_quietly(landing, delivery, orders[delivery.delivery_id])
-    return summary
+    result = PullResult()
+    leftovers = landing.not_archived()
+    if not leftovers:
+        return result
+    known = 0
+    for batch in batches(map(HashedDelivery.of, sorted(leftovers, key=lambda delivery: delivery.delivery_id))):
+        done = load_and_quarantine(warehouse, landing, batch, result, log)
+        known += len(done.known)
+        orders = done.known | {item.delivery.delivery_id: item.load_order for item in done.loaded}
+        for item in batch:
+            if item.delivery.delivery_id in orders:
+                archive_quietly(landing, item.delivery, orders[item.delivery.delivery_id])
+    if missing := len(leftovers) - known:
+        log(f"loaded {missing} deliveries that an earlier run fetched but did not load")
+    return result
 
 
-def rebuild(warehouse: Warehouse, landing: Landing, log: Log) -> Summary:
+def rebuild(warehouse: Home, landing: Landing, log: Log) -> PullResult:
     """Load every landed delivery that the warehouse does not have, in the order of loading; makes no request.
 
     An empty warehouse becomes equal to the one the landing was loaded into: rows, history, ledger and campaigns.
     """
-    summary = Summary()
-    for listing in landing.listings():
-        warehouse.save_listing(listing)
-    known = warehouse.load_orders()
+    result = PullResult()
+    with warehouse.write() as connection:
+        for listing in landing.listings():
+            save_listing(connection, listing)
+        known = Ledger(connection).load_orders()
     missing = [d for d in landing.deliveries() if d.delivery_id not in known]
     log(f"{len(missing)} landed deliveries to load, {len(known)} are there already")
-    for loaded in _load_landed(warehouse, landing, missing, summary, log):
-        for item in loaded:
+    for batch in batches(map(HashedDelivery.of, missing)):
+        for item in load_and_quarantine(warehouse, landing, batch, result, log).loaded:
             if item.delivery.loaded is None:
                 archive_quietly(landing, item.delivery, item.load_order)
-        log(f"{len(summary.loaded)} of {len(missing)} deliveries, {summary.rows:,} rows")
-    return summary
+        log(f"{len(result.loaded)} of {len(missing)} deliveries, {result.rows:,} rows")
+    return result
 
 
-def _load_landed(
-    warehouse: Warehouse, landing: Landing, deliveries: Iterable[Delivery], summary: Summary, log: Log
-) -> Iterator[list[Loaded]]:
-    """Load deliveries in their order, in batches; yields what of each was loaded."""
-    for batch in batches(Arrival.of(delivery) for delivery in deliveries):
-        loaded, failed = load_and_quarantine(warehouse, landing, batch, log)
-        summary.loaded += loaded
-        summary.failed += failed
-        yield loaded
-
-
-def batches(arrivals: Iterable[Arrival]) -> Iterator[list[Arrival]]:
+def batches(deliveries: Iterable[HashedDelivery]) -> Iterator[list[HashedDelivery]]:
     """Deliveries in their order, in batches of at most BATCH_BYTES; a larger one comes alone."""
-    batch: list[Arrival] = []
-    for arrival in arrivals:
-        if batch and not _fits(batch, arrival):
+    batch: list[HashedDelivery] = []
+    for delivery in deliveries:
+        if batch and not _fits(batch, delivery):
             yield batch
             batch = []
-        batch.append(arrival)
+        batch.append(delivery)
     if batch:
         yield batch
 
 
-def _fits(batch: list[Arrival], arrival: Arrival) -> bool:
-    return sum(a.size for a in batch) + arrival.size <= BATCH_BYTES
+def _fits(batch: list[HashedDelivery], delivery: HashedDelivery) -> bool:
+    return sum(item.size for item in batch) + delivery.size <= BATCH_BYTES

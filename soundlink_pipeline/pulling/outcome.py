@@ -14,13 +14,13 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FailedPull:
-    """What could not be had or was refused, and why; not `asked` where the run had to stop asking before its turn."""
+    """A request that failed, or a delivery that was refused, and why; not `attempted` where the run stopped first."""
 
     export: str
     campaign_id: str
     dates: DateRange
     reason: str
-    asked: bool = True
+    attempted: bool = True
 
     def describe(self, names: Mapping[str, str] | None = None) -> str:
         """What failed; `names` are the campaigns' by id, as far as they are known."""
@@ -30,16 +30,16 @@ class FailedPull:
 
 
 @dataclass
-class Summary:
-    """What a step did; `requests` counts every one that was sent, for whichever export, retries too."""
+class PullResult:
+    """What a step did; `requests` counts every one that was sent, for any export, retries too."""
 
     requests: int = 0
     loaded: list[Loaded] = field(default_factory=list)
     failed: list[FailedPull] = field(default_factory=list)
 
-    def of(self, export: Export) -> Summary:
-        """What of it was about one export."""
-        return Summary(
+    def of(self, export: Export) -> PullResult:
+        """The part of it that is about one export."""
+        return PullResult(
             self.requests,
             [item for item in self.loaded if item.delivery.export == export.name],
             [item for item in self.failed if item.export == export.name],

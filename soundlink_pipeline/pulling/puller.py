@@ -1,7 +1,7 @@
-"""A run's pulls (`pulling/planning.py`): fetched side by side, loaded in batches as they arrive.
+"""Makes a run's requests (`pulling/planning.py`) side by side, and loads the deliveries in batches as they arrive.
 
-Fetching goes on while a batch is loaded. One campaign's failure does not cost the others; what failed is told at the
-end. Whatever interrupts a run, every delivery that arrived whole is loaded, at the latest by the next run.
+Fetching goes on while a batch is loaded. One campaign's failure does not cost the others; the result names what failed.
+Whatever interrupts a run, every delivery that arrived whole is loaded, at the latest by the next run.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 
 from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
-from soundlink_pipeline.landing.deliveries import Delivery
+from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.landing.folder import Landing
-from soundlink_pipeline.loading.batch import BATCH_BYTES, Arrival, Loaded
-from soundlink_pipeline.pulling.landed import adopt, archive_quietly, batches, load_and_quarantine
-from soundlink_pipeline.pulling.outcome import FailedPull, Log, Summary
-from soundlink_pipeline.pulling.planning import Pull, duration
-from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.loading.batch import BATCH_BYTES, Loaded
+from soundlink_pipeline.pulling.landed import archive_quietly, batches, load_and_quarantine, load_leftovers
+from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
+from soundlink_pipeline.pulling.planning import PullRequest, duration
+from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -30,15 +29,15 @@ if TYPE_CHECKING:
 # Enough to hide the API's latency behind its limit of one request a second.
 _FETCHERS = 3
 _ARCHIVERS = 2
-# What of an export has arrived is loaded when it is all there is to come, or is this much, or when so long has passed
-# since the last load. Few, large transactions are cheaper (each compresses the table's last rows again), but a long
-# backfill should show its rows as it goes.
+# The arrived deliveries of an export are loaded when no more are pending, or when they are this much, or when so long
+# has passed since the last load. Few, large transactions are cheaper (each compresses the table's last rows again), but
+# a long backfill should show its rows as it goes.
 _LOAD_AT_BYTES = BATCH_BYTES * 15 // 16
 _LOAD_AFTER_SECONDS = 10.0
 
 
 class Puller:
-    """Makes pulls with one client, and loads what arrives. `log` takes a line for people."""
+    """Makes requests with one client, and loads the deliveries that arrive. `log` takes a line for people."""
 
     def __init__(
         self,
@@ -46,7 +45,7 @@ class Puller:
         pacer: Pacer,
         *,
         landing: Landing,
-        warehouse: Warehouse,
+        warehouse: Home,
         run_id: str,
         log: Log,
     ) -> None:
@@ -57,35 +56,37 @@ class Puller:
         self._run_id = run_id
         self._log = log
 
-    def run(self, pulls: Sequence[Pull]) -> Summary:
+    def run(self, requests: Sequence[PullRequest]) -> PullResult:
         """Fetch and load. Raises only what no delivery is to blame for: a locked warehouse, a full disk, a cancel."""
-        summary = Summary()
+        result = PullResult()
         before = self._client.requests
         try:
-            self._fetch_and_load(pulls, summary)
+            self._fetch_and_load(requests, result)
         except (WarehouseLocked, WarehouseUnusable):
             raise  # what has landed waits for the next run
         except BaseException:
             with contextlib.suppress(Exception):
-                adopt(self._warehouse, self._landing, self._log)
+                load_leftovers(self._warehouse, self._landing, self._log)
             raise
-        summary.requests = self._client.requests - before
-        return summary
+        result.requests = self._client.requests - before
+        return result
 
-    def _fetch_and_load(self, pulls: Sequence[Pull], summary: Summary) -> None:
-        progress = _Progress(len(pulls), self._pacer, self._log)
+    def _fetch_and_load(self, requests: Sequence[PullRequest], result: PullResult) -> None:
+        progress = _Progress(len(requests), self._pacer, self._log)
         with ThreadPoolExecutor(_ARCHIVERS, "archive") as archive, ThreadPoolExecutor(_FETCHERS, "fetch") as fetchers:
             try:
-                futures = {fetchers.submit(self._fetch, pull): pull for pull in pulls}
-                waiting, arrived, to_archive = set(futures), list[Arrival](), list[Loaded]()
+                futures = {fetchers.submit(self._fetch, request): request for request in requests}
+                waiting, arrived, to_archive = set(futures), list[HashedDelivery](), list[Loaded]()
                 while waiting or arrived:
                     done, waiting = wait(waiting, timeout=progress.until_next(), return_when=FIRST_COMPLETED)
-                    arrived += self._results(done, futures, summary)
-                    to_come = {futures[future].export.name for future in waiting}
-                    batch, arrived = _ready(arrived, to_come, at_once=progress.due())
+                    arrived += self._arrived(done, futures, result)
+                    pending_exports = {futures[future].export.name for future in waiting}
+                    batch, arrived = _ready(arrived, pending_exports, at_once=progress.due())
                     if batch:
-                        to_archive += self._load(batch, summary)
-                        progress.tell(len(pulls) - len(waiting), summary)
+                        to_archive += load_and_quarantine(
+                            self._warehouse, self._landing, batch, result, self._log
+                        ).loaded
+                        progress.log(len(requests) - len(waiting), result)
                     else:  # time to spare, since the API is slower than we are
                         self._archive(to_archive, archive)
                 self._archive(to_archive, archive)
@@ -96,16 +97,16 @@ class Puller:
                 fetchers.shutdown(cancel_futures=True)
                 raise
 
-    def _fetch(self, pull: Pull) -> Arrival:
+    def _fetch(self, request: PullRequest) -> HashedDelivery:
         """One delivery, landed."""
         temporary = self._landing.temporary_file()
         try:
-            download = self._client.download(pull.export, pull.campaign_id, pull.dates, temporary)
+            download = self._client.download(request.export, request.campaign_id, request.dates, temporary)
             delivery = self._landing.land(
                 Delivery(
-                    export=pull.export.name,
-                    campaign_id=pull.campaign_id,
-                    dates=pull.dates,
+                    export=request.export.name,
+                    campaign_id=request.campaign_id,
+                    dates=request.dates,
                     requested_at=download.requested_at,
                     received_at=download.received_at,
                     server_date=download.server_date,
@@ -116,33 +117,30 @@ class Puller:
             )
         except SoundlinkError as error:
             if error.fatal:
-                self._pacer.cancelled.set()  # the others would be refused just so
+                self._pacer.cancelled.set()  # the API would refuse the others just so
             raise
         finally:
             temporary.unlink(missing_ok=True)
-        return Arrival.of(delivery, (download.bytes, download.sha256))
+        return HashedDelivery.of(delivery, (download.bytes, download.sha256))
 
-    def _results(
-        self, done: Iterable[Future[Arrival]], futures: dict[Future[Arrival], Pull], summary: Summary
-    ) -> list[Arrival]:
-        """The arrivals among finished fetches; failures go into the summary."""
-        arrivals = []
+    def _arrived(
+        self,
+        done: Iterable[Future[HashedDelivery]],
+        futures: dict[Future[HashedDelivery], PullRequest],
+        result: PullResult,
+    ) -> list[HashedDelivery]:
+        """The deliveries of finished fetches; failures are added to `result`."""
+        deliveries = []
         for future in done:
-            pull = futures[future]
+            request = futures[future]
             try:
-                arrivals.append(future.result())
+                deliveries.append(future.result())
             except Cancelled:
-                summary.failed.append(_failed(pull, "not asked", asked=False))
+                result.failed.append(_failed(request, "not attempted", attempted=False))
             except (SoundlinkError, ValueError) as error:
-                summary.failed.append(_failed(pull, str(error)))
-                self._log(f"{pull.describe()} failed: {error}")
-        return arrivals
-
-    def _load(self, batch: list[Arrival], summary: Summary) -> list[Loaded]:
-        loaded, failed = load_and_quarantine(self._warehouse, self._landing, batch, self._log)
-        summary.loaded += loaded
-        summary.failed += failed
-        return loaded
+                result.failed.append(_failed(request, str(error)))
+                self._log(f"{request.describe()} failed: {error}")
+        return deliveries
 
     def _archive(self, loaded: list[Loaded], archive: ThreadPoolExecutor) -> None:
         while loaded:
@@ -150,23 +148,25 @@ class Puller:
             archive.submit(archive_quietly, self._landing, item.delivery, item.load_order)
 
 
-def _failed(pull: Pull, reason: str, *, asked: bool = True) -> FailedPull:
-    return FailedPull(pull.export.name, pull.campaign_id, pull.dates, reason, asked)
+def _failed(request: PullRequest, reason: str, *, attempted: bool = True) -> FailedPull:
+    return FailedPull(request.export.name, request.campaign_id, request.dates, reason, attempted)
 
 
-def _ready(arrived: list[Arrival], to_come: set[str], *, at_once: bool) -> tuple[list[Arrival], list[Arrival]]:
+def _ready(
+    arrived: list[HashedDelivery], pending_exports: set[str], *, at_once: bool
+) -> tuple[list[HashedDelivery], list[HashedDelivery]]:
     """A batch to load now, of one export, and the rest. Empty if it is better to wait for more."""
-    for export in dict.fromkeys(arrival.delivery.export for arrival in arrived):
-        own = [arrival for arrival in arrived if arrival.delivery.export == export]
-        if at_once or export not in to_come or sum(arrival.size for arrival in own) >= _LOAD_AT_BYTES:
+    for export in dict.fromkeys(item.delivery.export for item in arrived):
+        own = [item for item in arrived if item.delivery.export == export]
+        if at_once or export not in pending_exports or sum(item.size for item in own) >= _LOAD_AT_BYTES:
             batch = next(batches(own))
-            taken = {id(arrival) for arrival in batch}
-            return batch, [arrival for arrival in arrived if id(arrival) not in taken]
+            taken = {id(item) for item in batch}
+            return batch, [item for item in arrived if id(item) not in taken]
     return [], arrived
 
 
 class _Progress:
-    """Tells how far a long step is, at most every few seconds."""
+    """Logs how far a long step is, at most every few seconds."""
 
     def __init__(self, total: int, pacer: Pacer, log: Log) -> None:
         self._total = total
@@ -180,12 +180,12 @@ class _Progress:
     def until_next(self) -> float:
         return max(_LOAD_AFTER_SECONDS - (time.monotonic() - self._last), 0.0)
 
-    def tell(self, done: int, summary: Summary) -> None:
+    def log(self, done: int, result: PullResult) -> None:
         self._last = time.monotonic()
         left = self._total - done
         seconds = (self._last - self._started) / max(done, 1) * left
         self._log(
-            f"{done} of {self._total} exports fetched, {summary.rows:,} rows and {summary.bytes / 1e6:.1f} MB loaded, "
+            f"{done} of {self._total} exports fetched, {result.rows:,} rows and {result.bytes / 1e6:.1f} MB loaded, "
             f"{self._pacer.left_this_hour()} requests left this hour"
             + (f", about {duration(seconds)} to go" if left else "")
         )

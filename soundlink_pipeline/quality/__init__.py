@@ -1,5 +1,5 @@
 """Questions about loaded rows, answered with the rows that are wrong or missing.
 
-Each check is a query over one open connection. How an answer looks in the UI, and whether it stops a run, is told by
-`orchestration`.
+Each check is a query over one open connection. `orchestration` decides how a result looks in the UI and whether it
+stops a run.
 """

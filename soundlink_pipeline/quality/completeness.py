@@ -1,4 +1,4 @@
-"""Which days are there for every campaign: what the ledger has, held against what the campaign listing lets expect."""
+"""Which days are there for every campaign: the ledger compared with what the campaign listing lets expect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Missing:
 
 
 def due_day(now: datetime) -> date:
-    """The newest report_date that must be there at `now` (aware): yesterday, before noon UTC the day before it."""
+    """The newest report_date that must be there at `now` (aware): yesterday, or before noon UTC the day before it."""
     return last_closed_day(now - timedelta(hours=DUE_HOUR))
 
 
@@ -66,7 +66,7 @@ def newest_complete_day(connection: duckdb.DuckDBPyConnection, export: str, now:
 
 
 def name_of(listed: dict[str, object]) -> str:
-    """What a person calls a campaign, from its listing; empty where it tells nothing."""
+    """What a person calls a campaign, from its listing; empty where it names nothing."""
     return ", ".join(str(listed[field]) for field in ("artistName", "trackName") if listed.get(field))
 
 

@@ -1,20 +1,19 @@
-"""What the API promises of an export's rows, as questions to the warehouse: each a query whose rows break the promise.
+"""Row checks: what the API promises of an export's rows, each as a query for the rows that break the promise.
 
-Asked of the days a run has just loaded. What `loading/validation.py` refuses never gets here; these are the promises
-that take more than one row, the ledger or the past to judge, and those that are no reason to refuse a delivery.
+They run over the days a run has just loaded. What `loading/validation.py` rejects never gets here; these promises take
+more than one row, the ledger or the past to judge, or are no reason to reject a delivery.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import duckdb
 
 from soundlink_pipeline.contracts.days import REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export, Ratio
-from soundlink_pipeline.display.markdown import markdown_table
-from soundlink_pipeline.models.tests import Severity
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.tables import history_table
 
@@ -25,89 +24,88 @@ _WEEKS, _FEWEST_WEEKS, _FEWEST_ROWS = 8, 3, 20
 
 
 @dataclass(frozen=True)
-class Promise:
+class RowCheck:
     """What must hold of an export's rows in a window, and what an operator does where it does not.
 
-    `broken` selects the bad rows; it binds `$start` and `$end`, report dates. `count`, where there is one, is an
-    aggregate over the window's rows that is 0 where the promise is kept, so that one scan answers for all of them.
-    `blocking`: models and published file would be wrong, so they are not built.
+    `failing_rows_sql` binds `$start` and `$end`, report dates. `count_sql`, where there is one, is an aggregate over
+    the window's rows that is 0 where the check passes, so that one scan answers for all of them. `blocking`: models and
+    published file would be wrong, so they are not built. `unit`: what one failing row stands for (row, delivery, day).
     """
 
     name: str
-    says: str
-    to_do: str
-    severity: Severity
-    broken: str
-    count: str = ""
+    rule: str
+    remedy: str
+    severity: Literal["error", "warn"]
+    failing_rows_sql: str
+    count_sql: str = ""
     blocking: bool = False
-    counted: str = "row"  # what is bad where it is broken: a row, a delivery, a day
+    unit: str = "row"
 
     @property
     def description(self) -> str:
         effect = "nothing downstream is built" if self.blocking else "everything else goes on"
         level = "an error" if self.severity == "error" else "a warning"
-        return f"{self.says}\n\n**If not** ({level}; {effect}): {self.to_do}"
+        return f"{self.rule}\n\n**If not** ({level}; {effect}): {self.remedy}"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """How many rows break a promise, and the first of them as a Markdown table."""
+class CheckResult:
+    """How many rows fail a check, and the first SHOWN_ROWS of them, as `columns` and `rows`."""
 
-    promise: Promise
-    bad_rows: int
-    sample: str
+    check: RowCheck
+    bad_rows: int = 0
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
 
     @property
-    def kept(self) -> bool:
+    def passed(self) -> bool:
         return self.bad_rows == 0
 
     def __str__(self) -> str:
         breaks = "breaks" if self.bad_rows == 1 else "break"
-        return f"{self.counts} {breaks} {self.promise.name} ({self.promise.says})"
+        return f"{self.counts} {breaks} {self.check.name} ({self.check.rule})"
 
     @property
     def counts(self) -> str:
         """`1 row`, `3 deliveries`."""
-        one = self.promise.counted
+        one = self.check.unit
         many = one.removesuffix("y") + "ies" if one.endswith("ry") else one + "s"
         return f"{self.bad_rows} {one if self.bad_rows == 1 else many}"
 
 
 _ACCEPT = (
     "Ask Soundlink about the rows below: the file as delivered is kept in landing/. To go on with the numbers as they"
-    " are, materialize what is downstream without this asset; once they are mended there, ask again with refetch: true"
-    " in the run's config."
+    " are, materialize what is downstream without this asset; once Soundlink has corrected them, pull again with"
+    " refetch: true in the run's config."
 )
 
 
-def promises(export: Export) -> list[Promise]:
-    """Every promise of `export`, blocking ones first."""
+def row_checks(export: Export) -> list[RowCheck]:
+    """Every check of `export`, blocking ones first."""
     found = [*_integrity(export), *_figures(export), *_history(export), *_habits(export)]
-    return sorted(found, key=lambda promise: not promise.blocking)
+    return sorted(found, key=lambda check: not check.blocking)
 
 
-def ask(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> list[Answer]:
-    """What of each promise holds in the window."""
-    asked = promises(export)
+def run_checks(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> list[CheckResult]:
+    """The result of every check of `export` in the window."""
+    checks = row_checks(export)
     window = {"start": dates.start, "end": dates.end}
-    counted = [promise for promise in asked if promise.count]
+    counted = [check for check in checks if check.count_sql]
     (counts,) = connection.execute(
-        f"select {', '.join(promise.count for promise in counted)} from {export.name}"
+        f"select {', '.join(check.count_sql for check in counted)} from {export.name}"
         f" where {DATE_COLUMN} between $start and $end",
         window,
     ).fetchall()
-    clean = {promise.name for promise, count in zip(counted, counts, strict=True) if not count}
-    return [
-        Answer(promise, 0, "") if promise.name in clean else _look(connection, promise, window) for promise in asked
-    ]
+    clean = {check.name for check, count in zip(counted, counts, strict=True) if not count}
+    return [CheckResult(check) if check.name in clean else _run(connection, check, window) for check in checks]
 
 
-def _look(connection: duckdb.DuckDBPyConnection, promise: Promise, window: Mapping[str, object]) -> Answer:
-    found = connection.execute(f"select *, count(*) over () from ({promise.broken}\n) limit {SHOWN_ROWS}", window)
+def _run(connection: duckdb.DuckDBPyConnection, check: RowCheck, window: Mapping[str, object]) -> CheckResult:
+    found = connection.execute(
+        f"select *, count(*) over () from ({check.failing_rows_sql}\n) limit {SHOWN_ROWS}", window
+    )
     columns, rows = [name for name, *_ in found.description or ()][:-1], found.fetchall()
-    if not rows:
-        return Answer(promise, 0, "")
-    return Answer(promise, rows[0][-1], markdown_table(columns, [row[:-1] for row in rows]))
+    return CheckResult(check, rows[0][-1], columns, [row[:-1] for row in rows]) if rows else CheckResult(check)
 
 
 def _in_window(export: Export) -> str:
@@ -121,10 +119,10 @@ def _of_rows(export: Export, columns: str, bad: str) -> tuple[str, str]:
     return query, f"count(*) filter ({bad})"
 
 
-def _integrity(export: Export) -> Iterator[Promise]:
+def _integrity(export: Export) -> Iterator[RowCheck]:
     key = ", ".join(export.primary_key)
     incomplete = " or ".join(f"{name} is null or {name}::varchar = ''" for name in export.primary_key)
-    yield Promise(
+    yield RowCheck(
         "primary_key_unique",
         f"Every row has all of its primary key, and no two rows have the same: {key}.",
         "Report it as a fault of the pipeline: a load that would leave a key twice is rolled back. Until then"
@@ -136,7 +134,7 @@ def _integrity(export: Export) -> Iterator[Promise]:
         f"count(*) - count(distinct hash({key})) + count(*) filter ({incomplete})",
         blocking=True,
     )
-    yield Promise(
+    yield RowCheck(
         "rows_as_delivered",
         "The table holds, of the newest delivery of each campaign and day, as many rows as were delivered and as the"
         " API announced (X-Row-Count): none lost, none twice.",
@@ -167,16 +165,16 @@ def _integrity(export: Export) -> Iterator[Promise]:
         order by campaign_id
         """,
         blocking=True,
-        counted="delivery",
+        unit="delivery",
     )
 
 
-def _figures(export: Export) -> Iterator[Promise]:
+def _figures(export: Export) -> Iterator[RowCheck]:
     for identity in export.identities:
         bad = f"abs(({identity.left}) - ({identity.right})) > {identity.tolerance}"
         columns = f"{identity.left} as computed, {identity.right} as expected"
         within = f", within {identity.tolerance}" if identity.tolerance != "0" else ""
-        yield Promise(
+        yield RowCheck(
             identity.name,
             f"{identity.left} = {identity.right}{within}.",
             _ACCEPT,
@@ -190,7 +188,7 @@ def _figures(export: Export) -> Iterator[Promise]:
         says = "; ".join(
             f"{r.column} = {r.numerator} / {r.denominator} ({r.undefined} where that cannot be)" for r in export.ratios
         )
-        yield Promise(
+        yield RowCheck(
             "ratios_agree",
             f"Each ratio is what its parts make, rounded to two to four decimals: {says}.",
             "The models do not use these columns, they compute ratios from summed parts. Ask Soundlink if it goes on.",
@@ -204,7 +202,7 @@ def _figures(export: Export) -> Iterator[Promise]:
         f" or ({playlist} is not null) <> ({kind} is not distinct from 'playlist')"
         f" or ({isrc} is not null and {kind} is distinct from 'track')"
     )
-    yield Promise(
+    yield RowCheck(
         "target_ids_match",
         "A track campaign names its Spotify track and no playlist, a playlist campaign its playlist and no track, and"
         " one of undetermined type neither.",
@@ -225,10 +223,10 @@ def _off(ratio: Ratio) -> str:
     return f"(case when {cannot_be} then {undefined} else {defined} end)"
 
 
-def _history(export: Export) -> Iterator[Promise]:
+def _history(export: Export) -> Iterator[RowCheck]:
     key = ", ".join(export.row_key)
     measures = ", ".join(f"h.{name} as {name}_before, t.{name} as {name}_now" for name in export.measures)
-    yield Promise(
+    yield RowCheck(
         "settled_values_final",
         f"No value changed that was final: pulled {SETTLED_AFTER_DAYS} days after its day began, or later.",
         f"Soundlink has broken its promise that a day is revised for {REVISION_DAYS} days only. The new value is in the"
@@ -243,7 +241,7 @@ def _history(export: Export) -> Iterator[Promise]:
         order by revised_at desc, {", ".join(f"h.{name}" for name in export.row_key)}
         """,
     )
-    yield Promise(
+    yield RowCheck(
         "no_vanished_keys",
         "Every key that was ever delivered for a day is in the newest delivery of that day.",
         "The rows stay in the table and are listed in vanished_rows; sums still count them. If Soundlink says they were"
@@ -257,8 +255,8 @@ def _history(export: Export) -> Iterator[Promise]:
     )
 
 
-def _habits(export: Export) -> Iterator[Promise]:
-    yield Promise(
+def _habits(export: Export) -> Iterator[RowCheck]:
+    yield RowCheck(
         "no_unknown_fields",
         "The rows have no field that the contract does not know.",
         "Nothing is lost: the landed files keep the fields. To have one as a column, add it to"
@@ -272,12 +270,12 @@ def _habits(export: Export) -> Iterator[Promise]:
             and delivery_id in (select distinct _delivery_id {_in_window(export)})
         order by campaign_id
         """,
-        counted="delivery",
+        unit="delivery",
     )
-    yield Promise(
+    yield RowCheck(
         "usual_volume",
         f"A day has between half and twice the rows of the median of the same weekday in the {_WEEKS} weeks before.",
-        "Many campaigns that start or end at once explain it. If not, ask again with refetch: true in the run's"
+        "Many campaigns that start or end at once explain it. If not, pull again with refetch: true in the run's"
         f" config, and look at {CAMPAIGN_COLUMN} by day in the table for what is missing.",
         "warn",
         f"""
@@ -285,13 +283,13 @@ def _habits(export: Export) -> Iterator[Promise]:
             select {DATE_COLUMN}, count(*) as rows from {export.name}
             where {DATE_COLUMN} between $start::date - {7 * _WEEKS} and $end group by all
         ),
-        asked as (
+        requested as (
             select day::date as {DATE_COLUMN}, coalesce(rows, 0) as rows
             from generate_series($start::date, $end::date, interval 1 day) as s (day)
             left join days on days.{DATE_COLUMN} = day::date
         )
         select a.{DATE_COLUMN}, a.rows, median(d.rows)::bigint as usual_rows, count(*) as weeks
-        from asked as a
+        from requested as a
         join days as d
             on d.{DATE_COLUMN} >= a.{DATE_COLUMN} - {7 * _WEEKS} and d.{DATE_COLUMN} < a.{DATE_COLUMN}
             and (a.{DATE_COLUMN} - d.{DATE_COLUMN}) % 7 = 0
@@ -300,5 +298,5 @@ def _habits(export: Export) -> Iterator[Promise]:
             and not a.rows between usual_rows / 2 and usual_rows * 2
         order by a.{DATE_COLUMN}
         """,
-        counted="day",
+        unit="day",
     )

@@ -10,7 +10,8 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from dotenv import dotenv_values
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.report.figures import Campaign, UnknownCampaign, find_campaign, has_figures, read_figures
 from soundlink_pipeline.report.page import render
+from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.native_file import NativeFile
+
+# A run that writes holds the warehouse for seconds.
+_WAIT_SECONDS = 5.0
 
 
 class NoReport(Exception):
@@ -28,10 +34,12 @@ class NoReport(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """The database file the report is made from; `published` is False for the pipeline's own."""
+    """What the report is made from, and the folder it goes to. `published`: the file's name; None for the warehouse."""
 
-    path: Path
-    published: bool = True
+    where: str
+    folder: Path
+    connect: Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+    published: str | None = None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,45 +51,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="the file to write; without it, report.html beside the database")
     asked = parser.parse_args(arguments)
     try:
-        source = Source(asked.database) if asked.database else _published()
+        source = _file(asked.database) if asked.database else _newest()
         page, campaign = make_report(source, asked.campaign)
         suffix = f"-{re.sub(r'[^A-Za-z0-9-]+', '-', campaign.campaign_id)}" if campaign else ""
-        output = asked.output or source.path.parent / f"report{suffix}.html"
+        output = asked.output or source.folder / f"report{suffix}.html"
         _write(output, page)
     except NoReport as error:
         print(error, file=sys.stderr)
         return 1
     if not source.published:
-        print(f"Nothing has been published yet, so the report was made from the pipeline's own {source.path}.")
+        print(f"Nothing has been published yet, so the report was made from the pipeline's own {source.where}.")
     print(f"Written: {output}. Open it in any browser; it needs no network.")
     return 0
 
 
 def make_report(source: Source, asked: str | None = None) -> tuple[str, Campaign | None]:
     """The page, and the campaign it is about (None: all). Raises NoReport."""
-    if not source.path.is_file():
-        raise NoReport(
-            f"There is no database {source.path}: make demo or make backfill makes one, or name it with --database."
-        )
     campaign, figures = None, None
     try:
-        with read_published(source.path) as connection:
+        with source.connect() as connection:
             if has_figures(connection):
                 campaign = find_campaign(connection, asked) if asked else None
                 figures = read_figures(connection, campaign)
     except UnknownCampaign as error:
-        raise NoReport(f"In {source.path}, {error}.") from None
+        raise NoReport(f"In {source.where}, {error}.") from None
+    except (WarehouseLocked, WarehouseUnusable) as error:
+        raise NoReport(f"The report was not made: {error}.") from error
     except duckdb.Error as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise NoReport(
-            f"{source.path} cannot be read ({reason}): if a program has it open for writing, try again when it is done."
+            f"{source.where} cannot be read ({reason}): if a program has it open for writing, try again when it is"
+            " done."
         ) from error
     if figures is None and asked:
-        raise NoReport(f"{source.path} holds no campaign yet: make backfill FROM=… TO=… pulls them.")
-    return render(campaign, figures, source.path.name if source.published else None), campaign
+        raise NoReport(f"{source.where} holds no campaign yet: make backfill FROM=… TO=… pulls them.")
+    return render(campaign, figures, source.published), campaign
 
 
-def _published() -> Source:
+def _file(path: Path) -> Source:
+    if not path.is_file():
+        raise NoReport(
+            f"There is no database {path}: make demo or make backfill makes one, or name it with --database."
+        )
+    return Source(str(path), path.parent, lambda: read_published(path), path.name)
+
+
+def _newest() -> Source:
     """The data folder's published database, else the pipeline's own. Settings are read as Dagster reads them."""
     try:
         from soundlink_pipeline.settings.settings import settings_from  # noqa: PLC0415  (loads Dagster: only where needed)
@@ -89,8 +104,10 @@ def _published() -> Source:
         settings = settings_from({**{k: v or "" for k, v in dotenv_values(".env").items()}, **os.environ})
     except ValueError as error:
         raise NoReport(f"The report was not made: {error}.") from None
-    published, own = settings.data_dir / "soundlink.duckdb", settings.data_dir / "warehouse.duckdb"
-    return Source(own, published=False) if own.exists() and not published.exists() else Source(published)
+    published, warehouse = settings.data_dir / "soundlink.duckdb", NativeFile(settings.data_dir)
+    if published.exists() or not warehouse.exists():
+        return _file(published)
+    return Source(warehouse.describe().where, settings.data_dir, lambda: warehouse.read(_WAIT_SECONDS))
 
 
 def _write(output: Path, page: str) -> None:

@@ -1,6 +1,18 @@
-"""A home of the warehouse: what may go wrong when it is opened, read or written."""
+"""A home of the warehouse: where its tables are kept, and what every such place offers.
+
+`native_file.NativeFile` is the one there is. A second one (a catalog with an object store) needs no more than `Home`:
+nobody outside this room knows of paths, locks, log files or the database's error texts.
+"""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import duckdb
+
+from soundlink_pipeline.contracts.schema import Export
 
 
 class WarehouseLocked(Exception):
@@ -8,4 +20,54 @@ class WarehouseLocked(Exception):
 
 
 class WarehouseUnusable(Exception):
-    """The warehouse file cannot be opened, read or written; the message says why and what to do."""
+    """The warehouse cannot be opened, read or written; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A home in words: a short `name`, `where` it is, and how many bytes a copy takes (0 before the first run)."""
+
+    name: str
+    where: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What keeps a run from writing to a warehouse that can be read, and what to do about it."""
+
+    reason: str
+    fix: str
+
+
+class Home(Protocol):
+    """A place that keeps the tables of `exports`. It holds no connection: `read` and `write` open one each.
+
+    Opening is the expensive part, and shuts others out: ask all questions of a phase over one connection (`Ledger`),
+    and hold none while waiting for the API.
+    """
+
+    @property
+    def exports(self) -> tuple[Export, ...]: ...
+
+    def describe(self) -> Description: ...
+
+    def exists(self) -> bool:
+        """Whether anything was ever written: only then can it be read."""
+        ...
+
+    def read(self, wait_seconds: float | None = None) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A read-only connection, in UTC. Raises WarehouseLocked after `wait_seconds`, WarehouseUnusable."""
+        ...
+
+    def write(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """The one connection that may write, in UTC; every table exists. Raises WarehouseLocked, WarehouseUnusable."""
+        ...
+
+    def turn(self) -> AbstractContextManager[None]:
+        """The writer's turn without a connection; `write` may be used within it. Raises WarehouseLocked."""
+        ...
+
+    def obstacle(self, wait_seconds: float) -> Obstacle | None:
+        """What would keep a run from writing, looked for during `wait_seconds` at most. Writes nothing."""
+        ...

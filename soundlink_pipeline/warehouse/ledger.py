@@ -1,9 +1,20 @@
-"""What the ledger knows: questions about deliveries and days, asked over an open connection."""
+"""What the ledger knows: questions about deliveries, days and rows, asked over an open connection."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
+
+import duckdb
+
+from soundlink_pipeline.contracts.campaigns import may_have_rows
+from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange, last_closed_day
+from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+
+# Per export and campaign id (as the API lists it), days.
+DaysByRequest = dict[tuple[str, str], set[date]]
 
 
 @dataclass(frozen=True)
@@ -15,3 +26,130 @@ class DateStatus:
     totals: dict[str, float]
     last_pulled_at: datetime | None
     settled: bool
+
+
+class Ledger:
+    """Questions over one connection to a warehouse whose tables exist. Each raises duckdb.Error, and writes nothing."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def oldest_unsettled(self, now: datetime) -> date | None:
+        """The earliest report_date of the last HEALING_DAYS that was pulled but not since it settled.
+
+        Only of campaigns that a run would request: of one that is no longer listed nothing more can be pulled, and one
+        that has long ended has no rows on the days after its tail; neither holds the answer back.
+        """
+        newest = last_closed_day(now)
+        found = self._connection.execute(
+            """
+            select min(s.report_date), any_value(c._listed_json)
+            from report_date_status as s join campaigns as c using (campaign_id)
+            where not s.is_settled and s.report_date between $since and $until
+                and c._listed_at = (select max(_listed_at) from campaigns)
+            group by campaign_id
+            """,
+            {"since": newest - timedelta(days=HEALING_DAYS - 1), "until": newest},
+        ).fetchall()
+        days = (day for day, listed in found if may_have_rows(json.loads(listed), DateRange(day, newest)))
+        return min(days, default=None)
+
+    def date_status(self, export: Export, dates: DateRange) -> list[DateStatus]:
+        """Per report_date of `dates`: rows, totals of the export's measures, last pull, settled or not."""
+        totals = ", ".join(f"coalesce(sum({name}), 0)::double" for name in export.measures)
+        rows = self._connection.execute(
+            f"""
+            with days as (
+                select unnest(generate_series($start, $end, interval 1 day))::date as report_date
+            ),
+            pulled as (
+                select report_date, max(last_pulled_at) as last_pulled_at,
+                    list(coalesce(_listed_json, '{{}}')) filter (not is_settled) as unsettled
+                from report_date_status left join campaigns using (campaign_id)
+                where export = $export and report_date between $start and $end
+                group by report_date
+            ),
+            measured as (
+                select report_date, count(*) as n, [{totals}] as totals from {export.name}
+                where report_date between $start and $end group by report_date
+            )
+            select report_date, coalesce(n, 0), totals, last_pulled_at, coalesce(unsettled, [])
+            from days left join pulled using (report_date) left join measured using (report_date)
+            order by report_date
+            """,
+            {"start": dates.start, "end": dates.end, "export": export.name},
+        ).fetchall()
+        return [
+            DateStatus(
+                report_date=day,
+                rows=count,
+                totals=dict(zip(export.measures, sums or [0.0] * len(export.measures), strict=True)),
+                last_pulled_at=None if pulled is None else pulled.replace(tzinfo=UTC),
+                # A campaign that has long ended has no rows on this day that could change.
+                settled=pulled is not None
+                and not any(may_have_rows(json.loads(listed), DateRange(day, day)) for listed in unsettled),
+            )
+            for day, count, sums, pulled, unsettled in rows
+        ]
+
+    def done_days(self, dates: DateRange, run_ids: Sequence[str], *, settled: bool) -> DaysByRequest:
+        """Per export and listed campaign id the days of `dates` that need not be pulled.
+
+        Those that these runs have pulled, and with `settled` those that are final.
+        """
+        rows = self._connection.execute(
+            """
+            with pulled as (
+                select export, campaign_id,
+                    unnest(generate_series(start_date, end_date, interval 1 day))::date as day
+                from deliveries where list_contains($runs, run_id)
+            ),
+            final as (
+                select export, campaign_id, report_date as day from report_date_status where $settled and is_settled
+            )
+            select export, campaign_id, list(distinct day) from (from pulled union all from final)
+            where day between $start and $end group by all
+            """,
+            {"runs": list(run_ids), "settled": settled, "start": dates.start, "end": dates.end},
+        ).fetchall()
+        return {(export, campaign_id): set(days) for export, campaign_id, days in rows}
+
+    def campaign_names(self, exports: Iterable[Export]) -> dict[str, str]:
+        """The display name of each campaign by its listed id, from the newest rows of `exports` it delivered."""
+        names = " union all ".join(
+            f"select {CAMPAIGN_COLUMN}, {DATE_COLUMN}, campaign_name from {export.name}" for export in exports
+        )
+        rows = self._connection.execute(
+            f"""
+            select d.campaign_id, any_value(n.name)
+            from (select distinct campaign_id, row_campaign_id from deliveries) as d
+            join (
+                select {CAMPAIGN_COLUMN}, arg_max(campaign_name, {DATE_COLUMN}) as name from ({names}) group by all
+            ) as n on n.{CAMPAIGN_COLUMN} = d.row_campaign_id
+            group by all
+            """
+        ).fetchall()
+        return dict(rows)
+
+    def newest_rows(
+        self, export: Export, dates: DateRange, limit: int = 5
+    ) -> tuple[list[str], list[tuple[object, ...]]]:
+        """Names and values of the newest day's first rows, what tells them apart and what they measure: a preview."""
+        key = [name for name in export.row_key if name != DATE_COLUMN]
+        columns = [DATE_COLUMN, "campaign_name", *key, *export.measures]
+        rows = self._connection.execute(
+            f"""
+            select {", ".join(columns)} from {export.name}
+            where {DATE_COLUMN} between $start and $end
+            order by {DATE_COLUMN} desc, {", ".join(key)} limit {limit}
+            """,
+            {"start": dates.start, "end": dates.end},
+        ).fetchall()
+        return columns, rows
+
+    def row_count(self, export: Export) -> int:
+        return int(self._connection.execute(f"select count(*) from {export.name}").fetchall()[0][0])
+
+    def load_orders(self) -> dict[str, int]:
+        """Every delivery in the ledger: its id, and its place in the order of loading."""
+        return dict(self._connection.execute("select delivery_id, load_order from deliveries").fetchall())

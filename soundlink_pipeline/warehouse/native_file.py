@@ -1,33 +1,31 @@
-"""The DuckDB warehouse: one file, one writer at a time, its tables and views, and the questions asked of its ledger.
+"""The native home: one DuckDB file, `warehouse.duckdb`; one process writes to it, or many read.
 
-DuckDB lets one process write or many read, and turns the other side away at once. So every use is short (open, one
-transaction, close), and waits its turn: behind a lock file of our own, and then for DuckDB's lock with jitter.
+DuckDB turns the other side away at once. So every use is short (open, one transaction, close), and waits its turn:
+behind a lock file of our own, and then for DuckDB's lock with jitter.
 """
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import hashlib
-import json
 import random
 import re
+import shutil
+import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 from filelock import FileLock, Timeout
 
-from soundlink_pipeline.contracts.campaigns import may_have_rows
-from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
-from soundlink_pipeline.landing.deliveries import Listing
-from soundlink_pipeline.loading.listing import upsert_listing
-from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
-from soundlink_pipeline.warehouse.ledger import DateStatus
-from soundlink_pipeline.warehouse.sql import transaction
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.warehouse.home import Description, Obstacle, WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.sql import cannot_write, is_locked, transaction
 from soundlink_pipeline.warehouse.tables import missing_columns, schema_statements
 
 # What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
@@ -35,13 +33,44 @@ _STORAGE_VERSION = "v1.5.0"
 _WAIT_SECONDS = 120.0
 # What the tables were made from; the pipeline's own, not published.
 _CREATE_SCHEMA_STATE = "create table if not exists _schema_state (fingerprint VARCHAR)"
-# How DuckDB's errors tell a damaged file and a full disk; it raises them as errors of several kinds.
+# How DuckDB's errors tell a damaged file; it raises them as errors of several kinds.
 _DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
-_CANNOT_WRITE = ("Could not write", "No space left on device", "Disk quota exceeded", "Read-only file system")
 
 
-class Warehouse:
-    """The file `warehouse.duckdb` below `data_dir`. Holds no connection: `write` and `read` open one each."""
+@dataclass(frozen=True)
+class ClosedFile:
+    """The warehouse's file while none of our connections is open: all that was committed is in it."""
+
+    path: Path
+
+    @property
+    def bytes(self) -> int:
+        return self.path.stat().st_size
+
+    @property
+    def mode(self) -> int:
+        """Its permissions, as `chmod` takes them."""
+        return stat.S_IMODE(self.path.stat().st_mode)
+
+    def copy_to(self, target: Path) -> None:
+        """Copy the bytes while nobody can write to them. Raises WarehouseLocked where another program is writing."""
+        with self.path.open("rb") as file:
+            try:
+                # The lock DuckDB itself takes: readers may come, a program that is not ours may not write meanwhile.
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                undisturbed = not write_ahead_logs(self.path)
+            except (BlockingIOError, PermissionError):
+                undisturbed = False
+            if not undisturbed:
+                raise WarehouseLocked(
+                    f"{self.path} was opened for writing by another program just as it was to be published: close it"
+                    " there and run again; nothing was lost"
+                )
+            shutil.copyfile(self.path, target)
+
+
+class NativeFile:
+    """The `Home` that is the file `warehouse.duckdb` below `data_dir`."""
 
     def __init__(
         self, data_dir: Path, *, exports: Sequence[Export] = EXPORTS, wait_seconds: float = _WAIT_SECONDS
@@ -82,6 +111,52 @@ class Warehouse:
 
     def exists(self) -> bool:
         return self.path.exists()
+
+    def describe(self) -> Description:
+        return Description(self.path.name, str(self.path), self.path.stat().st_size if self.exists() else 0)
+
+    def obstacle(self, wait_seconds: float) -> Obstacle | None:
+        try:
+            if self._comes_free(wait_seconds):
+                return None
+            return Obstacle(
+                f"is open for reading in another program: a run waits {_WAIT_SECONDS:.0f} s for it, then fails",
+                f"close it there (a notebook, a DuckDB shell, a BI tool? lsof {self.path} names it):"
+                " soundlink.duckdb is for reading",
+            )
+        except PermissionError:
+            return Obstacle(
+                f"{self.path} cannot be written to (Permission denied)",
+                "give the user that runs the pipeline the right to write to it",
+            )
+
+    def _comes_free(self, wait_seconds: float) -> bool:
+        """Whether nobody has the file open within a while: by taking the lock that DuckDB takes, and giving it back."""
+        deadline = time.monotonic() + wait_seconds
+        with self.path.open("r+b") as file:
+            while True:
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        return False
+                    time.sleep(0.1)
+                else:
+                    return True
+
+    @contextmanager
+    def closed_file(self, before: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None) -> Iterator[ClosedFile]:
+        """The writer's turn with the file closed and its write-ahead log in it: what can be copied byte by byte.
+
+        No connection may be opened within the block: opening and closing a file drops every lock that this process has
+        on it (POSIX), DuckDB's too. `before` gets the connection that closes the file, and may raise to prevent it all.
+        Raises WarehouseLocked, WarehouseUnusable.
+        """
+        with self.turn():
+            with self.write() as connection:
+                before(connection)
+                connection.execute("checkpoint")
+            yield ClosedFile(self.path)
 
     @contextmanager
     def _connected(self, *, read_only: bool, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -151,157 +226,15 @@ class Warehouse:
             connection.execute("delete from _schema_state")
             connection.execute("insert into _schema_state values (?)", [fingerprint])
 
-    # Questions of the ledger
 
-    def oldest_unsettled(self, now: datetime, wait_seconds: float | None = None) -> date | None:
-        """The earliest report_date of the last HEALING_DAYS that was pulled but not since it settled.
-
-        Only of campaigns that a run would ask for: of one that is no longer listed nothing more can be had, and one
-        that has long ended has no rows on the days after its tail; neither holds the answer back.
-        """
-        if not self.exists():
-            return None
-        newest = last_closed_day(now)
-        with self.read(wait_seconds) as connection:
-            found = connection.execute(
-                """
-                select min(s.report_date), any_value(c._listed_json)
-                from report_date_status as s join campaigns as c using (campaign_id)
-                where not s.is_settled and s.report_date between $since and $until
-                    and c._listed_at = (select max(_listed_at) from campaigns)
-                group by campaign_id
-                """,
-                {"since": newest - timedelta(days=HEALING_DAYS - 1), "until": newest},
-            ).fetchall()
-        days = (day for day, listed in found if may_have_rows(json.loads(listed), DateRange(day, newest)))
-        return min(days, default=None)
-
-    def date_status(self, export: Export, dates: DateRange) -> list[DateStatus]:
-        """Per report_date of `dates`: rows, totals of the export's measures, last pull, settled or not."""
-        totals = ", ".join(f"coalesce(sum({name}), 0)::double" for name in export.measures)
-        with self.read() as connection:
-            rows = connection.execute(
-                f"""
-                with days as (
-                    select unnest(generate_series($start, $end, interval 1 day))::date as report_date
-                ),
-                pulled as (
-                    select report_date, max(last_pulled_at) as last_pulled_at,
-                        list(coalesce(_listed_json, '{{}}')) filter (not is_settled) as unsettled
-                    from report_date_status left join campaigns using (campaign_id)
-                    where export = $export and report_date between $start and $end
-                    group by report_date
-                ),
-                measured as (
-                    select report_date, count(*) as n, [{totals}] as totals from {export.name}
-                    where report_date between $start and $end group by report_date
-                )
-                select report_date, coalesce(n, 0), totals, last_pulled_at, coalesce(unsettled, [])
-                from days left join pulled using (report_date) left join measured using (report_date)
-                order by report_date
-                """,
-                {"start": dates.start, "end": dates.end, "export": export.name},
-            ).fetchall()
-        return [
-            DateStatus(
-                report_date=day,
-                rows=count,
-                totals=dict(zip(export.measures, sums or [0.0] * len(export.measures), strict=True)),
-                last_pulled_at=None if pulled is None else pulled.replace(tzinfo=UTC),
-                # A campaign that has long ended has no rows on this day that could change.
-                settled=pulled is not None
-                and not any(may_have_rows(json.loads(listed), DateRange(day, day)) for listed in unsettled),
-            )
-            for day, count, sums, pulled, unsettled in rows
-        ]
-
-    def done_days(self, dates: DateRange, run_ids: Sequence[str], *, settled: bool) -> dict[tuple[str, str], set[date]]:
-        """Per (export, campaign id asked for) the days of `dates` that need not be asked for.
-
-        Those that these runs have pulled, and with `settled` those that are final.
-        """
-        if not self.exists():
-            return {}
-        with self.read() as connection:
-            rows = connection.execute(
-                """
-                with pulled as (
-                    select export, campaign_id,
-                        unnest(generate_series(start_date, end_date, interval 1 day))::date as day
-                    from deliveries where list_contains($runs, run_id)
-                ),
-                final as (
-                    select export, campaign_id, report_date as day from report_date_status where $settled and is_settled
-                )
-                select export, campaign_id, list(distinct day) from (from pulled union all from final)
-                where day between $start and $end group by all
-                """,
-                {"runs": list(run_ids), "settled": settled, "start": dates.start, "end": dates.end},
-            ).fetchall()
-        return {(export, campaign_id): set(days) for export, campaign_id, days in rows}
-
-    def campaign_names(self) -> dict[str, str]:
-        """The display name of each campaign by the id that is asked for, from the newest rows it delivered."""
-        if not self.exists():
-            return {}
-        names = " union all ".join(
-            f"select {CAMPAIGN_COLUMN}, {DATE_COLUMN}, campaign_name from {export.name}" for export in self.exports
-        )
-        with self.read() as connection:
-            rows = connection.execute(
-                f"""
-                select d.campaign_id, any_value(n.name)
-                from (select distinct campaign_id, row_campaign_id from deliveries) as d
-                join (
-                    select {CAMPAIGN_COLUMN}, arg_max(campaign_name, {DATE_COLUMN}) as name from ({names}) group by all
-                ) as n on n.{CAMPAIGN_COLUMN} = d.row_campaign_id
-                group by all
-                """
-            ).fetchall()
-        return dict(rows)
-
-    def newest_rows(
-        self, export: Export, dates: DateRange, limit: int = 5
-    ) -> tuple[list[str], list[tuple[object, ...]]]:
-        """Names and values of the newest day's first rows, what tells them apart and what they measure: a preview."""
-        key = [name for name in export.row_key if name != DATE_COLUMN]
-        columns = [DATE_COLUMN, "campaign_name", *key, *export.measures]
-        with self.read() as connection:
-            rows = connection.execute(
-                f"""
-                select {", ".join(columns)} from {export.name}
-                where {DATE_COLUMN} between $start and $end
-                order by {DATE_COLUMN} desc, {", ".join(key)} limit {limit}
-                """,
-                {"start": dates.start, "end": dates.end},
-            ).fetchall()
-        return columns, rows
-
-    def row_count(self, export: Export) -> int:
-        with self.read() as connection:
-            return int(connection.execute(f"select count(*) from {export.name}").fetchall()[0][0])
-
-    def load_orders(self) -> dict[str, int]:
-        """Every delivery in the ledger: its id, and its place in the order of loading."""
-        if not self.exists():
-            return {}
-        with self.read() as connection:
-            return dict(connection.execute("select delivery_id, load_order from deliveries").fetchall())
-
-    def save_listing(self, listing: Listing) -> int:
-        """Upsert a landed campaign listing; returns the number of campaigns in it."""
-        with self.write() as connection:
-            return upsert_listing(connection, listing)
-
-
-def cannot_write(error: duckdb.Error) -> bool:
-    """Whether the disk is to blame: full, or not to be written to."""
-    return any(words in str(error) for words in _CANNOT_WRITE)
+def write_ahead_logs(database: Path) -> list[Path]:
+    """DuckDB's logs beside a database: `.wal`, and while it makes a checkpoint `.wal.checkpoint`, `.wal.recovery`."""
+    return list(database.parent.glob(f"{glob.escape(database.name)}.wal*"))
 
 
 def _holder(error: duckdb.Error) -> str | None:
     """Who holds the file that could not be opened; None if that is not why."""
-    if "Could not set lock" in str(error):
+    if is_locked(error):
         process = re.search(r"\(PID (\d+)\)", str(error))
         return f"process {process[1]}" if process else "another process"
     # Within one process a file is open for reading or for writing, not both.

@@ -1,4 +1,4 @@
-"""One transaction: all of it is kept, or nothing."""
+"""What the SQL of all rooms shares: transactions, literals, and what DuckDB's errors are about."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import contextlib
 from collections.abc import Iterator
 
 import duckdb
+
+# DuckDB raises these as errors of several kinds; only the text tells.
+_CANNOT_WRITE = ("Could not write", "No space left on device", "Disk quota exceeded", "Read-only file system")
 
 
 @contextlib.contextmanager
@@ -25,3 +28,13 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def quote(text: str) -> str:
     """`text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def cannot_write(error: duckdb.Error) -> bool:
+    """Whether the disk is to blame: full, or not to be written to."""
+    return any(words in str(error) for words in _CANNOT_WRITE)
+
+
+def is_locked(error: duckdb.Error) -> bool:
+    """Whether another process has the file open in a way that shuts this one out."""
+    return "Could not set lock" in str(error)

@@ -13,13 +13,7 @@ FOUND = [found for found in imports() if found.source != "__init__"]
 EXCEPTIONS = {
     ("alerts/message.py", "dagster_shared.error"),
     ("alerts/tick.py", "dagster_shared.error"),
-    ("models/build.py", "soundlink_pipeline.display.markdown"),
-    ("pulling/planning.py", "soundlink_pipeline.orchestration.resource"),
-    ("quality/row_checks.py", "soundlink_pipeline.display.markdown"),
-    ("quality/row_checks.py", "soundlink_pipeline.models.tests"),
     ("simulator/__main__.py", "soundlink_pipeline.settings.urls"),
-    ("warehouse/native_file.py", "soundlink_pipeline.landing.deliveries"),
-    ("warehouse/native_file.py", "soundlink_pipeline.loading.listing"),
 }
 
 

@@ -12,9 +12,9 @@ from soundlink_pipeline.contracts.campaigns import may_have_rows
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS
-from soundlink_pipeline_tests.support.deliveries import NOON, query
+from soundlink_pipeline_tests.support.deliveries import NOON, query, save
 
 APRIL = DateRange(date(2026, 4, 1), date(2026, 4, 30))
 ENDED = {
@@ -97,8 +97,8 @@ def landed(tmp_path: Path, *items: dict[str, Any], moment: datetime = NOON, serv
 
 
 def test_listed_campaign_is_kept_with_all_it_says(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path)
-    assert warehouse.save_listing(landed(tmp_path, FULL)) == 1
+    warehouse = NativeFile(tmp_path)
+    assert save(warehouse, landed(tmp_path, FULL)) == 1
     names = ", ".join(name for name in CAMPAIGNS.column_names if name != "_listed_json")
     naive = datetime.fromisoformat("2026-01-01T00:00:00")
     assert query(warehouse, f"select {names} from campaigns") == [
@@ -141,14 +141,14 @@ def test_listed_campaign_is_kept_with_all_it_says(tmp_path: Path) -> None:
 def test_field_that_is_not_understood_is_null_and_the_campaign_is_kept(
     tmp_path: Path, field: str, value: object, column: str
 ) -> None:
-    warehouse = Warehouse(tmp_path)
-    warehouse.save_listing(landed(tmp_path, FULL | {field: value}))
+    warehouse = NativeFile(tmp_path)
+    save(warehouse, landed(tmp_path, FULL | {field: value}))
     assert query(warehouse, f"select campaign_id, {column} from campaigns") == [("camp_abc123", None)]
 
 
 def test_campaign_of_nothing_but_an_id_is_kept(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path)
-    assert warehouse.save_listing(landed(tmp_path, {"campaignId": "bare"}, FULL)) == 2
+    warehouse = NativeFile(tmp_path)
+    assert save(warehouse, landed(tmp_path, {"campaignId": "bare"}, FULL)) == 2
     assert query(warehouse, "select campaign_id, status from campaigns order by 1") == [
         ("bare", None),
         ("camp_abc123", "ended"),
@@ -156,22 +156,22 @@ def test_campaign_of_nothing_but_an_id_is_kept(tmp_path: Path) -> None:
 
 
 def test_empty_listing_changes_nothing(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path)
-    warehouse.save_listing(landed(tmp_path, FULL))
-    assert warehouse.save_listing(landed(tmp_path, moment=NOON + timedelta(days=1))) == 0
+    warehouse = NativeFile(tmp_path)
+    save(warehouse, landed(tmp_path, FULL))
+    assert save(warehouse, landed(tmp_path, moment=NOON + timedelta(days=1))) == 0
     assert query(warehouse, "select count(*) from campaigns") == [(1,)]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in order", "older one last"])
 def test_older_listing_never_overwrites_a_newer_one(tmp_path: Path, order: tuple[int, int]) -> None:
-    warehouse = Warehouse(tmp_path)
+    warehouse = NativeFile(tmp_path)
     later = NOON.astimezone(UTC) + timedelta(days=1)
     listings = [
         landed(tmp_path, FULL | {"status": "active", "trackName": "old"}, {"campaignId": "gone"}, server=False),
         landed(tmp_path, {key: value for key, value in FULL.items() if key != "trackName"}, moment=later),
     ]
     for index in order:
-        warehouse.save_listing(listings[index])
+        save(warehouse, listings[index])
     assert query(warehouse, "select campaign_id, status, track_name, _run_id from campaigns order by 1") == [
         ("camp_abc123", "ended", None, "run-24"),
         ("gone", None, None, "run-23"),
@@ -179,8 +179,8 @@ def test_older_listing_never_overwrites_a_newer_one(tmp_path: Path, order: tuple
 
 
 def test_archived_listing_can_be_replayed(tmp_path: Path) -> None:
-    landing, warehouse = Landing(tmp_path), Warehouse(tmp_path)
+    landing, warehouse = Landing(tmp_path), NativeFile(tmp_path)
     landing.archive_listing(landed(tmp_path, FULL))
     (listing,) = landing.listings()
     assert listing.path.suffix == ".zst"
-    assert warehouse.save_listing(listing) == 1
+    assert save(warehouse, listing) == 1

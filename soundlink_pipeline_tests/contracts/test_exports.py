@@ -14,8 +14,8 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export, ExportColumn
-from soundlink_pipeline.warehouse.native_file import Warehouse
-from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query, refusal, sample_line
+from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline_tests.support.deliveries import NOON, arrival, ledger, load, query, refusal, sample_line
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "exports.md"
 
@@ -108,7 +108,7 @@ PLAYLIST_ADDS = Export(
 
 
 def test_a_third_export_needs_no_other_code(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path, exports=(*EXPORTS, PLAYLIST_ADDS))
+    warehouse = NativeFile(tmp_path, exports=(*EXPORTS, PLAYLIST_ADDS))
     adds = {
         "exported_at": "2026-05-01T00:00:00+02:00",
         "report_date": "2026-04-02",
@@ -120,14 +120,15 @@ def test_a_third_export_needs_no_other_code(tmp_path: Path) -> None:
     def landed(hour: int, **changes: Any) -> Any:
         return arrival(tmp_path / "in", [adds | changes], export=PLAYLIST_ADDS, pulled=NOON.replace(hour=hour))
 
-    assert not load(warehouse, landed(1), arrival(tmp_path / "in", sample_line(CAMPAIGN_COUNTRY_DAILY))).refused
+    assert not load(warehouse, landed(1), arrival(tmp_path / "in", sample_line(CAMPAIGN_COUNTRY_DAILY))).rejected
     assert load(warehouse, landed(2, cost=3, adds=4)).loaded[0].updated == 1
     assert "kind must be one of" in refusal(load(warehouse, landed(3, kind=True)))
     assert 'got 7 (report_date "2026-04-02"' in refusal(load(warehouse, landed(4, kind=7)))
     assert "adds must be an integer of at least -5, got -6" in refusal(load(warehouse, landed(5, adds=-6)))
     assert query(warehouse, "select kind, adds, cost from playlist_adds_daily") == [("true", 4, Decimal(3))]
     assert query(warehouse, "select adds, cost from playlist_adds_daily_history") == [(-5, None)]
-    days = warehouse.date_status(PLAYLIST_ADDS, DateRange(date(2026, 4, 1), date(2026, 4, 2)))
+    with ledger(warehouse) as asked:
+        days = asked.date_status(PLAYLIST_ADDS, DateRange(date(2026, 4, 1), date(2026, 4, 2)))
     assert [(day.rows, day.totals) for day in days] == [(0, {"adds": 0.0}), (1, {"adds": 4.0})]
     assert {export for (export,) in query(warehouse, "select distinct export from report_date_status")} == {
         "campaign_country_daily",

@@ -23,7 +23,7 @@ from soundlink_pipeline.doctor.finding import Finding
 from soundlink_pipeline.doctor.installation import check_settings
 from soundlink_pipeline.doctor.patient import Patient
 from soundlink_pipeline.doctor.storage import check_data_folder, check_warehouse
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
 from soundlink_pipeline_tests.support.project import Project, pull
 
@@ -81,7 +81,7 @@ def test_folder_that_cannot_be_written_to_or_made_is_a_fault(open_to_all: Path, 
 
 
 def test_warehouse_that_can_be_read_but_not_written_to_is_a_fault(open_to_all: Path) -> None:
-    with Warehouse(open_to_all).write():
+    with NativeFile(open_to_all).write():
         pass
     (open_to_all / "warehouse.duckdb").chmod(0o444)
     (fault,) = faults(check_warehouse, open_to_all)

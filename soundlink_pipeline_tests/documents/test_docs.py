@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,7 +42,7 @@ def test_every_make_command_in_the_readme_is_a_target_and_help_lists_the_targets
 
 
 def test_every_table_and_view_is_told_of_in_the_readme(tmp_path: Path) -> None:
-    with Warehouse(tmp_path).write() as connection:
+    with NativeFile(tmp_path).write() as connection:
         names = connection.execute(
             "select table_name from duckdb_tables() union all select view_name from duckdb_views() where not internal"
         ).fetchall()

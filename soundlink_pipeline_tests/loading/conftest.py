@@ -7,17 +7,17 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path) -> Warehouse:
-    return Warehouse(tmp_path / "data")
+def warehouse(tmp_path: Path) -> NativeFile:
+    return NativeFile(tmp_path / "data")
 
 
 @pytest.fixture(scope="module")
 def kept_open(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with Warehouse(tmp_path_factory.mktemp("open")).write() as connection:
+    with NativeFile(tmp_path_factory.mktemp("open")).write() as connection:
         yield connection
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.schema import ExportColumn
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import query, sample_line
 
 BREAKDOWN, ENGAGEMENT = CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
@@ -19,7 +19,7 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def countries(warehouse: Warehouse) -> list[str]:
+def countries(warehouse: NativeFile) -> list[str]:
     return [code for (code,) in query(warehouse, f"select country_code from {TABLE} order by 1")]
 
 

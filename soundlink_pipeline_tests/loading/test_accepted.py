@@ -10,16 +10,17 @@ import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.landing.deliveries import HashedDelivery
 from soundlink_pipeline.landing.folder import Landing
-from soundlink_pipeline.loading.batch import Arrival, load_batch
+from soundlink_pipeline.loading.batch import load_batch
 from soundlink_pipeline.loading.json_lines import suspects
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.loading.shared import BREAKDOWN, LINE, TABLE, codes, countries, expected, utc
 from soundlink_pipeline_tests.support.deliveries import arrival, load, ndjson, query, row, sample_line
 
 
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
-def test_documented_line_is_loaded_to_the_letter(warehouse: Warehouse, tmp_path: Path, export: Export) -> None:
+def test_documented_line_is_loaded_to_the_letter(warehouse: NativeFile, tmp_path: Path, export: Export) -> None:
     load(warehouse, arrival(tmp_path, sample_line(export), export=export))
     loaded = query(warehouse, f"select {', '.join(export.column_names)} from {export.name}")
     documented = json.loads(sample_line(export), parse_float=Decimal)
@@ -57,7 +58,7 @@ def test_value_is_stored_exactly(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path, given_value: dict[str, Any], stored: object
 ) -> None:
     result = load_batch(connection, EXPORTS, [arrival(tmp_path, [row(**given_value)])])
-    assert not result.refused
+    assert not result.rejected
     assert connection.execute(f"select {next(iter(given_value))} from {TABLE}").fetchall() == [(stored,)]
 
 
@@ -72,13 +73,13 @@ def test_value_is_stored_exactly(
     ],
     ids=["no final newline", "CRLF", "blank lines", "spaces around", "escaped name"],
 )
-def test_oddity_of_writing_is_accepted(warehouse: Warehouse, tmp_path: Path, data: bytes) -> None:
+def test_oddity_of_writing_is_accepted(warehouse: NativeFile, tmp_path: Path, data: bytes) -> None:
     result = load(warehouse, arrival(tmp_path, data, declared=1))
     assert (result.loaded[0].rows, result.loaded[0].inserted) == (1, 1)
     assert query(warehouse, f"select streams, country_code from {TABLE}") == [(203, "US")]
 
 
-def test_unknown_fields_are_loaded_and_reported_by_name(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_unknown_fields_are_loaded_and_reported_by_name(warehouse: NativeFile, tmp_path: Path) -> None:
     rows = [row(), row(country_code="DE", zeta=[1], IMPRESSIONS=7)]
     result = load(warehouse, arrival(tmp_path, rows))
     assert result.loaded[0].unknown_fields == ("IMPRESSIONS", "zeta")
@@ -86,7 +87,7 @@ def test_unknown_fields_are_loaded_and_reported_by_name(warehouse: Warehouse, tm
     assert query(warehouse, f"select distinct impressions from {TABLE}") == [(4821,)]
 
 
-def test_unknown_field_of_a_large_delivery_is_seen_at_both_ends(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_unknown_field_of_a_large_delivery_is_seen_at_both_ends(warehouse: NativeFile, tmp_path: Path) -> None:
     rows = [row(country_code=code) for code in codes(26 * 26)] * 2
     rows[0] = rows[0] | {"first": 1}
     rows[-1] = rows[-1] | {"last": 1}
@@ -123,14 +124,14 @@ def test_python_reads_only_the_lines_of_suspects(
     assert suspects(connection, BREAKDOWN, [plain, other]) == expected_files
 
 
-def test_empty_delivery_is_a_result_in_the_ledger(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_empty_delivery_is_a_result_in_the_ledger(warehouse: NativeFile, tmp_path: Path) -> None:
     result = load(warehouse, arrival(tmp_path, b"", declared=0), arrival(tmp_path, b"\n", campaign="other"))
     assert [(item.rows, item.unknown_fields) for item in result.loaded] == [(0, ()), (0, ())]
     assert query(warehouse, "select rows, row_campaign_id from deliveries") == [(0, None), (0, None)]
 
 
 def test_of_a_key_delivered_twice_the_greatest_exported_at_wins_then_the_last_line(
-    warehouse: Warehouse, tmp_path: Path
+    warehouse: NativeFile, tmp_path: Path
 ) -> None:
     late, early = "2026-05-20T03:00:00Z", "2026-05-19T03:00:00Z"
     rows = [
@@ -144,16 +145,16 @@ def test_of_a_key_delivered_twice_the_greatest_exported_at_wins_then_the_last_li
     assert query(warehouse, f"select country_code, streams from {TABLE} order by 1") == [("DE", 4), ("US", 1)]
 
 
-def test_compressed_delivery_loads_as_the_plain_one(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_compressed_delivery_loads_as_the_plain_one(warehouse: NativeFile, tmp_path: Path) -> None:
     rows = [row(country_code=code) for code in codes(26 * 26)] * 2
     plain = arrival(tmp_path, rows).delivery
     archived = Landing(tmp_path).archive(plain, 41)
-    loaded = load(warehouse, Arrival.of(archived)).loaded[0]
+    loaded = load(warehouse, HashedDelivery.of(archived)).loaded[0]
     assert (loaded.inserted, loaded.bytes) == (676, len(ndjson(rows)))
     assert loaded.load_order == 41
 
 
-def test_folder_that_looks_like_a_pattern_or_a_partition_is_just_a_folder(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_folder_that_looks_like_a_pattern_or_partition_is_just_a_folder(warehouse: NativeFile, tmp_path: Path) -> None:
     folder = tmp_path / "country_code=XX" / "[a]*'?"
-    assert not load(warehouse, arrival(folder, [row()])).refused
+    assert not load(warehouse, arrival(folder, [row()])).rejected
     assert countries(warehouse) == ["US"]

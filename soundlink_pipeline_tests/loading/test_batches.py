@@ -9,12 +9,12 @@ import pytest
 from soundlink_pipeline.loading import direct_insert
 from soundlink_pipeline.loading.batch import load_batch
 from soundlink_pipeline.loading.validation import Staging
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.loading.shared import ENGAGEMENT, TABLE, countries, utc
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, ndjson, query, row, sample_line
 
 
-def test_ledger_tells_everything_about_a_delivery(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_ledger_tells_everything_about_a_delivery(warehouse: NativeFile, tmp_path: Path) -> None:
     first = [row(country_code=code) for code in ("DE", "FR", "NA", "US")]
     load(warehouse, arrival(tmp_path, first, declared=4))
     second = [
@@ -64,7 +64,7 @@ def test_ledger_tells_everything_about_a_delivery(warehouse: Warehouse, tmp_path
     ]
 
 
-def test_overwritten_values_go_to_the_history_with_from_when_until_when(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_overwritten_values_go_to_the_history_with_from_when_until_when(warehouse: NativeFile, tmp_path: Path) -> None:
     days = [NOON + timedelta(days=n) for n in range(4)]
     pulls = [
         arrival(tmp_path, [row(streams=streams, exported_at=f"2026-05-2{n}T00:00:00Z")], pulled=days[n])
@@ -86,7 +86,7 @@ def test_overwritten_values_go_to_the_history_with_from_when_until_when(warehous
 
 
 def test_replayed_deliveries_keep_their_place_and_new_ones_come_after_them(
-    warehouse: Warehouse, tmp_path: Path
+    warehouse: NativeFile, tmp_path: Path
 ) -> None:
     replayed = [arrival(tmp_path, [row()], campaign=f"c{n}", loaded=n) for n in (7, 3)]
     new = [arrival(tmp_path, b"", campaign=f"c{n}") for n in (1, 2)]
@@ -94,7 +94,7 @@ def test_replayed_deliveries_keep_their_place_and_new_ones_come_after_them(
     assert [item.load_order for item in result.loaded] == [8, 9, 7, 3]
 
 
-def test_delivery_that_is_loaded_already_is_passed_over(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_delivery_that_is_loaded_already_is_passed_over(warehouse: NativeFile, tmp_path: Path) -> None:
     known, new = arrival(tmp_path, [row()]), arrival(tmp_path, [row(campaign_id="new")], campaign="new")
     load(warehouse, known)
     result = load(warehouse, known, new, new)
@@ -111,13 +111,13 @@ def test_first_load_and_staged_load_leave_the_same(tmp_path: Path, monkeypatch: 
     batch.append(arrival(tmp_path, sample_line(ENGAGEMENT), export=ENGAGEMENT))
     left = []
     for way in ("direct", "staged"):
-        warehouse = Warehouse(tmp_path / way)
+        warehouse = NativeFile(tmp_path / way)
         with monkeypatch.context() as patch:
             if way == "direct":
-                patch.setattr(Staging, "check", lambda _: pytest.fail("a first load was staged"))
+                patch.setattr(Staging, "validate", lambda _: pytest.fail("a first load was staged"))
             else:
                 patch.setattr(direct_insert, "is_first", lambda *_: False)
-            assert load(warehouse, *batch).refused == []
+            assert load(warehouse, *batch).rejected == []
         tables = (TABLE, f"{TABLE}_history", ENGAGEMENT.name, "deliveries", "report_date_status", "vanished_rows")
         left.append([query(warehouse, f"from {table} order by all") for table in tables])
     assert left[0] == left[1]
@@ -133,18 +133,18 @@ def test_first_load_and_staged_load_leave_the_same(tmp_path: Path, monkeypatch: 
     ],
 )
 def test_first_load_with_something_odd_is_staged_instead(
-    warehouse: Warehouse, tmp_path: Path, second: dict[str, Any]
+    warehouse: NativeFile, tmp_path: Path, second: dict[str, Any]
 ) -> None:
     good = arrival(tmp_path, [row(campaign_id="a")], campaign="first")
     odd = arrival(tmp_path, [row(**{"campaign_id": "b", "streams": 999, **second})], campaign="second")
     result = load(warehouse, good, odd)
     same_key = second.get("campaign_id") == "a"
-    assert [len(result.loaded), len(result.refused)] == ([2, 0] if same_key else [1, 1])
+    assert [len(result.loaded), len(result.rejected)] == ([2, 0] if same_key else [1, 1])
     assert query(warehouse, f"select campaign_id, streams from {TABLE}") == [("a", 999 if same_key else 203)]
     assert query(warehouse, f"select count(*) from {TABLE}_history") == [(int(same_key),)]
 
 
-def test_crash_before_the_commit_leaves_nothing_of_the_batch(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_crash_before_the_commit_leaves_nothing_of_the_batch(warehouse: NativeFile, tmp_path: Path) -> None:
     load(warehouse, arrival(tmp_path, [row(streams=1), row(country_code="DE")]))
     with warehouse.write() as connection:
         # A key that stands twice, as a defect of ours could leave it.
@@ -164,7 +164,7 @@ def test_crash_before_the_commit_leaves_nothing_of_the_batch(warehouse: Warehous
     assert query(warehouse, f"select count(*) from {ENGAGEMENT.name}") == [(0,)]
 
 
-def test_failure_in_the_last_export_takes_the_first_back_with_it(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_failure_in_the_last_export_takes_the_first_back_with_it(warehouse: NativeFile, tmp_path: Path) -> None:
     with warehouse.write() as connection:
         connection.execute(f"alter table {ENGAGEMENT.name} drop column _valid_from")
         batch = [

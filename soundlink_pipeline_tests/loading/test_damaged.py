@@ -53,14 +53,14 @@ def test_damaged_bytes_are_refused_or_read_as_python_reads_them(
         export, data = what
         item = arrival(tmp_path, data, export=export, dates=DateRange(date(2000, 1, 1), date(2029, 12, 31)))
         staging = Staging(connection, export, [item])
-        accepted = staging.check()
+        accepted = staging.validate()
         if accepted:
             seen["accepted"] += 1
             staged = connection.execute(f"select {', '.join(export.column_names)} from {staging.table} order by rowid")
             assert staged.fetchall() == as_python_reads(export, data)
         else:
             seen["refused"] += 1
-            assert staging.refused[0].reason
+            assert staging.rejected[0].reason
         staging.clear()
         item.delivery.path.unlink()
 

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.loading.batch import Arrival, load_batch
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.landing.deliveries import HashedDelivery
+from soundlink_pipeline.loading.batch import load_batch
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, row, snapshot
 
 EXPORT = CAMPAIGN_COUNTRY_DAILY
@@ -46,7 +47,7 @@ class Pull:
     hour: int  # moment of the pull, unique
     lines: tuple[Line, ...]
 
-    def arrival(self, folder: Path) -> Arrival:
+    def arrival(self, folder: Path) -> HashedDelivery:
         rows = [
             row(
                 report_date=str(line.day),
@@ -82,7 +83,7 @@ def pulls(draw: st.DrawFn) -> list[Pull]:
     return made
 
 
-def model(loaded: list[tuple[Pull, Arrival]]) -> dict[str, list[Any]]:
+def model(loaded: list[tuple[Pull, HashedDelivery]]) -> dict[str, list[Any]]:
     """What `snapshot` must find, of the columns that the pulls vary; nothing of it asks for the order of loading."""
     best: dict[tuple[str, date, str], tuple[Any, ...]] = {}
     seen: dict[tuple[str, date, str], tuple[datetime, str]] = {}
@@ -146,16 +147,16 @@ def found(connection: duckdb.DuckDBPyConnection) -> dict[str, list[Any]]:
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
-    with Warehouse(tmp_path_factory.mktemp("merge")).write() as connection:
+    with NativeFile(tmp_path_factory.mktemp("merge")).write() as connection:
         yield connection
 
 
-def load_in(connection: duckdb.DuckDBPyConnection, batches: list[list[Arrival]]) -> None:
+def load_in(connection: duckdb.DuckDBPyConnection, batches: list[list[HashedDelivery]]) -> None:
     for table in (EXPORT.name, f"{EXPORT.name}_history", "deliveries"):
         connection.execute(f"truncate {table}")
     for batch in batches:
         result = load_batch(connection, EXPORTS, batch)
-        assert not result.refused
+        assert not result.rejected
         for item in result.loaded:
             assert item.rows == item.inserted + item.updated + item.unchanged + item.ignored_as_older
 
@@ -200,7 +201,7 @@ def test_any_order_and_any_batches_give_the_table_of_the_model(
         made = data.draw(pulls())
         items = [(pull, pull.arrival(tmp_path)) for pull in data.draw(st.permutations(made))]
         cuts = data.draw(st.lists(st.booleans(), min_size=len(items), max_size=len(items)))
-        batches: list[list[Arrival]] = [[]]
+        batches: list[list[HashedDelivery]] = [[]]
         for (_, item), cut in zip(items, cuts, strict=True):
             if cut:
                 batches.append([])

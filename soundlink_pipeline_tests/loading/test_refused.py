@@ -10,7 +10,7 @@ import pytest
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.loading.batch import load_batch
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.loading.shared import BREAKDOWN, ENGAGEMENT, LINE, TABLE, codes, countries
 from soundlink_pipeline_tests.support.deliveries import arrival, load, query, refusal, row, sample_line
 
@@ -129,7 +129,7 @@ def test_value_that_breaks_a_rule_is_refused_with_line_field_rule_and_value(
         for number, (_, _, text, _, _) in enumerate(cases)
     ]
     result = load_batch(connection, EXPORTS, [*batch, other])
-    reasons = {refused.delivery.campaign_id: refused.reason for refused in result.refused}
+    reasons = {refused.delivery.campaign_id: refused.reason for refused in result.rejected}
     assert len(reasons) == len(cases), result.loaded
     for number, (_, _, text, rule, got) in enumerate(cases):
         reason = reasons[f"broken {number}"]
@@ -178,7 +178,7 @@ def test_line_that_is_not_json_refuses_its_delivery_and_no_other(
     ]
     others = [arrival(tmp_path, [row(country_code=code, campaign_id=code)], campaign=code) for code in ("DE", "NA")]
     result = load_batch(connection, EXPORTS, [others[0], *broken, others[1]])
-    reasons = {refused.delivery.campaign_id: refused.reason for refused in result.refused}
+    reasons = {refused.delivery.campaign_id: refused.reason for refused in result.rejected}
     assert {item.delivery.campaign_id for item in result.loaded} == {"DE", "NA"}
     for number, (line, said) in enumerate(NOT_JSON):
         assert said in reasons[f"broken {number}"], line[:200]
@@ -186,7 +186,7 @@ def test_line_that_is_not_json_refuses_its_delivery_and_no_other(
     assert connection.execute("select campaign_id from deliveries order by 1").fetchall() == [("DE",), ("NA",)]
 
 
-def test_line_of_more_than_four_mebibytes_does_no_harm(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_line_of_more_than_four_mebibytes_does_no_harm(warehouse: NativeFile, tmp_path: Path) -> None:
     long = arrival(tmp_path, [row(country_code=code) for code in codes(600)] + [row(campaign_name="x" * 40_000_000)])
     result = load(warehouse, long, arrival(tmp_path, [row(country_code="NA")], campaign="other"))
     assert refusal(result) == "line 601: longer than 4194304 bytes"
@@ -195,14 +195,14 @@ def test_line_of_more_than_four_mebibytes_does_no_harm(warehouse: Warehouse, tmp
 
 @pytest.mark.parametrize(("declared", "said"), [(3, "fewer than X-Row-Count's 3"), (1, "more than X-Row-Count's 1")])
 def test_other_number_of_rows_than_declared_is_refused(
-    warehouse: Warehouse, tmp_path: Path, declared: int, said: str
+    warehouse: NativeFile, tmp_path: Path, declared: int, said: str
 ) -> None:
     result = load(warehouse, arrival(tmp_path, [row(), row(country_code="DE")], declared=declared))
     assert refusal(result) == f"the file holds 2 rows, {said}"
     assert countries(warehouse) == []
 
 
-def test_empty_delivery_that_should_have_rows_is_refused(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_empty_delivery_that_should_have_rows_is_refused(warehouse: NativeFile, tmp_path: Path) -> None:
     blank = b"\n".join([sample_line(ENGAGEMENT), b"", b""])  # blank lines do not make up for missing rows
     assert "holds 1 rows, fewer than X-Row-Count's 2" in refusal(
         load(warehouse, arrival(tmp_path, blank, export=ENGAGEMENT, declared=2))
@@ -216,14 +216,14 @@ def test_empty_delivery_that_should_have_rows_is_refused(warehouse: Warehouse, t
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"report_date": "2026-03-31"}, "report_date must be within the range asked for, 2026-04-01 to 2026-04-30 ("),
-        ({"report_date": "2026-05-01"}, "report_date must be within the range asked for, 2026-04-01 to 2026-04-30 ("),
+        ({"report_date": "2026-03-31"}, "report_date must be within the range requested, 2026-04-01 to 2026-04-30 ("),
+        ({"report_date": "2026-05-01"}, "report_date must be within the range requested, 2026-04-01 to 2026-04-30 ("),
         ({"campaign_id": "zzz"}, 'all rows must be of one campaign_id, here are "f1e28d31-'),
         ({"account_id": "zzz"}, 'all rows must be of one account_id, here are "a7ac3173-'),
     ],
 )
 def test_row_that_does_not_belong_into_the_delivery_is_refused(
-    warehouse: Warehouse, tmp_path: Path, changes: dict[str, Any], said: str
+    warehouse: NativeFile, tmp_path: Path, changes: dict[str, Any], said: str
 ) -> None:
     rows = [row(), row(country_code="DE", **changes)]
     other = arrival(tmp_path, [row(country_code="NA")], campaign="other")
@@ -234,12 +234,12 @@ def test_row_that_does_not_belong_into_the_delivery_is_refused(
     assert countries(warehouse) == ["NA"]
 
 
-def test_edges_of_the_range_are_within_it(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_edges_of_the_range_are_within_it(warehouse: NativeFile, tmp_path: Path) -> None:
     rows = [row(report_date="2026-04-01"), row(report_date="2026-04-30")]
     assert load(warehouse, arrival(tmp_path, rows)).loaded[0].inserted == 2
 
 
-def test_first_broken_line_is_named_and_the_others_are_counted(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_first_broken_line_is_named_and_the_others_are_counted(warehouse: NativeFile, tmp_path: Path) -> None:
     rows = [row(country_code=code) for code in codes(20)] + [row(streams=-1), row(streams=-2), row(provider="x")]
     reason = refusal(load(warehouse, arrival(tmp_path, rows)))
     assert reason.startswith("line 21: streams must be an integer of at least 0, got -1 (")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from soundlink_pipeline.models.project import SqlProject, read_project
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.marts.shared import FOLDER, Marts
 
 
@@ -20,7 +20,7 @@ def project() -> SqlProject:
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory: pytest.TempPathFactory, project: SqlProject) -> Iterator[Marts]:
-    with Warehouse(tmp_path_factory.mktemp("marts")).write() as connection:
+    with NativeFile(tmp_path_factory.mktemp("marts")).write() as connection:
         yield Marts(connection, project)
 
 

@@ -19,7 +19,7 @@ from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.warehouse import tables
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.marts.shared import (
     COUNTRY,
     ENGAGEMENT,
@@ -176,7 +176,7 @@ def test_wrong_number_is_found_by_a_test(damaged: Marts, damage: str, found: str
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory, project: SqlProject) -> Iterator[Marts]:
     """A warehouse of its own in which no test finds anything yet."""
-    with Warehouse(tmp_path_factory.mktemp("damaged")).write() as connection:
+    with NativeFile(tmp_path_factory.mktemp("damaged")).write() as connection:
         marts = Marts(connection, project)
         marts.pulled(COUNTRY, "2026-03-01")
         marts.pulled(ENGAGEMENT, "2026-03-01")

@@ -12,7 +12,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.models.build import ask_tests, build_model, build_models, drop_removed_models
 from soundlink_pipeline.models.project import SqlProject, read_project
 from soundlink_pipeline.models.templates import Problem
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import arrival, load, row
 from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, sql_folder
 
@@ -21,7 +21,7 @@ FIRST, SECOND = date(2026, 4, 1), date(2026, 4, 2)
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with Warehouse(tmp_path / "data").write() as connection:
+    with NativeFile(tmp_path / "data").write() as connection:
         put(connection, FIRST, "a", 1)
         put(connection, SECOND, "a", 10)
         yield connection
@@ -78,7 +78,7 @@ def test_a_refresh_rebuilds_its_days_alone(connection: duckdb.DuckDBPyConnection
 
 
 def test_days_loaded_since_the_last_build_are_rebuilt_too(tmp_path: Path) -> None:
-    warehouse, models = Warehouse(tmp_path / "data"), project(tmp_path)
+    warehouse, models = NativeFile(tmp_path / "data"), project(tmp_path)
     days = [FIRST + timedelta(days=offset) for offset in range(4)]
 
     def put_and_build(loaded: date, built: date) -> list[Any]:
@@ -161,8 +161,9 @@ def test_a_test_counts_the_bad_rows_and_shows_the_first(
     connection.execute(spoil)
     (found,) = [found for found in ask_tests(connection, models, daily) if found.test.name == test]
     assert (found.passed, found.bad_rows) == (False, bad_rows)
-    assert shown in found.sample
-    assert found.sample.count("\n") + 1 == 2 + min(bad_rows, 10)
+    assert any(shown in str(value) for row in found.rows for value in row)
+    assert {len(row) for row in found.rows} == {len(found.columns)}
+    assert len(found.rows) == min(bad_rows, 10)
     other_day = DateRange(date(2026, 4, 3), date(2026, 4, 3))
     assert all(found.passed for found in ask_tests(connection, models, daily, other_day))
 

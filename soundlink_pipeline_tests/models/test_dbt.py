@@ -23,8 +23,8 @@ from soundlink_pipeline.models.build import build_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.simulator import World
 from soundlink_pipeline.simulator.encoding import dumps, ndjson
-from soundlink_pipeline.warehouse.native_file import Warehouse
-from soundlink_pipeline_tests.support.deliveries import arrival, load
+from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline_tests.support.deliveries import arrival, load, save
 
 FOLDER = Path(__file__).parents[2] / "dbt_like_sql"
 DBT = os.environ.get("SOUNDLINK_DBT", "")
@@ -45,12 +45,12 @@ class Twins:
     world: World
 
     @property
-    def ours(self) -> Warehouse:
-        return Warehouse(self.folder / "ours")
+    def ours(self) -> NativeFile:
+        return NativeFile(self.folder / "ours")
 
     @property
-    def dbts(self) -> Warehouse:
-        return Warehouse(self.folder / "dbts")
+    def dbts(self) -> NativeFile:
+        return NativeFile(self.folder / "dbts")
 
     def pull(self, now: datetime, dates: DateRange) -> None:
         """What a run at `now` loads, into both."""
@@ -70,8 +70,8 @@ class Twins:
         ]
         for warehouse in (self.ours, self.dbts):
             landing = Landing(warehouse.path.parent)
-            warehouse.save_listing(landing.land_listing(items, now, now, "run-1"))
-            assert not load(warehouse, *arrivals).refused
+            save(warehouse, landing.land_listing(items, now, now, "run-1"))
+            assert not load(warehouse, *arrivals).rejected
 
     def build(self, dates: DateRange | None = None) -> None:
         """All models, by both; dbt's own tests pass, too."""
@@ -92,7 +92,7 @@ class Twins:
         assert "WARN=0 ERROR=0 SKIP=0" in done.stdout, done.stdout
 
 
-def contents(warehouse: Warehouse) -> dict[str, Any]:
+def contents(warehouse: NativeFile) -> dict[str, Any]:
     """Every model with columns, types, comments and rows."""
     found: dict[str, Any] = {}
     with warehouse.read() as connection:

@@ -13,7 +13,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.models.build import STATE_TABLE, build_models
 from soundlink_pipeline.models.project import read_project
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import Row, arrival, load, row
 
 PROJECT = read_project(Path(__file__).parents[2] / "dbt_like_sql")
@@ -54,7 +54,7 @@ def delivered(export: Export, dates: DateRange, campaign: str, value: int, expor
 def test_incremental_is_what_a_full_rebuild_is(steps: list[tuple[DateRange, int, str, int, bool]]) -> None:
     assert PROJECT.problems == {}
     with tempfile.TemporaryDirectory() as folder:
-        warehouse = Warehouse(Path(folder) / "data")
+        warehouse = NativeFile(Path(folder) / "data")
         for number, (dates, pulled_after, campaign, value, built) in enumerate(steps):
             pulled = FIRST + timedelta(days=pulled_after, minutes=number)
             batch = [
@@ -68,7 +68,7 @@ def test_incremental_is_what_a_full_rebuild_is(steps: list[tuple[DateRange, int,
                 )
                 for export in (CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY)
             ]
-            assert load(warehouse, *batch).refused == []
+            assert load(warehouse, *batch).rejected == []
             if built or number == len(steps) - 1:
                 with warehouse.write() as connection:
                     build_models(connection, PROJECT, dates)

@@ -93,7 +93,7 @@ def test_a_warehouse_that_somebody_has_open_is_told_with_the_process(
     here: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As long as a run waits, the constructor's default; here nobody closes it.
-    monkeypatch.setattr(native_file.Warehouse.__init__, "__kwdefaults__", {"exports": EXPORTS, "wait_seconds": 0.2})
+    monkeypatch.setattr(native_file.NativeFile.__init__, "__kwdefaults__", {"exports": EXPORTS, "wait_seconds": 0.2})
     with here.soundlink.warehouse.write():
         pass
     with _held_open(here.soundlink.warehouse.path) as pid:

@@ -151,7 +151,7 @@ def test_a_new_run_asks_for_what_is_missing_or_not_settled_unless_it_is_told_to_
     assert materialized(here, BREAKDOWN)["2026-02-22"]["settled"] is True
     assert lines_of(here, nothing)[0] == (
         f"{BREAKDOWN}, 2026-02-18 to 2026-02-22: 0 requests for {live} of {len(here.sim.world.campaigns)} campaigns."
-        f" {live} more are spared: pulled before, and settled (refetch: true in the run's config asks again)"
+        f" {live} requests skipped: already pulled and final (refetch: true in the run's config repeats them)"
     )
 
     # Missing on one end and unsettled on the other: from the first such day to the last, in one request.

@@ -21,6 +21,7 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline_tests.support.deliveries import ledger
 from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.project import KEY, pull, small_world, utc
 from soundlink_pipeline_tests.support.sql_folder import no_models
@@ -246,7 +247,8 @@ def test_a_campaign_that_has_long_ended_does_not_hold_the_schedule_back(
         assert tick(instance, soundlink, morning(10)) == tuple(map(str, eight_days_before(morning(10))))
         first, last = eight_days_before(morning(9))
         for export in soundlink.warehouse.exports:
-            statuses = soundlink.warehouse.date_status(export, DateRange(first, last))
+            with ledger(soundlink.warehouse) as asked:
+                statuses = asked.date_status(export, DateRange(first, last))
             # The day that has been pulled for the last time is settled for all that still have rows.
             assert [status.settled for status in statuses] == [True] + [False] * 7
 

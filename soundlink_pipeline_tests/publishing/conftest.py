@@ -8,8 +8,8 @@ import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.landing.folder import Landing
-from soundlink_pipeline.warehouse.native_file import Warehouse
-from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, row
+from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, row, save
 
 HOUR = timedelta(hours=1)
 
@@ -18,11 +18,11 @@ HOUR = timedelta(hours=1)
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A warehouse file with rows, a history, a campaign and models."""
     tmp_path = tmp_path_factory.mktemp("filled")
-    warehouse = Warehouse(tmp_path)
+    warehouse = NativeFile(tmp_path)
     load(warehouse, arrival(tmp_path / "in", [row()]))
     load(warehouse, arrival(tmp_path / "in", [row(streams=9)], pulled=NOON + HOUR))
     load(warehouse, arrival(tmp_path / "in", [row(CAMPAIGN_ENGAGEMENT_DAILY)], export=CAMPAIGN_ENGAGEMENT_DAILY))
-    warehouse.save_listing(Landing(tmp_path).land_listing([b'{"campaignId":"camp_1"}'], NOON, None, "r1"))
+    save(warehouse, Landing(tmp_path).land_listing([b'{"campaignId":"camp_1"}'], NOON, None, "r1"))
     with warehouse.write() as connection:
         connection.execute(
             """
@@ -41,10 +41,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def warehouse(filled: Path, tmp_path: Path) -> Warehouse:
+def warehouse(filled: Path, tmp_path: Path) -> NativeFile:
     """A copy of it that does not wait for anybody."""
     shutil.copyfile(filled, tmp_path / filled.name)
-    return Warehouse(tmp_path, wait_seconds=0)
+    return NativeFile(tmp_path, wait_seconds=0)
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from soundlink_pipeline.publishing.file_copy import Published, publish, read_published
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import NOON
 
 
-def published(warehouse: Warehouse, run_id: str = "run-7") -> Published:
+def published(warehouse: NativeFile, run_id: str = "run-7") -> Published:
     return publish(warehouse, warehouse.path.with_name("soundlink.duckdb"), run_id=run_id, now=NOON)
 
 

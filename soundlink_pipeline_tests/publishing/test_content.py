@@ -12,14 +12,14 @@ import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.publishing.processes import BOTH, CLIENT, ask, child, files, published
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query
 
 TABLE = CAMPAIGN_COUNTRY_DAILY.name
 
 
-def test_published_file_holds_all_that_is_not_private(warehouse: Warehouse, target: Path) -> None:
+def test_published_file_holds_all_that_is_not_private(warehouse: NativeFile, target: Path) -> None:
     result = published(warehouse)
     catalog = {
         "tables": "select schema_name, table_name, comment from duckdb_tables()",
@@ -50,7 +50,7 @@ def test_published_file_holds_all_that_is_not_private(warehouse: Warehouse, targ
     assert result.seconds > 0
 
 
-def test_publication_tells_when_and_from_what(warehouse: Warehouse, target: Path) -> None:
+def test_publication_tells_when_and_from_what(warehouse: NativeFile, target: Path) -> None:
     result = published(warehouse, "run-42")
     assert ask(target, "from publication") == [
         (
@@ -69,7 +69,7 @@ def test_publication_tells_when_and_from_what(warehouse: Warehouse, target: Path
 
 
 def test_day_is_settled_only_once_every_export_and_campaign_is(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path)
+    warehouse = NativeFile(tmp_path)
     settles = datetime.fromisoformat("2026-04-09T00:00:00+00:00")
     days = DateRange(date(2026, 4, 1), date(2026, 4, 2))
 
@@ -86,19 +86,19 @@ def test_day_is_settled_only_once_every_export_and_campaign_is(tmp_path: Path) -
 
 
 def test_empty_warehouse_is_published_empty(tmp_path: Path, target: Path) -> None:
-    result = published(Warehouse(tmp_path))
+    result = published(NativeFile(tmp_path))
     assert (set(result.rows.values()), result.newest_report_date, result.newest_settled_date) == ({0}, None, None)
     assert ask(target, f"from {TABLE}") == []
 
 
-def test_dropping_private_tables_does_not_inflate_the_file(warehouse: Warehouse) -> None:
+def test_dropping_private_tables_does_not_inflate_the_file(warehouse: NativeFile) -> None:
     with warehouse.write() as connection:
         connection.execute("create table big as select md5(range::varchar) as x from range(200000)")
         connection.execute("insert into _model_state select md5(range::varchar) from range(20000)")
     assert published(warehouse).bytes <= warehouse.path.stat().st_size + (2 << 20) < 20e6
 
 
-def test_views_work_where_the_file_is_attached_under_another_name(warehouse: Warehouse, target: Path) -> None:
+def test_views_work_where_the_file_is_attached_under_another_name(warehouse: NativeFile, target: Path) -> None:
     published(warehouse)
     with duckdb.connect() as connection:
         connection.execute(f"attach '{target}' as other (read_only)")
@@ -108,7 +108,9 @@ def test_views_work_where_the_file_is_attached_under_another_name(warehouse: War
         assert connection.execute("from other.vanished_rows").fetchall() == []
 
 
-def test_published_file_cannot_be_written_but_read_by_clients_of_duckdb_1_5(warehouse: Warehouse, target: Path) -> None:
+def test_published_file_cannot_be_written_but_clients_of_duckdb_1_5_read_it(
+    warehouse: NativeFile, target: Path
+) -> None:
     warehouse.path.chmod(0o640)
     published(warehouse)
     assert stat.S_IMODE(target.stat().st_mode) == 0o440
@@ -119,7 +121,7 @@ def test_published_file_cannot_be_written_but_read_by_clients_of_duckdb_1_5(ware
             duckdb.connect(str(target))
 
 
-def test_committed_work_of_a_killed_writer_is_published(warehouse: Warehouse, tmp_path: Path, target: Path) -> None:
+def test_committed_work_of_a_killed_writer_is_published(warehouse: NativeFile, tmp_path: Path, target: Path) -> None:
     with child(CLIENT, warehouse.path, False, f"update {TABLE} set streams = 1234"):
         pass  # killed
     assert "warehouse.duckdb.wal" in files(tmp_path)

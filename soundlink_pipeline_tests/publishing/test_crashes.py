@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.publishing.processes import BOTH, answer, ask, child, files, published
 from soundlink_pipeline_tests.support.deliveries import query
 
@@ -16,10 +16,11 @@ PUBLISHER = """
     from datetime import UTC, datetime
     from pathlib import Path
     from soundlink_pipeline.publishing import file_copy as publishing
-    from soundlink_pipeline.warehouse.native_file import Warehouse
+    from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile
 
     folder, first, moment = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    real = {name: getattr(publishing, name) for name in ("_copy", "_finish", "_put_in_place", "sync_path")}
+    steps = {name: publishing for name in ("_finish", "_put_in_place", "sync_path")} | {"copy_to": ClosedFile}
+    real = {name: getattr(holder, name) for name, holder in steps.items()}
 
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -29,11 +30,11 @@ PUBLISHER = """
         die()
 
     def dies_after(name):
-        setattr(publishing, name, lambda *a: (real[name](*a), die()))
+        setattr(steps[name], name, lambda *a: (real[name](*a), die()))
 
     print("begun", flush=True)
     for number in itertools.count(first):
-        with Warehouse(folder).write() as connection:
+        with NativeFile(folder).write() as connection:
             connection.execute("begin; create schema if not exists marts")
             for table in ("one", "other"):
                 rows = f"select {number} as version, hash(i) as h from range(30000) as r(i)"
@@ -47,7 +48,7 @@ PUBLISHER = """
             elif moment in real:
                 dies_after(moment)
         publishing.publish(
-            Warehouse(folder), folder / "soundlink.duckdb", run_id=str(number), now=datetime.now(UTC)
+            NativeFile(folder), folder / "soundlink.duckdb", run_id=str(number), now=datetime.now(UTC)
         )
         print(number, flush=True)
 """
@@ -68,7 +69,7 @@ def published_version(target: Path) -> int:
 
 @pytest.mark.parametrize(
     ("moment", "there"),
-    [("half copied", 1), ("_copy", 1), ("unfinished", 1), ("_finish", 1), ("sync_path", 2), ("_put_in_place", 2)],
+    [("half copied", 1), ("copy_to", 1), ("unfinished", 1), ("_finish", 1), ("sync_path", 2), ("_put_in_place", 2)],
 )
 def test_kill_at_any_step_leaves_the_old_or_the_new_file(tmp_path: Path, target: Path, moment: str, there: int) -> None:
     with child(PUBLISHER, tmp_path, 1, moment) as publisher:
@@ -77,7 +78,7 @@ def test_kill_at_any_step_leaves_the_old_or_the_new_file(tmp_path: Path, target:
     leftovers = files(tmp_path) - BOTH
     assert bool(leftovers) is (there == 1), leftovers
     assert published_version(target) == there
-    published(Warehouse(tmp_path), "2")
+    published(NativeFile(tmp_path), "2")
     assert files(tmp_path) == BOTH
     assert published_version(target) == 2
 
@@ -94,7 +95,7 @@ def test_kill_at_random_moments_leaves_a_whole_file(tmp_path: Path, target: Path
             last = max([last, *map(int, publisher.stdout.read().split())])
         assert published_version(target) in (last, last + 1)
         number = last + 2
-    ((kept,),) = query(Warehouse(tmp_path), "select distinct version from marts.one")
-    published(Warehouse(tmp_path), str(kept))
+    ((kept,),) = query(NativeFile(tmp_path), "select distinct version from marts.one")
+    published(NativeFile(tmp_path), str(kept))
     assert published_version(target) == kept
     assert files(tmp_path) == BOTH

@@ -10,7 +10,7 @@ import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.publishing.file_copy import publish
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.publishing.processes import BOTH, CLIENT, ask, child, end, files, published, say
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, row
 
@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "read-write"])
 def test_long_lived_client_keeps_its_version_and_nobody_else_sees_it(
-    warehouse: Warehouse, tmp_path: Path, target: Path, read_only: bool
+    warehouse: NativeFile, tmp_path: Path, target: Path, read_only: bool
 ) -> None:
     published(warehouse)
     if not read_only:  # the mistake of somebody whom no mode keeps out
@@ -47,7 +47,7 @@ def test_long_lived_client_keeps_its_version_and_nobody_else_sees_it(
     assert ask(target, "select * from duckdb_tables() where table_name = 'mine'") == []
 
 
-def test_log_of_a_killed_client_does_not_shut_the_new_file(warehouse: Warehouse, tmp_path: Path, target: Path) -> None:
+def test_log_of_a_killed_client_does_not_shut_the_new_file(warehouse: NativeFile, tmp_path: Path, target: Path) -> None:
     published(warehouse)
     target.chmod(0o644)
     with child(CLIENT, target, False, f"delete from {TABLE}"):
@@ -81,7 +81,7 @@ READER = f"""
 
 
 def test_readers_see_whole_versions_while_new_ones_are_loaded_and_published(tmp_path: Path, target: Path) -> None:
-    warehouse = Warehouse(tmp_path)
+    warehouse = NativeFile(tmp_path)
 
     def next_version(number: int) -> None:
         arrivals = [
@@ -103,7 +103,7 @@ OPEN = "import duckdb, sys; duckdb.connect(sys.argv[1], read_only=True)"
 
 
 def test_who_opens_the_file_while_it_is_replaced_is_told_so_and_never_sees_half_of_each(
-    warehouse: Warehouse, target: Path, monkeypatch: pytest.MonkeyPatch
+    warehouse: NativeFile, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """DuckDB reads where the tables are before it locks the file: what was replaced meanwhile must be refused."""
     published(warehouse)

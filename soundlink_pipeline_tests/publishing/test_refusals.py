@@ -16,7 +16,7 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.publishing import file_copy
 from soundlink_pipeline.publishing.file_copy import NotPublished, publish
 from soundlink_pipeline.warehouse.home import WarehouseLocked
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile
 from soundlink_pipeline_tests.publishing.processes import CLIENT, ask, child, files, published
 from soundlink_pipeline_tests.support.deliveries import NOON
 
@@ -24,7 +24,7 @@ TABLE = CAMPAIGN_COUNTRY_DAILY.name
 
 
 @pytest.fixture
-def earlier(warehouse: Warehouse, target: Path) -> Iterator[None]:
+def earlier(warehouse: NativeFile, target: Path) -> Iterator[None]:
     """A publication that must survive the failure of the next, which leaves nothing behind."""
     published(warehouse, "earlier")
     yield
@@ -34,25 +34,25 @@ def earlier(warehouse: Warehouse, target: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("earlier")
 def test_too_little_free_disk_is_told_before_anything_is_written(
-    warehouse: Warehouse, target: Path, monkeypatch: pytest.MonkeyPatch
+    warehouse: NativeFile, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = warehouse.path.stat().st_size
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - free, free))
-    monkeypatch.setattr(file_copy, "_copy", pytest.fail)
+    monkeypatch.setattr(ClosedFile, "copy_to", pytest.fail)
     with pytest.raises(NotPublished, match=r"needs \d+ MB, and .* has \d+ MB free. Free 17 MB or more and run again"):
         published(warehouse)
 
 
 @pytest.mark.usefixtures("earlier")
 @pytest.mark.parametrize("room", [-50_000, 0], ids=["while copying", "while finishing"])
-def test_disk_that_fills_up_on_the_way_is_told(warehouse: Warehouse, tmp_path: Path, room: int) -> None:
+def test_disk_that_fills_up_on_the_way_is_told(warehouse: NativeFile, tmp_path: Path, room: int) -> None:
     code = f"""
         import resource, sys
         from datetime import UTC, datetime
         from pathlib import Path
         from soundlink_pipeline.publishing.file_copy import NotPublished, publish
-        from soundlink_pipeline.warehouse.native_file import Warehouse
-        warehouse = Warehouse(Path({str(tmp_path)!r}))
+        from soundlink_pipeline.warehouse.native_file import NativeFile
+        warehouse = NativeFile(Path({str(tmp_path)!r}))
         with warehouse.write() as connection:
             connection.execute("checkpoint")
         limit = warehouse.path.stat().st_size + {room}
@@ -69,7 +69,7 @@ def test_disk_that_fills_up_on_the_way_is_told(warehouse: Warehouse, tmp_path: P
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes into any folder")
 @pytest.mark.usefixtures("earlier")
-def test_folder_that_cannot_be_written_is_told(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written_is_told(warehouse: NativeFile, tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     try:
         with pytest.raises(NotPublished, match="or the folder not writable"):
@@ -79,7 +79,7 @@ def test_folder_that_cannot_be_written_is_told(warehouse: Warehouse, tmp_path: P
 
 
 @pytest.mark.usefixtures("earlier")
-def test_another_publication_or_load_has_its_turn_first(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_another_publication_or_load_has_its_turn_first(warehouse: NativeFile, tmp_path: Path) -> None:
     of_the_other = tmp_path / ".soundlink.duckdb.part"
     of_the_other.touch()
     with (
@@ -92,7 +92,7 @@ def test_another_publication_or_load_has_its_turn_first(warehouse: Warehouse, tm
 
 
 @pytest.mark.usefixtures("earlier")
-def test_warehouse_open_elsewhere_is_told(warehouse: Warehouse) -> None:
+def test_warehouse_open_elsewhere_is_told(warehouse: NativeFile) -> None:
     with (
         child(CLIENT, warehouse.path, False, "select 1") as client,
         pytest.raises(WarehouseLocked, match=f"process {client.pid}"),
@@ -103,7 +103,7 @@ def test_warehouse_open_elsewhere_is_told(warehouse: Warehouse) -> None:
 @pytest.mark.usefixtures("earlier")
 @pytest.mark.parametrize("killed", [False, True], ids=["still there", "left a log"])
 def test_writer_that_slips_in_before_the_copy_is_noticed(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, killed: bool
+    warehouse: NativeFile, monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
     with ExitStack() as stack:
 
@@ -119,7 +119,7 @@ def test_writer_that_slips_in_before_the_copy_is_noticed(
 
 
 def test_nobody_can_write_while_the_file_is_copied_but_read(
-    warehouse: Warehouse, target: Path, monkeypatch: pytest.MonkeyPatch
+    warehouse: NativeFile, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copyfile = shutil.copyfile
 
@@ -136,7 +136,7 @@ def test_nobody_can_write_while_the_file_is_copied_but_read(
     assert ask(target, f"select streams from {TABLE}") == [(9,)]
 
 
-def test_target_must_lie_beside_the_warehouse(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_target_must_lie_beside_the_warehouse(warehouse: NativeFile, tmp_path: Path) -> None:
     for path in (tmp_path / "elsewhere" / "soundlink.duckdb", warehouse.path):
         with pytest.raises(ValueError, match="must lie beside"):
             publish(warehouse, path, run_id="run-1", now=NOON)

@@ -18,13 +18,14 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.pulling.landed import adopt
-from soundlink_pipeline.pulling.planning import Pull, duration, expected_seconds, plan, wanted
+from soundlink_pipeline.pulling.landed import load_leftovers
+from soundlink_pipeline.pulling.planning import PullRequest, duration, expected_seconds, plan, without_done
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault, KeyInfo, SimClock, Simulator, running_simulator
 from soundlink_pipeline.warehouse.home import WarehouseLocked
-from soundlink_pipeline.warehouse.native_file import Warehouse
-from soundlink_pipeline_tests.support.project import KEY, asked, pull, puller, small_world, utc
+from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline_tests.support.deliveries import ledger
+from soundlink_pipeline_tests.support.project import KEY, asked, listed, pull, puller, small_world, utc
 
 DATES = DateRange(date(2026, 2, 18), date(2026, 2, 22))  # every campaign may have rows then
 
@@ -92,7 +93,7 @@ def test_a_campaign_twice_in_one_run_loses_no_version(api: Simulator, soundlink:
     campaign = api.world.campaigns[0]
     with soundlink.connect(lambda _: None) as (client, pacer):
         pulls = [
-            Pull(CAMPAIGN_COUNTRY_DAILY, campaign.path_id, DateRange(date(2026, 1, first), date(2026, 1, 20)))
+            PullRequest(CAMPAIGN_COUNTRY_DAILY, campaign.path_id, DateRange(date(2026, 1, first), date(2026, 1, 20)))
             for first in range(1, 16)
         ]
         summary = puller(soundlink, client, pacer).run(pulls)
@@ -126,7 +127,7 @@ def test_only_days_that_are_not_done_are_asked_for_in_one_request_from_the_first
         (name, "c"): {*days[5:], date(2025, 12, 31)},
         ("campaign_engagement_daily", "d"): set(days),
     }
-    assert [(item.campaign_id, str(item.dates)) for item in wanted(pulls, done)] == [
+    assert [(item.campaign_id, str(item.dates)) for item in without_done(pulls, done)] == [
         ("b", "2026-01-11 to 2026-01-31"),
         ("c", "2026-01-01 to 2026-01-05"),
         ("d", "2026-01-01 to 2026-01-31"),
@@ -140,21 +141,23 @@ def test_a_delivery_that_landed_but_was_not_loaded_is_loaded_once_by_the_next_ru
     api: Simulator, soundlink: Soundlink
 ) -> None:
     with soundlink.connect(lambda _: None) as (client, pacer):
-        campaigns = soundlink.campaigns(client, "run-1", ["run-1"])
+        campaigns = listed(soundlink, client, "run-1", ["run-1"])
         killed = puller(soundlink, client, pacer, "run-1")
         for item in plan(CAMPAIGN_COUNTRY_DAILY, campaigns, DATES):
             killed._fetch(item)
     assert counts(soundlink) == (0, 0)
-    assert soundlink.warehouse.done_days(DATES, ["run-1"], settled=False) == {}
-    summary = adopt(soundlink.warehouse, soundlink.landing, lambda _: None)
+    with ledger(soundlink.warehouse) as asked:
+        assert asked.done_days(DATES, ["run-1"], settled=False) == {}
+    summary = load_leftovers(soundlink.warehouse, soundlink.landing, lambda _: None)
     assert summary.rows == rows_of_first_export(api)
-    assert soundlink.warehouse.done_days(DATES, ["run-1"], settled=False) == {
-        (CAMPAIGN_COUNTRY_DAILY.name, campaign.path_id): set(DATES.dates()) for campaign in api.world.campaigns
-    }
+    with ledger(soundlink.warehouse) as asked:
+        assert asked.done_days(DATES, ["run-1"], settled=False) == {
+            (CAMPAIGN_COUNTRY_DAILY.name, campaign.path_id): set(DATES.dates()) for campaign in api.world.campaigns
+        }
     before = counts(soundlink)
     assert before == (len(api.world.campaigns), rows_of_first_export(api))
     assert soundlink.landing.not_archived() == []
-    assert adopt(soundlink.warehouse, soundlink.landing, lambda _: None).loaded == []
+    assert load_leftovers(soundlink.warehouse, soundlink.landing, lambda _: None).loaded == []
     assert counts(soundlink) == before
 
 
@@ -162,11 +165,11 @@ def test_a_crash_between_loading_and_archiving_loads_nothing_twice(api: Simulato
     (campaign, *_) = api.world.campaigns
     with soundlink.connect(lambda _: None) as (client, pacer):
         killed = puller(soundlink, client, pacer)
-        arrival = killed._fetch(Pull(CAMPAIGN_COUNTRY_DAILY, campaign.path_id, DATES))
+        arrival = killed._fetch(PullRequest(CAMPAIGN_COUNTRY_DAILY, campaign.path_id, DATES))
     plain = arrival.delivery.path.read_bytes()
-    first = adopt(soundlink.warehouse, soundlink.landing, lambda _: None)
+    first = load_leftovers(soundlink.warehouse, soundlink.landing, lambda _: None)
     arrival.delivery.path.write_bytes(plain)  # as if it had not come to be compressed
-    again = adopt(soundlink.warehouse, soundlink.landing, lambda _: None)
+    again = load_leftovers(soundlink.warehouse, soundlink.landing, lambda _: None)
     assert (len(first.loaded), len(again.loaded)) == (1, 0)
     assert soundlink.landing.not_archived() == []
     assert len(soundlink.landing.deliveries()) == 1
@@ -210,14 +213,14 @@ def test_a_cancel_loads_what_has_arrived_and_leaves_no_thread_behind(
 def test_a_key_revoked_in_mid_run_stops_the_asking_and_keeps_what_came(api: Simulator, soundlink: Soundlink) -> None:
     api.faults.add(Fault("status", export=BREAKDOWN, skip=2, times=None, status=401, code="api_key_revoked"))
     with soundlink.connect(lambda _: None) as (client, pacer):
-        campaigns = soundlink.campaigns(client, "run-1", ["run-1"])
+        campaigns = listed(soundlink, client, "run-1", ["run-1"])
         pulls = plan(CAMPAIGN_COUNTRY_DAILY, campaigns * 20, DATES)
         summary = puller(soundlink, client, pacer).run(pulls)
     assert len(summary.loaded) <= 2  # the first two may be told to stop while they arrive
     if summary.loaded:
         assert counts(soundlink)[0] == len(summary.loaded)
     assert len(summary.loaded) + len(summary.failed) == len(pulls)
-    told = [item.reason for item in summary.failed if item.asked]
+    told = [item.reason for item in summary.failed if item.attempted]
     assert 1 <= len(told) <= 4
     assert all("this API key was revoked" in reason for reason in told)
     assert len(asked(api)) <= 2 + 4
@@ -225,8 +228,8 @@ def test_a_key_revoked_in_mid_run_stops_the_asking_and_keeps_what_came(api: Simu
 
 def test_a_locked_warehouse_leaves_the_deliveries_for_the_next_run(api: Simulator, soundlink: Soundlink) -> None:
     with soundlink.connect(lambda _: None) as (client, _):
-        soundlink.campaigns(client, "run-1", ["run-1"])
-    soundlink.warehouse = Warehouse(soundlink.settings.data_dir, wait_seconds=0.2)
+        listed(soundlink, client, "run-1", ["run-1"])
+    soundlink.warehouse = NativeFile(soundlink.settings.data_dir, wait_seconds=0.2)
     program = "import sys, duckdb; c = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", program, str(soundlink.warehouse.path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
@@ -239,7 +242,7 @@ def test_a_locked_warehouse_leaves_the_deliveries_for_the_next_run(api: Simulato
             holder.kill()
     landed = len(soundlink.landing.not_archived())
     assert landed > 0
-    assert len(adopt(soundlink.warehouse, soundlink.landing, lambda _: None).loaded) == landed
+    assert len(load_leftovers(soundlink.warehouse, soundlink.landing, lambda _: None).loaded) == landed
 
 
 def test_a_disk_that_takes_no_file_keeps_what_was_there_before(api: Simulator, soundlink: Soundlink) -> None:
@@ -257,12 +260,12 @@ def test_a_disk_that_takes_no_file_keeps_what_was_there_before(api: Simulator, s
 
 def test_the_step_before_cannot_have_listed_for_another_run(api: Simulator, soundlink: Soundlink) -> None:
     with soundlink.connect(lambda _: None) as (client, _):
-        first = soundlink.campaigns(client, "run-1", ["run-1"])
+        first = listed(soundlink, client, "run-1", ["run-1"])
         # Another run lists one campaign less; a resumed run still goes by the list it began with.
         api.faults.add(Fault("json", match="/v1/campaigns", data=_listing(first[1:])))
-        second = soundlink.campaigns(client, "run-2", ["run-2"])
+        second = listed(soundlink, client, "run-2", ["run-2"])
         before = len(api.stats.records)
-        assert [c["campaignId"] for c in soundlink.campaigns(client, "run-3", ["run-3", "run-1"])] == [
+        assert [c["campaignId"] for c in listed(soundlink, client, "run-3", ["run-3", "run-1"])] == [
             c["campaignId"] for c in first
         ]
     assert len(second) == len(first) - 1
@@ -273,7 +276,7 @@ def test_a_listing_that_was_not_saved_is_saved_by_the_next_step(api: Simulator, 
     with soundlink.connect(lambda _: None) as (client, _):
         pages = client.campaigns()
         soundlink.landing.land_listing([b'{"campaignId":"a"}'], pages.requested_at, pages.server_date, "run-1")
-        assert soundlink.campaigns(client, "run-1", ["run-1"]) == [{"campaignId": "a"}]
+        assert listed(soundlink, client, "run-1", ["run-1"]) == [{"campaignId": "a"}]
     with soundlink.warehouse.read() as connection:
         assert connection.execute("select campaign_id from campaigns").fetchall() == [("a",)]
 

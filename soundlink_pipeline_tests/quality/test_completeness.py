@@ -13,8 +13,8 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.quality.completeness import due_day, missing, newest_complete_day
-from soundlink_pipeline.warehouse.native_file import Warehouse
-from soundlink_pipeline_tests.support.deliveries import arrival, load
+from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline_tests.support.deliveries import arrival, load, save
 
 TABLE = CAMPAIGN_COUNTRY_DAILY.name
 NOW = datetime(2026, 5, 10, 7, tzinfo=UTC)
@@ -27,12 +27,12 @@ class Books:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.warehouse = Warehouse(folder / "data", wait_seconds=0)
+        self.warehouse = NativeFile(folder / "data", wait_seconds=0)
         self.landing = Landing(folder / "data")
 
     def list(self, *campaigns: dict[str, Any], at: datetime = NOW) -> None:
         lines = [json.dumps({**OLD, **campaign}).encode() for campaign in campaigns]
-        self.warehouse.save_listing(self.landing.land_listing(lines, at, None, f"run-{at:%H%M}"))
+        save(self.warehouse, self.landing.land_listing(lines, at, None, f"run-{at:%H%M}"))
 
     def pull(self, campaign: str, start: date, end: date, pulled: datetime = NOW) -> None:
         dates = DateRange(start, end)

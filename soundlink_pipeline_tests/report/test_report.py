@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.report.__main__ import main
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.report_database import (
     LOUD,
     LOUD_ID,
@@ -183,7 +183,7 @@ def test_an_output_that_cannot_be_written_is_named(
 
 @pytest.mark.parametrize("with_models", [True, False])
 def test_an_empty_database_gives_a_page_that_says_so(tmp_path: Path, with_models: bool) -> None:
-    warehouse = Warehouse(tmp_path)
+    warehouse = NativeFile(tmp_path)
     if with_models:
         build(warehouse)
     else:
@@ -194,7 +194,7 @@ def test_an_empty_database_gives_a_page_that_says_so(tmp_path: Path, with_models
 
 
 def test_a_campaign_of_an_empty_database_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    build(Warehouse(tmp_path))
+    build(NativeFile(tmp_path))
     assert "holds no campaign yet" in refused(
         capsys, "--database", str(tmp_path / "warehouse.duckdb"), "--campaign", "x"
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.landing.deliveries import Delivery
-from soundlink_pipeline.loading.batch import Arrival, BatchResult, load_batch
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery, Listing
+from soundlink_pipeline.loading.batch import BatchResult, load_batch
+from soundlink_pipeline.loading.listing import save_listing
+from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.native_file import NativeFile
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 APRIL = DateRange(date(2026, 4, 1), date(2026, 4, 30))
@@ -52,7 +55,7 @@ def arrival(
     server: bool = True,
     declared: int | None = None,
     loaded: int | None = None,
-) -> Arrival:
+) -> HashedDelivery:
     """A delivery landed in `folder`: of the bytes given, or of rows written as NDJSON."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{next(_numbers)}.ndjson"
@@ -69,22 +72,33 @@ def arrival(
         path=path,
         loaded=loaded,
     )
-    return Arrival.of(delivery)
+    return HashedDelivery.of(delivery)
 
 
-def load(warehouse: Warehouse, *arrivals: Arrival) -> BatchResult:
+def load(warehouse: NativeFile, *arrivals: HashedDelivery) -> BatchResult:
     """Load one batch."""
     with warehouse.write() as connection:
         return load_batch(connection, warehouse.exports, arrivals)
 
 
 def refusal(result: BatchResult) -> str:
-    """The reason of the only delivery that was refused."""
-    assert len(result.refused) == 1, result
-    return result.refused[0].reason
+    """The reason of the only delivery that was rejected."""
+    assert len(result.rejected) == 1, result
+    return result.rejected[0].reason
 
 
-def query(warehouse: Warehouse, sql: str) -> list[tuple[Any, ...]]:
+def save(warehouse: NativeFile, listing: Listing) -> int:
+    with warehouse.write() as connection:
+        return save_listing(connection, listing)
+
+
+@contextmanager
+def ledger(warehouse: NativeFile) -> Iterator[Ledger]:
+    with warehouse.read() as connection:
+        yield Ledger(connection)
+
+
+def query(warehouse: NativeFile, sql: str) -> list[tuple[Any, ...]]:
     with warehouse.read() as connection:
         return connection.execute(sql).fetchall()
 

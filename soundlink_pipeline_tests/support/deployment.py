@@ -24,7 +24,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, each_day, environment, truth
 
 T = TypeVar("T")
@@ -161,8 +161,8 @@ class Deployment:
         return str(launched["run"]["id"])
 
     @property
-    def warehouse(self) -> Warehouse:
-        return Warehouse(settings_from(self.environment).data_dir)
+    def warehouse(self) -> NativeFile:
+        return NativeFile(settings_from(self.environment).data_dir)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with self.warehouse.read() as connection:

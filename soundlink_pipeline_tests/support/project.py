@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -23,7 +23,8 @@ from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
-from soundlink_pipeline.pulling.outcome import Summary
+from soundlink_pipeline.pulling.listing import list_campaigns, save_and_ask
+from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import plan
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.settings.settings import settings_from
@@ -221,13 +222,23 @@ def asked(sim: Simulator) -> list[tuple[str, str]]:
 
 def pull(
     soundlink: Soundlink, start: str, end: str, run_id: str = "run-1", exports: Iterable[Export] = EXPORTS
-) -> Summary:
+) -> PullResult:
     """What a run does with the API and the warehouse, without Dagster."""
     dates = DateRange(day(start), day(end))
     with soundlink.connect(lambda _: None) as (client, pacer):
-        campaigns = soundlink.campaigns(client, run_id, [run_id])
+        campaigns = listed(soundlink, client, run_id, [run_id])
         pulls = [pull for export in exports for pull in plan(export, campaigns, dates)]
         return puller(soundlink, client, pacer, run_id).run(pulls)
+
+
+def listed(soundlink: Soundlink, client: SoundlinkClient, run_id: str, lineage: Sequence[str]) -> list[dict[str, Any]]:
+    """The campaigns of a run, listed and saved."""
+    landing, only = soundlink.landing, soundlink.settings.campaign_ids
+    listing = list_campaigns(client, landing, run_id=run_id, lineage=lineage, only=only)
+    items = listing.items()
+    if not listing.archived:
+        save_and_ask(soundlink.warehouse, landing, listing, lambda _: None)
+    return items
 
 
 def puller(soundlink: Soundlink, client: SoundlinkClient, pacer: Pacer, run_id: str = "run-1") -> Puller:

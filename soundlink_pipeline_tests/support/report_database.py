@@ -15,7 +15,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.models.build import build_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.publishing.file_copy import publish
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import Row, arrival, load, row
 
 MODELS = Path(__file__).parents[2] / "dbt_like_sql"
@@ -66,9 +66,9 @@ def _engagement_rows(campaign: Row, days: int, streams: int, context: str) -> li
     ]
 
 
-def warehouse_with_rows(folder: Path) -> Warehouse:
+def warehouse_with_rows(folder: Path) -> NativeFile:
     """The pipeline's own database, with its models."""
-    warehouse = Warehouse(folder)
+    warehouse = NativeFile(folder)
     loud = {"campaign_id": LOUD_ID, "campaign_name": LOUD, "campaign_target_spotify_track_id": _PROMOTED}
     quiet: dict[str, str | None] = {"campaign_id": QUIET_ID, "campaign_name": QUIET, "campaign_target_type": "playlist"}
     quiet |= {"campaign_target_spotify_track_id": None, "campaign_target_isrc": None}
@@ -89,7 +89,7 @@ def warehouse_with_rows(folder: Path) -> Warehouse:
     return warehouse
 
 
-def build(warehouse: Warehouse) -> None:
+def build(warehouse: NativeFile) -> None:
     with warehouse.write() as connection:
         build_models(connection, read_project(MODELS))
 

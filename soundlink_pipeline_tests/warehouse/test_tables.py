@@ -6,7 +6,7 @@ import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.table import Table
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS, DELIVERIES, history_table, warehouse_tables
 from soundlink_pipeline_tests.support.deliveries import arrival, load, query, row
 
@@ -14,14 +14,14 @@ TABLES = warehouse_tables(EXPORTS)
 
 
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> NativeFile:
     folder = tmp_path_factory.mktemp("warehouse")
-    warehouse = Warehouse(folder)
+    warehouse = NativeFile(folder)
     load(warehouse, arrival(folder / "in", [row()]))
     return warehouse
 
 
-def made(warehouse: Warehouse, table: str) -> list[tuple[object, ...]]:
+def made(warehouse: NativeFile, table: str) -> list[tuple[object, ...]]:
     """Name, type, whether it may be null, and comment of every column, as the database has them."""
     return query(
         warehouse,
@@ -31,7 +31,7 @@ def made(warehouse: Warehouse, table: str) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_columns_types_and_comments_are_the_declared_ones(warehouse: Warehouse, table: Table) -> None:
+def test_columns_types_and_comments_are_the_declared_ones(warehouse: NativeFile, table: Table) -> None:
     found = [(name, kind, comment) for name, kind, _, comment in made(warehouse, table.name)]
     assert found == [(column.name, column.type, table.comment(column)) for column in table.columns]
     of_table = f"select comment from duckdb_{'view' if table.kind == 'view' else 'table'}s() where"
@@ -44,7 +44,7 @@ def test_key_of_a_table_is_among_its_columns(table: Table) -> None:
     assert len(set(table.column_names)) == len(table.columns)
 
 
-def test_database_refuses_a_null_in_keys_and_in_the_ledger(warehouse: Warehouse) -> None:
+def test_database_refuses_a_null_in_keys_and_in_the_ledger(warehouse: NativeFile) -> None:
     found = {
         table.name: {name for name, _, nullable, _ in made(warehouse, table.name) if not nullable} for table in TABLES
     }
@@ -59,7 +59,7 @@ def test_database_refuses_a_null_in_keys_and_in_the_ledger(warehouse: Warehouse)
 
 
 def test_older_warehouse_gains_the_columns_it_lacks_and_keeps_its_rows(tmp_path: Path) -> None:
-    warehouse = Warehouse(tmp_path)
+    warehouse = NativeFile(tmp_path)
     load(warehouse, arrival(tmp_path / "in", [row()]))
     before = {table.name: set(made(warehouse, table.name)) for table in TABLES}
     rows = query(warehouse, "select * exclude (declared_rows) from deliveries")

@@ -33,6 +33,7 @@ from soundlink_pipeline.orchestration.event_log import PooledSqliteEventLog
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing import file_copy
+from soundlink_pipeline.pulling import listing as pulling_listing
 from soundlink_pipeline.warehouse import native_file
 from soundlink_pipeline_tests.support import project
 from soundlink_pipeline_tests.support.instances import instance_settings
@@ -45,18 +46,18 @@ PATIENCE_SECONDS = 240
 
 # What a run does, by the name a kill is told under. Functions are named where they are looked up.
 _STEPS: dict[str, list[tuple[Any, str]]] = {
-    "listing": [(folder.Landing, "land_listing"), (native_file.Warehouse, "save_listing")],
-    "adopting": [(pull_step, "adopt")],
+    "listing": [(folder.Landing, "land_listing"), (pulling_listing, "save_listing")],
+    "loading leftovers": [(pull_step, "load_leftovers")],
     "fetching": [(SoundlinkClient, "_get_export")],
     "landing": [(folder.Landing, "land")],
     "first loading": [(direct_insert, "insert")],
-    "staging": [(validation.Staging, "check")],
+    "staging": [(validation.Staging, "validate")],
     "merging": [(batch, "_merge")],
     "writing the ledger": [(batch, "_record")],
     "archiving": [(folder, "_compress")],
-    "checking": [(export_assets, "checked")],
+    "checking": [(export_assets, "run_export_checks")],
     "building a model": [(model_assets, "build_model")],
-    "copying": [(file_copy, "_copy")],
+    "copying": [(native_file.ClosedFile, "copy_to")],
     "finishing the copy": [(file_copy, "_finish")],
     "replacing the published file": [(file_copy, "_put_in_place")],
     "comparing": [(file_copy, "compare")],

@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.landing.deliveries import HashedDelivery
 from soundlink_pipeline.loading import direct_insert, read_sql
-from soundlink_pipeline.loading.batch import Arrival
-from soundlink_pipeline.warehouse.native_file import Warehouse
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.trials.fuzzing.loader import Loader
 
 
 @pytest.fixture(scope="module")
 def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
     folder = tmp_path_factory.mktemp("fuzzing")
-    with Warehouse(folder / "data").write() as connection, pytest.MonkeyPatch.context() as patch:
+    with NativeFile(folder / "data").write() as connection, pytest.MonkeyPatch.context() as patch:
         connection.execute("set threads = 1")  # the files are tiny: a second thread costs more than it brings
         made = Loader(connection, folder / "landed")
         insert, stage = direct_insert.insert, read_sql.stage
 
-        def counted_insert(connection: Any, export: Export, arrivals: Sequence[Arrival]) -> Any:
+        def counted_insert(connection: Any, export: Export, arrivals: Sequence[HashedDelivery]) -> Any:
             inserted = insert(connection, export, arrivals)
             made.ways["straight into the table"] += len(arrivals)
             return inserted

@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.loading.batch import Arrival, load_batch
+from soundlink_pipeline.landing.deliveries import HashedDelivery
+from soundlink_pipeline.loading.batch import load_batch
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival
 from soundlink_pipeline_tests.trials.fuzzing.damage import DAYS, Damaged
 from soundlink_pipeline_tests.trials.fuzzing.oracle import Verdict
@@ -73,9 +74,9 @@ class Loader:
             for item in everything:
                 item.delivery.path.unlink()
 
-    def _outcomes(self, arrivals: dict[int, Arrival], everything: list[Arrival]) -> dict[int, Outcome]:
+    def _outcomes(self, arrivals: dict[int, HashedDelivery], everything: list[HashedDelivery]) -> dict[int, Outcome]:
         result = load_batch(self.connection, EXPORTS, everything)
-        refused = {item.delivery.delivery_id: item.reason for item in result.refused}
+        refused = {item.delivery.delivery_id: item.reason for item in result.rejected}
         loaded = {item.delivery.delivery_id: item for item in result.loaded}
         assert len(refused) + len(loaded) == len(everything)
         assert not refused.keys() & loaded.keys()

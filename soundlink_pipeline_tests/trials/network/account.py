@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, cached_property
@@ -16,12 +17,13 @@ from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.pulling.outcome import FailedPull, Summary
-from soundlink_pipeline.pulling.planning import plan, wanted
+from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
+from soundlink_pipeline.pulling.planning import plan, without_done
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import Simulator, World
+from soundlink_pipeline.warehouse.ledger import DaysByRequest, Ledger
 from soundlink_pipeline_tests.conftest import WaitingClock
-from soundlink_pipeline_tests.support.project import KEY, day, each_day, puller, truth, utc
+from soundlink_pipeline_tests.support.project import KEY, day, each_day, listed, puller, truth, utc
 from soundlink_pipeline_tests.trials.network.troubles import Place
 
 BEFORE, NOW = utc("2026-02-26T06:00"), utc("2026-03-12T06:00")  # the days below are revised in between
@@ -85,19 +87,19 @@ class Account:
         options = {"timeout": PATIENT, "transport": httpx.HTTPTransport(verify=TLS), "log": self.log.append, **options}
         return SoundlinkClient(self.api.base_url, KEY, pacer, **options), pacer
 
-    def run(self, run_id: str, *resumed: str, **options: Any) -> Summary:
+    def run(self, run_id: str, *resumed: str, **options: Any) -> PullResult:
         """One run: list, see what is missing, pull and load. Nothing waits but for a server that hangs."""
         self.clock.clear()
         self.api.clock.set(self.now)
         client, pacer = self.client(**options)
         with pacer, client:
             lineage = [run_id, *resumed]
-            listed = self.soundlink.campaigns(client, run_id, [*lineage, self.listed_by])
-            pulls = [pull for export in EXPORTS for pull in plan(export, listed, self.dates)]
-            missing = wanted(pulls, self.soundlink.warehouse.done_days(self.dates, lineage, settled=False))
+            campaigns = listed(self.soundlink, client, run_id, [*lineage, self.listed_by])
+            pulls = [pull for export in EXPORTS for pull in plan(export, campaigns, self.dates)]
+            missing = without_done(pulls, self.done_days(lineage))
             return puller(self.soundlink, client, pacer, run_id).run(missing)
 
-    def check(self, summary: Summary, run_id: str, *resumed: str) -> dict[Place, FailedPull]:
+    def check(self, summary: PullResult, run_id: str, *resumed: str) -> dict[Place, FailedPull]:
         """All that must hold after a run, whatever went wrong; returns what failed by its place."""
         failed = {(item.export, self.uuid(item.campaign_id)): item for item in summary.failed}
         loaded = [(item.delivery.export, self.uuid(item.delivery.campaign_id)) for item in summary.loaded]
@@ -126,7 +128,7 @@ class Account:
             for export, uuid in loaded
         )
         # What the next run would request is what this one names.
-        done = warehouse.done_days(self.dates, [run_id, *resumed], settled=False)
+        done = self.done_days([run_id, *resumed])
         missing = {(export, uuid) for export, uuid in self.places if (export, self.path_id(uuid)) not in done}
         assert missing == set(failed)
         self._check_files(failed, run_id, len(loaded))
@@ -145,7 +147,11 @@ class Account:
             _, reason = sorted(path for path in kept if path.parts[-3:-1] == (item.export, item.campaign_id))
             assert f"refused: {reason.read_text().strip()}; kept in {reason.parent}" == item.reason
 
-    def heal(self, run_id: str, *resumed: str) -> Summary:
+    def done_days(self, run_ids: Sequence[str]) -> DaysByRequest:
+        with self.soundlink.warehouse.read() as connection:
+            return Ledger(connection).done_days(self.dates, run_ids, settled=False)
+
+    def heal(self, run_id: str, *resumed: str) -> PullResult:
         """A second run, without faults: it pulls what is missing, and then everything is there."""
         self.api.faults.clear()
         summary = self.run(run_id, *resumed)

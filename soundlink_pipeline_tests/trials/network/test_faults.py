@@ -22,7 +22,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.pulling.outcome import FailedPull
 from soundlink_pipeline.simulator import BREAKDOWN, Simulator
 from soundlink_pipeline.simulator.faults import KINDS
-from soundlink_pipeline_tests.support.project import day, utc
+from soundlink_pipeline_tests.support.project import day, listed, utc
 from soundlink_pipeline_tests.trials.network.account import BEFORE, DATES, NOW, PATIENT, QUICK, Account
 from soundlink_pipeline_tests.trials.network.troubles import COMMON, HANGS, LISTING, NOT_JSON, TROUBLES, Place, Trouble
 
@@ -153,11 +153,11 @@ def test_a_listing_that_fails_is_told_before_anything_is_asked(api: Simulator, s
         client, pacer = shared.client()
         with pacer, client:
             if fate == "taken" or (fate == "repeated" and times == 1):
-                listed = shared.soundlink.campaigns(client, run_id, [run_id])
-                assert listed == json.loads(json.dumps(api.world.listing(NOW)))
+                campaigns = listed(shared.soundlink, client, run_id, [run_id])
+                assert campaigns == json.loads(json.dumps(api.world.listing(NOW)))
             else:
                 with pytest.raises(SoundlinkError, match=f"{one.reason}|{NOT_JSON}|not what the API documents"):
-                    shared.soundlink.campaigns(client, run_id, [run_id])
+                    listed(shared.soundlink, client, run_id, [run_id])
                 assert not [path for path in shared.folder.rglob("*") if run_id in path.name or ".part" in path.name]
         assert not [record for record in api.stats.records if record.kind != "campaigns" and one.kind != "redirect"]
         if one.kind != "redirect":
@@ -171,7 +171,7 @@ def test_what_no_other_request_would_survive_ends_the_asking(api: Simulator, acc
         api.faults.add(one.at(place, times=None))
         failed = account.check(account.run(run_id), run_id)
         assert re.search(one.reason, failed[place].reason)
-        assert all(not item.asked or item is failed[place] for item in failed.values())
+        assert all(not item.attempted or item is failed[place] for item in failed.values())
         account.heal(f"{run_id}-again", run_id)
         account.before = NOW
 
@@ -263,7 +263,7 @@ def survive(account: Account, met: list[tuple[Place, Trouble, int]]) -> None:
         fate, reason = expected[place]
         if place not in failed:
             assert hangs or fate == "taken"
-        elif failed[place].asked:
+        elif failed[place].attempted:
             one_try = is_down and any(re.search(one.reason, failed[place].reason) for at, one, _ in met if at == place)
             assert hangs or one_try or (fate != "taken" and re.search(reason, failed[place].reason))
         else:

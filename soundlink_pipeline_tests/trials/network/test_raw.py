@@ -14,7 +14,7 @@ from soundlink_pipeline.api import download, responses
 from soundlink_pipeline.api.errors import SoundlinkError, TruncatedDelivery
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.pulling.planning import Pull
+from soundlink_pipeline.pulling.planning import PullRequest
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import BREAKDOWN, Simulator, ndjson
 from soundlink_pipeline_tests.support.project import KEY, puller
@@ -108,7 +108,7 @@ def test_a_run_whose_every_answer_is_cut_elsewhere_loads_every_row(
 
     with serving(answer) as wire, asking(wire.url, tmp_path, timeout=PATIENT) as ask:
         soundlink = Soundlink(Settings(base_url=wire.url, data_dir=tmp_path), lambda: KEY)
-        pulls = [Pull(CAMPAIGN_COUNTRY_DAILY, str(UUID(int=number)), DATES) for number in numbers]
+        pulls = [PullRequest(CAMPAIGN_COUNTRY_DAILY, str(UUID(int=number)), DATES) for number in numbers]
         summary = puller(soundlink, ask.client, ask.pacer).run(pulls)
     assert (len(summary.loaded), summary.failed) == (len(numbers), [])
     with soundlink.warehouse.read() as connection:

@@ -1,0 +1,52 @@
+"""The campaigns that a run goes by: listed by the API once a run, landed, and saved to the warehouse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from soundlink_pipeline.contracts.campaigns import CampaignPages
+from soundlink_pipeline.landing.deliveries import Listing
+from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.loading.listing import save_listing
+from soundlink_pipeline.warehouse.home import Home
+from soundlink_pipeline.warehouse.ledger import Ledger
+
+if TYPE_CHECKING:
+    from soundlink_pipeline.api.client import SoundlinkClient
+
+T = TypeVar("T")
+
+
+def list_campaigns(
+    client: SoundlinkClient, landing: Landing, *, run_id: str, lineage: Sequence[str], only: Sequence[str] = ()
+) -> Listing:
+    """The landed listing of this run: fixed to the ids `only`, or else listed by the API. Raises SoundlinkError.
+
+    `lineage` is the run and those it resumes: what one of them has listed is not requested again.
+    """
+    fixed = [{"campaignId": campaign_id} for campaign_id in only]
+    earlier = [listing for listing in landing.listings() if listing.run_id in lineage]
+    if earlier and (not fixed or earlier[-1].items() == fixed):
+        return earlier[-1]
+    pages = CampaignPages(fixed, datetime.now(UTC), None) if fixed else client.campaigns()
+    lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in pages.items]
+    return landing.land_listing(lines, pages.requested_at, pages.server_date, run_id)
+
+
+def save_and_ask(warehouse: Home, landing: Landing, listing: Listing, question: Callable[[Ledger], T]) -> T:
+    """Save a landed listing, unless that was done, and ask the ledger what a run must know before it pulls.
+
+    Opens the warehouse once. The file of a listing that is saved now gets another name: read its `items` before. Raises
+    WarehouseLocked, WarehouseUnusable.
+    """
+    if listing.archived and warehouse.exists():
+        with warehouse.read() as connection:
+            return question(Ledger(connection))
+    with warehouse.write() as connection:
+        save_listing(connection, listing)
+        answer = question(Ledger(connection))
+    landing.archive_listing(listing)
+    return answer
