@@ -143,6 +143,18 @@ def test_what_a_removed_model_left_goes_and_nothing_else(connection: duckdb.Duck
     assert {name for (name,) in left} == {"mine", "daily"}
 
 
+def test_a_second_database_that_is_attached_is_not_mistaken_for_the_warehouse(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    connection.execute("attach ':memory:' as other; create schema other.marts")
+    connection.execute("create view other.marts.daily as select 1 as x")
+    models = project(tmp_path)
+    build_models(connection, models)
+    (daily,) = [b for b in build_models(connection, models, DateRange(SECOND, SECOND)) if b.model.name == "daily"]
+    assert daily.dates == DateRange(SECOND, SECOND), "built in full, since the other one is a view"
+    assert connection.execute("from other.marts.daily").fetchall() == [(1,)]
+
+
 @pytest.mark.parametrize(
     ("test", "spoil", "bad_rows", "shown"),
     [

@@ -12,6 +12,7 @@ import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.publishing.file_copy import figures_of
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.publishing.processes import BOTH, CLIENT, ask, child, files, published
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query
@@ -119,6 +120,25 @@ def test_published_file_cannot_be_written_but_clients_of_duckdb_1_5_read_it(
     if os.geteuid() != 0:
         with pytest.raises(duckdb.IOException, match="Permission denied"):
             duckdb.connect(str(target))
+
+
+def test_a_second_database_that_is_attached_is_not_compared(
+    warehouse: NativeFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.duckdb"
+    with duckdb.connect(str(other)) as connection:
+        connection.execute("create table more as select 1 as x")
+    connect = warehouse._connect
+
+    def with_another(read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyConnection:
+        connection = connect(read_only, wait_seconds)
+        connection.execute(f"attach '{other}' as other (read_only)")
+        return connection
+
+    monkeypatch.setattr(warehouse, "_connect", with_another)
+    result = published(warehouse)
+    assert result.differences == []
+    assert ("main.more", "rows") not in figures_of(warehouse)
 
 
 def test_committed_work_of_a_killed_writer_is_published(warehouse: NativeFile, tmp_path: Path, target: Path) -> None:

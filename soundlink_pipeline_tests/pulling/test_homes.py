@@ -1,0 +1,89 @@
+"""Pulling, loading and checking need no more of the warehouse than its interface: any home will do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.pulling.landed import load_leftovers, rebuild
+from soundlink_pipeline.pulling.listing import save_and_ask
+from soundlink_pipeline.pulling.planning import Plan
+from soundlink_pipeline.quality.row_checks import run_checks
+from soundlink_pipeline.warehouse.home import Description, Home, Obstacle
+from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.tables import schema_statements
+from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, arrival, row
+
+BREAKDOWN = EXPORTS[0]
+
+
+class MemoryHome:
+    """A home without a file, a path or a lock."""
+
+    exports: tuple[Export, ...] = EXPORTS
+
+    def __init__(self) -> None:
+        self._database = duckdb.connect(":memory:")
+        self._database.execute("set global TimeZone = 'UTC'")
+        self._written = False
+
+    def describe(self) -> Description:
+        return Description("memory", "this process", 0)
+
+    def exists(self) -> bool:
+        return self._written
+
+    @contextmanager
+    def read(self, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        assert self._written
+        with self._database.cursor() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._database.cursor() as connection:
+            if not self._written:
+                for statement in schema_statements(self.exports):
+                    connection.execute(statement)
+            self._written = True
+            yield connection
+
+    def turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def obstacle(self, wait_seconds: float) -> Obstacle | None:
+        return None
+
+
+def test_a_home_without_a_file_is_listed_to_loaded_checked_and_rebuilt(tmp_path: Path) -> None:
+    home: Home = MemoryHome()
+    landing = Landing(tmp_path / "data")
+    delivery = arrival(tmp_path / "in", [row(), row(country_code="DE")], declared=2).delivery
+    landing.land(delivery)
+    listing = landing.land_listing([b'{"campaignId":"camp_1"}', b'{"campaignId":"camp_2"}'], NOON, None, "run-1")
+    campaigns = listing.items()
+    first = DateRange(APRIL.start, date(2026, 4, 8))
+
+    assert load_leftovers(home, landing, lambda _: None).rows == 2
+    done = save_and_ask(home, landing, listing, lambda ledger: ledger.done_days(first, ["run-1"], settled=True))
+    plan = Plan([BREAKDOWN], campaigns, first, done)
+    assert [(item.campaign_id, item.dates) for item in plan.missing] == [("camp_2", first)]
+    with home.read() as connection:
+        ledger = Ledger(connection)
+        assert ledger.row_count(BREAKDOWN) == 2
+        assert [day.rows for day in ledger.date_status(BREAKDOWN, first)] == [2] + [0] * 7
+        assert all(result.passed for result in run_checks(connection, BREAKDOWN, first))
+
+    anew: Home = MemoryHome()
+    assert rebuild(anew, landing, lambda _: None).rows == 2
+    query = f"select * from {BREAKDOWN.name} order by all"
+    with home.read() as ours, anew.read() as theirs:
+        assert ours.execute(query).fetchall() == theirs.execute(query).fetchall()
