@@ -96,7 +96,12 @@ TROUBLES = [
     trouble("edit", "refused", "not UTF-8", empty="taken", listing="taken", edit=replacing(b'"sound', b'"\xff')),
     trouble("edit", "refused", "not valid JSON", empty="taken", listing="taken", edit=replacing(b"}\n", b"}}\n")),
     trouble(
-        "edit", "refused", "the range asked", empty="taken", listing="taken", edit=replacing(b'e":"2026', b'e":"2025')
+        "edit",
+        "refused",
+        "the range requested",
+        empty="taken",
+        listing="taken",
+        edit=replacing(b'e":"2026', b'e":"2025'),
     ),
     trouble("status", "fatal", "was revoked", status=401, code="api_key_revoked"),
     trouble("status", "fatal", "lacks a scope", status=403, code="insufficient_scope"),
