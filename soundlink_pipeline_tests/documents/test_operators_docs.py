@@ -107,7 +107,7 @@ def test_jobs_schedules_and_sensors_told_of_exist(definitions: dg.Definitions) -
     for name in ("freshness_schedule",):
         assert f"`{name}`" in TEXT
         assert repository.get_schedule_def(name).cron_schedule == "5 12 * * *"
-        assert "asks at 12:05" in TEXT
+        assert "runs it at 12:05" in TEXT
     assert "sensor `alerts`" in TEXT
     assert repository.has_sensor_def("alerts")
 
@@ -215,13 +215,15 @@ def test_dagster_talks_to_postgres_through_the_driver_that_is_installed() -> Non
     assert "create database soundlink_dagster" in SHELL
 
 
-def test_dagsters_postgres_storage_is_pinned_to_the_release_of_dagster() -> None:
+def test_dagsters_postgres_storage_is_pinned_to_the_release_of_dagster_or_the_one_before() -> None:
     (dagster,) = re.findall(
         r"^dagster==1\.(\d+)\.(\d+) ", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.MULTILINE
     )
     text = (DEPLOY / "requirements-postgres.txt").read_text(encoding="utf-8")
     (postgres,) = re.findall(r"^dagster-postgres==0\.(\d+)\.(\d+) ", text, re.MULTILINE)
-    assert (int(postgres[0]), postgres[1]) == (int(dagster[0]) + 16, dagster[1])
+    assert int(postgres[0]) == int(dagster[0]) + 16
+    # dagster-postgres may come out later than dagster. One patch behind was tried (DECISIONS.md, 71); more was not.
+    assert int(dagster[1]) - int(postgres[1]) in (0, 1)
     pins = re.findall(r"^[\w.-]+==", text, re.MULTILINE)
     assert text.count("--hash=sha256:") >= len(pins) == 2
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
