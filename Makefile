@@ -1,11 +1,11 @@
-# make help lists what there is. Everything below needs only Python 3.11+ and make.
+# `make help` lists the targets. Everything below needs only Python 3.11+ and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 PORT ?= 3000
 STAMP := $(VENV)/.installed
 
-# The project folder Dagster works in: this one once there is an .env, and until then the demo's.
+# The project folder that Dagster works in: this one if it has an .env, else the demo's.
 HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)/demo,$(CURDIR)))
 export DAGSTER_HOME = $(HOME_DIR)
 
@@ -50,11 +50,11 @@ else
 	$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT)
 endif
 
-backfill: install ## Pull a range: make backfill FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled days too)
-	@test -n "$(FROM)" -a -n "$(TO)" || { echo 'Say which days: make backfill FROM=2026-01-01 TO=2026-03-31'; exit 2; }
+backfill: install ## Pull a range of days: make backfill FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled days too)
+	@test -n "$(FROM)" -a -n "$(TO)" || { echo 'Missing range: make backfill FROM=2026-01-01 TO=2026-03-31'; exit 2; }
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.commands.backfill '$(FROM)' '$(TO)' $(if $(REFETCH),--refetch)
 
-doctor: install ## Find what would make a run fail, and say what to do; changes nothing
+doctor: install ## Find what would make a run fail, and what to do about it; changes nothing
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.doctor
 
 report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist"
@@ -69,27 +69,27 @@ check: install lint types ## Lint, types and tests: what CI runs
 
 test: check ## The same as check
 
-browser: install ## Look at the report and the Dagster UI in a real Chromium (needs the system's chromium)
+browser: install ## Test the report and the Dagster UI in a real Chromium (needs the system's chromium)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-browser.txt
 	$(BIN)/python -m pytest -m browser
 
-dbt: install ## Prove that dbt builds the same tables from dbt_like_sql/ (installs dbt into .venv-dbt)
+dbt: install ## Test that dbt builds the same tables from dbt_like_sql/ (installs dbt into .venv-dbt)
 	test -x .venv-dbt/bin/dbt || $(PYTHON) -m venv .venv-dbt
 	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r dbt_like_sql/requirements-dbt.txt
 	SOUNDLINK_DBT=$(CURDIR)/.venv-dbt/bin/dbt $(BIN)/python -m pytest -m dbt
 
-chaos: install ## The slow tests: 200 kills, 2,000 sequences of network faults, everything at once (two hours)
+chaos: install ## Run the slow tests: 200 kills, 2,000 sequences of network faults, concurrent deployments (two hours)
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest soundlink_pipeline_tests/trials/crashes soundlink_pipeline_tests/trials/network \
 		-s --kills 200 --sequences 2000 --timeout 7200
 
-fuzz: install ## Load 100,000 damaged deliveries: each exactly, or refused whole
+fuzz: install ## Test 100,000 damaged deliveries: each is loaded exactly or refused whole
 	$(BIN)/python -m pytest soundlink_pipeline_tests/trials/fuzzing -s --inputs 100000 --timeout 7200
 
-endurance: install ## Refresh daily through a simulated year of revisions, outages and kills, and draw what it took
+endurance: install ## Simulate a year of daily refreshes, revisions, outages and kills, and chart time, memory and disk
 	$(BIN)/python -m benchmarks.endurance
 
-audit: ## Look every pinned dependency up in the public list of known vulnerabilities
+audit: ## Look up every pinned dependency in the public list of known vulnerabilities
 	test -x .venv-audit/bin/pip-audit || $(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-audit.txt
 	for file in requirements*.txt dbt_like_sql/requirements-dbt.txt deploy/requirements-postgres.txt; do \
@@ -106,16 +106,17 @@ types:
 bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks
 
-alternatives: ## Install what make bench then measures ours beside: dlt, pandas, row by row
+alternatives: ## Install what make bench compares with: dlt, pandas, row by row
 	for name in dlt pandas rows; do \
 		$(PYTHON) -m venv .venv-alternatives/$$name || exit 1; \
 		.venv-alternatives/$$name/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 			-r benchmarks/alternatives/requirements-$$name.txt || exit 1; \
 	done
 
-docs: install ## Write the generated parts of docs/: exports, data dictionary, analysts' answers
+docs: install ## Write the generated parts of docs/: exports, data dictionary, architecture, analysts' answers
 	$(BIN)/python -m soundlink_pipeline.commands.contract_docs > docs/exports.md
 	$(BIN)/python -m soundlink_pipeline.commands.data_dictionary > docs/data-dictionary.md
+	$(BIN)/python -m soundlink_pipeline_tests.architecture.picture
 	$(BIN)/python -m soundlink_pipeline_tests.documents.analysts_docs
 
 clean: ## Remove the virtual environment and the demo; data stays

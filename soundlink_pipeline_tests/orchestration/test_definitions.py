@@ -139,7 +139,7 @@ def test_the_data_folder_does_not_move_with_the_working_directory(
     assert settings.data_dir.is_absolute()
 
 
-@pytest.mark.parametrize("document", ["README.md", ".env.example"])
+@pytest.mark.parametrize("document", ["docs/settings.md", ".env.example"])
 def test_every_setting_is_documented(document: str) -> None:
     text = (REPOSITORY / document).read_text(encoding="utf-8")
     if len(text) < 200:
