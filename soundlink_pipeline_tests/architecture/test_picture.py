@@ -25,6 +25,16 @@ def test_every_room_is_drawn_or_left_out_on_purpose() -> None:
     assert sorted([*drawn, *LEFT_OUT]) == sorted(ROOMS)
 
 
+def test_no_arrow_leads_upwards() -> None:
+    row_of = {room: row for row, rooms in enumerate(ROWS.values()) for room in rooms}
+    upwards = {
+        (source, target)
+        for source, target in re.findall(r"^    (\w+) --> (\w+)$", TEXT, re.MULTILINE)
+        if row_of[source] > row_of[target]
+    }
+    assert upwards == set()
+
+
 def test_an_import_that_a_longer_way_shows_is_not_drawn() -> None:
     assert needed({("a", "b"), ("b", "c"), ("a", "c"), ("a", "d")}) == {("a", "b"), ("b", "c"), ("a", "d")}
 
