@@ -1,4 +1,4 @@
-"""Small charts as SVG: measures per day, final and provisional told apart, and how a day's figures fill up.
+"""Small charts as SVG: measures per day, final and provisional days in different tones; and how a day fills up.
 
 Each picture stands alone: an opaque card with its own light and dark colours, for the Dagster UI (`markdown_image`) and
 the report (`data_uri`) alike. SVG, because it is sharp on every screen and smaller than a picture of pixels.
