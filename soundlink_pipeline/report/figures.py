@@ -60,7 +60,7 @@ class Figures:
 
 
 def has_figures(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the models are there and hold a row of either export."""
+    """Whether the models exist and have a row of either export."""
     tables = _rows(connection, "select table_name from information_schema.tables where table_schema = 'marts'")
     if not {row["table_name"] for row in tables}.issuperset(_NEEDED):
         return False
@@ -204,7 +204,7 @@ def _campaigns(connection: duckdb.DuckDBPyConnection) -> list[Campaign]:
 
 
 def _optional(connection: duckdb.DuckDBPyConnection, sql: str, **values: object) -> list[Row]:
-    """The rows of a table that a database may do without."""
+    """The rows of a table that a database may lack."""
     try:
         return _rows(connection, sql, **values)
     except duckdb.CatalogException:
