@@ -47,7 +47,7 @@ dev: install ## Open the Dagster UI, with daemon, on 127.0.0.1:3000 (PORT=…)
 ifeq ($(HOME_DIR),$(CURDIR)/demo)
 	PORT=$(PORT) $(BIN)/python -m soundlink_pipeline.commands.demo --ui
 else
-	$(BIN)/dagster dev -h 127.0.0.1 -p $(PORT)
+	$(BIN)/python -m soundlink_pipeline.commands.dev -h 127.0.0.1 -p $(PORT)
 endif
 
 backfill: install ## Pull a range of days: make backfill FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled days too)
@@ -61,8 +61,7 @@ report: install ## Write report.html beside the database: make report CAMPAIGN="
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign '$(CAMPAIGN)')
 
 rebuild: install ## Load every landed delivery that the warehouse lacks; makes no request
-	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.orchestration.orphaned_runs && \
-		$(BIN)/dagster job execute -m soundlink_pipeline.definitions -j rebuild_from_landing
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.commands.rebuild
 
 check: install lint types ## Lint, types and tests: what CI runs
 	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.serving import say, verdict
 from benchmarks.synthetic import fill
 from soundlink_pipeline.contracts.days import TRAILING_DAYS, DateRange
-from soundlink_pipeline.models.build import ask_tests, build_models, check_models
+from soundlink_pipeline.models.build import build_models, check_models, run_tests
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.publishing.file_copy import publish
 from soundlink_pipeline.settings.settings import Settings
@@ -77,7 +77,7 @@ def _refresh(warehouse: NativeFile, dates: DateRange, seconds: dict[str, list[fl
         started = time.perf_counter()
         for item in built:
             window = item.dates or (dates if item.model.materialized == "view" else None)
-            ask_tests(connection, project, item.model, window)
+            run_tests(connection, project, item.model, window)
         seconds["tests"].append(time.perf_counter() - started)
     started = time.perf_counter()
     publish(warehouse, warehouse.path.with_name("soundlink.duckdb"), run_id="benchmark", now=_NOW)

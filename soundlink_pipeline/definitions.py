@@ -1,6 +1,7 @@
-"""The composition root: what Dagster serves. The only place that reads environment variables.
+"""The composition root: what Dagster serves.
 
-Loads without a key and without the network; a setting that cannot be read is an error that names it.
+Importing it reads nothing and builds nothing: Dagster calls `defs`, which reads the settings from the environment. That
+needs no key and no network; a setting that cannot be read is an error that names it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ import dagster as dg
 from soundlink_pipeline.alerts.sensor import build_alerts
 from soundlink_pipeline.models.build import check_models
 from soundlink_pipeline.models.project import read_project
-from soundlink_pipeline.orchestration.asset_checks import newest_day_checks
 from soundlink_pipeline.orchestration.export_assets import build_assets
-from soundlink_pipeline.orchestration.jobs import daily_refresh, freshness, rebuild_from_landing
+from soundlink_pipeline.orchestration.jobs import daily_refresh, freshness, newest_day, rebuild_from_landing
 from soundlink_pipeline.orchestration.model_assets import build_model_assets
-from soundlink_pipeline.orchestration.published_asset import PUBLISHED, last_assets, published_database
+from soundlink_pipeline.orchestration.published_asset import last_assets, published_database
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import daily_partitions
 from soundlink_pipeline.orchestration.schedules import build_schedules
@@ -35,23 +35,21 @@ def build_definitions(
 ) -> dg.Definitions:
     """Everything Dagster serves, for these settings.
 
-    `read_key` is asked for the API key when a run needs it, `read_alert_url` for the receiver of alerts when there is
-    one to send (and here once, for whether there is one).
+    `read_key` returns the API key and is called when a run needs it. `read_alert_url` returns the alert receiver's URL;
+    it is called by each tick of the sensor, and once here, which decides whether the sensor is on.
     """
     soundlink = Soundlink(settings, read_key)
     project = read_project(settings.sql_dir)
     tables = check_models(project)
-    for problem in project.problems.values():
-        _log.warning("%s", problem)
+    for error in project.errors.values():
+        _log.warning("%s", error)
     partitions = daily_partitions(settings.start_date)
     upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables, partitions)]
-    newest_day = newest_day_checks(PUBLISHED)
-    freshness_job = freshness(newest_day)
     return dg.Definitions(
         assets=[*upstream, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day],
-        jobs=[daily_refresh, freshness_job, rebuild_from_landing(project)],
-        schedules=build_schedules(settings.schedule, settings.start_date, freshness_job),
+        jobs=[daily_refresh, freshness, rebuild_from_landing(project)],
+        schedules=build_schedules(settings.schedule, settings.start_date),
         sensors=[build_alerts(read_alert_url, settings.ui_url)],
         resources={"soundlink": soundlink},
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.
@@ -59,8 +57,11 @@ def build_definitions(
     )
 
 
-defs = build_definitions(
-    settings_from(os.environ),
-    dg.EnvVar("SOUNDLINK_API_KEY").get_value,
-    read_alert_url=dg.EnvVar("SOUNDLINK_ALERT_URL").get_value,
-)
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads: the definitions for the settings of its environment, read when it calls this."""
+    return build_definitions(
+        settings_from(os.environ),
+        dg.EnvVar("SOUNDLINK_API_KEY").get_value,
+        read_alert_url=dg.EnvVar("SOUNDLINK_ALERT_URL").get_value,
+    )

@@ -1,4 +1,4 @@
-"""Takes a message to a webhook: in bounded time and tries, without its URL, which is a secret, ever being shown."""
+"""Delivers a message to a webhook in bounded time and attempts, without ever showing its URL, which is a secret."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ _FIRST_BACKOFF_SECONDS = 0.5
 
 
 class NotDelivered(Exception):
-    """The receiver did not take a message; `passing` if it may take it later. Its text is without the URL."""
+    """The receiver did not take a message; `passing` if a retry may succeed. The text does not contain the URL."""
 
     def __init__(self, reason: str, *, passing: bool, retry_after: float = 0.0) -> None:
         super().__init__(reason)
@@ -31,9 +31,9 @@ class NotDelivered(Exception):
 
 
 def deliver(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
-    """Send a message within so many seconds, in up to three tries. Raises NotDelivered.
+    """Send a message within so many seconds, in up to three attempts. Raises NotDelivered.
 
-    An answer that came too late is asked for again: rather twice than never. `run_id` tells that it is the same.
+    After an answer that came too late the message is sent again: rather twice than never. Its `run_id` identifies it.
     """
     until = time.monotonic() + seconds
 
@@ -51,7 +51,7 @@ def deliver(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
 
 
 async def _post(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
-    """One try. httpx limits each silence; the time as a whole is limited here, also for who drips."""
+    """One attempt. httpx limits each read; the whole time is limited here, also for a receiver that drips bytes."""
     try:
         async with (
             asyncio.timeout(seconds),
@@ -70,15 +70,15 @@ async def _post(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
     except (TimeoutError, httpx.TimeoutException):
         raise NotDelivered("the receiver did not answer in time", passing=True) from None
     except (httpx.HTTPError, httpx.StreamError) as fault:
-        said = hidden(url, str(fault)) or type(fault).__name__
-        raise NotDelivered(f"the receiver could not be reached: {said}", passing=True) from None
+        reason = hidden(url, str(fault)) or type(fault).__name__
+        raise NotDelivered(f"the receiver could not be reached: {reason}", passing=True) from None
 
 
 async def _refusal(url: httpx.URL, response: httpx.Response) -> NotDelivered:
     status = response.status_code
     if response.is_redirect:
         return NotDelivered(
-            f"the receiver redirects (HTTP {status}), which is not followed: set SOUNDLINK_ALERT_URL to where it is",
+            f"the receiver redirects (HTTP {status}), which is not followed: set SOUNDLINK_ALERT_URL to its target",
             passing=False,
         )
     beginning = b""
@@ -86,9 +86,9 @@ async def _refusal(url: httpx.URL, response: httpx.Response) -> NotDelivered:
         beginning += chunk
         if len(beginning) > 2000:
             break
-    said = hidden(url, clean(beginning.decode("utf-8", "replace")))
+    text = hidden(url, clean(beginning.decode("utf-8", "replace")))
     return NotDelivered(
-        f"the receiver answered HTTP {status}" + (f": {cut(said, 200)}" if said else ""),
+        f"the receiver answered HTTP {status}" + (f": {cut(text, 200)}" if text else ""),
         passing=status >= 500 or status in (408, 425, 429),
         retry_after=_retry_after(response),
     )
@@ -125,7 +125,7 @@ def _nothing_logged() -> Iterator[None]:
 
 
 def hidden(url: httpx.URL, text: str) -> str:
-    """Text from outside without the URL and its parts, which a server or a proxy may echo."""
+    """A text of a server or proxy without the URL and its parts, which it may echo."""
     target = url.raw_path.decode("ascii")
     parts = {str(url), target, *re.split(r"[/?&=;]", target), url.host}
     parts |= {unquote(part) for part in parts}

@@ -1,14 +1,13 @@
-"""What an alert says of a run that ended badly: read from Dagster's events, written for people, harmless to show."""
+"""The content of an alert: read from the events of a run that ended badly, and made harmless to show."""
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 
@@ -41,7 +40,7 @@ class FailedCheck:
 
 @dataclass(frozen=True)
 class Alert:
-    """What is told of a run. Its texts may hold what others have written: campaign names, answers of the API."""
+    """The facts of a run that ended badly. Its texts may quote others: campaign names, answers of the API."""
 
     run_id: str
     job: str
@@ -54,12 +53,12 @@ class Alert:
 
 
 def read_alert(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> Alert | None:
-    """What there is to tell of a run that has ended; None if it ended well or was cancelled."""
+    """The alert for a run that has ended; None if it ended well or was cancelled."""
     events = list(_events(instance, run.run_id))
     run_failures = [event for event in events if event.event_type is dg.DagsterEventType.RUN_FAILURE]
     succeeded = run.status is dg.DagsterRunStatus.SUCCESS
     checks = _failed_checks(events)
-    # Asked of the events: a run that exceeds its time is marked as failed first, and then ends as cancelled.
+    # By the events, not the status: a run that exceeds its time is marked as failed first, and then as cancelled.
     if not run_failures and not (succeeded and checks):
         return None
     failures = [] if succeeded else _failed_steps(events)
@@ -100,22 +99,31 @@ def _failed_steps(events: Sequence[dg.DagsterEvent]) -> list[FailedStep]:
     for event in events:
         if event.event_type is dg.DagsterEventType.STEP_FAILURE:
             data = event.step_failure_data
-            said = data.user_failure_data.description if data.user_failure_data else None
+            reason = data.user_failure_data.description if data.user_failure_data else None
             if data.error_source.name == "INTERRUPT":
-                said = "interrupted: its process was told to end"
-            failures[event.step_key or ""] = said or _innermost(data.error) or "failed without a reason"
+                reason = "interrupted: its process received a signal to end"
+            failures[event.step_key or ""] = reason or _innermost(data.error) or "failed without a reason"
     return [FailedStep(step, reason) for step, reason in failures.items()]
 
 
-def _innermost(error: SerializableErrorInfo | None) -> str:
-    """What was raised, without the sentences that Dagster wraps it in."""
+class _Error(Protocol):
+    """An error as Dagster stores it with an event."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def cause(self) -> "_Error | None": ...
+
+
+def _innermost(error: _Error | None) -> str:
+    """The message of the exception itself, without the errors that Dagster wraps it in."""
     while error is not None and error.cause is not None:
         error = error.cause
     return error.message.strip() if error is not None else ""
 
 
 def _failed_checks(events: Sequence[dg.DagsterEvent]) -> list[FailedCheck]:
-    """The checks whose last word in the run was an ERROR."""
+    """The checks whose last evaluation in the run failed with severity ERROR."""
     last: dict[Any, dg.AssetCheckEvaluation] = {}
     for event in events:
         if event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
@@ -151,17 +159,14 @@ def _days(run: dg.DagsterRun) -> tuple[str, str] | None:
 
 def _to_do(*, succeeded: bool, begun: bool) -> str:
     if succeeded:
-        return "The run succeeded. See the checks of these assets; once that is mended, materialize the assets again."
+        return "The run succeeded. See the checks of these assets; fix the cause, then materialize the assets again."
     if begun:
-        return 'Once that is mended, press "Re-execute from failure" in the run: what is done is not done again.'
+        return 'Fix the cause, then press "Re-execute from failure" in the run: finished steps are not repeated.'
     return 'No step had begun. Press "Re-execute all" in the run.'
 
 
-# How it is told
-
-
 def payload(alert: Alert, host: str) -> dict[str, Any]:
-    """The JSON for a receiver: for Slack the text, for others the text and what it is made from."""
+    """The JSON for a receiver: for Slack the text, for others the text and the facts in it."""
     if host in _SLACK_HOSTS:
         return {"text": text_of(alert, _for_slack)}
     return {
@@ -192,7 +197,7 @@ def text_of(alert: Alert, escape: Callable[[str], str]) -> str:
     head = [_line(f"Soundlink Pipeline: {alert.job} {failed}{days}")]
     body: list[str] = []
     for failure in alert.failures[:_MOST_LISTED]:
-        # What others have written is set in, so that it cannot pass for a line of ours.
+        # Quoted text is indented, so that it cannot look like a line of ours.
         first, *lines = failure.reason.splitlines() or [""]
         body.append(_line(f"- {failure.step}: {first}" if failure.step else f"- {first}"))
         body += [f"    {_line(line)}" for line in lines[:_MOST_LINES]]
@@ -222,7 +227,7 @@ def _fitted(head: list[str], body: list[str], tail: list[str]) -> str:
 
 
 def clean(text: str) -> str:
-    """Without control characters, and without those that hide or turn text around; other blanks become spaces."""
+    """Without control characters and those that hide or reverse text; other white space becomes spaces."""
     kept = (" " if c.isspace() else "" if unicodedata.category(c) in _HIDDEN_KINDS else c for c in text)
     return "".join(kept).strip()
 
@@ -245,5 +250,5 @@ def _for_slack(text: str) -> str:
 
 
 def _without_mentions(text: str) -> str:
-    """Chat servers that take the webhook's text would call everybody where a campaign's name says so."""
+    """Chat servers that show the webhook's text would notify everybody if a campaign's name contained a mention."""
     return re.sub(r"<(?=[!@#])|@(?=channel|here|everyone|all\b)", r"\g<0> ", text, flags=re.IGNORECASE)

@@ -1,41 +1,37 @@
-"""One evaluation of the sensor `alerts` (`sensor.py`): who has ended, who is due, and what the cursor keeps of it."""
+"""One evaluation of the sensor `alerts` (`sensor.py`): which runs have ended, which alerts are due, and the cursor."""
 
 import json
 import time
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
 import dagster as dg
 import httpx
 
-# A sensor that ends a tick as failed and still moves on can be written only with these two, as Dagster's own are.
-from dagster._core.definitions.run_request import DagsterRunReaction
-from dagster_shared.error import SerializableErrorInfo
-
 from soundlink_pipeline.alerts.delivery import NotDelivered, deliver, hidden
 from soundlink_pipeline.alerts.message import payload, read_alert
 
 _WILL_RETRY = "dagster/will_retry"
 _RETRY_RUN = "dagster/auto_retry_run_id"
-# Dagster gives a tick 60 s, then forgets what it did; the messages it had sent would be sent again.
+# Dagster stops a tick after 60 s and drops its cursor; the messages it had sent would be sent again.
 _TICK_SECONDS = 25.0
-# The network that made a run fail may well be the one that its message needs: 30 s, 1 min, 2 min, … , 8.5 h.
+# The network that made a run fail may well be the one that its alert needs: 30 s, 1 min, 2 min, … , 8.5 h.
 TRIES = 12
 _FIRST_PAUSE_SECONDS = 30.0
-# Dagster stores the event that ends a run a moment before the run's status and whether it will be tried again, and
-# launches the retry some seconds later. If that does not come, silence would be wrong.
+# Dagster stores the event that ends a run a moment before the run's status and whether it will be retried, and
+# launches the retry some seconds later. If the retry never comes, the failure must still raise an alert.
 _STORED_SECONDS = 60.0
 _RETRY_SECONDS = 3600.0
-# Alerts that were off for months must not begin with everything that failed meanwhile.
+# Alerts that were off for months must not begin with every failure of that time.
 _OLDEST_SECONDS = 3 * 86_400.0
 _EVENTS_PER_TICK = 50
 _REMEMBERED = 10
 
 
 @dataclass
-class Held:
-    """A run that is to be told of: when it ended, how often that was tried, when next (seconds since 1970)."""
+class Pending:
+    """A pending alert: when its run ended, attempts so far, next attempt (Unix seconds)."""
 
     ended: float
     tries: int = 0
@@ -43,16 +39,29 @@ class Held:
 
 
 @dataclass
+class Undelivered:
+    """Why the last attempt to deliver an alert failed, and when (Unix seconds)."""
+
+    at: float
+    message: str
+
+
+@dataclass
 class State:
-    """What the sensor's cursor keeps: how far each kind of event is read, who waits, who was told of last."""
+    """What the sensor's cursor keeps, by run id; and the runs alerted on last, since Dagster may end a run twice.
+
+    `after`: the newest event read, of each kind that ends a run. `undelivered`: alerts that will be retried, and those
+    of the last three days that will not.
+    """
 
     after: dict[str, int]
-    held: dict[str, Held] = field(default_factory=dict)
+    held: dict[str, Pending] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    undelivered: dict[str, Undelivered] = field(default_factory=dict)
 
     @classmethod
     def from_now_on(cls, instance: dg.DagsterInstance) -> Self:
-        """Of a sensor that is evaluated for the first time: what has ended until now is not told of."""
+        """The state of a sensor's first evaluation: runs that have ended before it raise no alert."""
         newest = {kind.value: instance.fetch_run_status_changes(kind, limit=1).records for kind in _ENDS}
         return cls({kind: records[0].storage_id if records else -1 for kind, records in newest.items()})
 
@@ -61,8 +70,13 @@ class State:
         """None where there is no cursor yet, or one that is not ours."""
         try:
             found = json.loads(cursor or "")
-            held = {run_id: Held(**item) for run_id, item in found["held"].items()}
-            return cls({kind.value: int(found["after"][kind.value]) for kind in _ENDS}, held, list(found["told"]))
+            return cls(
+                after={kind.value: int(found["after"][kind.value]) for kind in _ENDS},
+                held={run_id: Pending(**item) for run_id, item in found["held"].items()},
+                told=list(found["told"]),
+                # Missing in cursors of before 0.2.
+                undelivered={run_id: Undelivered(**item) for run_id, item in found.get("undelivered", {}).items()},
+            )
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
 
@@ -74,7 +88,7 @@ _ENDS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS)
 
 
 class Tick:
-    """One evaluation: notices runs that have ended, sends what is due, and changes `state` accordingly."""
+    """One evaluation: finds runs that have ended, sends the alerts that are due, and changes `state` accordingly."""
 
     def __init__(
         self, context: dg.SensorEvaluationContext, state: State, url: httpx.URL, ui_url: str, now: float
@@ -86,12 +100,12 @@ class Tick:
         self._ui_url = ui_url
         self._now = now
         self._until = time.monotonic() + _TICK_SECONDS
-        self._sent: list[dg.DagsterRun] = []
-        self._problems: list[tuple[dg.DagsterRun, str]] = []
+        self._sent: list[str] = []
+        self._problems: list[str] = []
 
-    def notice(self) -> None:
-        """Hold every run that has ended since the last tick; nothing is told yet."""
-        passed_over = 0
+    def find_ended_runs(self) -> None:
+        """Hold every run that has ended since the last tick; sends nothing yet."""
+        too_old = 0
         for kind in _ENDS:
             records = self._instance.fetch_run_status_changes(
                 dg.RunStatusChangeRecordsFilter(kind, after_storage_id=self._state.after[kind.value]),  # type: ignore[arg-type]
@@ -102,73 +116,90 @@ class Tick:
                 self._state.after[kind.value] = record.storage_id
                 run_id = record.event_log_entry.run_id
                 if self._now - record.timestamp > _OLDEST_SECONDS:
-                    passed_over += kind is dg.DagsterEventType.RUN_FAILURE
+                    too_old += kind is dg.DagsterEventType.RUN_FAILURE
                 elif run_id not in self._state.told:
-                    self._state.held.setdefault(run_id, Held(record.timestamp))
-        if passed_over:
-            self._log.warning(f"{passed_over} failed runs are not told of: they ended more than three days ago")
+                    self._state.held.setdefault(run_id, Pending(record.timestamp))
+        if too_old:
+            self._log.warning(f"Skipped {_counted(too_old, 'failed run')} that ended more than three days ago.")
+        self._state.undelivered = {
+            run_id: item
+            for run_id, item in self._state.undelivered.items()
+            if run_id in self._state.held or self._now - item.at < _OLDEST_SECONDS
+        }
 
-    def tell(self) -> None:
-        """Send what is due: first what is new, so that a message that fails again and again holds up no other."""
-        due = [(run_id, held) for run_id, held in self._state.held.items() if held.due <= self._now]
-        for run_id, held in sorted(due, key=lambda item: (item[1].tries, item[1].ended)):
+    def send_due(self) -> None:
+        """Send the alerts that are due: new ones first, so that one that fails again and again delays no other."""
+        due = [(run_id, pending) for run_id, pending in self._state.held.items() if pending.due <= self._now]
+        for run_id, pending in sorted(due, key=lambda item: (item[1].tries, item[1].ended)):
             if self._until - time.monotonic() < 1:
-                break  # the next tick goes on
+                break  # the next tick continues
             run = self._instance.get_run_by_id(run_id)
             if run is None or run.tags.get(_RETRY_RUN):
                 del self._state.held[run_id]
-            elif not self._must_wait(run, held):
-                self._tell_of(run, held)
+                self._state.undelivered.pop(run_id, None)
+            elif not self._must_wait(run, pending):
+                self._send(run, pending)
 
-    def _must_wait(self, run: dg.DagsterRun, held: Held) -> bool:
-        """Whether Dagster will try the run again, or has not yet stored how it ended and whether it will."""
-        age = self._now - held.ended
+    def _must_wait(self, run: dg.DagsterRun, pending: Pending) -> bool:
+        """Whether Dagster will retry the run, or has not yet stored how it ended and whether it will."""
+        age = self._now - pending.ended
         if not run.is_finished:
             return age < _STORED_SECONDS
         if run.is_success:
             return False
-        said = run.tags.get(_WILL_RETRY)
-        if said is None:
+        will_retry = run.tags.get(_WILL_RETRY)
+        if will_retry is None:
             return self._instance.run_retries_enabled and age < _STORED_SECONDS
-        return said == "true" and age < _RETRY_SECONDS
+        return will_retry == "true" and age < _RETRY_SECONDS
 
-    def _tell_of(self, run: dg.DagsterRun, held: Held) -> None:
+    def _send(self, run: dg.DagsterRun, pending: Pending) -> None:
         try:
             alert = read_alert(self._instance, run, self._ui_url)
             if alert is not None:
                 deliver(self._url, payload(alert, self._url.host), self._until - time.monotonic())
-                self._sent.append(run)
-                self._state.told = [*self._state.told, run.run_id][-_REMEMBERED:]
-            del self._state.held[run.run_id]
         except NotDelivered as problem:
-            self._again(run, held, str(problem), passing=problem.passing)
+            self._failed(run, pending, str(problem), passing=problem.passing)
         except Exception as error:
-            # Whatever it is, it must not cost the other runs their message.
-            self._again(run, held, hidden(self._url, f"{type(error).__name__}: {error}"), passing=True)
-
-    def _again(self, run: dg.DagsterRun, held: Held, reason: str, *, passing: bool) -> None:
-        held.tries += 1
-        told = f"the message on run {run.run_id} ({run.job_name}, {run.status.value}) was not delivered: {reason}"
-        if passing and held.tries < TRIES:
-            pause = _FIRST_PAUSE_SECONDS * 2 ** (held.tries - 1)
-            held.due = self._now + pause
-            told += f"; try {held.tries} of {TRIES}, the next in {pause / 60:.3g} min"
-            self._log.warning(told)
+            # Whatever it is, the other runs must still get their alert.
+            self._failed(run, pending, hidden(self._url, f"{type(error).__name__}: {error}"), passing=True)
         else:
             del self._state.held[run.run_id]
-            told += f"; given up after {held.tries} of {TRIES} tries" if passing else "; given up: it would not pass"
-            self._log.error(told)
-        self._problems.append((run, told))
+            self._state.undelivered.pop(run.run_id, None)
+            if alert is not None:
+                self._sent.append(run.run_id)
+                self._state.told = [*self._state.told, run.run_id][-_REMEMBERED:]
+                self._note(run, f'The sensor "alerts" sent an alert for this run ({run.status.value}).')
 
-    def outcome(self) -> Iterator[dg.SkipReason | DagsterRunReaction]:
-        """For the tick: each run that was told of (its own log says so), and what went wrong, last, as its error."""
-        for run in self._sent:
-            yield DagsterRunReaction(run, run_status=run.status)
-        if self._problems:
-            told = "\n".join(text for _, text in self._problems)
-            yield DagsterRunReaction(self._problems[0][0], error=SerializableErrorInfo(told, [], NotDelivered.__name__))
-        elif not self._sent:
-            waiting = len(self._state.held)
-            yield dg.SkipReason(
-                f"{waiting} runs wait for their message or their retry" if waiting else "No run has ended badly."
-            )
+    def _failed(self, run: dg.DagsterRun, pending: Pending, reason: str, *, passing: bool) -> None:
+        """Schedule the next attempt, or give up after the last one or an error that a retry would not change."""
+        pending.tries += 1
+        message = f"Alert for run {run.run_id} ({run.job_name}, {run.status.value}) not delivered: {reason}"
+        if passing and pending.tries < TRIES:
+            pause = _FIRST_PAUSE_SECONDS * 2 ** (pending.tries - 1)
+            pending.due = self._now + pause
+            message += f"; attempt {pending.tries} of {TRIES}, retrying in {pause / 60:.3g} min"
+            self._log.warning(message)
+        else:
+            del self._state.held[run.run_id]
+            message += f"; not retried ({f'{TRIES} attempts failed' if passing else 'permanent error'})"
+            self._log.error(message)
+            self._note(run, message)
+        self._state.undelivered[run.run_id] = Undelivered(self._now, message)
+        self._problems.append(message)
+
+    def _note(self, run: dg.DagsterRun, message: str) -> None:
+        """Write into the run's own log. An error there must not end the tick, which would drop the cursor."""
+        with suppress(Exception):
+            self._instance.report_engine_event(message, run)
+
+    def summary(self) -> str:
+        """What the tick shows: first what was not delivered, then what was sent."""
+        sent = [f"Sent {_counted(len(self._sent), 'alert')}: {', '.join(self._sent)}."] if self._sent else []
+        if self._problems or sent:
+            return "\n".join([*self._problems, *sent])
+        waiting = len(self._state.held)
+        return f"Waiting to alert on {_counted(waiting, 'run')}, or for a retry." if waiting else "No run ended badly."
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

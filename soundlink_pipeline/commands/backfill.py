@@ -1,8 +1,7 @@
 """`make backfill`: the job daily_refresh over a range, from a shell and without a daemon.
 
-`python -m soundlink_pipeline.commands.backfill START END [--refetch]` in a project folder. The range is checked
-here, since Dagster answers a wrong one with a traceback; then Dagster's own command runs the job, in this
-process's place.
+`python -m soundlink_pipeline.commands.backfill START END [--refetch]` in a project folder. The range is checked here,
+since Dagster answers a wrong one with a traceback.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from pathlib import Path
 
 from dotenv import load_dotenv
 
+from soundlink_pipeline.commands.execution import checked_settings, execute_job
 from soundlink_pipeline.contracts.days import checked_range
-from soundlink_pipeline.orchestration import orphaned_runs
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 
@@ -25,29 +24,22 @@ from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 REFETCH = Path(__file__).with_name("refetch.yaml")
 
 
-def main(arguments: list[str] | None = None) -> int:  # noqa: RET503
-    """Returns 2 with a sentence for a range or a setting that will not do; else does not return."""
+def main(arguments: list[str] | None = None) -> int:  # noqa: RET503  (execute_job does not return)
+    """Returns 2, with one sentence on stderr, for a bad range; otherwise does not return."""
     parser = argparse.ArgumentParser(prog="python -m soundlink_pipeline.commands.backfill", description=__doc__)
     parser.add_argument("start", help="first report_date, YYYY-MM-DD")
     parser.add_argument("end", help="last report_date, YYYY-MM-DD")
-    parser.add_argument("--refetch", action="store_true", help="ask for settled days too")
+    parser.add_argument("--refetch", action="store_true", help="pull settled days again, too")
     given = parser.parse_args(arguments)
     load_dotenv(Path(".env"))  # as Dagster does
+    settings = checked_settings(os.environ)
     try:
-        # Not at the top: it reads the settings.
-        from soundlink_pipeline.settings.settings import settings_from  # noqa: PLC0415
-
-        checked_range(given.start, given.end, settings_from(os.environ).start_date, datetime.now(UTC))
+        checked_range(given.start, given.end, settings.start_date, datetime.now(UTC))
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    orphaned_runs.main()
     tags = {RANGE_START: given.start, RANGE_END: given.end}
-    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "soundlink_pipeline.definitions"]
-    command += ["-j", DAILY_REFRESH, "--tags", json.dumps(tags)]
-    if given.refetch:
-        command += ["-c", str(REFETCH)]
-    os.execv(sys.executable, command)  # noqa: S606  (our own interpreter)
+    execute_job(DAILY_REFRESH, "--tags", json.dumps(tags), *(("-c", str(REFETCH)) if given.refetch else ()))
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ def tables(folder: Path, exports: Sequence[Export] = EXPORTS) -> list[Table]:
     """
     project = read_project(folder)
     models = check_models(project, exports)
-    if project.problems:
-        raise ValueError("\n".join(str(problem) for problem in project.problems.values()))
+    if project.errors:
+        raise ValueError("\n".join(str(error) for error in project.errors.values()))
     # Marts come before staging, for most questions end there.
     return [*warehouse_tables(exports), PUBLICATION, *sorted(models.values(), key=lambda table: table.name)]
 

@@ -1,4 +1,4 @@
-"""The demo: the pipeline against a local Soundlink API, without a key and without questions.
+"""The demo: the pipeline against a local Soundlink API, without a key or any input.
 
 `python -m soundlink_pipeline.commands.demo` makes the folder `demo/`, a project folder of its own with settings,
 warehouse and Dagster instance: it backfills 60 days in one run, lets 8 days pass with the daily refresh of each, and
@@ -24,6 +24,7 @@ from pathlib import Path
 import dagster as dg
 import httpx
 
+from soundlink_pipeline.commands.execution import checked_settings
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
@@ -38,14 +39,16 @@ DAYS_THAT_PASS = SETTLED_AFTER_DAYS  # so that the backfilled days become final
 CAMPAIGNS = 12
 _PORT = 8765
 _KEY = "sk_demo_simulator"
-# The demo must not take as long as the real limits would have it; the simulator's are raised alike.
+# Both the pipeline's and the simulator's limits are raised, so that the demo does not wait for them.
 _REQUESTS = 100_000
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m soundlink_pipeline.commands.demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="open the Dagster UI on what the demo left")
-    return _ui() if parser.parse_args().ui else _demo()
+    given = parser.parse_args(arguments)
+    checked_settings(os.environ)  # the demo has its own settings, but in `make dev` on it the shell's come first
+    return _ui() if given.ui else _demo()
 
 
 def _demo() -> int:
@@ -61,12 +64,12 @@ def _demo() -> int:
         settings = settings_from({**environment, "SOUNDLINK_DATA_DIR": str(home / "data")})
         definitions = build_definitions(settings, lambda: _KEY)
         soundlink = Soundlink(settings, lambda: _KEY)
-        _say(f"A Soundlink API runs at {base_url}; on it, it is {backfilled}. No key, no network needed.")
+        _say(f"A Soundlink API runs at {base_url}; its date is {backfilled}. It needs no key and no network.")
         with _instance(home) as instance:
             _say(f"\n1. Backfill of {BACKFILL_DAYS} days, {first_day} to {backfilled - timedelta(days=1)}, in one run")
             _run(definitions, instance, first_day, backfilled - timedelta(days=1))
             _say(f"   {_requests(base_url)} requests")
-            _say(f"\n2. {DAYS_THAT_PASS} days pass; each morning the schedule asks for one run")
+            _say(f"\n2. {DAYS_THAT_PASS} days pass; each morning the schedule requests one run")
             pulled_days = BACKFILL_DAYS
             for offset in range(1, DAYS_THAT_PASS + 1):
                 day = backfilled + timedelta(days=offset)
@@ -80,7 +83,7 @@ def _demo() -> int:
     _say("   make dev       the Dagster UI on this demo: every partition, run and number above")
     _say(f"   duckdb -readonly {FOLDER}/data/soundlink.duckdb    the analysts' database: docs/analysts.md")
     _say("   make report    one page with the pictures of all that: trend, countries, tracks, what is final")
-    _say("   README.md      three lines from here to your own key")
+    _say("   README.md      three steps from here to your own key")
     return 0
 
 
@@ -92,7 +95,7 @@ def _ui() -> int:
     settings = dict(line.split("=", 1) for line in (FOLDER / ".env").read_text(encoding="utf-8").splitlines())
     first_day = date.fromisoformat(settings["SOUNDLINK_START_DATE"])
     environment = {**os.environ, "DAGSTER_HOME": str(FOLDER.absolute())}
-    # So that nothing is left running: dagster dev stops on SIGINT, which a shell's background job would ignore.
+    # So that no process is left: dagster dev stops on SIGINT, which a shell's background job would ignore.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with _simulator(first_day, _PORT):
@@ -101,7 +104,7 @@ def _ui() -> int:
         try:
             return server.wait()
         except KeyboardInterrupt:
-            return server.wait(30)  # the terminal has told it too
+            return server.wait(30)  # the terminal has interrupted it, too
         finally:
             if server.poll() is None:
                 server.send_signal(signal.SIGINT)
@@ -164,7 +167,7 @@ def _simulator(first_day: date, port: int, *options: str) -> Iterator[str]:
 def _tick(
     definitions: dg.Definitions, instance: dg.DagsterInstance, soundlink: Soundlink, day: date
 ) -> tuple[date, date]:
-    """What the real schedule asks for on the morning of `day`."""
+    """The range that the real schedule requests on the morning of `day`."""
     schedule = definitions.resolve_schedule_def(f"{DAILY_REFRESH}_schedule")
     with dg.build_schedule_context(
         instance, scheduled_execution_time=_morning(day), resources={"soundlink": soundlink}
@@ -184,7 +187,7 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, start: date,
 
 
 def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
-    """What an analyst would look at, in the database that the last run published."""
+    """Print what an analyst would look at, from the published database."""
     with read_published(soundlink.published_path) as connection:
 
         def show(title: str, sql: str) -> None:
@@ -193,7 +196,7 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             _say("\n".join("   " + line for line in text.splitlines()))
 
         show(
-            "3. What is there",
+            "3. What was pulled",
             """
             select export, count(*) as pulls, sum(inserted)::bigint as rows, sum(updated)::bigint as revised,
                 sum(unchanged)::bigint as confirmed
@@ -201,7 +204,7 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             """,
         )
         show(
-            "4. Revised: what was believed before, and what is known now",
+            "4. Revised: the value before, and the value now",
             """
             select h.report_date, h.country_code as country, h.streams as streams_before, t.streams as streams_now,
                 h.spend_total as spend_before, t.spend_total as spend_now, h._valid_until::date as revised_on
@@ -220,7 +223,7 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             """,
         )
         show(
-            "6. Can yesterday be trusted already? How far each number was from its settled value, so many days after",
+            "6. How far each number was from its settled value, by days after the day closed",
             """
             pivot (
                 select measure, 'day ' || days_after_close as day, round(100 * shortfall_share, 1) as percent_missing
@@ -238,7 +241,9 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
         )
         one = connection.execute("select count(*) from campaigns").fetchall()[0][0]
     naive = pulled_days * one * len(soundlink.warehouse.exports)
-    _say(f"\n8. {requests} requests; up to {naive} if each asked for a day and campaign, {naive // requests} x as many")
+    _say(
+        f"\n8. {requests} requests; one for each day and campaign would be up to {naive}, {naive // requests} x as many"
+    )
 
 
 def _requests(base_url: str) -> int:
@@ -247,7 +252,7 @@ def _requests(base_url: str) -> int:
 
 
 def _morning(day: date) -> datetime:
-    """When the schedule ticks."""
+    """The time of the schedule's tick."""
     return datetime.combine(day, time_of_day(7), UTC)
 
 

@@ -1,4 +1,4 @@
-"""Small charts as SVG: measures per day, final and provisional told apart, and how a day's figures fill up.
+"""Small charts as SVG: measures per day, final and provisional days in different tones; and how a day fills up.
 
 Each picture stands alone: an opaque card with its own light and dark colours, for the Dagster UI (`markdown_image`) and
 the report (`data_uri`) alike. SVG, because it is sharp on every screen and smaller than a picture of pixels.
@@ -109,18 +109,18 @@ def _hatched(strong: str, soft: str) -> dict[str, Any]:
 
 
 def data_uri(svg: bytes) -> str:
-    """The picture itself as an address: nothing to load from anywhere."""
+    """The picture as a data URI, which needs no request."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
 def markdown_image(svg: bytes, alt: str) -> str:
-    """The picture for Markdown metadata; `alt` is what is read out in its place."""
+    """The picture for Markdown metadata; `alt` is its text for screen readers."""
     plain = re.sub(r"[\[\]\\`<>\s]+", " ", alt).strip()
     return f"![{plain}]({data_uri(svg)})"
 
 
 def _newest(days: pd.DataFrame, columns: list[str], last_days: int) -> pd.DataFrame:
-    """One row per day from the first shown to the last; days that are not there have no values, and count as final."""
+    """One row per day from the first shown to the last; missing days have no values and count as final."""
     measures = days[columns].astype(float)
     import pandas as pd  # noqa: PLC0415
 
@@ -177,7 +177,7 @@ def _date_axis(axes: Axes, edges: Sequence[float]) -> None:
 
 
 def short_day(day: date) -> str:
-    """1 Nov, whatever the locale."""
+    """1 Nov, in every locale."""
     return f"{day.day} {_MONTHS[day.month - 1]}"
 
 

@@ -1,4 +1,4 @@
-"""The picture beside a materialization: the last days of a table, what is final told apart from what is not."""
+"""The chart beside a materialization: the last days of a table, with final and provisional days in different tones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def table_trend(connection: duckdb.DuckDBPyConnection, table: str, charted: Mapp
 
 
 def export_trend(connection: duckdb.DuckDBPyConnection, export: Export) -> str | None:
-    """An export's table likewise, over all campaigns."""
+    """The same for an export's table, over all campaigns."""
     rows = f"""
         (
             select t.*, s.is_settled

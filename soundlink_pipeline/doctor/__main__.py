@@ -18,15 +18,15 @@ _NARROWEST, _WIDEST = 72, 120
 
 def main() -> int:
     try:
-        # Here: where a package is missing or too old, that is to be said, not shown as a traceback.
+        # Not at the top: a package that is missing or too old is reported in a sentence, not with a traceback.
         from dotenv import dotenv_values  # noqa: PLC0415
 
-        from soundlink_pipeline.doctor.examination import examine  # noqa: PLC0415
+        from soundlink_pipeline.doctor.checks import run_checks  # noqa: PLC0415
     except ImportError as error:
         print(f"The pipeline cannot be loaded, {error}: make install puts everything in place.")
         return 1
     in_file = {name: value or "" for name, value in dotenv_values(".env").items()}
-    # As Dagster loads it: its own configuration may name variables of the file, too.
+    # As Dagster loads the file: dagster.yaml may name variables of it, too.
     given = dict(os.environ)
     for name, value in in_file.items():
         if not name.startswith("SOUNDLINK_"):
@@ -34,7 +34,7 @@ def main() -> int:
     width = min(max(shutil.get_terminal_size((100, 24)).columns, _NARROWEST), _WIDEST)
     found: list[Finding] = []
     with _no_log_lines():
-        for title, findings in examine(in_file, given):
+        for title, findings in run_checks(in_file, given):
             print(title, flush=True)
             for finding in findings:
                 found.append(finding)
@@ -46,14 +46,14 @@ def main() -> int:
 def summary(found: Sequence[Finding]) -> str:
     faults, warnings = (sum(finding.level == level for finding in found) for level in ("FAULT", "warn"))
     if not faults and not warnings:
-        return "nothing to mend"
+        return "all checks passed"
     counts = [counted(number, what) for number, what in ((faults, "fault"), (warnings, "warning")) if number]
-    return ", ".join(counts) + (": mend the faults first" if faults else ": a run can work")
+    return ", ".join(counts) + (": fix the faults first" if faults else ": runs can start")
 
 
 @contextmanager
 def _no_log_lines() -> Iterator[None]:
-    """None between the findings: Dagster and the definitions tell of what is found here anyway."""
+    """No log lines between the findings: Dagster and the definitions log what the doctor reports anyway."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -63,10 +63,10 @@ def _no_log_lines() -> Iterator[None]:
 
 
 def _lines(finding: Finding, width: int) -> str:
-    """One finding as text: level, what, outcome; below it what to do."""
+    """One finding as text: level, subject, message; below it what to do."""
     head = f"  {finding.level:<5}  {finding.what:<{_WHAT_WIDTH}}  "
     indent = " " * len(f"  {'':<5}  {'':<{_WHAT_WIDTH}}  ")
-    text = _wrapped(finding.says, head, indent, width)
+    text = _wrapped(finding.message, head, indent, width)
     return text + (f"\n{_wrapped(f'To do: {finding.fix}', indent, indent, width)}" if finding.fix else "")
 
 

@@ -1,4 +1,4 @@
-"""The Soundlink API: host, key, scopes, clock and limits, with as few requests as tell them."""
+"""The Soundlink API: host, key, scopes, clock and limits, with as few requests as possible."""
 
 from __future__ import annotations
 
@@ -24,70 +24,70 @@ from soundlink_pipeline.contracts.campaigns import CampaignPages, may_have_rows
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
-from soundlink_pipeline.doctor.patient import Patient
+from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.settings.settings import Settings
 
 _KEY = "SOUNDLINK_API_KEY"
-# Somebody waits for the answer: a hiccup is borne once, a silence not for long.
+# An operator is waiting: one retry, and short timeouts.
 _TRIES = 2
 _TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=5.0, pool=None)
 _LONGEST_WAIT_SECONDS = 5.0
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
-def check_api(patient: Patient) -> Iterator[Finding]:
-    """What the API says to the key, within the limits shared with the runs; rather than wait for them, gives up."""
-    settings, used_up = patient.settings, threading.Event()
+def check_api(project: ProjectState) -> Iterator[Finding]:
+    """Whether the API accepts the key, within the limits shared with the runs; stops instead of waiting for them."""
+    settings, used_up = project.settings, threading.Event()
 
     def on_wait(seconds: float) -> None:
         if seconds > _LONGEST_WAIT_SECONDS:
             used_up.set()
 
-    if patient.key and not looks_like_a_key(patient.key):
-        yield warn(_KEY, "does not look like a Soundlink key (sk_…_…)", "was it pasted whole, without quotes?")
+    if project.key and not looks_like_a_key(project.key):
+        yield warn(_KEY, "does not look like a Soundlink key (sk_…_…)", "paste the whole key, without quotes")
     try:
         with tempfile.TemporaryDirectory(prefix="soundlink-doctor-") as temporary:
-            # Where the data folder cannot be written to, no run can have counted requests either.
+            # If the data folder cannot be written to, no run has counted requests there either.
             folder = settings.data_dir if os.access(settings.data_dir, os.W_OK) else Path(temporary)
             limits = (settings.requests_per_minute, settings.requests_per_hour)
             with (
                 Pacer(folder / "requests.sqlite", *limits, cancelled=used_up, on_wait=on_wait) as pacer,
                 SoundlinkClient(
                     settings.base_url,
-                    patient.key,
+                    project.key,
                     pacer,
                     auth=settings.auth,
                     timeout=_TIMEOUT,
                     tries=_TRIES,
-                    now=patient.clock,
+                    now=project.clock,
                 ) as client,
             ):
-                yield from _ask(patient, client, pacer, Path(temporary))
+                yield from _requests(project, client, pacer, Path(temporary))
     except KeyRefused as error:
         yield ok("host", f"{settings.base_url} answers")
         yield fault("key", str(error))
     except Unreachable as error:
         yield fault("host", str(error), _way_out(error))
     except SoundlinkError as error:
-        yield fault("answer", str(error), "" if error.fatal else "look again later")
+        yield fault("answer", str(error), "" if error.fatal else "try again later")
     except Cancelled:
-        says = "are used up for now, by a run or by somebody else with this key; not asked further"
-        yield warn("limits", says, "look again later; a run waits by itself")
+        message = "are used up for now, by a run or by another user of this key; no further request was made"
+        yield warn("limits", message, "try again later; a run waits by itself")
     except sqlite3.DatabaseError as error:
-        fix = "delete it: it holds nothing but the count of the last hour's requests"
-        if isinstance(error, sqlite3.OperationalError):  # it is whole, and cannot be written to
+        fix = "delete it: it holds only the count of the last hour's requests"
+        if isinstance(error, sqlite3.OperationalError):  # the file is intact, but cannot be written to
             fix = (
-                "is the disk full, or may this user not write there? See the data folder above; do not delete the file"
+                "see the data folder above: is the disk full, or may this user not write there? Do not delete the file"
             )
         yield fault("requests.sqlite", f"requests cannot be counted: {error}", fix)
-    except ValueError as error:  # the key cannot be one
-        yield fault(_KEY, f"{error}; the API was not asked")
+    except ValueError as error:  # the key has characters that no key has
+        yield fault(_KEY, f"{error}; no request was made")
 
 
-def _ask(patient: Patient, client: SoundlinkClient, pacer: Pacer, folder: Path) -> Iterator[Finding]:
-    """The findings, while requests are answered. Raises SoundlinkError where nothing else can be asked, Cancelled."""
-    settings = patient.settings
+def _requests(project: ProjectState, client: SoundlinkClient, pacer: Pacer, folder: Path) -> Iterator[Finding]:
+    """A finding for each answer. Raises SoundlinkError when no further request makes sense, and Cancelled."""
+    settings = project.settings
     client.ping()
     yield ok("host", f"{settings.base_url} answers")
     yield ok("key", f"is valid; sent as {client.scheme}")
@@ -106,7 +106,7 @@ def _ask(patient: Patient, client: SoundlinkClient, pacer: Pacer, folder: Path) 
         else:
             campaigns, pages = answer.items, client.requests - before
             yield ok("campaigns:read", f"{len(campaigns)} campaigns listed")
-    now = (answer and answer.server_date) or patient.clock()
+    now = (answer and answer.server_date) or project.clock()
     trailing = refresh_range(now, settings.start_date)
     live = [campaign for campaign in campaigns if trailing and may_have_rows(campaign, trailing)]
     if campaigns:
@@ -117,45 +117,45 @@ def _ask(patient: Patient, client: SoundlinkClient, pacer: Pacer, folder: Path) 
             yield fault("metrics:read", str(error), "give the key this scope")
         else:
             answer = answer or download
-            yield ok("metrics:read", f"{EXPORTS[0].name} of campaign {campaign_id}, {day}, can be had")
+            yield ok("metrics:read", f"{EXPORTS[0].name} of campaign {campaign_id}, {day}, can be pulled")
     else:
-        yield warn("metrics:read", "not asked: there is no campaign to ask for")
+        yield warn("metrics:read", "not checked: there is no campaign to pull")
     if answer and answer.server_date:
         yield _clock(answer.requested_at - answer.server_date)
     if campaigns:
         yield _limits(settings, len(live), pages, pacer.left_this_hour())
-    yield ok("requests", f"{client.requests} made by this examination, counted within the limits")
+    yield ok("requests", f"{client.requests} made by the doctor, counted towards the limits")
 
 
 def _way_out(error: BaseException | None) -> str:
-    """What to do about a host that cannot be reached, by what lies at the bottom of the error."""
+    """What to do about a host that cannot be reached, from the innermost error."""
     while error is not None:
         match error:
             case socket.gaierror():
-                return "the name is not known: check SOUNDLINK_BASE_URL, the network and its DNS"
+                return "its name cannot be resolved: check SOUNDLINK_BASE_URL, the network and its DNS"
             case ConnectionRefusedError():
-                return "nothing listens there: check SOUNDLINK_BASE_URL, or is a firewall between?"
+                return "it refuses connections: check SOUNDLINK_BASE_URL, and whether a firewall blocks them"
             case ssl.SSLError():
-                return "its certificate is not trusted: is a proxy between, or this machine's clock wrong?"
+                return "its certificate is not trusted: check for a proxy in between, and this machine's clock"
         error = error.__cause__ or error.__context__
-    return "check the network; if other hosts can be reached, look again later"
+    return "check the network; if other hosts can be reached, try again later"
 
 
 def _clock(ahead: timedelta) -> Finding:
     if abs(ahead) <= _CLOCK_TOLERANCE:
         return ok("clock", "agrees with the API's")
     off = f"{duration(abs(ahead).total_seconds())} {'ahead of' if ahead > timedelta() else 'behind'}"
-    fix = "set it: the schedule goes by it, and which day has closed"
+    fix = "set the clock: the schedule uses it, and it decides which day has closed"
     return warn("clock", f"this machine's is {off} the API's", fix)
 
 
 def _limits(settings: Settings, live: int, pages: int, left: int) -> Finding:
     needed = len(EXPORTS) * live + pages
-    says = (
+    message = (
         f"{left} of {settings.requests_per_hour} requests left this hour; a daily refresh needs {needed}:"
         f" {len(EXPORTS)} for each of {live} live campaigns, {pages} for the listing"
     )
     if needed <= left:
-        return ok("limits", says)
+        return ok("limits", message)
     seconds = expected_seconds(needed, settings.requests_per_minute, settings.requests_per_hour, left)
-    return warn("limits", f"{says}; at the limits it takes {duration(seconds)}", "nothing: it waits by itself")
+    return warn("limits", f"{message}; at the limits it takes {duration(seconds)}", "nothing: the run waits by itself")

@@ -1,22 +1,24 @@
-"""The Dagster instance: configuration, storage, daemon, what starts by itself, and the runs."""
+"""The Dagster instance: configuration, storage, daemon, schedules and sensors, and the runs."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Protocol
 
 import dagster as dg
-from dagster._core.instance.ref import InstanceRef
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorTick, TickStatus
-from dagster._utils.schedules import schedule_execution_time_iterator
+import yaml
 
 from soundlink_pipeline.alerts.message import read_alert
-from soundlink_pipeline.doctor.finding import Finding, fault, first_line, minute, ok, warn
-from soundlink_pipeline.doctor.patient import LONGEST_SILENCE, Patient
+from soundlink_pipeline.alerts.sensor import SENSOR as ALERTS
+from soundlink_pipeline.alerts.tick import State
+from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
+from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectState
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 
-# Daemons tell of themselves every 30 s.
+# Daemons report a heartbeat every 30 s.
 _HEARTBEAT = timedelta(minutes=3)
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 _UNDER_WAY = [
@@ -27,48 +29,101 @@ _UNDER_WAY = [
 ]
 
 
-def check_dagster(patient: Patient) -> Iterator[Finding]:
-    """Opens the instance only if it is there."""
-    home = Path(patient.home or Path.cwd())
-    fix = "set it to the project folder, as an absolute path; make does"
-    if patient.home and not (home.is_absolute() and home.is_dir()):
+class _Status(Protocol):
+    """Dagster's status of a tick, or of a schedule or sensor."""
+
+    @property
+    def value(self) -> str: ...
+
+
+class _Error(Protocol):
+    @property
+    def message(self) -> str: ...
+
+
+class _Tick(Protocol):
+    """One evaluation of a schedule or sensor, as the instance stores it; `timestamp` in Unix seconds."""
+
+    @property
+    def timestamp(self) -> float: ...
+    @property
+    def status(self) -> _Status: ...
+    @property
+    def error(self) -> _Error | None: ...
+    @property
+    def skip_reason(self) -> str | None: ...
+    @property
+    def run_ids(self) -> Sequence[str]: ...
+
+
+class _Switch(Protocol):
+    """Whether a schedule or sensor is on, as the instance stores it."""
+
+    @property
+    def status(self) -> _Status: ...
+    @property
+    def instigator_origin_id(self) -> str: ...
+    @property
+    def selector_id(self) -> str: ...
+    @property
+    def instigator_data(self) -> object: ...
+
+
+def check_dagster(project: ProjectState) -> Iterator[Finding]:
+    """Opens the instance only if its storage exists."""
+    home = Path(project.home or Path.cwd())
+    fix = "set it to the absolute path of the project folder, as make does"
+    if project.home and not (home.is_absolute() and home.is_dir()):
         yield fault("DAGSTER_HOME", f"{home} is not the absolute path of a folder: Dagster refuses it", fix)
         return
-    if not patient.home:
-        yield warn("DAGSTER_HOME", "is not set: make and dagster dev work, other commands of Dagster do not", fix)
+    if not project.home:
+        yield warn("DAGSTER_HOME", "is not set: make and dagster dev work, other Dagster commands do not", fix)
     if (home / "dagster.yaml").is_file():
         yield ok("dagster.yaml", f"found in {home}")
     else:
-        says = f"there is none in {home}: without it runs go side by side, and all but one fail on the warehouse"
-        yield warn("dagster.yaml", says, "copy the project's there")
-    if not _has_books(home):
+        message = f"not found in {home}: without it runs overlap, and all but one fail on the locked warehouse"
+        yield warn("dagster.yaml", message, "copy the project's file there")
+    if not _has_storage(home):
         yield ok("storage", "is not there yet; the first run makes it")
         return
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield ok("storage", f"can be opened: {instance.get_runs_count():,} runs")
-        yield _daemon(instance, patient.clock())
-        yield from _automation(instance, patient)
-        yield from _last_run(instance, patient)
-        yield from _runs_under_way(instance, patient.clock())
+        yield _daemon(instance, project.clock())
+        yield from _automation(instance, project)
+        yield from _last_run(instance, project)
+        yield from _runs_under_way(instance, project.clock())
 
 
-def _has_books(home: Path) -> bool:
-    """Whether Dagster's SQLite files are there: opening the instance would make them. Others are opened in any case."""
-    data = InstanceRef.from_dir(str(home)).storage_data
-    folder = data.config_dict.get("base_dir") if data else None
+def _has_storage(home: Path) -> bool:
+    """Whether Dagster's SQLite files exist: opening the instance would make them. Other storage is always opened."""
+    folder = _sqlite_folder(home)
     names = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
-    return folder is None or all((Path(folder) / name).exists() for name in names)
+    return folder is None or all((folder / name).exists() for name in names)
+
+
+def _sqlite_folder(home: Path) -> Path | None:
+    """Where dagster.yaml puts the SQLite files: the home, unless it says otherwise. None for other storage."""
+    file = home / "dagster.yaml"
+    configured: Any = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
+    storage = configured.get("storage")
+    if not storage:
+        return None if "run_storage" in configured else home
+    config = storage.get("sqlite") or storage.get("custom", {}).get("config") or {}
+    folder = config.get("base_dir")
+    if isinstance(folder, dict):  # base_dir: {env: NAME}
+        folder = os.environ.get(folder.get("env", ""))
+    return Path(folder) if folder else None
 
 
 def _daemon(instance: dg.DagsterInstance, now: datetime) -> Finding:
-    """Whether somebody launches what the schedule asks for."""
+    """Whether the daemons run that launch what the schedules request."""
     beats = instance.get_daemon_heartbeats()
     needed = {"SCHEDULER": "the scheduler", "QUEUED_RUN_COORDINATOR": "the run queue"}
     last = {name: datetime.fromtimestamp(beats[name].timestamp, UTC) for name in needed if name in beats}
-    dead = [told for name, told in needed.items() if name not in last or now - last[name] > _HEARTBEAT]
+    dead = [words for name, words in needed.items() if name not in last or now - last[name] > _HEARTBEAT]
     if dead:
         seen = f"last seen {minute(max(last.values()))}" if last else "never seen"
-        fix = "make dev, or a Dagster daemon, for as long as the daily refresh is to run; make backfill needs none"
+        fix = "keep make dev, or a Dagster daemon, running for the daily refresh; make backfill needs none"
         return warn("daemon", f"not running: {' and '.join(dead)} ({seen})", fix)
     errors = [error for name in needed for error in beats[name].errors or ()]
     if errors:
@@ -76,61 +131,78 @@ def _daemon(instance: dg.DagsterInstance, now: datetime) -> Finding:
     return ok("daemon", "is running")
 
 
-def _automation(instance: dg.DagsterInstance, patient: Patient) -> Iterator[Finding]:
-    """A line for each schedule and sensor: whether it is on, and how its last tick ended."""
+def _automation(instance: dg.DagsterInstance, project: ProjectState) -> Iterator[Finding]:
+    """A finding for each schedule and sensor: whether it is on, and how its last tick ended; and undelivered alerts."""
     states = instance.all_instigator_state()
-    by_themselves: Sequence[dg.ScheduleDefinition | dg.SensorDefinition] = [
-        *patient.repository.schedule_defs,
-        *patient.repository.sensor_defs,
+    automation: Sequence[dg.ScheduleDefinition | dg.SensorDefinition] = [
+        *project.repository.schedule_defs,
+        *project.repository.sensor_defs,
     ]
-    for served in by_themselves:
-        known: Sequence[InstigatorState | None] = [state for state in states if state.name == served.name]
-        for state in known or (None,):  # two, if it was served by two code locations: the UI shows both
-            yield _instigator(instance, served, state, patient.clock())
+    for definition in automation:
+        known: Sequence[_Switch | None] = [state for state in states if state.name == definition.name]
+        for state in known or (None,):  # two, if two code locations have served it: the UI shows both
+            yield _instigator(instance, definition, state, project.clock())
+            if state is not None and definition.name == ALERTS:
+                yield from _undelivered(state)
 
 
 def _instigator(
     instance: dg.DagsterInstance,
-    served: dg.ScheduleDefinition | dg.SensorDefinition,
-    state: InstigatorState | None,
+    definition: dg.ScheduleDefinition | dg.SensorDefinition,
+    state: _Switch | None,
     now: datetime,
 ) -> Finding:
-    on_by_default = served.default_status.value == InstigatorStatus.RUNNING.value
-    switched = state.status if state else None
-    if switched is InstigatorStatus.STOPPED and on_by_default:
-        lost = "" if isinstance(served, dg.ScheduleDefinition) else ", so nobody is told of a run that fails"
-        return warn(served.name, f"is stopped{lost}", "switch it on in the UI: Automation")
-    if switched is not InstigatorStatus.RUNNING and not on_by_default:
-        return ok(served.name, "is stopped: SOUNDLINK_ALERT_URL is not set")
-    told = "is running" if state else "is on by default, no daemon has seen it yet"
-    if isinstance(served, dg.ScheduleDefinition):
-        to_come = schedule_execution_time_iterator(now.timestamp(), served.cron_schedule, served.execution_timezone)
-        told += f"; next tick {minute(next(to_come))}"
-    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1) if state else ()
+    on_by_default = definition.default_status.value == "RUNNING"
+    switched = state.status.value if state else None
+    if switched == "STOPPED" and on_by_default:
+        lost = "" if isinstance(definition, dg.ScheduleDefinition) else ": failed runs raise no alert"
+        return warn(definition.name, f"is stopped{lost}", "switch it on in the UI: Automation")
+    if switched != "RUNNING" and not on_by_default:
+        return ok(definition.name, "is stopped: SOUNDLINK_ALERT_URL is not set")
+    message = "is running" if state else "is on by default, no daemon has seen it yet"
+    if isinstance(definition, dg.ScheduleDefinition):
+        message += f"; next tick {minute(_next_tick(definition, now))}"
+    ticks: Sequence[_Tick] = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1) if state else ()
     for tick in ticks:
-        told += f"; last tick {minute(datetime.fromtimestamp(tick.timestamp, UTC))}: {_outcome(tick)}"
-        if tick.status is TickStatus.FAILURE:
-            return warn(served.name, told, "its page in the UI tells more: Automation")
-    return ok(served.name, told)
+        message += f"; last tick {minute(datetime.fromtimestamp(tick.timestamp, UTC))}: {_outcome(tick)}"
+        if tick.status.value == "FAILURE":
+            return warn(definition.name, message, "see its page in the UI: Automation")
+    return ok(definition.name, message)
 
 
-def _outcome(tick: InstigatorTick) -> str:
-    if tick.status is TickStatus.FAILURE:
+def _next_tick(schedule: dg.ScheduleDefinition, now: datetime) -> datetime:
+    """Dagster's own reading of a cron expression, by the partitions that it would make."""
+    cron = schedule.cron_schedule if isinstance(schedule.cron_schedule, str) else schedule.cron_schedule[0]
+    ticks = dg.TimeWindowPartitionsDefinition(start=now, cron_schedule=cron, fmt="%Y-%m-%dT%H:%M", timezone="UTC")
+    return ticks.time_window_for_partition_key(ticks.get_partition_keys(now + timedelta(days=1500))[0]).start
+
+
+def _outcome(tick: _Tick) -> str:
+    if tick.status.value == "FAILURE":
         return f"failed: {first_line(tick.error.message) if tick.error else 'Dagster kept no reason'}"
-    if tick.status is TickStatus.SKIPPED:
-        return f"skipped: {tick.skip_reason or 'no reason given'}"
-    return "asked for a run" if tick.run_ids else tick.status.value.lower()
+    if tick.status.value == "SKIPPED":
+        return f"skipped: {first_line(tick.skip_reason or 'no reason given')}"
+    return "requested a run" if tick.run_ids else tick.status.value.lower()
 
 
-def _last_run(instance: dg.DagsterInstance, patient: Patient) -> Iterator[Finding]:
-    """How the last daily refresh ended; if badly, in the words of an alert."""
+def _undelivered(alerts: _Switch) -> Iterator[Finding]:
+    """A warning for alerts that the receiver has not taken; the sensor's cursor keeps them."""
+    state = State.read(getattr(alerts.instigator_data, "cursor", None))
+    if state is not None and state.undelivered:
+        newest = max(state.undelivered.values(), key=lambda item: item.at)
+        message = f"{counted(len(state.undelivered), 'alert')} not delivered; newest: {first_line(newest.message)}"
+        yield warn("alert delivery", message, "check SOUNDLINK_ALERT_URL and its receiver")
+
+
+def _last_run(instance: dg.DagsterInstance, project: ProjectState) -> Iterator[Finding]:
+    """How the last daily refresh ended; if it failed, with the words of its alert."""
     for record in instance.get_run_records(dg.RunsFilter(job_name=DAILY_REFRESH, statuses=_ENDED), limit=1):
         run, at = record.dagster_run, minute(record.update_timestamp)
-        alert = read_alert(instance, run, patient.settings.ui_url)
+        alert = read_alert(instance, run, project.settings.ui_url)
         if alert and alert.failures:
             more = f" (and {len(alert.failures) - 1} more)" if len(alert.failures) > 1 else ""
-            says = f"{at}: failed: {first_line(alert.failures[0].reason)}{more}"
-            yield warn("last run", says, f"{alert.to_do} {alert.link}")
+            message = f"{at}: failed: {first_line(alert.failures[0].reason)}{more}"
+            yield warn("last run", message, f"{alert.to_do} {alert.link}")
         else:
             yield ok("last run", f"{at}: {run.status.value.lower()}")
 
@@ -140,9 +212,9 @@ def _runs_under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Fin
         run = record.dagster_run
         events = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
         heard = datetime.fromtimestamp(events[0].timestamp, UTC) if events else record.update_timestamp.astimezone(UTC)
-        told = f"{run.job_name} {run.run_id[:8]} is {run.status.value.lower()}, last heard of {minute(heard)}"
+        message = f"{run.job_name} {run.run_id[:8]} is {run.status.value.lower()}"
         if now - heard > LONGEST_SILENCE:
             fix = "if its process is gone, terminate it in the UI (Runs, force): until then no other run starts"
-            yield warn("run under way", f"{told}: it seems stuck", fix)
+            yield warn("run under way", f"{message}, no event since {minute(heard)}; possibly stuck", fix)
         else:
-            yield ok("run under way", told)
+            yield ok("run under way", f"{message}, last event {minute(heard)}")

@@ -1,4 +1,4 @@
-"""What a check says: one finding per thing it looked at."""
+"""What a check reports: one finding for each subject it looked at."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ Level = Literal["ok", "warn", "FAULT"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one thing, and what to do about it; `fix` may be empty where `says` tells.
+    """The state of one subject (`what`), and what to do about it; `fix` may be empty where `message` includes it.
 
-    A fault makes a run fail. A warning does not, but somebody should know.
+    A fault makes a run fail. A warning does not, but an operator should know of it.
     """
 
     level: Level
     what: str
-    says: str
+    message: str
     fix: str = ""
 
 
-def ok(what: str, says: str) -> Finding:
-    return Finding("ok", what, says)
+def ok(what: str, message: str) -> Finding:
+    return Finding("ok", what, message)
 
 
-def warn(what: str, says: str, fix: str = "") -> Finding:
-    return Finding("warn", what, says, fix)
+def warn(what: str, message: str, fix: str = "") -> Finding:
+    return Finding("warn", what, message, fix)
 
 
-def fault(what: str, says: str, fix: str = "") -> Finding:
-    return Finding("FAULT", what, says, fix)
+def fault(what: str, message: str, fix: str = "") -> Finding:
+    return Finding("FAULT", what, message, fix)
 
 
 def counted(number: int, what: str) -> str:
@@ -44,6 +44,6 @@ def minute(moment: datetime) -> str:
     return f"{aware:%Y-%m-%d %H:%M} UTC"
 
 
-def first_line(said: object) -> str:
-    """Of an exception or a text what fits a finding."""
-    return str(said).strip().partition("\n")[0].rstrip(":") or type(said).__name__
+def first_line(text: object) -> str:
+    """The first line of an exception's message or of a text."""
+    return str(text).strip().partition("\n")[0].rstrip(":") or type(text).__name__

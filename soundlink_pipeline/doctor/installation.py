@@ -1,11 +1,9 @@
-"""What is installed and how it is set up: packages, settings, definitions, SQL models."""
+"""Whether everything is installed and set up: packages, settings, definitions, SQL models."""
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from typing import Any
@@ -13,19 +11,20 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from soundlink_pipeline.contracts.days import last_closed_day
+from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, ok, warn
-from soundlink_pipeline.doctor.patient import Patient
+from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.models.build import check_models as bind_models
 from soundlink_pipeline.models.project import read_project
-from soundlink_pipeline.settings.urls import checked_alert_url
+from soundlink_pipeline.settings.settings import settings_from
 
-# Read where they are needed, and never shown.
+# Not part of the settings: read only when needed, and never shown.
 SECRETS = ("SOUNDLINK_API_KEY", "SOUNDLINK_ALERT_URL")
 _PACKAGE = "soundlink-pipeline"
 
 
 def check_versions() -> Iterator[Finding]:
-    """Every package the pipeline needs, against the range that its own metadata asks for."""
+    """Every package the pipeline needs, against the version range in its metadata."""
     yield ok("Python", platform.python_version())
     yield ok(_PACKAGE, metadata.version(_PACKAGE))
     for requirement in map(Requirement, metadata.requires(_PACKAGE) or ()):
@@ -38,28 +37,24 @@ def check_versions() -> Iterator[Finding]:
             yield fault(name, "is not installed", "make install")
             continue
         if not needed.contains(version, prereleases=True):
-            says = f"{version} is installed, but {needed} is needed"
-            yield fault(name, says, "make install puts the locked version in place")
+            message = f"{version} is installed, but the pipeline needs {needed}"
+            yield fault(name, message, "make install puts the locked version in place")
         elif name in ("dagster", "duckdb"):
             yield ok(name, version)
 
 
 def check_settings(
     in_file: Mapping[str, str], environment: Mapping[str, str], clock: Callable[[], datetime]
-) -> tuple[Patient | None, list[Finding]]:
-    """What the settings make of the project, None if Dagster could not load it, and what was found on the way.
+) -> tuple[ProjectState | None, list[Finding]]:
+    """The project under these settings (None if Dagster could not load it), and the findings on the way.
 
-    As the commands read them: the environment's, and from `.env` what it leaves out.
+    Settings are read as the commands read them: from the environment, and from `.env` those it does not set.
     """
     both = {**in_file, **environment}
     key, alert_url = (both.get(name, "").strip() for name in SECRETS)
-    rest = warn("everything else", "was not examined: it needs settings and definitions that can be read")
+    rest = warn("everything else", "not checked: the other checks need valid settings and definitions")
     try:
-        with _no_settings():
-            from soundlink_pipeline.definitions import build_definitions  # noqa: PLC0415
-            from soundlink_pipeline.settings.settings import settings_from  # noqa: PLC0415
-
-        if unreadable := _unreadable(both, settings_from):
+        if unreadable := _unreadable(both):
             return None, [*unreadable, rest]
         settings = settings_from(both)
         definitions = build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url)
@@ -67,39 +62,27 @@ def check_settings(
         repository.load_all_definitions()
     except Exception as error:  # they may break in as many ways as Dagster has rules
         return None, [fault("definitions", f"Dagster cannot load them: {first_line(error)}"), rest]
-    found = [ok("settings", "can be read"), ok("definitions", "Dagster can load them")]
-    found += _ignored(in_file, environment, settings_from)
+    found = [ok("settings", "are valid"), ok("definitions", "Dagster can load them")]
+    found += _ignored(in_file, environment)
     if settings.start_date > last_closed_day(clock()):
-        says = f"no day since {settings.start_date} has closed yet, so there is nothing to pull"
-        found.append(warn("SOUNDLINK_START_DATE", says, "set an earlier day, or wait for it"))
-    return Patient(settings, repository, key, both.get("DAGSTER_HOME", ""), clock), found
+        message = f"no day since {settings.start_date} has closed yet: there is nothing to pull"
+        found.append(warn("SOUNDLINK_START_DATE", message, "set an earlier day, or wait until that day has closed"))
+    return ProjectState(settings, repository, key, both.get("DAGSTER_HOME", ""), clock), found
 
 
-@contextmanager
-def _no_settings() -> Iterator[None]:
-    """An environment without settings: with one that cannot be read, the definitions could not even be imported."""
-    held = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("SOUNDLINK_")}
-    try:
-        yield
-    finally:
-        os.environ.update(held)
-
-
-def _unreadable(both: Mapping[str, str], settings_from: Callable[[Mapping[str, str]], object]) -> list[Finding]:
-    """All of them, so each is read alone."""
+def _unreadable(both: Mapping[str, str]) -> list[Finding]:
+    """A fault for every setting that cannot be read: each is read alone, since the first bad one raises."""
     found = []
     for name, text in sorted(both.items()):
         try:
             settings_from({name: text})
-            if name == "SOUNDLINK_ALERT_URL" and text.strip():
-                checked_alert_url(text)
         except ValueError as error:
             found.append(fault(name, str(error), "correct it in .env or in the environment"))
     return found
 
 
-class _Asked(dict[str, str]):
-    """An empty environment that notes what it is asked for: so the settings are listed in one place only."""
+class _Recording(dict[str, str]):
+    """An empty environment that records which variables are read: so the settings are listed in one place only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,26 +93,24 @@ class _Asked(dict[str, str]):
         return default
 
 
-def _ignored(
-    in_file: Mapping[str, str], environment: Mapping[str, str], settings_from: Callable[[Mapping[str, str]], object]
-) -> Iterator[Finding]:
-    """What was written down and does not count."""
-    asked = _Asked()
-    settings_from(asked)
+def _ignored(in_file: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Variables that have no effect: misspelt ones, and those of `.env` that the environment overrides."""
+    known = _Recording()
+    settings_from(known)
     for name in sorted(name for name in {*in_file, *environment} if name.startswith("SOUNDLINK_")):
-        if name not in asked.names:
-            yield warn(name, "is not a setting, and is ignored", "is it misspelt? .env.example lists them all")
+        if name not in known.names:
+            yield warn(name, "is not a setting, and is ignored", "check its spelling: .env.example lists all settings")
         elif in_file.get(name) and in_file[name] != environment.get(name, in_file[name]):
-            says = "is set differently in .env and in the environment; the environment wins"
-            yield warn(name, says, "unset it in the environment, or leave it out of .env")
+            message = "is set differently in .env and in the environment; the environment wins"
+            yield warn(name, message, "unset it in the environment, or leave it out of .env")
 
 
-def check_models(patient: Patient) -> Iterator[Finding]:
-    """The SQL models that cannot be built: they cost themselves and what needs them, not the run."""
-    project = read_project(patient.settings.sql_dir)
-    bind_models(project)
-    for problem in project.problems.values():
-        where = f"{problem.file}{f', line {problem.line}' if problem.line else ''}"
-        fix = "correct the file; until then it is left out, with what needs it"
-        yield warn(problem.file.name, f"{where}: {first_line(problem.reason)}", fix)
-    yield ok("models", f"{len(project.models)} can be built")
+def check_models(project: ProjectState) -> Iterator[Finding]:
+    """The SQL models that cannot be built: a run skips them and their dependents, and does the rest."""
+    models = read_project(project.settings.sql_dir)
+    bind_models(models)
+    for error in models.errors.values():
+        where = f"{error.file}{f', line {error.line}' if error.line else ''}"
+        fix = "correct the file; until then runs skip it and its dependents"
+        yield warn(error.file.name, f"{where}: {first_line(error.reason)}", fix)
+    yield ok("models", f"{len(models.models)} can be built")

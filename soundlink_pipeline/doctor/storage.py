@@ -11,18 +11,18 @@ from collections.abc import Iterator
 import duckdb
 
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
-from soundlink_pipeline.doctor.patient import Patient
+from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 
-# What a day's landed files, DuckDB's temporary ones and Dagster's books may need beside a copy of the warehouse.
+# What a day's landed files, DuckDB's temporary files and Dagster's storage may need beside a copy of the warehouse.
 _FLOOR_BYTES = 256_000_000
-# A run, or another doctor, that reads has soon read.
+# A run or another doctor that reads has the file open for less than this.
 _READERS_SECONDS = 3.0
 
 
-def check_data_folder(patient: Patient) -> Iterator[Finding]:
-    """Whether a run could write there, by writing a file that is gone at once; and whether there is room."""
-    folder = patient.settings.data_dir
+def check_data_folder(project: ProjectState) -> Iterator[Finding]:
+    """Whether a run could write there, by writing a temporary file; and whether the disk has room."""
+    folder = project.settings.data_dir
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there) as file:
@@ -38,21 +38,23 @@ def check_data_folder(patient: Patient) -> Iterator[Finding]:
     else:
         state = "can be written to" if there == folder else "is not there yet; the first run makes it"
         yield ok("folder", f"{folder} {state}")
-    size = patient.warehouse.describe().bytes
+    size = project.warehouse.describe().bytes
     free, needed = shutil.disk_usage(there).free, size + _FLOOR_BYTES
-    says = f"{_mb(free)} free; publishing copies the warehouse ({_mb(size)}), and a run needs some {_mb(_FLOOR_BYTES)}"
+    message = (
+        f"{_mb(free)} free; publishing copies the warehouse ({_mb(size)}), and a run needs some {_mb(_FLOOR_BYTES)}"
+    )
     if free < needed:
         fix = f"free {_mb(needed - free)} or more; programs that have an earlier publication open keep its space"
-        yield fault("disk space", says, fix)
+        yield fault("disk space", message, fix)
     elif free < 2 * needed:
-        yield warn("disk space", says, "free some: it is near the end")
+        yield warn("disk space", message, "free some space: it is nearly used up")
     else:
-        yield ok("disk space", says)
+        yield ok("disk space", message)
 
 
-def check_warehouse(patient: Patient) -> Iterator[Finding]:
-    """Whether a run could write to the warehouse: it is whole, and nobody else has it open."""
-    warehouse, what = patient.warehouse, patient.warehouse.describe().name
+def check_warehouse(project: ProjectState) -> Iterator[Finding]:
+    """Whether a run could write to the warehouse: it is intact, and no other program has it open."""
+    warehouse, what = project.warehouse, project.warehouse.describe().name
     if not warehouse.exists():
         yield ok(what, "is not there yet; the first run makes it")
         return
@@ -61,14 +63,14 @@ def check_warehouse(patient: Patient) -> Iterator[Finding]:
             ((deliveries, rows),) = connection.execute("select count(*), sum(rows) from deliveries").fetchall()
     except WarehouseLocked as locked:
         try:
-            with warehouse.turn():  # free: so it is not a run that writes
+            with warehouse.turn():  # free: the program that has the file open is not a run
                 yield fault(what, str(locked))
         except WarehouseLocked:
             yield ok(what, "a pipeline run is writing to it right now; not opened")
     except WarehouseUnusable as unusable:
         yield fault(what, str(unusable))
     except duckdb.CatalogException:
-        yield ok(what, "holds nothing yet; the first run makes its tables")
+        yield ok(what, "is empty; the first run makes its tables")
     else:
         yield ok(what, f"can be opened: {deliveries:,} deliveries, {int(rows or 0):,} rows delivered")
         if obstacle := warehouse.obstacle(_READERS_SECONDS):

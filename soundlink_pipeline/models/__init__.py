@@ -1,5 +1,5 @@
 """Reads, builds and tests the folder of SQL models, which is laid out as dbt's.
 
-It knows `ref`, `source`, `config`, `var` and the generic tests, and nothing of Soundlink. What a model says is in
-`dbt_like_sql/`, not here.
+It supports `ref`, `source`, `config`, `var` and dbt's generic tests, and contains nothing about Soundlink: the models
+themselves are in `dbt_like_sql/`.
 """

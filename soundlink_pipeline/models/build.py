@@ -1,8 +1,8 @@
-"""Builds the SQL models in the warehouse and asks their tests. `models/project.py` says what models there are.
+"""Builds the SQL models in the warehouse and runs their tests. `models/project.py` reads the models.
 
-Every model is built in one transaction: as it was or as it is now, never half. An incremental model that stands
-rebuilds the days it is told, and those loaded since it was last built (by a run that failed before it came to models).
-One whose SQL has changed since, or that is not there yet, is built in full.
+Every model is built in one transaction, so it is never half built. An incremental model rebuilds the days it is given,
+and those loaded since its last build (by a run that failed before it built models). It is built in full the first time
+and when its SQL has changed.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.models.project import Model, SqlProject
-from soundlink_pipeline.models.templates import Problem
+from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.models.tests import DataTest
 from soundlink_pipeline.warehouse.sql import cannot_write, quote, transaction
 from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 
 SHOWN_ROWS = 10
-# What each model in the warehouse was made from: its SQL, and the last delivery there was; the pipeline's own, not
-# published.
+# What each model was built from: its SQL, and the last delivery then loaded. Private to the pipeline, not published.
 STATE_TABLE = "_model_state"
 _CREATE_STATE = f"create table if not exists {STATE_TABLE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT)"
 
 
 @dataclass(frozen=True)
 class Built:
-    """What building a model did. `rows`: None of a view, which holds none. `dates`: None where it was built in full."""
+    """The result of building a model. `rows`: None for a view. `dates`: None if it was built in full."""
 
     model: Model
     dates: DateRange | None
@@ -46,8 +45,8 @@ class Built:
 
 
 @dataclass(frozen=True)
-class Tested:
-    """What a test found: how many bad rows, and the first SHOWN_ROWS of them, as `columns` and `rows`."""
+class TestResult:
+    """The result of a test: how many rows fail it, and the first SHOWN_ROWS of them, as `columns` and `rows`."""
 
     test: DataTest
     sql: str
@@ -60,8 +59,8 @@ class Tested:
         return self.bad_rows == 0
 
     @property
-    def severe(self) -> bool:
-        """Whether what it found must keep the numbers from being shown."""
+    def blocks(self) -> bool:
+        """Whether the result must keep the model from being published."""
         return not self.passed and self.test.severity == "error"
 
     def __str__(self) -> str:
@@ -71,7 +70,7 @@ class Tested:
 def check_models(project: SqlProject, exports: Iterable[Export] = EXPORTS) -> dict[str, Table]:
     """Every model as the table or view it makes, found by binding all of them to an empty warehouse.
 
-    What does not parse or bind, and documented columns that are not there, become problems of the project.
+    Models that do not parse or bind, or that document missing columns, become errors of the project.
     """
     tables: dict[str, Table] = {}
     connection = duckdb.connect(":memory:")
@@ -80,40 +79,40 @@ def check_models(project: SqlProject, exports: Iterable[Export] = EXPORTS) -> di
             connection.execute(create(table))
         for model in list(project.models.values()):
             if model.name not in project.models:
-                continue  # given up with one it needs
+                continue  # excluded with a model it depends on
             try:
                 tables[model.name] = _bind(connection, project, model)
-            except Problem as problem:
-                project.give_up(model.name, problem)
+            except ModelError as error:
+                project.exclude(model.name, error)
         for test in project.tests:
             if test.singular:
                 _bind_test(connection, project, test)
-        project.tests = [test for test in project.tests if test.name not in project.problems]
+        project.tests = [test for test in project.tests if test.name not in project.errors]
     finally:
         connection.close()
     return tables
 
 
 def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model) -> Table:
-    """What the model makes. It then stands as an empty table: views upon views would be bound anew by each user."""
+    """The table or view of a model. Makes it an empty table: DuckDB would bind a view anew for each reader."""
     try:
         sql = project.render(model, incremental=model.materialized == "incremental")
         described = connection.execute(f"describe {sql}").fetchall()
     except duckdb.Error as error:
-        raise _sql_problem(model.path, error) from None
+        raise _sql_error(model.path, error) from None
     found = {str(name): str(type) for name, type, *_ in described}
     columns = ", ".join(f'"{name}" {type}' for name, type in found.items())
     connection.execute(f"create schema if not exists {model.schema}; create table {model.table} ({columns})")
     for name in model.columns:
         if name not in found:
             reason = f"describes the column {name}, which {model.name} does not have; it has {', '.join(found)}"
-            raise model.problem(reason, column=name)
+            raise model.error(reason, column=name)
     for what, names in (("grain", model.grain), ("chart", model.charted)):
         for name in names:
             if name not in found:
-                raise model.problem(f"the {what} of {model.name} names {name}, which it does not have")
+                raise model.error(f"the {what} of {model.name} names {name}, which it does not have")
     if model.charted and not {DATE_COLUMN, "is_settled"} <= found.keys():
-        raise model.problem(f"{model.name} has a chart, which needs the columns {DATE_COLUMN} and is_settled")
+        raise model.error(f"{model.name} has a chart, which needs the columns {DATE_COLUMN} and is_settled")
     tests = {test.name for test in project.tests_of(model)}
     return Table(
         name=model.table,
@@ -131,28 +130,28 @@ def _bind_test(connection: duckdb.DuckDBPyConnection, project: SqlProject, test:
     try:
         connection.execute(f"describe {project.render_test(test)}")
     except duckdb.Error as error:
-        project.problems[test.name] = _sql_problem(test.path, error)
-    except Problem as problem:
-        project.problems[test.name] = problem
+        project.errors[test.name] = _sql_error(test.path, error)
+    except ModelError as error:
+        project.errors[test.name] = error
 
 
-def _sql_problem(path: Path, error: duckdb.Error) -> Problem:
+def _sql_error(path: Path, error: duckdb.Error) -> ModelError:
     message = str(error)
     line = re.search(r"LINE (\d+):", message)
-    return Problem(path, int(line[1]) if line else None, message.splitlines()[0])
+    return ModelError(path, int(line[1]) if line else None, message.splitlines()[0])
 
 
 def build_models(
     connection: duckdb.DuckDBPyConnection, project: SqlProject, dates: DateRange | None = None
 ) -> list[Built]:
-    """Build every model, in order: the days of `dates` where that is possible, else in full."""
+    """Build every model, in order: only the days of `dates` where possible, else in full."""
     return [build_model(connection, project, model, dates) for model in project.models.values()]
 
 
 def build_model(
     connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model, dates: DateRange | None = None
 ) -> Built:
-    """Build one model in one transaction. Raises Problem, with nothing changed, where its SQL fails."""
+    """Build one model in one transaction. Raises ModelError, with nothing changed, if its SQL fails."""
     started = time.perf_counter()
     fingerprint = _fingerprint(model, project)
     try:
@@ -176,15 +175,15 @@ def build_model(
             for statement in _comments(model):
                 connection.execute(statement)
     except duckdb.Error as error:
-        if cannot_write(error):  # no fault of the SQL's: the warehouse says what to do
+        if cannot_write(error):  # not an error of the SQL: the warehouse's own error says what to do
             raise
-        raise _sql_problem(model.path, error) from error
+        raise _sql_error(model.path, error) from error
     rows = None if model.materialized == "view" else _count(connection, model, window)
     return Built(model, window, rows, time.perf_counter() - started, sql)
 
 
 def models_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> bool:
-    """Whether a model that stands was built before the last delivery was loaded: by a run between two steps of ours."""
+    """Whether a model was built before the last delivery was loaded, for example by a run between two steps of ours."""
     connection.execute(_CREATE_STATE)
     query = f"""
         select count(*) from {STATE_TABLE}
@@ -195,13 +194,13 @@ def models_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject) ->
 
 
 def drop_removed_models(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> list[str]:
-    """Drop what models left that have been taken out of the folder; one that is merely broken keeps its table."""
+    """Drop the tables of models whose file was removed; a model with an error keeps its table."""
     connection.execute(_CREATE_STATE)
     kept = {model.table for model in project.models.values()}
     removed = [
         table
         for (table,) in connection.execute(f"select model from {STATE_TABLE}").fetchall()
-        if table not in kept and table.split(".")[1] not in project.problems
+        if table not in kept and table.split(".")[1] not in project.errors
     ]
     for table in removed:
         kind = _kind(connection, table)
@@ -213,10 +212,10 @@ def drop_removed_models(connection: duckdb.DuckDBPyConnection, project: SqlProje
     return removed
 
 
-def ask_tests(
+def run_tests(
     connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model, dates: DateRange | None = None
-) -> list[Tested]:
-    """What the tests of a model find among all its rows, or those of `dates`. Raises Problem if one cannot be asked."""
+) -> list[TestResult]:
+    """Run a model's tests on all its rows, or those of `dates`. Raises ModelError if one cannot be run."""
     tests = project.tests_of(model)
     try:
         scanned = [test for test in tests if not test.singular]
@@ -226,34 +225,36 @@ def ask_tests(
             (found,) = connection.execute(f"select {counts} from {project.rows(model, dates)}").fetchall()
             suspects |= {test.name for test, count in zip(scanned, found, strict=True) if count}
         return [
-            _ask(connection, project, test, dates)
+            _run(connection, project, test, dates)
             if test.name in suspects
-            else Tested(test, project.render_test(test, dates))
+            else TestResult(test, project.render_test(test, dates))
             for test in tests
         ]
     except duckdb.Error as error:
         if cannot_write(error):
             raise
-        raise _sql_problem(model.path, error) from None
+        raise _sql_error(model.path, error) from None
 
 
-def failed_tests(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> list[Tested]:
-    """Of the tests of all models, over all rows, those that fail as an error."""
-    asked = (item for model in project.models.values() for item in ask_tests(connection, project, model))
-    return [item for item in asked if item.severe]
+def failed_tests(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> list[TestResult]:
+    """The tests of all models, run on all rows, that fail with severity error."""
+    results = (result for model in project.models.values() for result in run_tests(connection, project, model))
+    return [result for result in results if result.blocks]
 
 
-def _ask(connection: duckdb.DuckDBPyConnection, project: SqlProject, test: DataTest, dates: DateRange | None) -> Tested:
+def _run(
+    connection: duckdb.DuckDBPyConnection, project: SqlProject, test: DataTest, dates: DateRange | None
+) -> TestResult:
     sql = project.render_test(test, dates)
     ((count,),) = connection.execute(f"select count(*) from ({sql}\n)").fetchall()
     if not count:
-        return Tested(test, sql)
+        return TestResult(test, sql)
     found = connection.execute(f"select * from ({sql}\n) limit {SHOWN_ROWS}")
-    return Tested(test, sql, count, [name for name, *_ in found.description or ()], found.fetchall())
+    return TestResult(test, sql, count, [name for name, *_ in found.description or ()], found.fetchall())
 
 
 def _fingerprint(model: Model, project: SqlProject) -> str:
-    """Changes with whatever makes the table another one: its SQL with the vars put in, its kind, its grain."""
+    """A hash of all that defines the table: its SQL with the vars filled in, its kind, its grain."""
     parts = (model.materialized, *model.grain, project.render(model, incremental=False))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

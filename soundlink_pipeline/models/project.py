@@ -1,7 +1,7 @@
-"""The SQL models as a project: reads a folder in dbt's layout and says what is in it, in the order of building.
+"""The SQL models as a project: reads a folder in dbt's layout into models in build order.
 
-Order and dependencies come from the SQL itself (`ref`, `source`), documentation and tests from the YAML beside it. What
-cannot be read is a `Problem` with file, line and reason; it costs the models that need it, and nothing else.
+Order and dependencies come from the SQL itself (`ref`, `source`), documentation and tests from the YAML beside it. A
+file that cannot be read becomes a `ModelError` with file, line and reason; only it and its dependents are excluded.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from typing import Any, Literal
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import DATE_COLUMN
-from soundlink_pipeline.models.templates import Problem, Template
+from soundlink_pipeline.models.templates import ModelError, Template
 from soundlink_pipeline.models.tests import ROWS, DataTest, column_tests, grain_test, severity_of
 from soundlink_pipeline.models.yaml_files import LINE, Document, entries, meta, read_yaml, words
 
 Materialized = Literal["view", "table", "incremental"]
 MATERIALIZED = ("view", "table", "incremental")
-# The vars that bound the days an incremental model rebuilds, both included.
+# The vars with the first and last day that an incremental model rebuilds.
 START, END = "start_date", "end_date"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A table the pipeline fills, and the assets that fill it."""
+    """A table that the pipeline fills, and the assets that fill it."""
 
     table: str
     assets: tuple[str, ...]
 
 
-# A model's name goes into SQL, and is an asset's.
+# A model's name becomes part of SQL, and an asset's name.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What Dagster takes for an owner.
+# The owners that Dagster accepts.
 _OWNER = re.compile(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 @dataclass(frozen=True)
 class Model:
-    """One SQL file: what it makes (`schema`.`name`), how, and what it is about."""
+    """One SQL file: the table or view it makes (`schema`.`name`), how, and its documentation."""
 
     name: str
     path: Path
@@ -49,12 +49,12 @@ class Model:
     schema: str
     materialized: Materialized
     refs: tuple[str, ...]
-    compared_with: tuple[str, ...]  # models that a relationships test looks into, hence built before
+    compared_with: tuple[str, ...]  # models that a relationships test reads, so built before
     sources: tuple[Source, ...]
     description: str
     grain: tuple[str, ...]
-    columns: Mapping[str, str]  # those documented, with their meaning
-    charted: Mapping[str, str]  # those worth a picture, with a title each (config: meta: chart)
+    columns: Mapping[str, str]  # the documented ones: name, meaning
+    charted: Mapping[str, str]  # columns to draw: name, title (config: meta: chart)
     owner: str | None  # team:… or an email address (config: meta: owner)
     yaml: Document | None
 
@@ -64,35 +64,35 @@ class Model:
 
     @property
     def has_days(self) -> bool:
-        """Whether a row belongs to a report_date, so that a refresh of some days concerns these alone."""
+        """Whether a row belongs to a report_date, so that a refresh of some days rebuilds only those."""
         return DATE_COLUMN in self.grain
 
-    def problem(self, reason: str, *, column: str | None = None) -> Problem:
-        """A problem with the model's documentation, told where that is."""
+    def error(self, reason: str, *, column: str | None = None) -> ModelError:
+        """An error in the model's documentation, with the line of its YAML."""
         path, entry = self.yaml or (self.path, {})
         lines = {c["name"]: c[LINE] for c in entry.get("columns") or []}
-        return Problem(path, lines.get(column, entry.get(LINE)), reason)
+        return ModelError(path, lines.get(column, entry.get(LINE)), reason)
 
 
 @dataclass
 class SqlProject:
-    """A folder of models. `models` are in the order of building; `problems` are told by model, test or file name."""
+    """A folder of models. `models` are in build order; `errors` are by model, test or file name."""
 
     folder: Path
     models: dict[str, Model] = field(default_factory=dict)
     tests: list[DataTest] = field(default_factory=list)
-    problems: dict[str, Problem] = field(default_factory=dict)
+    errors: dict[str, ModelError] = field(default_factory=dict)
     variables: dict[str, Any] = field(default_factory=dict)
     sources: dict[tuple[str, str], Source] = field(default_factory=dict)
 
     def render(self, model: Model, *, incremental: bool, dates: DateRange | None = None) -> str:
-        """The model as SQL: in full, or the rows of `dates` only. Raises Problem."""
+        """The model as SQL: in full, or the rows of `dates` only. Raises ModelError."""
         template = self._template(model.path, model.text, dates)
         template.incremental, template.this = incremental, model.table
         return template.render()
 
     def render_test(self, test: DataTest, dates: DateRange | None = None) -> str:
-        """The test as SQL, for all days or those of `dates`. Raises Problem."""
+        """The test as SQL, for all days or those of `dates`. Raises ModelError."""
         if test.singular:
             return self._template(test.path, test.sql, dates).render()
         return test.sql.replace(ROWS, self.rows(self.models[test.model], dates))
@@ -105,21 +105,21 @@ class SqlProject:
     def tests_of(self, model: Model) -> list[DataTest]:
         return [test for test in self.tests if test.model == model.name]
 
-    def give_up(self, name: str, problem: Problem) -> None:
-        """Take a model that cannot be built out of the project, with all that needs it."""
-        self.problems[name] = problem
+    def exclude(self, name: str, error: ModelError) -> None:
+        """Take an invalid model and its dependents out of the project."""
+        self.errors[name] = error
         del self.models[name]
         self.tests = [test for test in self.tests if test.model != name]
         for other in list(self.models.values()):
             if name in other.refs and other.name in self.models:
-                self.give_up(other.name, _needs(other, name, problem))
+                self.exclude(other.name, _needs(other, name, error))
 
     def _template(self, path: Path, text: str, dates: DateRange | None = None) -> Template:
         window = {START: str(dates.start), END: str(dates.end)} if dates else {}
         return Template(path, text, self._table_of_model, self._table_of_source, self.variables | window)
 
     def _table_of_model(self, name: str) -> str:
-        # A model that is not known yet (the project is being read) or no more stands for itself.
+        # While the project is read, and for excluded models, the bare name.
         return self.models[name].table if name in self.models else name
 
     def _table_of_source(self, source: str, table: str) -> str:
@@ -129,15 +129,15 @@ class SqlProject:
 
 
 def read_project(folder: Path) -> SqlProject:
-    """Read a folder of models. Never raises for what is in it: that is in `problems`."""
+    """Read a folder of models. Never raises for its content: see `SqlProject.errors`."""
     project = SqlProject(folder)
     settings: dict[str, Any] = {}
     documents: list[Document] = []
     for path in (folder / "dbt_project.yml", *sorted((folder / "models").rglob("*.y*ml"))):
         try:
             document = read_yaml(path)
-        except Problem as problem:
-            project.problems[path.name] = problem
+        except ModelError as error:
+            project.errors[path.name] = error
             continue
         if path.parent == folder:
             settings = document
@@ -153,16 +153,16 @@ def read_project(folder: Path) -> SqlProject:
             if not _NAME.fullmatch(name):
                 name = "file_" + re.sub("[^A-Za-z0-9]+", "_", name).strip("_")
                 reason = "the file's name is the model's: letters, digits and _ only, not beginning with a digit"
-                raise Problem(path, None, reason)
+                raise ModelError(path, None, reason)
             if path.stem in found:
-                raise Problem(path, None, f"a model of this name is there already: {found[path.stem].path}")
+                raise ModelError(path, None, f"another model has this name: {found[path.stem].path}")
             found[path.stem] = _read_model(project, path, _folder_settings(settings, path, folder), docs.get(path.stem))
-        except Problem as problem:
-            project.problems.setdefault(name, problem)
+        except ModelError as error:
+            project.errors.setdefault(name, error)
     for name, (path, entry) in docs.items():
         if name not in found:
             reason = f"describes {name}, for which there is no SQL file"
-            project.problems.setdefault(name, Problem(path, entry[LINE], reason))
+            project.errors.setdefault(name, ModelError(path, entry[LINE], reason))
     _put_in_order(project, found)
     _read_tests(project)
     return project
@@ -177,7 +177,7 @@ def _read_sources(project: SqlProject, documents: list[Document]) -> None:
 
 
 def _folder_settings(settings: dict[str, Any], path: Path, folder: Path) -> dict[str, Any]:
-    """The `+` settings of dbt_project.yml for a file; those of its own folder win."""
+    """The `+` settings of dbt_project.yml for a file; those of the innermost folder win."""
     level = (settings.get("models") or {}).get(settings.get("name")) or {}
     found: dict[str, Any] = {}
     for part in ("", *path.relative_to(folder / "models").parent.parts):
@@ -191,7 +191,7 @@ def _read_model(project: SqlProject, path: Path, settings: dict[str, Any], doc: 
     refs: dict[str, None] = {}
     sources: dict[tuple[str, str], None] = {}
     for incremental in (False, True):
-        # What it needs is what it asks for, whichever way it is built.
+        # Its dependencies are those of either way of building it.
         template = project._template(path, text)
         template.incremental, template.refs, template.sources = incremental, refs, sources
         template.render()
@@ -199,17 +199,17 @@ def _read_model(project: SqlProject, path: Path, settings: dict[str, Any], doc: 
     materialized = settings.get("materialized", "view")
     if materialized not in MATERIALIZED:
         reason = f"materialized must be one of {', '.join(MATERIALIZED)}, not {materialized!r}"
-        raise Problem(path, _line_of(text, "materialized"), reason)
+        raise ModelError(path, _line_of(text, "materialized"), reason)
     yaml_path, entry = doc or (path, {})
     grain = meta(entry).get("grain") or []
     if not isinstance(grain, list) or not all(isinstance(name, str) for name in grain):
-        raise Problem(yaml_path, entry.get(LINE), "grain must be a list of column names")
+        raise ModelError(yaml_path, entry.get(LINE), "grain must be a list of column names")
     owner = meta(entry).get("owner")
     if owner is not None and not _OWNER.fullmatch(str(owner)):
-        raise Problem(yaml_path, entry.get(LINE), f"owner must be team:name or an email address, not {owner!r}")
+        raise ModelError(yaml_path, entry.get(LINE), f"owner must be team:name or an email address, not {owner!r}")
     if materialized == "incremental" and DATE_COLUMN not in grain:
         reason = f"an incremental model is rebuilt by days: its grain (config: meta: grain in YAML) needs {DATE_COLUMN}"
-        raise Problem(path, _line_of(text, "incremental"), reason)
+        raise ModelError(path, _line_of(text, "incremental"), reason)
     return Model(
         name=path.stem,
         path=path,
@@ -229,17 +229,17 @@ def _read_model(project: SqlProject, path: Path, settings: dict[str, Any], doc: 
 
 
 def _put_in_order(project: SqlProject, found: dict[str, Model]) -> None:
-    """Sort the models by what they need; those that need a missing one, or each other in a circle, are problems."""
+    """Sort the models by dependency; a missing dependency and a circle are errors."""
     for model in found.values():
         for name in model.refs:
-            if name not in found and name not in project.problems:
+            if name not in found and name not in project.errors:
                 reason = f"there is no model {name!r} to ref"
-                project.problems[model.name] = Problem(model.path, _line_of(model.text, name), reason)
+                project.errors[model.name] = ModelError(model.path, _line_of(model.text, name), reason)
     while True:
-        left = {name: model for name, model in found.items() if name not in project.problems}
+        left = {name: model for name, model in found.items() if name not in project.errors}
         unmet = [(model, name) for model in left.values() for name in model.refs if name not in left]
         for model, name in unmet:
-            project.problems[model.name] = _needs(model, name, project.problems[name])
+            project.errors[model.name] = _needs(model, name, project.errors[name])
         if unmet:
             continue
         try:
@@ -250,7 +250,7 @@ def _put_in_order(project: SqlProject, found: dict[str, Model]) -> None:
             for name in set(circle):
                 line = next((_line_of(left[name].text, ref) for ref in left[name].refs if ref in circle), None)
                 reason = f"is part of a circle of refs (relationships tests count, too): {' -> '.join(circle)}"
-                project.problems[name] = Problem(left[name].path, line, reason)
+                project.errors[name] = ModelError(left[name].path, line, reason)
         else:
             project.models = {name: left[name] for name in order}
             return
@@ -264,20 +264,20 @@ def _compared_with(entry: dict[str, Any]) -> Iterator[str]:
             yield from re.findall(r"""ref\(\s*['"](\w+)['"]\s*\)""", to)
 
 
-def _needs(model: Model, name: str, problem: Problem) -> Problem:
-    return Problem(model.path, _line_of(model.text, name), f"needs {name}, which cannot be built: {problem}")
+def _needs(model: Model, name: str, error: ModelError) -> ModelError:
+    return ModelError(model.path, _line_of(model.text, name), f"needs {name}, which cannot be built: {error}")
 
 
 def _read_tests(project: SqlProject) -> None:
-    """The tests of every model, and each `tests/*.sql`, which is asked once the last model it refers to is built."""
+    """The tests of every model, and each `tests/*.sql`: it belongs to the last model, in build order, that it refs."""
     for model in list(project.models.values()):
         if model.name not in project.models:
-            continue  # given up with one it needs
+            continue  # excluded with a model it depends on
         path, entry = model.yaml or (model.path, {})
         try:
             tests = list(column_tests(model.name, path, entry.get("columns") or [], lambda to: _table(project, to)))
-        except Problem as problem:
-            project.give_up(model.name, problem)
+        except ModelError as error:
+            project.exclude(model.name, error)
             continue
         project.tests += ([grain_test(model.name, model.grain, path)] if model.grain else []) + tests
     order = list(project.models)
@@ -286,20 +286,20 @@ def _read_tests(project: SqlProject) -> None:
             text = _read_text(path)
             template = project._template(path, text)
             template.render()
-            if any(name in project.problems for name in template.refs):
-                continue  # told there
+            if any(name in project.errors for name in template.refs):
+                continue  # already reported for that model
             if not template.refs or any(name not in project.models for name in template.refs):
-                raise Problem(path, None, "a test must ref a model, and only models that are there")
+                raise ModelError(path, None, "a test must ref a model, and only existing models")
             severity = severity_of(template.config, path, _line_of(text, "severity"))
-        except Problem as problem:
-            project.problems[path.stem] = problem
+        except ModelError as error:
+            project.errors[path.stem] = error
             continue
         about = max(template.refs, key=order.index)
         project.tests.append(DataTest(path.stem, about, _first_comment(text), text, severity, path))
 
 
 def _table(project: SqlProject, reference: str) -> str:
-    """The table that a `ref('…')` in YAML stands for. Raises KeyError for a model that is not there."""
+    """The table of a `ref('…')` in YAML. Raises KeyError for a missing model."""
     template = project._template(project.folder, f"{{{{ {reference} }}}}")
     table = template.render()
     missing = [name for name in template.refs if name not in project.models]
@@ -312,7 +312,7 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Problem(path, None, f"cannot be read: {error}") from None
+        raise ModelError(path, None, f"cannot be read: {error}") from None
 
 
 def _line_of(text: str, word: str) -> int | None:

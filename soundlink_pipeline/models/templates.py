@@ -1,7 +1,7 @@
-"""The templates of the SQL models: dbt's words made into SQL, and the line told where one cannot be.
+"""Renders the templates of the SQL models; an error names the line.
 
-Understood of dbt: `config`, `ref`, `source`, `var`, `is_incremental` and `this`, and all of Jinja. Macros are dbt's own
-affair: a template that calls one is a `Problem`.
+Supported of dbt: `config`, `ref`, `source`, `var`, `is_incremental` and `this`, and all of Jinja. Macros are not
+supported: a template that calls one raises `ModelError`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 import jinja2
 import jinja2.sandbox
 
-# What `config` may be given. What dbt alone needs (a strategy, tags) is read over.
+# The options of `config`. Those that only dbt uses (a strategy, tags) are ignored.
 _CONFIGS = {"materialized", "unique_key", "incremental_strategy", "schema", "severity", "tags", "meta", "enabled"}
 
 
-class Problem(Exception):
-    """Why a model cannot be built, and where to look: file, line (None if unknown) and reason."""
+class ModelError(Exception):
+    """A model that cannot be built: file, line (None if unknown) and reason."""
 
     def __init__(self, file: Path, line: int | None, reason: str) -> None:
         super().__init__(file, line, reason)
@@ -34,7 +34,7 @@ class Problem(Exception):
 
 @dataclass
 class Template:
-    """One template. `table_of` says what `ref` and `source` stand for; what was asked for and configured is kept."""
+    """One template. `table_of_…` resolve `ref` and `source`; rendering records its `refs`, `sources` and `config`."""
 
     path: Path
     text: str
@@ -48,7 +48,7 @@ class Template:
     config: dict[str, Any] = field(default_factory=dict)
 
     def render(self) -> str:
-        """The SQL, its lines as in the file (but for blank ones). Raises Problem."""
+        """The SQL, with the line numbers of the file. Raises ModelError."""
         words = {
             "ref": self._ref,
             "source": self._source,
@@ -59,18 +59,18 @@ class Template:
         }
         try:
             return _compiled(self.text).render(words)
-        except Exception:  # whatever a template's own expressions may raise; told of the file as it stands
-            raise self._problem(words) from None
+        except Exception:  # a template's expressions may raise anything; the error names the file's line
+            raise self._error(words) from None
 
-    def _problem(self, words: dict[str, Any]) -> Problem:
+    def _error(self, words: dict[str, Any]) -> ModelError:
         try:
             _JINJA.from_string(self.text).render(words)
         except jinja2.TemplateSyntaxError as error:
-            return Problem(self.path, error.lineno, f"is not a Jinja template: {error.message}")
+            return ModelError(self.path, error.lineno, f"is not a Jinja template: {error.message}")
         except Exception as error:
             lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == "<template>"]
-            return Problem(self.path, lines[-1] if lines else None, str(error))
-        return Problem(self.path, None, "is not a Jinja template that can be rendered twice")
+            return ModelError(self.path, lines[-1] if lines else None, str(error))
+        return ModelError(self.path, None, "is a Jinja template that renders only sometimes")
 
     def _ref(self, *names: str) -> str:
         self.refs[names[-1]] = None
@@ -91,16 +91,16 @@ class Template:
         if name in self.variables:
             return self.variables[name]
         if not default:
-            raise ValueError(f"there is no var {name!r} in dbt_project.yml, and no default is given")
+            raise ValueError(f"there is no var {name!r} in dbt_project.yml, and no default")
         return default[0]
 
 
 def _padded(text: str) -> str:
-    """Keeps the lines of the SQL those of the file: a tag that spans lines is followed by as many empty ones."""
+    """Keeps the file's line numbers in the SQL: a tag that spans lines is followed by as many empty lines."""
     return re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", lambda tag: tag[0] + "\n" * tag[0].count("\n"), text, flags=re.S)
 
 
-@cache  # a model is rendered for its days and in full, at every load and run
+@cache  # each load and run renders a model twice: for its days, and in full
 def _compiled(text: str) -> jinja2.Template:
     return _JINJA.from_string(_padded(text))
 

@@ -1,6 +1,6 @@
 """The tests of the SQL models: those named beside a column in YAML, one for each model's grain, and singular ones.
 
-Each is a query whose rows are the bad ones.
+Each is a query that returns the failing rows.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from soundlink_pipeline.models.templates import Problem
+from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.models.yaml_files import LINE
 from soundlink_pipeline.warehouse.sql import quote
 
@@ -22,10 +22,10 @@ ROWS = "<rows>"
 
 @dataclass(frozen=True)
 class DataTest:
-    """A question asked of `model`. `sql` holds ROWS, or is a template of its own (`singular`).
+    """A test of `model`. `sql` returns the failing rows; it contains ROWS, or is a template of its own (`singular`).
 
-    `count` is an expression over the model's rows that is 0 where the test passes, so that one scan answers for all
-    tests of a model; of a singular test there is none. Where it is not 0, `sql` has the last word.
+    `count` is an expression over the model's rows that is 0 if the test passes, so that one scan covers all tests of a
+    model; empty for a singular test. Where it is not 0, `sql` decides: `count` may count hashes.
     """
 
     name: str
@@ -51,18 +51,18 @@ def grain_test(model: str, grain: tuple[str, ...], path: Path) -> DataTest:
 def column_tests(
     model: str, path: Path, columns: list[dict[str, Any]], table_of: Callable[[str], str]
 ) -> Iterator[DataTest]:
-    """The tests named beside columns. `table_of` makes a `ref(…)` or `source(…)` into a table. Raises Problem."""
+    """The tests named beside columns. `table_of` resolves a `ref(…)` or `source(…)`. Raises ModelError."""
     for column in columns:
         for test in column.get("data_tests") or column.get("tests") or []:
             kind, given = (test, {}) if isinstance(test, str) else next((k, v) for k, v in test.items() if k != LINE)
             where = f"column {column['name']}"
             if kind not in KINDS:
-                raise Problem(path, column[LINE], f"{where}: unknown test {kind!r}; known are {', '.join(KINDS)}")
+                raise ModelError(path, column[LINE], f"{where}: unknown test {kind!r}; known are {', '.join(KINDS)}")
             given = given or {}
             try:
-                words, sql, count = _question(kind, column["name"], given.get("arguments") or given, table_of)
+                words, sql, count = _queries(kind, column["name"], given.get("arguments") or given, table_of)
             except KeyError as error:
-                raise Problem(path, column[LINE], f"{where}: the test {kind} needs {error.args[0]}") from None
+                raise ModelError(path, column[LINE], f"{where}: the test {kind} needs {error.args[0]}") from None
             severity = severity_of(given.get("config") or {}, path, column[LINE])
             yield DataTest(f"{kind}_{column['name']}", model, words, sql, severity, path, count)
 
@@ -70,14 +70,14 @@ def column_tests(
 def severity_of(config: Mapping[str, Any], path: Path, line: int | None) -> Severity:
     severity = str(config.get("severity", "error")).lower()
     if severity not in ("error", "warn"):
-        raise Problem(path, line, f"severity must be error or warn, not {severity!r}")
+        raise ModelError(path, line, f"severity must be error or warn, not {severity!r}")
     return "warn" if severity == "warn" else "error"
 
 
-def _question(
+def _queries(
     kind: str, column: str, arguments: Mapping[str, Any], table_of: Callable[[str], str]
 ) -> tuple[str, str, str]:
-    """What a test of a column claims, in words, the query for the rows that belie it, and the expression for a scan."""
+    """A column test's claim in words, the query that returns the failing rows, and the expression for a scan."""
     if kind == "not_null":
         return "Is always there.", f"select * from {ROWS} where {column} is null", f"count(*) - count({column})"
     counted = f"select {column}, count(*) as n from {ROWS}"

@@ -1,4 +1,4 @@
-"""YAML files in dbt's layout, read with the number of the line each entry begins in."""
+"""Reads YAML files in dbt's layout, with the line number of each entry."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
-from soundlink_pipeline.models.templates import Problem
+from soundlink_pipeline.models.templates import ModelError
 
-# Where each mapping keeps the number of its line.
+# The key under which each mapping keeps its line number.
 LINE = "__line__"
 Document = tuple[Path, dict[str, Any]]
 
 
-# The same in C is eight times as fast; not every build of PyYAML has it.
+# The loader in C is eight times as fast; not every build of PyYAML has it.
 _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -25,21 +25,21 @@ class _Lines(_SafeLoader):  # type: ignore[misc,valid-type]  # untyped
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a file. Raises Problem."""
+    """The mapping in a file. Raises ModelError."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Lines)  # noqa: S506  (a SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
-        raise Problem(path, None, f"cannot be read: {error}") from None
+        raise ModelError(path, None, f"cannot be read: {error}") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise Problem(path, line, f"is not YAML: {error.problem}") from None
+        raise ModelError(path, line, f"is not YAML: {error.problem}") from None
     if not isinstance(content, dict):
-        raise Problem(path, 1, "is not a YAML mapping")
+        raise ModelError(path, 1, "is not a YAML mapping")
     return content
 
 
 def entries(documents: list[Document], what: str) -> Iterator[Document]:
-    """The named entries of a section (`models`, `sources`) over all files."""
+    """The named entries of a section (`models`, `sources`) in all files."""
     for path, document in documents:
         for entry in document.get(what) or []:
             if isinstance(entry, dict) and isinstance(entry.get("name"), str):

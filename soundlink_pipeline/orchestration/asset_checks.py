@@ -16,7 +16,7 @@ from soundlink_pipeline.contracts.days import TRAILING_DAYS, DateRange, last_clo
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.display.markdown import markdown_table
-from soundlink_pipeline.orchestration.failures import told_to_people
+from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.quality.completeness import DUE_HOUR, Missing, due_day, missing, newest_complete_day
@@ -188,7 +188,7 @@ def check_only(soundlink: Soundlink, wanted_checks: Iterable[dg.AssetCheckKey]) 
     keys = set(wanted_checks)
     assets = {key.asset_key for key in keys}
     results: list[dg.AssetCheckResult] = []
-    with told_to_people(), soundlink.warehouse.read() as connection:
+    with as_operator_failure(), soundlink.warehouse.read() as connection:
         for export in EXPORTS:
             if dg.AssetKey(export.name) in assets:
                 results += run_export_checks(connection, export, dates, pulled=True)[0]

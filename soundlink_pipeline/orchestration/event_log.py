@@ -2,43 +2,68 @@
 
 Dagster opens the event log anew for every event: engine, connection and compiled statements, two commits, and a
 checkpoint when the last connection closes. A partitioned asset has two events a day, so a refresh of eight days spends
-more on them than on its rows. Here connections stay open, what one event writes to a database is one transaction, and
-committed together are the events that Dagster marks as a batch (those of one asset's partitions, and what a run
-intends), and a step's outputs and checks with what follows them. Files, tables and SQL stay Dagster's; without this
-class (`storage: sqlite:`) they are read just the same.
+more on them than on its rows. Here connections stay open, and what one event writes to a database is one transaction.
+Events that Dagster marks as a batch (those of one asset's partitions, and a run's planned ones) are committed together,
+and so are a step's outputs and checks with the event that follows them. Files, tables and SQL stay Dagster's; without
+this class (`storage: sqlite:`) they are read just the same.
+
+This is the one module that uses Dagster's private names, and it is tested with the versions in `TESTED` only. Under any
+other version `PooledSqliteStorage` makes Dagster's own SQLite storage instead, with one line of warning: the same
+files, slower. Importing this module works even if that version has moved the names.
 """
 
+from __future__ import annotations
+
+import logging
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
-from dagster._core.events import (
-    ASSET_CHECK_EVENTS,
-    ASSET_EVENTS,
-    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
-    DagsterEventType,
-)
-from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
-from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
+import dagster as dg
 from sqlalchemy import Connection, Engine, QueuePool, create_engine
 
-# A run writes to its own database and to the index; who shows many runs reads one after another.
+if TYPE_CHECKING:
+    from dagster._serdes import ConfigurableClassData
+
+try:
+    from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+except ImportError:
+    DagsterSqliteStorage = type("_Moved", (), {})  # type: ignore[assignment,misc]
+try:
+    from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
+    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+    from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+except ImportError:  # the base class alone is needed at import
+    SqliteEventLogStorage = type("_Moved", (), {})  # type: ignore[assignment,misc]
+
+TESTED = ("1.13.27", "1.13.28")
+_log = logging.getLogger(__name__)
+
+# A run writes to its own database and to the index; the UI reads the databases of many runs one after another.
 _OPEN_DATABASES = 4
-# Dagster hands events over in batches only where its environment says how large they may be.
+# How long a connection waits for another process's transaction, as in Dagster's own storage.
+_BUSY_SECONDS = 60
+# Dagster hands events over in batches only if this variable says how large they may be.
 _BATCH_SIZE = ("DAGSTER_EVENT_BATCH_SIZE", "1000")
-# What a step tells of each of its assets and checks. More of its events follow, and these are committed with the next;
-# a crash in between leaves none of them, and the step is not done.
-_HELD = {DagsterEventType.STEP_OUTPUT, DagsterEventType.ASSET_CHECK_EVALUATION}
-# What the index tells of, which is asked about all runs.
-_INDEXED = {*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS}
+# The events of a step's outputs and checks. More events of the step follow, and these are committed with the next one;
+# a crash in between leaves none of them, and the step counts as not done.
+_HELD = {dg.DagsterEventType.STEP_OUTPUT, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
+
+
+def is_sqlite(event_log: object) -> bool:
+    """Whether an instance's event log is in SQLite files, of this class or of Dagster's own: so on this machine."""
+    return isinstance(event_log, SqliteEventLogStorage)
+
+
+@cache
+def _indexed() -> frozenset[dg.DagsterEventType]:
+    """The events that are stored in the index too, which answers questions about all runs."""
+    return frozenset((*ASSET_EVENTS, *ASSET_CHECK_EVENTS, *EVENT_TYPE_TO_PIPELINE_RUN_STATUS))
 
 
 class PooledSqliteEventLog(SqliteEventLogStorage):
@@ -49,25 +74,25 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
         super().__init__(base_dir)
         self._db_lock: Any = threading.RLock()  # a batch has both its run's database and the index open
         self._seen: set[str] = set()  # tables, columns and migrations: once there, they stay
-        self._open: dict[str, Connection] = {}  # within `_connect`, by whoever has the lock
-        self._held: list[EventLogEntry] = []  # not stored yet
+        self._open: dict[str, Connection] = {}  # within `_connect`, by the thread that has the lock
+        self._held: list[dg.EventLogEntry] = []  # not stored yet
         os.environ.setdefault(*_BATCH_SIZE)
 
-    def store_event(self, event: EventLogEntry) -> None:
+    def store_event(self, event: dg.EventLogEntry) -> None:
         if event.step_key is not None and event.dagster_event_type in _HELD:
             with self._db_lock:
                 self._held.append(event)
         else:
             self._store_with_held([event])
 
-    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store what belongs together; after an error Dagster stores each by itself."""
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store events of one batch in one transaction; after an error Dagster stores each by itself."""
         self._store_with_held(events)
 
-    def _store_with_held(self, events: Sequence[EventLogEntry]) -> None:
+    def _store_with_held(self, events: Sequence[dg.EventLogEntry]) -> None:
         with self._db_lock:
             held = self._held
-            of_run: dict[str, list[EventLogEntry]] = {}
+            of_run: dict[str, list[dg.EventLogEntry]] = {}
             for event in [*held, *events]:
                 of_run.setdefault(event.run_id, []).append(event)
             try:
@@ -77,22 +102,22 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                     del of_run[run_id]
             except BaseException as error:
                 self._held = [event for event in held if event.run_id in of_run]
-                if isinstance(error, Exception):  # not the end of the run: one of them cannot be stored
+                if isinstance(error, Exception):  # not an interrupt: one of them cannot be stored
                     self._store_one_by_one()
                 raise
 
     def _store_one_by_one(self) -> None:
-        """Store what can be stored of what is held, so that one event does not keep all others out for ever."""
+        """Store each held event by itself, so that one that cannot be stored does not block all others for ever."""
         held, self._held = self._held, []
         for event in held:
             with suppress(Exception):
                 self._store([event])
 
-    def _store(self, events: Sequence[EventLogEntry]) -> None:
-        """What Dagster's `store_event` does for each: one commit per database, and each asset's entry written once."""
+    def _store(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """As Dagster's `store_event`, for many: one commit per database, and each asset's entry written once."""
         table = SqlEventLogStorageTable
         rows = [self._event_to_row(event) for event in events]
-        indexed = [at for at, event in enumerate(events) if event.dagster_event_type in _INDEXED]
+        indexed = [at for at, event in enumerate(events) if event.dagster_event_type in _indexed()]
         with ExitStack() as stack:
             index = stack.enter_context(self.index_connection()) if indexed else None
             run = stack.enter_context(self.run_connection(events[0].run_id))
@@ -101,7 +126,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 self._store_in_index(index, [events[at] for at in indexed], [rows[at] for at in indexed])
 
     def _store_in_index(
-        self, index: Connection, events: Sequence[EventLogEntry], rows: Sequence[dict[str, Any]]
+        self, index: Connection, events: Sequence[dg.EventLogEntry], rows: Sequence[dict[str, Any]]
     ) -> None:
         table = SqlEventLogStorageTable
         numbered = table.insert().returning(table.c.id, sort_by_parameter_order=True)
@@ -109,7 +134,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
         about_assets = [at for at, event in enumerate(events) if event.dagster_event_type in ASSET_EVENTS]
         if about_assets:
             self._store_asset_event_tags(index, [events[at] for at in about_assets], [ids[at] for at in about_assets])
-        # The entry tells of the asset's last event only.
+        # The entry holds the asset's last event only.
         last = {(rows[at]["asset_key"], rows[at]["dagster_event_type"]): at for at in about_assets}
         for at in last.values():
             self._store_asset_event(index, events[at], ids[at])
@@ -118,7 +143,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 self.store_asset_check_event(event, event_id)
 
     def delete_events(self, run_id: str) -> None:
-        """Forget a run, and give the disk its database back, which Dagster would only empty."""
+        """Delete a run's events and its database file, which Dagster would only empty."""
         super().delete_events(run_id)
         with self._db_lock:
             if run_id in self._engines:
@@ -127,19 +152,19 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
             for file in Path(self._base_dir).glob(f"{run_id}.db*"):
                 file.unlink()
 
-    # Asked for every event and every look at an asset.
+    # Dagster checks these for every event and every look at an asset.
 
     def has_table(self, table_name: str) -> bool:
-        ask = super().has_table
-        return self._once(f"table {table_name}", lambda: ask(table_name))
+        check = super().has_table
+        return self._once(f"table {table_name}", lambda: check(table_name))
 
     def has_secondary_index(self, name: str) -> bool:
-        ask = super().has_secondary_index
-        return self._once(f"index {name}", lambda: ask(name))
+        check = super().has_secondary_index
+        return self._once(f"index {name}", lambda: check(name))
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
-        ask = super()._has_asset_key_col_on_connection
-        return self._once(f"column {column_name}", lambda: ask(conn, column_name))
+        check = super()._has_asset_key_col_on_connection
+        return self._once(f"column {column_name}", lambda: check(conn, column_name))
 
     def _once(self, name: str, is_there: Callable[[], bool]) -> bool:
         if name not in self._seen and is_there():
@@ -148,13 +173,13 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        """A database in a transaction, which is part of the one around it, if there is one."""
+        """A database in a transaction; within another `_connect` to it, in that one's transaction."""
         with self._db_lock:
             if shard in self._open:
                 yield self._open[shard]
                 return
             if self._held and not self._open:
-                self._store_with_held([])  # whoever looks sees them
+                self._store_with_held([])  # a reader sees them
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
@@ -169,8 +194,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 finally:
                     del self._open[shard]
                 if shard != INDEX_SHARD_NAME and sqlite.total_changes != before:
-                    # Who follows a run in the UI is told of news by a change of the database file; SQLite writes to
-                    # its log first.
+                    # The UI watches the database file's mtime; with WAL, SQLite writes to the -wal file first.
                     os.utime(self.path_for_shard(shard))
 
     def _engine(self, shard: str) -> Engine:
@@ -179,7 +203,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 self.conn_string_for_shard(shard),
                 poolclass=QueuePool,
                 pool_size=1,
-                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+                connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
             )
         self._engines.move_to_end(shard)
         if len(self._engines) > _OPEN_DATABASES:
@@ -205,12 +229,31 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
 
 
 class PooledSqliteStorage(DagsterSqliteStorage):
-    """Dagster's SQLite storage below `base_dir`, in the same files, with the event log above."""
+    """Dagster's SQLite storage below `base_dir`, in the same files, with the event log above.
+
+    The class that `dagster.yaml` names: `from_config_value` decides whether the event log above is used.
+    """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
         self._event_log_storage: SqliteEventLogStorage = PooledSqliteEventLog(self._event_log_storage._base_dir)
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
-        return cls.from_local(config_value["base_dir"], inst_data)
+    def from_config_value(  # type: ignore[override]
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> DagsterSqliteStorage:
+        """The storage for a Dagster of this version: this class where it was tested, else Dagster's own."""
+        if dg.__version__ in TESTED:
+            return cls.from_local(config_value["base_dir"], inst_data)
+        _warn_of_fallback()
+        return DagsterSqliteStorage.from_local(config_value["base_dir"], inst_data)
+
+
+@cache
+def _warn_of_fallback() -> None:
+    """One line in each process."""
+    _log.warning(
+        "The pooled event log was tested with Dagster %s, not with %s: using Dagster's own SQLite storage (slower).",
+        " and ".join(TESTED),
+        dg.__version__,
+    )

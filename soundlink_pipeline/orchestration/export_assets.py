@@ -24,7 +24,7 @@ from soundlink_pipeline.orchestration.asset_checks import (
     run_export_checks,
 )
 from soundlink_pipeline.orchestration.column_schema import column_schema
-from soundlink_pipeline.orchestration.failures import blocked, failure, told_to_people
+from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, pull_failure
 from soundlink_pipeline.orchestration.partition_pages import report_partitions, run_metadata
 from soundlink_pipeline.orchestration.pull_step import (
     describe_plan,
@@ -119,7 +119,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         # The exports are next: no request for a wrong range.
         dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
-        with told_to_people(), open_client(context, soundlink) as (client, pacer):
+        with as_operator_failure(), open_client(context, soundlink) as (client, pacer):
             listing = list_for_run(context, soundlink, client)
             items = listing.items()
             selected = context.run.asset_selection
@@ -207,12 +207,12 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
             yield from check_only(soundlink, wanted_checks)
             return
         dates = range_of_run(context, soundlink.settings.start_date)
-        with told_to_people():
+        with as_operator_failure():
             pulled, campaigns = pull_range(context, soundlink, exports, dates, refetch=config.refetch)
         names: Mapping[str, str] = {}
         blocking: list[tuple[Export, CheckResult]] = []
         results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
-        with told_to_people(), soundlink.warehouse.read() as connection:
+        with as_operator_failure(), soundlink.warehouse.read() as connection:
             for export in exports:
                 own = pulled.of(export)
                 found, failed = run_export_checks(connection, export, dates, pulled=not own.failed)
@@ -227,8 +227,8 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 names = Ledger(connection).campaign_names(soundlink.warehouse.exports)
         yield from results
         if pulled.failed:
-            raise failure(pulled.failed, len(pulled.loaded), names)
+            raise pull_failure(pulled.failed, len(pulled.loaded), names)
         if blocking:
-            raise blocked(blocking)
+            raise blocking_failure(blocking)
 
     return pull_exports

@@ -1,8 +1,8 @@
 """The SQL models as assets: lineage, documentation, checks and partitions all come from the folder of SQL files.
 
-A table that belongs to days (`report_date` in its grain) is daily-partitioned like the exports, and so are the views it
-reads; the others are built once per run. All are built in one step, since a step costs more than most models do; a
-model that fails stops only what needs it.
+A table with `report_date` in its grain is daily-partitioned like the exports, and so are the views it reads; the others
+are built once per run. All are built in one step, since a step takes longer than most models do; a model that fails
+stops only its dependents.
 """
 
 import re
@@ -19,12 +19,12 @@ from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.display.trend import table_trend
-from soundlink_pipeline.models.build import SHOWN_ROWS, Built, Tested, ask_tests, build_model, drop_removed_models
+from soundlink_pipeline.models.build import SHOWN_ROWS, Built, TestResult, build_model, drop_removed_models, run_tests
 from soundlink_pipeline.models.project import Model, SqlProject
-from soundlink_pipeline.models.templates import Problem
+from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.models.tests import DataTest
 from soundlink_pipeline.orchestration.column_schema import column_schema
-from soundlink_pipeline.orchestration.failures import told_to_people
+from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER, POOL, backfill_policy, range_of_run
 
@@ -37,20 +37,20 @@ BROKEN = "broken"
 def build_model_assets(
     project: SqlProject, tables: Mapping[str, Table], partitions: dg.DailyPartitionsDefinition
 ) -> list[dg.AssetsDefinition]:
-    """One asset per model, and per problem one that fails with its reason. `tables`: what each model makes."""
+    """One asset per model, and one per error, which fails with its reason. `tables`: what each model makes."""
     with warnings.catch_warnings():
-        # Known and accepted: DECISIONS.md, "Dagster".
+        # Accepted: DECISIONS.md, "Dagster".
         warnings.filterwarnings(
             "ignore", message="Parameter `backfill_policy`|Class `.*CodeRef", category=dg.BetaWarning
         )
         models = [_models(project, tables, partitions)] if project.models else []
-        return models + [_broken(name, problem) for name, problem in project.problems.items()]
+        return models + [_broken(name, error) for name, error in project.errors.items()]
 
 
 def _daily(project: SqlProject) -> set[str]:
-    """The models that are partitioned by days: tables that have days, and the views between them and the exports.
+    """The models that are partitioned by day: tables with days, and the views between them and the exports.
 
-    A view that no daily table reads is left out: its partitions would be events without news.
+    A view that no daily table reads is not partitioned: its partition events would tell nothing.
     """
     daily = {model.name for model in project.models.values() if model.has_days and model.materialized != "view"}
     exports = {export.name for export in EXPORTS}
@@ -74,7 +74,7 @@ def _models(
         name="models",
         specs=[_spec(model, tables[model.name], partitions if model.name in daily else None) for model in models],
         check_specs=[
-            dg.AssetCheckSpec(name, asset=model.name, description=_says(tests))
+            dg.AssetCheckSpec(name, asset=model.name, description=_description(tests))
             for model in models
             for name, tests in _checks(project.tests_of(model)).items()
         ],
@@ -89,18 +89,18 @@ def _models(
         for_days = any(model.name in daily for model in selected)
         dates = range_of_run(context, soundlink.settings.start_date) if for_days else None
         failed: dict[str, str] = {}
-        with told_to_people(), soundlink.warehouse.write() as connection:
+        with as_operator_failure(), soundlink.warehouse.write() as connection:
             for table in drop_removed_models(connection, project):
-                context.log.info(f"{table} dropped: there is no such model any more")
+                context.log.info(f"dropped {table}: its model file was removed")
             for model in selected:
                 try:
                     yield _build(context, connection, project, model, dates, failed=failed)
-                except Problem as problem:
-                    failed[model.name] = str(problem)
+                except ModelError as error:
+                    failed[model.name] = str(error)
         if failed:
             reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
             raise dg.Failure(
-                f"{len(failed)} of {len(selected)} models failed; what does not need them is built.\n{reasons}",
+                f"{len(failed)} of {len(selected)} models failed; models that need none of them are built.\n{reasons}",
                 allow_retries=False,
             )
 
@@ -116,25 +116,25 @@ def _build(
     *,
     failed: dict[str, str],
 ) -> dg.MaterializeResult[None]:
-    """Build one model and ask its tests; wrong data is noted in `failed`. Raises Problem where it cannot be built."""
+    """Build one model and run its tests; adds blocking results to `failed`. Raises ModelError if it cannot be built."""
     needed = next((name for name in model.refs if name in failed), None)
     if needed is not None:
-        raise Problem(model.path, None, f"not built, since it needs {needed}")
+        raise ModelError(model.path, None, f"not built: it depends on {needed}")
     built = build_model(connection, project, model, dates)
     wanted = {key.name for key in context.selected_asset_check_keys if key.asset_key == dg.AssetKey(model.name)}
     results = []
     if wanted:
         window = built.dates or (dates if model.materialized == "view" else None)
-        tested = {item.test.name: item for item in ask_tests(connection, project, model, window)}
+        tested = {item.test.name: item for item in run_tests(connection, project, model, window)}
         for name, tests in _checks(project.tests_of(model)).items():
             if name in wanted:
                 results.append(_check_result(model, name, [tested[test.name] for test in tests]))
-        wrong = [str(item) for item in tested.values() if item.severe]
-        if wrong:
-            failed[model.name] = "; ".join(wrong)
+        blocking = [str(item) for item in tested.values() if item.blocks]
+        if blocking:
+            failed[model.name] = "; ".join(blocking)
     details = _details(connection, built)
     if dates is not None and context.assets_def.specs_by_key[dg.AssetKey(model.name)].partitions_def:
-        # Of the newest day only: what hangs on a result is stored with each of its partitions.
+        # For the newest day only: Dagster stores a result's metadata with each of its partitions.
         context.add_asset_metadata(details, asset_key=model.name, partition_key=dates.end.isoformat())
         if model.has_days and built.rows is not None:
             _report_partitions(context, connection, model, dates)
@@ -145,26 +145,26 @@ def _build(
 
 
 def _checks(tests: Sequence[DataTest]) -> dict[str, list[DataTest]]:
-    """The tests by the check that shows them: those from YAML in one, for an event each would cost more than asking."""
+    """The tests by the check that shows them: those from YAML in one, as an event each would take longer than they."""
     checks: dict[str, list[DataTest]] = {}
     for test in tests:
         checks.setdefault(test.name if test.singular else DATA_TESTS, []).append(test)
     return checks
 
 
-def _says(tests: Sequence[DataTest]) -> str:
+def _description(tests: Sequence[DataTest]) -> str:
     return "\n\n".join(test.description if test.singular else f"`{test.name}`: {test.description}" for test in tests)
 
 
-def _check_result(model: Model, name: str, tested: Sequence[Tested]) -> dg.AssetCheckResult:
-    """Fails as an error if one of its tests does, else as a warning."""
+def _check_result(model: Model, name: str, tested: Sequence[TestResult]) -> dg.AssetCheckResult:
+    """Fails with severity ERROR if one of its tests does, else WARN."""
     failed = [item for item in tested if not item.passed]
     severe = not failed or any(item.test.severity == "error" for item in failed)
     metadata: dict[str, Any] = {"tests": len(tested), "bad rows": sum(item.bad_rows for item in failed)}
     for item in failed:
         of_many = f", the first {SHOWN_ROWS} of {item.bad_rows}" if item.bad_rows > SHOWN_ROWS else ""
         sample = markdown_table(item.columns, item.rows)
-        metadata[item.test.name] = dg.MetadataValue.md(f"{item.test.description} Not these{of_many}:\n\n{sample}")
+        metadata[item.test.name] = dg.MetadataValue.md(f"{item.test.description} Failing rows{of_many}:\n\n{sample}")
         metadata[f"{item.test.name}, SQL"] = _sql(item.sql)
     return dg.AssetCheckResult(
         check_name=name,
@@ -229,21 +229,21 @@ def _report_partitions(
 
 
 def _sql(text: str) -> dg.MarkdownMetadataValue:
-    # The lines of the file stay where they are when a template is rendered; a reader need not see those left empty.
+    # Rendering keeps the file's line numbers, so it leaves empty lines; a reader need not see them.
     shown = re.sub(r"\n\s*\n\s*\n+", "\n\n", text.strip())
     return dg.MetadataValue.md(f"```sql\n{shown}\n```")
 
 
-def _broken(name: str, problem: Problem) -> dg.AssetsDefinition:
-    """Stands where a model should be, and says why it is not."""
+def _broken(name: str, error: ModelError) -> dg.AssetsDefinition:
+    """Takes the place of a model that cannot be built; fails with the reason."""
 
     @dg.asset(
         name="".join(letter if letter.isalnum() else "_" for letter in name).strip("_"),
         group_name=BROKEN,
-        description=f"Cannot be built. {problem}",
+        description=f"Cannot be built. {error}",
         kinds={"sql"},
     )
     def broken() -> None:
-        raise dg.Failure(str(problem), allow_retries=False)
+        raise dg.Failure(str(error), allow_retries=False)
 
     return broken

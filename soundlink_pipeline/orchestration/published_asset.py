@@ -1,4 +1,4 @@
-"""The asset `published_database`: last in every refresh, the file that analysts open."""
+"""The asset `published_database`: the file that analysts open, published at the end of every refresh."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, fields
@@ -6,32 +6,30 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import duckdb
 
-from soundlink_pipeline.contracts.days import DateRange, last_closed_day
 from soundlink_pipeline.display.markdown import markdown_table
-from soundlink_pipeline.models.build import build_models, failed_tests, models_behind
 from soundlink_pipeline.models.project import SqlProject
-from soundlink_pipeline.models.templates import Problem
+from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.orchestration.asset_checks import freshness_policy
-from soundlink_pipeline.orchestration.failures import told_to_people
+from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.model_assets import BROKEN
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER, POOL
-from soundlink_pipeline.publishing.file_copy import Difference, NotPublished, publish
+from soundlink_pipeline.publishing.file_copy import Difference, NotPublished
+from soundlink_pipeline.publishing.gate import publish_tested
 
 PUBLISHED = "published_database"
 _SHOWN = 20
 _EQUALS_WAREHOUSE = "equals_warehouse"
-_EQUALS_SAYS = (
+_EQUALS_DESCRIPTION = (
     "The published file has as many rows as the warehouse in every table, and the same sums and newest versions in the"
-    " exports.\n\n**If not** (an error): somebody writes to one of the two files. Close it there and materialize this"
-    " asset again."
+    " exports.\n\n**If not** (an error): another program writes to one of the two files. Close that program and"
+    " materialize this asset again."
 )
 
 
 def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.AssetsDefinition:
-    """The publication, once all of `upstream` (assets) has succeeded."""
+    """The asset that publishes, once all of `upstream` (assets) have succeeded."""
 
     @dg.asset(
         name=PUBLISHED,
@@ -41,32 +39,24 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
         owners=[OWNER],
         tags={"layer": "published"},
         freshness_policy=freshness_policy(),
-        check_specs=[dg.AssetCheckSpec(_EQUALS_WAREHOUSE, asset=PUBLISHED, description=_EQUALS_SAYS)],
+        check_specs=[dg.AssetCheckSpec(_EQUALS_WAREHOUSE, asset=PUBLISHED, description=_EQUALS_DESCRIPTION)],
         pool=POOL,
         description=(
             "The database for analysts, soundlink.duckdb: a consistent copy of the warehouse with models, histories and"
-            " ledger, replaced in one step. Whoever has the last one open goes on reading it. Grain: one file."
+            " ledger, replaced in one step. Programs that have the last file open continue to read it. Grain: one file."
         ),
     )
     def publish_database(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it without one only, beside checks
-        def bring_models_up(connection: duckdb.DuckDBPyConnection) -> None:
-            if models_behind(connection, project):
-                context.log.info("rebuilding models first: another run loaded data after this run built them")
-                newest = last_closed_day(datetime.now(UTC))
-                build_models(connection, project, DateRange(newest, newest))
-                if wrong := failed_tests(connection, project):
-                    raise NotPublished("; ".join(f"{item.test.model}: {item}" for item in wrong))
-
-        # Another run may have loaded since our models were built: what is published is of one state.
-        with told_to_people(NotPublished, Problem), soundlink.warehouse.turn():
-            published = publish(
+        with as_operator_failure(NotPublished, ModelError):
+            published = publish_tested(
                 soundlink.warehouse,
+                project,
                 soundlink.published_path,
                 run_id=context.run.run_id,
                 now=datetime.now(UTC),
-                before=bring_models_up,
+                log=context.log.info,
             )
         return dg.MaterializeResult(
             metadata={
@@ -100,7 +90,7 @@ def _equals_warehouse(differences: Sequence[Difference], tables: int) -> dg.Asse
 
 
 def last_assets(assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]) -> list[str]:
-    """The assets that no other needs, broken models apart: what has to be done before the publication."""
+    """The assets that no other depends on, without broken models: publication waits for them."""
     specs = [spec for a in assets for spec in (a.specs if isinstance(a, dg.AssetsDefinition) else [a])]
     needed = {dep.asset_key for spec in specs for dep in spec.deps}
     return [spec.key.to_user_string() for spec in specs if spec.key not in needed and spec.group_name != BROKEN]

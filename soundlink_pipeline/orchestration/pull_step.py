@@ -14,7 +14,7 @@ from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.deliveries import Listing
-from soundlink_pipeline.orchestration.failures import told_to_people
+from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.landed import load_leftovers
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def open_client(context: dg.AssetExecutionContext, soundlink: Soundlink) -> Iterator[tuple["SoundlinkClient", Pacer]]:
     """The step's client; a key or a URL that cannot be one fails the step with that sentence."""
     with ExitStack() as stack:
-        with told_to_people(ValueError):
+        with as_operator_failure(ValueError):
             made = stack.enter_context(soundlink.connect(context.log.info))
         yield made
 

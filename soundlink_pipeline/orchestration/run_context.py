@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, checked_range
-from soundlink_pipeline.orchestration.failures import told_to_people
+from soundlink_pipeline.orchestration.failures import as_operator_failure
 
 # Held by every step that opens the warehouse: DuckDB admits one writer.
 POOL = "warehouse"
@@ -50,7 +50,7 @@ def range_of_run(context: dg.AssetExecutionContext, first_day: date) -> DateRang
             "the run has no partition: launch it for partitions, or from a shell with make backfill FROM=… TO=…",
             allow_retries=False,
         )
-    with told_to_people(ValueError):
+    with as_operator_failure(ValueError):
         return checked_range(start, end, first_day, datetime.now(UTC))
 
 

@@ -1,4 +1,5 @@
-"""Makes the file that analysts open: a whole copy of one state of the warehouse, put in place in one step.
+"""Makes the file that analysts open: a complete copy of one state of the warehouse, put in place in one step.
 
-Nobody who has the last file open is disturbed. What must hold before there is a new one is decided here, once.
+Programs that have the last file open are not disturbed. What must hold before a new one stands in `gate.py`, and only
+there.
 """

@@ -1,18 +1,18 @@
 """Publishes the warehouse: a consistent copy of `warehouse.duckdb`, put in place of the last one in one step.
 
-Analysts open the published file whenever and for as long as they like. Who has the last one open goes on reading it;
-who opens the file next sees the new one whole. A crash at any moment leaves one of the two. For a quarter of a second
-after each replacement the file is locked, for the reason that `_put_in_place` tells; `read_published` waits that out.
+Analysts open the published file whenever and for as long as they like. A program that has the last one open continues
+to read it; the next one to open the file sees the new one, complete. A crash at any moment leaves one of the two. For a
+quarter of a second after each replacement the file is locked (`_put_in_place` says why); `read_published` waits it out.
 
-The copy is of the file's bytes, which is far cheaper than any way through SQL (`python -m benchmarks.publishing`). It
-is made while the pipeline has the writer's turn and no connection open: opening and closing a file drops every lock
-that the same process has on it (POSIX), DuckDB's too.
+The file's bytes are copied, which is far faster than any way through SQL (`python -m benchmarks.publishing`), while the
+pipeline holds the writer's turn and has no connection open: opening and closing a file drops every lock that the same
+process has on it (POSIX), DuckDB's too.
 
-The published file cannot be written to, by its mode. Opening it read-write would shut every other reader out, and
-worse: all copies of one warehouse bear the same identifier, and DuckDB replays a write-ahead log into any file of that
-identifier and checkpoint number. What somebody privileged wrote into the last file could so appear in the new one,
-hence a log found beside the file is deleted. (Should that program still have the last file open, it may put another log
-there after a checkpoint of its own; until it closes or the next publication, readers then fail or see its writes.)
+The published file's mode is read-only. Opening it read-write would lock out every reader, and worse: all copies of one
+warehouse have the same identifier, and DuckDB replays a write-ahead log into any file of that identifier and checkpoint
+number. Writes of a privileged program to the last file could so appear in the new one, so a log found beside the file
+is deleted. (A program that still has the last file open for writing may make another log after a checkpoint of its own;
+until it closes, or until the next publication, readers then fail or see its writes.)
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile, wri
 from soundlink_pipeline.warehouse.sql import is_locked
 from soundlink_pipeline.warehouse.tables import comments, create
 
-# Rows of every table, sums and newest version of each export: by table, and by what is counted or summed there.
+# Rows of every table, sums and newest version of each export: by table and name of the figure.
 Figures = dict[tuple[str, str], object]
 
 # What the copy may grow by while it is finished: its catalog is written anew, and the table `publication`.
@@ -63,17 +63,17 @@ PUBLICATION = Table(
 
 
 class NotPublished(Exception):
-    """The copy could not be made or put in place; the message says why and what to do. The last one is still there."""
+    """Nothing was published; the message says why and what to do. The last published file is unchanged."""
 
 
-# Longer than DuckDB needs, on a busy machine too, between its second and its third opening of a file.
+# Longer than DuckDB needs between its second and its third opening of a file, on a busy machine too.
 _OPENING_SECONDS = 0.25
 _REPLACED_WITHIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of a table that warehouse and published file do not agree in."""
+    """A figure that differs between the warehouse and the published file."""
 
     table: str
     figure: str
@@ -83,9 +83,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Published:
-    """A published file. `rows` per table: schema `main` goes without saying, others are written `schema.table`.
+    """A published file. `rows` per table: tables of schema `main` by name, others as `schema.table`.
 
-    `differences` from the warehouse are what `compare` says of it; there are none, unless somebody else wrote to one.
+    `differences` from the warehouse, by `compare`: none, unless another program wrote to one of the two.
     """
 
     path: Path
@@ -108,8 +108,8 @@ def publish(
     """Put a copy of the warehouse at `target`, in the warehouse's own folder. `now` is aware.
 
     `before` gets the connection to the warehouse that is opened in any case; what it raises prevents the publication.
-    `differences` are looked for after the warehouse's turn: hold `warehouse.turn()` around this call to exclude other
-    runs' changes.
+    `differences` are read after this function's turn: hold `warehouse.turn()` around the call to exclude other runs'
+    changes.
     Raises NotPublished, WarehouseLocked, WarehouseUnusable; ValueError for a target elsewhere, where the warehouse's
     lock file would not keep two publications apart.
     """
@@ -120,7 +120,7 @@ def publish(
     try:
         with warehouse.turn():
             try:
-                # What a crash left: within the turn nobody else publishes.
+                # Left by a crash: no other process publishes while this one holds the turn.
                 _remove_all(temporary)
                 with warehouse.closed_file(before) as file:
                     _check_room(file, target)
@@ -132,7 +132,7 @@ def publish(
                     _remove_all(temporary)
     except (OSError, duckdb.Error) as error:
         raise NotPublished(
-            f"{target} was not published, is the disk full or the folder not writable? {error}. Put that right and"
+            f"{target} was not published: {error}. Check whether the disk is full or the folder not writable, and"
             " run again; the file that was published last is unchanged"
         ) from error
     with locked:
@@ -143,7 +143,7 @@ def publish(
 
 @contextlib.contextmanager
 def read_published(target: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection to the published file, opened once it is not just being replaced. Raises duckdb.Error."""
+    """A read-only connection to the published file; waits while it is being replaced. Raises duckdb.Error."""
     deadline = time.monotonic() + _REPLACED_WITHIN_SECONDS
     while True:
         try:
@@ -158,15 +158,15 @@ def read_published(target: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def figures_of(warehouse: Home) -> Figures:
-    """What the published file must agree in. Raises WarehouseLocked, WarehouseUnusable."""
+    """The figures that must be equal in the published file. Raises WarehouseLocked, WarehouseUnusable."""
     with warehouse.read() as connection:
         return _figures(connection, warehouse.exports)
 
 
 def compare(ours: Figures, exports: Sequence[Export], target: Path) -> list[Difference]:
-    """Where the published file is not the warehouse, whose figures are `ours`.
+    """The figures of the published file that differ from `ours`, those of the warehouse.
 
-    Raises NotPublished where the file cannot be opened.
+    Raises NotPublished if the file cannot be opened.
     """
     try:
         with read_published(target) as connection:
@@ -183,7 +183,7 @@ def compare(ours: Figures, exports: Sequence[Export], target: Path) -> list[Diff
 
 
 def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> Figures:
-    """Tables of one side's own are left out."""
+    """Without the private tables of the pipeline, and without `publication`."""
     figures: Figures = {}
     for schema, table in connection.execute(
         "select schema_name, table_name from duckdb_tables() where not temporary and database_name = current_database()"
@@ -214,7 +214,7 @@ def _check_room(source: ClosedFile, target: Path) -> None:
 def _finish(
     exports: Sequence[Export], copy: Path, run_id: str, now: datetime
 ) -> tuple[dict[str, int], date | None, date | None]:
-    """Drop the pipeline's private tables, say what the copy is; returns rows per table and newest dates."""
+    """Drop the pipeline's private tables, add `publication`; returns rows per table and newest dates."""
     config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(copy.parent / "tmp")}
     with duckdb.connect(str(copy), config=config) as connection:
         connection.execute("begin")
@@ -259,18 +259,18 @@ def _finish(
 
 
 def _put_in_place(copy: Path, target: Path, mode: int) -> contextlib.ExitStack:
-    """Replace the target; whoever opens it just then is refused by a lock, and finds the new file when asking again.
+    """Replace the target. A program that opens it at that moment gets a lock error, and the new file on its next try.
 
-    DuckDB opens a file's name three times: it learns from the second where the tables are, and reads them from the
-    third, which it locks. A replacement in between would give it the places of one file in the other. Hence the lock,
-    for `_OPENING_SECONDS` and the block of what is returned; in it this process must not open the target, either.
+    DuckDB opens a file's name three times: it reads from the second where the tables are, and the tables from the
+    third, which it locks. A replacement in between would mix two files. Hence the lock, for `_OPENING_SECONDS` and the
+    block of the returned stack; within it this process must not open the target, either.
     """
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(copy.open("r+b"))  # while its mode still lets us; closing it ends the lock
         fcntl.lockf(file, fcntl.LOCK_EX)
         os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
-        # Before, so that the new file never stands beside another's log; after, for one that came in between.
+        # Before, so that the new file never stands beside another's log; and after, for one made in between.
         _remove_write_ahead_logs(target)
         copy.replace(target)
         until = time.monotonic() + _OPENING_SECONDS

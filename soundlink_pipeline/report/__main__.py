@@ -1,7 +1,7 @@
-"""The report: one self-contained HTML page of a published database, for people who look before they read.
+"""The report: one self-contained HTML page of a published database.
 
 `python -m soundlink_pipeline.report [--campaign ID_OR_NAME] [--database PATH] [--output PATH]`. Everything the page
-shows is in the file: no script, no font, no request. Every number says whether it is final.
+shows is in the file: no script, no font, no request. Every number is labelled as final or provisional.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dotenv import dotenv_values
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.report.figures import Campaign, UnknownCampaign, find_campaign, has_figures, read_figures
 from soundlink_pipeline.report.page import render
+from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.native_file import NativeFile
 
@@ -49,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--database", type=Path, help="a published database; without it, soundlink.duckdb of the data folder"
     )
     parser.add_argument("--output", type=Path, help="the file to write; without it, report.html beside the database")
-    asked = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
     try:
-        source = _file(asked.database) if asked.database else _newest()
-        page, campaign = make_report(source, asked.campaign)
+        source = _file(given.database) if given.database else _newest()
+        page, campaign = make_report(source, given.campaign)
         suffix = f"-{re.sub(r'[^A-Za-z0-9-]+', '-', campaign.campaign_id)}" if campaign else ""
-        output = asked.output or source.folder / f"report{suffix}.html"
+        output = given.output or source.folder / f"report{suffix}.html"
         _write(output, page)
     except NoReport as error:
         print(error, file=sys.stderr)
@@ -65,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def make_report(source: Source, asked: str | None = None) -> tuple[str, Campaign | None]:
-    """The page, and the campaign it is about (None: all). Raises NoReport."""
+def make_report(source: Source, wanted: str | None = None) -> tuple[str, Campaign | None]:
+    """The page, of the campaign with the id or name `wanted` or of all; and that campaign. Raises NoReport."""
     campaign, figures = None, None
     try:
         with source.connect() as connection:
             if has_figures(connection):
-                campaign = find_campaign(connection, asked) if asked else None
+                campaign = find_campaign(connection, wanted) if wanted else None
                 figures = read_figures(connection, campaign)
     except UnknownCampaign as error:
         raise NoReport(f"In {source.where}, {error}.") from None
@@ -83,7 +84,7 @@ def make_report(source: Source, asked: str | None = None) -> tuple[str, Campaign
             f"{source.where} cannot be read ({reason}): if a program has it open for writing, try again when it is"
             " done."
         ) from error
-    if figures is None and asked:
+    if figures is None and wanted:
         raise NoReport(f"{source.where} holds no campaign yet: make backfill FROM=… TO=… pulls them.")
     return render(campaign, figures, source.published), campaign
 
@@ -99,8 +100,6 @@ def _file(path: Path) -> Source:
 def _newest() -> Source:
     """The data folder's published database, else the pipeline's own. Settings are read as Dagster reads them."""
     try:
-        from soundlink_pipeline.settings.settings import settings_from  # noqa: PLC0415  (loads Dagster: only where needed)
-
         settings = settings_from({**{k: v or "" for k, v in dotenv_values(".env").items()}, **os.environ})
     except ValueError as error:
         raise NoReport(f"The report was not made: {error}.") from None

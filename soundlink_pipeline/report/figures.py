@@ -1,6 +1,6 @@
-"""The figures of the report, asked of a published database (or the warehouse): every one with what is final of it.
+"""The figures of the report, read from a published database (or the warehouse), each with its final part.
 
-Reads the marts; nothing here writes, and nothing depends on today. A database without rows gives an empty report.
+Reads the marts only, and does not depend on today. A database without rows gives an empty report.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 class UnknownCampaign(Exception):
-    """No campaign, or more than one, is what was asked for; the message says which there are."""
+    """No campaign has the given id or name, or several have; the message lists the campaigns."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +60,28 @@ class Figures:
 
 
 def has_figures(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the models are there and hold a row of either export."""
+    """Whether the models exist and have a row of either export."""
     tables = _rows(connection, "select table_name from information_schema.tables where table_schema = 'marts'")
     if not {row["table_name"] for row in tables}.issuperset(_NEEDED):
         return False
     return bool(_campaigns(connection))
 
 
-def find_campaign(connection: duckdb.DuckDBPyConnection, asked: str) -> Campaign:
-    """The campaign of that id, id in the API's listing, or name. Raises UnknownCampaign."""
+def find_campaign(connection: duckdb.DuckDBPyConnection, wanted: str) -> Campaign:
+    """The campaign with that id (of its rows or of the API's listing) or name. Raises UnknownCampaign."""
     known = _campaigns(connection)
-    listed = _optional(connection, "select row_campaign_id from deliveries where campaign_id = $asked", asked=asked)
-    ids = {asked, *(row["row_campaign_id"] for row in listed)}
+    listed = _optional(connection, "select row_campaign_id from deliveries where campaign_id = $wanted", wanted=wanted)
+    ids = {wanted, *(row["row_campaign_id"] for row in listed)}
     found = [campaign for campaign in known if campaign.campaign_id in ids]
-    found = found or [campaign for campaign in known if campaign.name.casefold() == asked.casefold()]
+    found = found or [campaign for campaign in known if campaign.name.casefold() == wanted.casefold()]
     if len(found) == 1:
         return found[0]
     if found:
         choices = ", ".join(campaign.campaign_id for campaign in found)
-        raise UnknownCampaign(f"{len(found)} campaigns are named {asked!r}; say which by its id: {choices}")
+        raise UnknownCampaign(f"{len(found)} campaigns are named {wanted!r}; name one by its id: {choices}")
     names = ", ".join(f"{campaign.name!r}" for campaign in known[:_NAMED_CAMPAIGNS])
     more = f" and {len(known) - _NAMED_CAMPAIGNS} more" if len(known) > _NAMED_CAMPAIGNS else ""
-    raise UnknownCampaign(f"no campaign with rows has the id or name {asked!r}; there are {names or 'none'}{more}")
+    raise UnknownCampaign(f"no campaign with rows has the id or name {wanted!r}; there are {names or 'none'}{more}")
 
 
 def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | None) -> Figures:
@@ -204,7 +204,7 @@ def _campaigns(connection: duckdb.DuckDBPyConnection) -> list[Campaign]:
 
 
 def _optional(connection: duckdb.DuckDBPyConnection, sql: str, **values: object) -> list[Row]:
-    """The rows of a table that a database may do without."""
+    """The rows of a table that a database may lack."""
     try:
         return _rows(connection, sql, **values)
     except duckdb.CatalogException:

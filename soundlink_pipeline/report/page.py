@@ -1,4 +1,4 @@
-"""The report's page: what the template needs besides the figures, pictures, shares and sentences' parts."""
+"""Renders the report's page: the template, and the pictures, shares and parts of sentences that it needs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _TREND_DAYS = 90
 _CALENDAR_WEEKS = 13
 _TOP = 10
 _CURVE_MEASURES = {"spend_total": "spend", "streams": "streams", "listeners": "listeners", "followers": "followers"}
-# From when on a figure may be taken for final: within this share of what it became.
+# A figure counts as nearly final within this share of its final value.
 _TRUSTED = 0.01
 _KINDS = {"promoted": "promoted track", "other": "other tracks", "playlist": "tracks in the promoted playlist"}
 
 
 def render(campaign: Campaign | None, figures: Figures | None, published: str | None) -> str:
-    """The page as HTML; without figures, one that says there are none yet. `published` names the file, if it is one."""
+    """The page as HTML; without figures, it says so. `published`: name of the published file, if any."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -39,7 +39,7 @@ def render(campaign: Campaign | None, figures: Figures | None, published: str | 
 
 
 def _shown(figures: Figures) -> dict[str, Any]:
-    """What the template shows besides the figures themselves: pictures, sums and sentences' parts."""
+    """The template's values besides the figures: pictures, sums and parts of sentences."""
     newest = max((row["report_date"] for row in figures.days), default=None)
     recent = [row for row in figures.days if newest and row["report_date"] > newest - timedelta(days=_TREND_DAYS)]
     frame = pd.DataFrame(recent, columns=["report_date", "currency", "spend_total", "streams", "is_settled"])
@@ -89,7 +89,7 @@ def _kind_totals(tracks: Sequence[Row]) -> list[Row]:
 
 
 def _curve(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """How days filled up in the past: picture, table, and from when on all measures were as good as final."""
+    """How days filled up in the past: picture, table, and the day from which all measures were nearly final."""
     known = [row for row in rows if row["measure"] in _CURVE_MEASURES and row["shortfall_share"] is not None]
     if not known:
         return None
@@ -112,7 +112,7 @@ def _curve(rows: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def _calendar(export: str, status: Sequence[Row]) -> dict[str, Any]:
-    """The newest weeks of an export as cells: column and row in a grid of weeks, what the day is, and its state."""
+    """The newest weeks of an export as cells: day, column and row in a grid of weeks, and state."""
     states = {row["report_date"]: _state(row) for row in status if row["export"] == export}
     newest = max(states)
     monday = newest - timedelta(days=newest.weekday() + 7 * (_CALENDAR_WEEKS - 1))
@@ -157,7 +157,7 @@ def _percent(share: Decimal | float | None) -> str:
 
 
 def _final(row: Row, name: str) -> str:
-    """How much of a row's number is final, never rounded up to all of it."""
+    """How much of a row's number is final; never rounded up to 100 %."""
     if row["is_settled"]:
         return "final"
     part, whole = float(row[f"settled_{name}"]), float(row[name])

@@ -1,10 +1,12 @@
-"""The settings a user may change, with their defaults; `definitions.py` fills them from the environment.
+"""The settings a user may change, with their defaults, and how they are read from environment variables.
 
-The API key and the URL for alerts are not among them: they are read when they are needed, and kept nowhere.
+The API key and the URL for alerts are not among them: they are read when they are needed, and kept nowhere. The URL is
+checked here with the settings, so that every command refuses a bad one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +18,7 @@ AuthSetting = Literal["auto", "x-api-key", "bearer"]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Where the API is, what to ask of it, how often, and where to keep it.
+    """Where the API is, what to pull from it, how often, and where to keep it.
 
     `campaign_ids` empty means every campaign the key sees. `start_date` is the first partition. `schedule` is a cron
     expression in UTC. Landed files are kept for `landing_retention_days` after their pull. `sql_dir` is the
@@ -37,10 +39,13 @@ class Settings:
 
 
 T = TypeVar("T")
+CRON_FORM = "must be a cron expression of five fields, such as 0 7 * * * (UTC)"
+# The greatest number in each field: minute, hour, day of the month, month, day of the week.
+_CRON_LIMITS = (59, 23, 31, 12, 7)
 
 
 def unreadable(name: str, text: str, why: object) -> ValueError:
-    """The error for a setting that cannot be read, in one sentence. Shows no text that may be a secret."""
+    """The error for a setting that cannot be read, in one sentence that shows no secret."""
     # Not a key that was pasted into the wrong line, nor a password.
     hidden = "sk_" in text or "@" in text
     reason = "what is there (not shown: it looks like a secret)" if hidden else f"{text!r}: {why}"
@@ -48,7 +53,11 @@ def unreadable(name: str, text: str, why: object) -> ValueError:
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
-    """The settings as environment variables say, defaults for those not set or empty. Raises ValueError naming one."""
+    """The settings as environment variables say, defaults for those not set or empty.
+
+    Raises ValueError for the first one that cannot be read: one sentence that names it. Of the schedule only the form
+    is checked: which cron expressions it takes, Dagster alone knows (`orchestration/schedules.py`).
+    """
 
     def read(name: str, default: T, parse: Callable[[str], T]) -> T:
         text = environment.get(name, "").strip()
@@ -57,6 +66,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         except ValueError as error:
             raise unreadable(name, text, error) from None
 
+    _check_alert_url(environment)
     default = Settings()
     return Settings(
         base_url=read("SOUNDLINK_BASE_URL", default.base_url, _base_url),
@@ -68,7 +78,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
         landing_retention_days=read("SOUNDLINK_LANDING_RETENTION_DAYS", default.landing_retention_days, _positive),
-        schedule=read("SOUNDLINK_SCHEDULE", default.schedule, str),
+        schedule=read("SOUNDLINK_SCHEDULE", default.schedule, _cron),
         ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
     )
 
@@ -86,6 +96,26 @@ def _ui_url(text: str) -> str:
     from soundlink_pipeline.settings.urls import checked_ui_url  # noqa: PLC0415
 
     return checked_ui_url(text)
+
+
+def _check_alert_url(environment: Mapping[str, str]) -> None:
+    text = environment.get("SOUNDLINK_ALERT_URL", "").strip()
+    if text:
+        from soundlink_pipeline.settings.urls import checked_alert_url  # noqa: PLC0415
+
+        checked_alert_url(text)
+
+
+def _cron(text: str) -> str:
+    fields = text.split()
+    if text.startswith("@"):
+        return text
+    numbers = [[int(number) for number in re.findall(r"(?<![/#\d])\d{1,9}", field)] for field in fields]
+    if len(fields) != len(_CRON_LIMITS) or any(
+        number > most for found, most in zip(numbers, _CRON_LIMITS, strict=True) for number in found
+    ):
+        raise ValueError(CRON_FORM)
+    return text
 
 
 def _positive(text: str) -> int:

@@ -1,12 +1,12 @@
-"""``python -m soundlink_pipeline.simulator``: the simulator as a process of its own, until it is told to stop."""
+"""``python -m soundlink_pipeline.simulator``: the simulator as a process of its own, until SIGINT or SIGTERM."""
 
 import argparse
+import ipaddress
 import signal
 import sys
 import threading
 from datetime import UTC, date, datetime, timedelta
 
-from soundlink_pipeline.settings.urls import is_loopback
 from soundlink_pipeline.simulator.clock import SimClock
 from soundlink_pipeline.simulator.server import env_lines, running_simulator
 from soundlink_pipeline.simulator.world import World
@@ -14,13 +14,13 @@ from soundlink_pipeline.simulator.world import World
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    if not options.allow_remote and not is_loopback(options.host):
+    if not options.allow_remote and not _is_loopback(options.host):
         print(f"{options.host} is not a loopback address; --allow-remote if you mean it", file=sys.stderr)
         return 2
-    # Handlers first: whoever waits for the line below may send a signal the moment it is there.
-    told_to_stop = threading.Event()
+    # Handlers first: a process that waits for the line below may send a signal as soon as it reads it.
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: told_to_stop.set())
+        signal.signal(number, lambda *_: stop.set())
     world = World(
         options.seed,
         options.campaigns,
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"Soundlink simulator at {simulator.base_url} with the key {simulator.key}", flush=True)
             if not options.quiet:
                 print("In .env:", *env_lines(simulator.base_url, simulator.key), sep="\n  ", flush=True)
-            told_to_stop.wait()
+            stop.wait()
     except OSError as error:
         print(f"cannot listen on {options.host}:{options.port}: {error.strerror or error}", file=sys.stderr)
         return 1
@@ -72,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--prepare", action="store_true", help="encode the last 90 days' answers before serving")
     parser.add_argument("--quiet", action="store_true", help="print the address and nothing else")
     return parser
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a host name
+        return False
 
 
 def _moment(text: str) -> datetime:

@@ -1,4 +1,4 @@
-"""The campaigns of a simulated account: who they are, when they run, and how the API lists them."""
+"""The campaigns of a simulated account: their ids and names, when they run, and how the API lists them."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta

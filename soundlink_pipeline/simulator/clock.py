@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class SimClock:
-    """A UTC clock that stands still until told otherwise.
+    """A UTC clock that stands still unless it is set.
 
     ``running=True`` lets it advance in real time from the moment it was set. Rate limits do not use it:
     they are kept in real time, so moving the clock never grants or takes requests.

@@ -117,7 +117,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn in a daemon thread, told to stop by an event in place of a polled flag."""
+    """uvicorn in a daemon thread; an event stops it, in place of a polled flag."""
 
     def __init__(self, api: SoundlinkApi, listener: socket.socket) -> None:
         super().__init__(

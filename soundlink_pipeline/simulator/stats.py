@@ -1,4 +1,4 @@
-"""What was asked of the simulator: one record a request, never a key."""
+"""The requests that the simulator has answered: one record each, never with a key."""
 
 import threading
 from collections import Counter

@@ -39,5 +39,5 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 def watch(instance: dg.DagsterInstance, receiver: Receiver) -> Watch:
     watch = Watch(instance, receiver.url)
     watch.tick()  # from now on
-    assert watch.said == ["Runs that end from now on are told of."]
+    assert watch.said == ["Alerts start with runs that end after this tick."]
     return watch

@@ -1,5 +1,6 @@
-"""Alerts, whatever the receiver does: a message is delivered, or given up and named, and holds up no other."""
+"""Alerts, whatever the receiver does: each is delivered or reported as undelivered, and delays no other."""
 
+import json
 import socket
 import time
 
@@ -16,10 +17,10 @@ from soundlink_pipeline_tests.alerts.watch import Watch, run_job
 def test_a_message_is_sent_again_after_a_passing_fault(watch: Watch, receiver: Receiver) -> None:
     receiver.answer(500)
     receiver.answer(429, retry_after="0")
-    run_job(watch.instance, dg.Failure("a"))
+    run_id = run_job(watch.instance, dg.Failure("a"))
     watch.tick()
     assert [body["failures"][0]["reason"] for body in receiver.bodies] == ["a", "a", "a"]
-    assert watch.said == [""]
+    assert watch.said == [f"Sent 1 alert: {run_id}."]
     watch.tick()
     assert len(receiver.bodies) == 3
 
@@ -28,22 +29,23 @@ def test_a_message_is_sent_again_after_a_passing_fault(watch: Watch, receiver: R
 def test_a_refused_message_is_told_of_and_not_sent_again(watch: Watch, receiver: Receiver, status: int) -> None:
     receiver.answer(status, body=f"no_service {SECRET} <b>\x07".encode())
     run_id = run_job(watch.instance, dg.Failure("a"))
-    error = watch.error()
+    error = watch.undelivered()
     assert error == (
-        f"the message on run {run_id} (daily_refresh, FAILURE) was not delivered: the receiver answered HTTP {status}:"
-        " no_service [hidden]/[hidden]/[hidden] <b>; given up: it would not pass"
+        f"Alert for run {run_id} (daily_refresh, FAILURE) not delivered: the receiver answered HTTP {status}:"
+        " no_service [hidden]/[hidden]/[hidden] <b>; not retried (permanent error)"
     )
+    assert watch.log_of(run_id) == [error]
     watch.wait(days=1)
     watch.tick()
     assert len(receiver.bodies) == 1
-    assert watch.said == ["No run has ended badly."]
+    assert watch.said == ["No run ended badly."]
 
 
 def test_a_receiver_that_redirects_is_not_followed(watch: Watch, receiver: Receiver) -> None:
     with Receiver() as other:
         receiver.answer(307, location=other.url)
         run_job(watch.instance, dg.Failure("a"))
-        assert "redirects (HTTP 307), which is not followed" in watch.error()
+        assert "redirects (HTTP 307), which is not followed" in watch.undelivered()
         assert (len(receiver.bodies), other.bodies) == (1, [])
 
 
@@ -56,15 +58,15 @@ def test_a_receiver_that_is_down_is_asked_again_at_growing_intervals_and_not_for
         run_id = run_job(watch.instance, dg.Failure("a"))
         pauses = [0.5 * 2**number for number in range(TRIES - 1)]
         for number, pause in enumerate(pauses, 1):
-            error = watch.error()
-            assert f"the message on run {run_id}" in error
+            error = watch.undelivered()
+            assert f"Alert for run {run_id}" in error
             assert "the receiver could not be reached" in error
-            assert f"try {number} of {TRIES}, the next in {pause:.3g} min" in error
+            assert f"attempt {number} of {TRIES}, retrying in {pause:.3g} min" in error
             watch.tick()
-            assert watch.said == ["1 runs wait for their message or their retry"]  # not before its time
+            assert watch.said == ["Waiting to alert on 1 run, or for a retry."]  # not before its time
             watch.wait(minutes=pause)
         assert sum(pauses) == pytest.approx(17 * 60, rel=0.01)
-        assert f"given up after {TRIES} of {TRIES} tries" in watch.error()
+        assert f"not retried ({TRIES} attempts failed)" in watch.undelivered()
     watch.url = receiver.url
     watch.wait(hours=1)
     watch.tick()
@@ -74,7 +76,7 @@ def test_a_receiver_that_is_down_is_asked_again_at_growing_intervals_and_not_for
 def test_a_message_that_fails_is_delivered_later_and_holds_up_no_other(watch: Watch, receiver: Receiver) -> None:
     receiver.answer(503, 503, 503)
     first = run_job(watch.instance, dg.Failure("a"))
-    assert "HTTP 503" in watch.error()
+    assert "HTTP 503" in watch.undelivered()
     second = run_job(watch.instance, dg.Failure("b"))
     receiver.bodies.clear()
     watch.tick()
@@ -87,11 +89,9 @@ def test_a_message_that_fails_is_delivered_later_and_holds_up_no_other(watch: Wa
 def test_one_message_that_is_refused_costs_no_other_of_its_tick(watch: Watch, receiver: Receiver) -> None:
     receiver.answer(400)
     runs = [run_job(watch.instance, dg.Failure(text)) for text in "abc"]
-    done = watch.tick()
+    assert f"Alert for run {runs[0]}" in watch.undelivered()
     assert [body["run_id"] for body in receiver.bodies] == runs
-    sent = [reaction.dagster_run.run_id for reaction in done.dagster_run_reactions if reaction.error is None]
-    assert sent == runs[1:]
-    assert done.dagster_run_reactions[-1].error is not None  # last: it gives the tick its colour
+    assert watch.said[1:] == [f"Sent 2 alerts: {runs[1]}, {runs[2]}."]
 
 
 def test_a_run_that_cannot_be_read_costs_no_other_its_message(
@@ -106,7 +106,7 @@ def test_a_run_that_cannot_be_read_costs_no_other_its_message(
         return read(instance, run, ui_url)
 
     monkeypatch.setattr(tick, "read_alert", broken)
-    error = watch.error()
+    error = watch.undelivered()
     assert bad in error
     assert "RuntimeError: cannot read [hidden]" in error
     assert [body["run_id"] for body in receiver.bodies] == [good]
@@ -120,7 +120,7 @@ def test_a_silent_receiver_costs_a_tick_its_time_and_no_more(
     receiver.silent.set()
     runs = [run_job(watch.instance, dg.Failure(text)) for text in "abcdef"]
     begun = time.monotonic()
-    assert "the receiver did not answer in time" in watch.error()
+    assert "the receiver did not answer in time" in watch.undelivered()
     assert time.monotonic() - begun < 10  # for eighteen tries at 10 s each
     assert {body["run_id"] for body in receiver.bodies} < set(runs)
     receiver.silent.clear()
@@ -133,3 +133,45 @@ def test_a_silent_receiver_costs_a_tick_its_time_and_no_more(
 
 def test_the_longest_tick_ends_before_dagster_gives_it_up() -> None:
     assert tick._TICK_SECONDS + 1 < 30
+
+
+def test_the_cursor_keeps_what_was_not_delivered_until_it_is_or_for_three_days(
+    watch: Watch, receiver: Receiver
+) -> None:
+    receiver.answer(400)
+    given_up = run_job(watch.instance, dg.Failure("a"))
+    watch.undelivered()
+    receiver.answer(503, 503, 503)
+    retried = run_job(watch.instance, dg.Failure("b"))
+    watch.undelivered()
+    state = tick.State.read(watch.cursor)
+    assert state is not None
+    assert {run_id: item.message.partition(" (")[0] for run_id, item in state.undelivered.items()} == {
+        given_up: f"Alert for run {given_up}",
+        retried: f"Alert for run {retried}",
+    }
+    watch.wait(minutes=1)
+    watch.tick()
+    assert watch.said == [f"Sent 1 alert: {retried}."]
+    state = tick.State.read(watch.cursor)
+    assert state is not None
+    assert list(state.undelivered) == [given_up]
+    watch.wait(days=3)
+    watch.tick()
+    state = tick.State.read(watch.cursor)
+    assert state is not None
+    assert state.undelivered == {}
+
+
+def test_a_cursor_of_the_version_before_is_read_with_what_it_holds(watch: Watch, receiver: Receiver) -> None:
+    receiver.answer(503, 503, 503)
+    run_id = run_job(watch.instance, dg.Failure("a"))
+    watch.undelivered()
+    cursor = json.loads(watch.cursor or "")
+    del cursor["undelivered"]
+    assert cursor.keys() == {"after", "held", "told"}
+    assert cursor["held"][run_id].keys() == {"ended", "tries", "due"}
+    watch.cursor = json.dumps(cursor)
+    watch.wait(minutes=1)
+    watch.tick()
+    assert watch.said == [f"Sent 1 alert: {run_id}."]

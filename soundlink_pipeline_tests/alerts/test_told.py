@@ -16,14 +16,14 @@ from soundlink_pipeline_tests.support.project import failure_of, project
 
 def test_a_failed_run_is_told_of_with_days_reason_names_and_link(watch: Watch, receiver: Receiver) -> None:
     run_id = run_job(watch.instance, dg.Failure(FAILED_PULLS), **RANGE)
-    done = watch.tick()
+    watch.tick()
     (body,) = receiver.bodies
     assert body["text"].splitlines() == [
         "Soundlink Pipeline: daily_refresh failed, 2026-01-03 to 2026-01-10",
         "- step_0: 2 of 16 pulls failed; the other 14 are loaded.",
         "    campaign_country_daily of Sleep Playlist, 2026-01-03: the API failed with HTTP 503",
         "    campaign_country_daily of Ünïcode 🎧 Anthem, 2026-01-03: rate limited",
-        'Once that is mended, press "Re-execute from failure" in the run: what is done is not done again.',
+        'Fix the cause, then press "Re-execute from failure" in the run: finished steps are not repeated.',
         f"{UI}/runs/{run_id}",
     ]
     assert body["run_id"] == run_id
@@ -33,13 +33,8 @@ def test_a_failed_run_is_told_of_with_days_reason_names_and_link(watch: Watch, r
     assert body["failed_checks"] == []
     assert body["counts"] == {"failures": 1, "failed_checks": 0}
     assert body["link"] == f"{UI}/runs/{run_id}"
-    # The run's own log says that it was told of.
-    (reaction,) = done.dagster_run_reactions
-    assert (reaction.dagster_run.run_id, reaction.run_status, reaction.error) == (
-        run_id,
-        dg.DagsterRunStatus.FAILURE,
-        None,
-    )
+    assert watch.said == [f"Sent 1 alert: {run_id}."]
+    assert watch.log_of(run_id) == ['The sensor "alerts" sent an alert for this run (FAILURE).']
 
 
 def test_a_pull_that_the_api_refuses_is_told_of_as_the_operator_reads_it(tmp_path: Path, receiver: Receiver) -> None:
@@ -68,7 +63,7 @@ def test_two_failures_in_one_run_are_one_message(watch: Watch, receiver: Receive
     assert body["range"] is None
     watch.tick()
     assert len(receiver.bodies) == 1
-    assert watch.said == ["No run has ended badly."]
+    assert watch.said == ["No run ended badly."]
 
 
 def test_a_run_that_is_marked_as_failed_twice_is_told_of_once(watch: Watch, receiver: Receiver) -> None:
@@ -134,7 +129,7 @@ def test_a_failed_error_check_is_told_of_though_the_run_succeeded(watch: Watch, 
         "Soundlink Pipeline: materialization of selected assets succeeded, but checks failed",
         "Failed checks: 1",
         "- daily, check data_tests: 3 bad rows, keys come twice",
-        "The run succeeded. See the checks of these assets; once that is mended, materialize the assets again.",
+        "The run succeeded. See the checks of these assets; fix the cause, then materialize the assets again.",
         f"{UI}/runs/{run.run_id}",
     ]
 
@@ -174,7 +169,9 @@ def test_a_run_that_was_cancelled_is_not_told_of(watch: Watch, receiver: Receive
 def test_a_run_that_was_interrupted_by_nobody_in_the_ui_is_told_of(watch: Watch, receiver: Receiver) -> None:
     run_job(watch.instance, DagsterExecutionInterruptedError())
     watch.tick()
-    assert receiver.bodies[0]["failures"] == [{"step": "step_0", "reason": "interrupted: its process was told to end"}]
+    assert receiver.bodies[0]["failures"] == [
+        {"step": "step_0", "reason": "interrupted: its process received a signal to end"}
+    ]
 
 
 # A run that Dagster tries again
@@ -196,10 +193,10 @@ def test_a_run_that_will_be_tried_again_is_not_told_of_but_its_last_retry_is(
     first = run_job(retrying.instance, dg.Failure("lost"))
     assert tag(retrying.instance, first, "dagster/will_retry") == "true"
     retrying.tick()
-    assert retrying.said == ["1 runs wait for their message or their retry"]
+    assert retrying.said == ["Waiting to alert on 1 run, or for a retry."]
     retrying.instance.add_run_tags(first, {"dagster/auto_retry_run_id": "the next"})  # as the daemon does
     retrying.tick()
-    assert retrying.said == ["No run has ended badly."]
+    assert retrying.said == ["No run ended badly."]
     retrying.wait(hours=2)
     retrying.tick()
     assert receiver.bodies == []
@@ -255,7 +252,7 @@ def test_a_success_whose_status_is_not_stored_yet_is_looked_at_again(
         with pytest.raises(AssertionError):
             run_check(watch.instance, dg.AssetCheckSeverity.ERROR)
     watch.tick()
-    assert watch.said == ["1 runs wait for their message or their retry"]
+    assert watch.said == ["Waiting to alert on 1 run, or for a retry."]
     for args in late:
         storage.handle_run_event(*args)
     watch.tick()

@@ -29,7 +29,7 @@ def test_it_is_off_unless_there_is_a_url(url: str | None, instance: dg.DagsterIn
     assert "Off: set SOUNDLINK_ALERT_URL" in (sensor.description or "")
     watch = Watch(instance, url)  # and if somebody switches it on
     watch.tick()
-    assert watch.said == ["SOUNDLINK_ALERT_URL is not set: there is nobody to tell"]
+    assert watch.said == ["No alert receiver: SOUNDLINK_ALERT_URL is not set."]
     assert watch.cursor is None
 
 
@@ -64,7 +64,7 @@ def test_a_cursor_that_is_not_ours_begins_anew(watch: Watch, receiver: Receiver)
         watch.cursor = cursor
         run_job(watch.instance, dg.Failure("a"))
         watch.tick()
-        assert watch.said == ["Runs that end from now on are told of."]
+        assert watch.said == ["Alerts start with runs that end after this tick."]
     run_job(watch.instance, dg.Failure("b"))
     watch.tick()
     assert [body["failures"][0]["reason"] for body in receiver.bodies] == ["b"]
@@ -89,7 +89,7 @@ def test_the_url_is_in_no_file_log_error_cursor_or_repr(
             shown += [repr(watch.tick()), watch.said, watch.cursor]
         watch.url = receiver.url.replace("127.0.0.1", "127.0.0.2")  # nobody listens there
         watch.wait(hours=1)
-        shown.append(watch.error())
+        shown.append(watch.undelivered())
         shown += [repr(build_alerts(lambda: receiver.url, UI)), repr(Settings()), caplog.text, *capfd.readouterr()]
     assert len(receiver.bodies) == 6
     assert "httpcore" in caplog.text  # what is logged is seen

@@ -29,15 +29,20 @@ class Watch:
         with dg.build_sensor_context(self.instance, self.cursor, sensor_name=sensor.name) as context:
             done = sensor.evaluate_tick(context)
         self.cursor = done.cursor
-        errors = [reaction.error.message for reaction in done.dagster_run_reactions or [] if reaction.error]
-        self.said = [*errors, done.skip_message or ""]
+        self.said = (done.skip_message or "").splitlines()
         return done
 
-    def error(self) -> str:
-        """The error of a tick that must have one."""
-        *_, reaction = self.tick().dagster_run_reactions
-        assert reaction.error is not None
-        return str(reaction.error.message)
+    def undelivered(self) -> str:
+        """What a tick says of an alert that it could not deliver; there must be one."""
+        self.tick()
+        assert " not delivered: " in self.said[0], self.said
+        return self.said[0]
+
+    def log_of(self, run_id: str) -> list[str]:
+        """What stands in the run's own log about its alert."""
+        entries = self.instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+        messages = [entry.dagster_event.message or "" for entry in entries if entry.dagster_event]
+        return [message for message in messages if "lert" in message]
 
     def wait(self, **time: float) -> None:
         self.later += timedelta(**time)

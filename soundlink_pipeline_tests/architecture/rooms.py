@@ -43,7 +43,7 @@ ROOMS = {
     "models": Room(rooms=("contracts", "warehouse"), libraries=("duckdb", "jinja2", "yaml")),
     "quality": Room(rooms=("contracts", "warehouse"), libraries=("duckdb",)),
     "pulling": Room(rooms=("api", "contracts", "landing", "loading", "warehouse")),
-    "publishing": Room(rooms=("contracts", "durable", "warehouse"), libraries=("duckdb",)),
+    "publishing": Room(rooms=("contracts", "durable", "models", "warehouse"), libraries=("duckdb",)),
     "display": Room(rooms=("contracts",), libraries=("duckdb", "matplotlib", "pandas")),
     "report": Room(
         rooms=("display", "publishing", "settings", "warehouse"), libraries=("dotenv", "duckdb", "jinja2", "pandas")

@@ -32,7 +32,7 @@ from soundlink_pipeline.definitions import defs
 modules = [found.name for found in pkgutil.walk_packages(soundlink_pipeline.__path__, "soundlink_pipeline.")]
 for module in modules:
     importlib.import_module(module)
-keys = [key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()]
+keys = [key.to_user_string() for key in defs().resolve_asset_graph().get_all_asset_keys()]
 print(json.dumps([soundlink_pipeline.__file__, REFETCH.read_text(), modules, keys]))
 """
 

@@ -50,8 +50,8 @@ def test_key_that_does_not_work_is_one_fault_and_nothing_else_is_asked(
     examined = Examined(here)
     assert examined.bad("API") == [("FAULT", "key")]
     assert examined.one("API", "host").level == "ok"
-    assert words in examined.one("API", "key").says
-    assert "requestId" in examined.one("API", "key").says
+    assert words in examined.one("API", "key").message
+    assert "requestId" in examined.one("API", "key").message
     assert {record.path for record in here.sim.stats.records} == {"/v1/ping"}
 
 
@@ -65,7 +65,7 @@ def test_key_that_is_missing_or_cannot_be_one_is_a_fault_without_a_request(here:
 def test_key_in_quotes_is_told_to_look_wrong(here: Project) -> None:
     examined = Examined(here, SOUNDLINK_API_KEY=f'"{KEY}"')
     assert examined.bad("API") == [("warn", "SOUNDLINK_API_KEY"), ("FAULT", "key")]
-    assert not any(KEY in finding.says + finding.fix for finding in examined.all)
+    assert not any(KEY in finding.message + finding.fix for finding in examined.all)
 
 
 @pytest.mark.parametrize(("generation", "scheme"), [(1, "x-api-key"), (2, "bearer")])
@@ -75,10 +75,10 @@ def test_way_of_authenticating_that_works_is_told_and_requests_are_counted(
     here.sim.generation = generation
     examined = Examined(here)
     assert examined.bad("API") == []
-    assert examined.one("API", "key").says == f"is valid; sent as {scheme}"
+    assert examined.one("API", "key").message == f"is valid; sent as {scheme}"
     sent = len(here.sim.stats.records)
     assert sent == (3 if generation == 1 else 4)
-    assert examined.one("API", "requests").says.startswith(f"{sent} made")
+    assert examined.one("API", "requests").message.startswith(f"{sent} made")
 
 
 def test_missing_scope_for_campaigns_is_a_fault_unless_they_are_named(here: Project) -> None:
@@ -86,14 +86,14 @@ def test_missing_scope_for_campaigns_is_a_fault_unless_they_are_named(here: Proj
     assert Examined(here).bad("API") == [("FAULT", "campaigns:read"), ("warn", "metrics:read")]
     named = Examined(here, SOUNDLINK_CAMPAIGN_IDS=here.sim.world.campaigns[0].uuid)
     assert named.bad("API") == []
-    assert "1 for each" not in named.one("API", "limits").says
+    assert "1 for each" not in named.one("API", "limits").message
 
 
 def test_missing_scope_for_metrics_is_a_fault(here: Project) -> None:
     here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ}))
     examined = Examined(here)
     assert examined.bad("API") == [("FAULT", "metrics:read")]
-    assert "code insufficient_scope" in examined.one("API", "metrics:read").says
+    assert "code insufficient_scope" in examined.one("API", "metrics:read").message
 
 
 def test_export_is_asked_for_one_closed_day_by_the_apis_clock_and_not_kept(here: Project) -> None:
@@ -119,7 +119,7 @@ def test_refused_connection_unknown_name_and_bad_certificate_are_told_apart(
 
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert fix(f"http://127.0.0.1:{closed_port()}").startswith("nothing listens there")
+    assert fix(f"http://127.0.0.1:{closed_port()}").startswith("it refuses connections")
     # A server that speaks no TLS is the simplest that fails its handshake.
     assert fix(here.sim.base_url.replace("http:", "https:")).startswith("its certificate is not trusted")
     real = socket.getaddrinfo
@@ -130,15 +130,15 @@ def test_refused_connection_unknown_name_and_bad_certificate_are_told_apart(
         return real(host, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    assert fix("https://api.nowhere.invalid").startswith("the name is not known")
+    assert fix("https://api.nowhere.invalid").startswith("its name cannot be resolved")
 
 
 def test_failing_api_is_a_fault_with_its_request_id(here: Project) -> None:
     here.sim.faults.add(Fault("status", match="/v1/ping", times=None))
     examined = Examined(here)
     assert examined.bad("API") == [("FAULT", "answer")]
-    assert "HTTP 500" in examined.one("API", "answer").says
-    assert "requestId" in examined.one("API", "answer").says
+    assert "HTTP 500" in examined.one("API", "answer").message
+    assert "requestId" in examined.one("API", "answer").message
 
 
 def test_silent_api_does_not_hold_the_doctor_up(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ def test_silent_api_does_not_hold_the_doctor_up(here: Project, monkeypatch: pyte
     assert examined.bad("API") == [("FAULT", "host")]
     assert time.monotonic() - started < 12
     assert examined.one("API", "key").level == "ok"
-    assert "fell silent" in next(finding.says for finding in examined.group("API") if finding.level == "FAULT")
+    assert "fell silent" in next(finding.message for finding in examined.group("API") if finding.level == "FAULT")
 
 
 def test_api_that_asks_for_a_long_wait_is_left_alone(pulled: Project) -> None:
@@ -172,7 +172,7 @@ def test_used_up_hour_is_a_warning_and_no_request_is_made(here: Project) -> None
             pacer.acquire()
     examined = Examined(here, SOUNDLINK_REQUESTS_PER_HOUR="10", SOUNDLINK_REQUESTS_PER_MINUTE="10")
     assert examined.bad("API") == [("warn", "limits")]
-    assert examined.one("API", "limits").says.startswith("are used up for now")
+    assert examined.one("API", "limits").message.startswith("are used up for now")
     assert here.sim.stats.records == []
 
 
@@ -198,14 +198,14 @@ def test_clock_that_is_off_is_warned_of(here: Project, minutes: int, level: str)
     finding = Examined(here, now=NOW + timedelta(minutes=minutes)).one("API", "clock")
     assert finding.level == level
     if level == "warn":
-        assert f"6 min {'ahead of' if minutes > 0 else 'behind'} the API's" in finding.says
+        assert f"6 min {'ahead of' if minutes > 0 else 'behind'} the API's" in finding.message
 
 
 def test_limits_are_compared_with_what_a_daily_refresh_needs(here: Project) -> None:
     finding = Examined(here).one("API", "limits")
-    live = int(re.findall(r"each of (\d+) live", finding.says)[0])
+    live = int(re.findall(r"each of (\d+) live", finding.message)[0])
     assert live == 3
-    assert "a daily refresh needs 7: 2 for each" in finding.says
+    assert "a daily refresh needs 7: 2 for each" in finding.message
     few = Examined(here, SOUNDLINK_REQUESTS_PER_HOUR="9", SOUNDLINK_REQUESTS_PER_MINUTE="9").one("API", "limits")
     assert few.level == "warn"
-    assert few.says.startswith("6 of 9 requests left this hour")
+    assert few.message.startswith("6 of 9 requests left this hour")

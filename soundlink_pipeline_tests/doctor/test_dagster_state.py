@@ -27,6 +27,7 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster_shared.error import SerializableErrorInfo
 
+from soundlink_pipeline.alerts.tick import _ENDS, State, Undelivered
 from soundlink_pipeline.simulator import KeyInfo
 from soundlink_pipeline_tests.support.examined import NOW, Examined, beat, empty_project
 from soundlink_pipeline_tests.support.instances import instance_settings
@@ -67,7 +68,7 @@ def test_daemon_that_is_not_running_is_warned_of(here: Project) -> None:
     beat(here, NOW - timedelta(minutes=4))
     finding = Examined(here).one("Dagster", "daemon")
     assert finding.level == "warn"
-    assert "last seen 2026-03-02 05:56 UTC" in finding.says
+    assert "last seen 2026-03-02 05:56 UTC" in finding.message
     beat(here, NOW - timedelta(minutes=1))
     assert Examined(here).one("Dagster", "daemon").level == "ok"
 
@@ -94,15 +95,15 @@ def test_schedule_that_is_stopped_is_warned_of_and_one_that_runs_tells_its_next_
     here: Project, name: str, tick: str
 ) -> None:
     unseen = f"is on by default, no daemon has seen it yet; next tick 2026-03-02 {tick} UTC"
-    assert Examined(here).one("Dagster", name).says == unseen
+    assert Examined(here).one("Dagster", name).message == unseen
     state = switch(here, name, InstigatorStatus.STOPPED)
     finding = Examined(here).one("Dagster", name)
-    assert (finding.level, finding.says) == ("warn", "is stopped")
+    assert (finding.level, finding.message) == ("warn", "is stopped")
     assert finding.fix.startswith("switch it on")
     for status in (InstigatorStatus.RUNNING, InstigatorStatus.DECLARED_IN_CODE):
         here.instance.update_instigator_state(state.with_status(status))
         finding = Examined(here).one("Dagster", name)
-        assert (finding.level, finding.says) == ("ok", f"is running; next tick 2026-03-02 {tick} UTC")
+        assert (finding.level, finding.message) == ("ok", f"is running; next tick 2026-03-02 {tick} UTC")
 
 
 def test_alerts_that_are_wanted_but_stopped_are_warned_of_and_their_url_is_neither_shown_nor_asked(
@@ -113,10 +114,10 @@ def test_alerts_that_are_wanted_but_stopped_are_warned_of_and_their_url_is_neith
     def told(url: str) -> tuple[str, str]:
         examined = Examined(here, SOUNDLINK_ALERT_URL=url)
         for finding in examined.group("Settings") + examined.group("Dagster"):
-            assert "alerts.invalid" not in finding.says + finding.fix
-            assert "hidden-part" not in finding.says + finding.fix
+            assert "alerts.invalid" not in finding.message + finding.fix
+            assert "hidden-part" not in finding.message + finding.fix
         finding = examined.one("Dagster", "alerts")
-        return finding.level, finding.says
+        return finding.level, finding.message
 
     assert told("") == ("ok", "is stopped: SOUNDLINK_ALERT_URL is not set")
     assert told(URL) == ("ok", "is on by default, no daemon has seen it yet")
@@ -125,7 +126,23 @@ def test_alerts_that_are_wanted_but_stopped_are_warned_of_and_their_url_is_neith
     assert told(URL) == ("ok", "is running")
     here.instance.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
     assert told("") == ("ok", "is stopped: SOUNDLINK_ALERT_URL is not set")
-    assert told(URL) == ("warn", "is stopped, so nobody is told of a run that fails")
+    assert told(URL) == ("warn", "is stopped: failed runs raise no alert")
+
+
+def test_alerts_that_were_not_delivered_are_warned_of_until_they_are(here: Project) -> None:
+    state = switch(here, "alerts", InstigatorStatus.RUNNING)
+
+    def note(undelivered: dict[str, Undelivered]) -> list[tuple[str, str]]:
+        cursor = State({kind.value: 1 for kind in _ENDS}, undelivered=undelivered).text()
+        data = SensorInstigatorData(min_interval=30, cursor=cursor)
+        here.instance.update_instigator_state(state.with_data(data))
+        found = Examined(here, SOUNDLINK_ALERT_URL=URL).group("Dagster")
+        return [(finding.level, finding.message) for finding in found if finding.what == "alert delivery"]
+
+    assert note({}) == []
+    assert note({"a": Undelivered(2.0, "Alert for run a not delivered: HTTP 404"), "b": Undelivered(1.0, "older")}) == [
+        ("warn", "2 alerts not delivered; newest: Alert for run a not delivered: HTTP 404")
+    ]
 
 
 @pytest.mark.parametrize("name", [*SCHEDULES, "alerts"])
@@ -134,7 +151,7 @@ def test_alerts_that_are_wanted_but_stopped_are_warned_of_and_their_url_is_neith
     [
         (TickStatus.FAILURE, "warn", "failed: the ledger is gone"),
         (TickStatus.SKIPPED, "ok", "skipped: no day yet"),
-        (TickStatus.SUCCESS, "ok", "asked for a run"),
+        (TickStatus.SUCCESS, "ok", "requested a run"),
     ],
 )
 def test_last_tick_tells_its_outcome(here: Project, name: str, status: TickStatus, level: str, words: str) -> None:
@@ -155,7 +172,7 @@ def test_last_tick_tells_its_outcome(here: Project, name: str, status: TickStatu
     )
     finding = Examined(here).one("Dagster", name)
     assert finding.level == level
-    assert finding.says.endswith(f"last tick 2026-03-01 07:00 UTC: {words}")
+    assert finding.message.endswith(f"last tick 2026-03-01 07:00 UTC: {words}")
 
 
 def test_failed_run_is_warned_of_with_its_own_sentence(here: Project) -> None:
@@ -163,7 +180,7 @@ def test_failed_run_is_warned_of_with_its_own_sentence(here: Project) -> None:
     assert not here.refresh("2026-02-22", "2026-03-01", raise_on_error=False).success
     finding = Examined(here).one("Dagster", "last run")
     assert finding.level == "warn"
-    assert "this API key has expired" in finding.says
+    assert "this API key has expired" in finding.message
     assert "Re-execute" in finding.fix
     here.sim.keys[KEY] = KeyInfo()
     assert here.refresh("2026-02-22", "2026-03-01").success
@@ -179,7 +196,8 @@ def test_run_that_has_fallen_silent_is_warned_of(here: Project) -> None:
     started = datetime.now(UTC)
     fresh = Examined(here, now=started + timedelta(minutes=60)).one("Dagster", "run under way")
     assert fresh.level == "ok"
-    assert "0b7a1f5e" in fresh.says
+    assert "0b7a1f5e" in fresh.message
     silent = Examined(here, now=started + timedelta(minutes=80)).one("Dagster", "run under way")
     assert silent.level == "warn"
-    assert "it seems stuck" in silent.says
+    assert "no event since" in silent.message
+    assert "possibly stuck" in silent.message

@@ -32,7 +32,7 @@ def pulled(here: Project) -> Project:
 def newest(here: Project, now: datetime = NOW, **settings: Any) -> set[tuple[str, str]]:
     """What is said of the newest day of each export, which is the same for both."""
     examined = Examined(here, now=now, **settings)
-    return {(finding.level, finding.says) for finding in (examined.one("Data", export.name) for export in EXPORTS)}
+    return {(finding.level, finding.message) for finding in (examined.one("Data", export.name) for export in EXPORTS)}
 
 
 def test_newest_complete_day_is_told_and_warned_of_from_noon_on_when_it_is_not_yesterday(pulled: Project) -> None:
@@ -80,7 +80,7 @@ def test_refused_delivery_is_warned_of_until_it_was_delivered_well(here: Project
     pull(here.soundlink, "2026-02-22", "2026-03-01")
     finding = Examined(here).one("Data", "quarantine")
     assert finding.level == "warn"
-    assert finding.says.startswith("1 refused deliveries")
+    assert finding.message.startswith("1 refused deliveries")
     (reason,) = here.data.glob("quarantine/*/*/*.reason.txt")
     assert f"read {reason};" in finding.fix
     here.sim.clock.advance(timedelta(minutes=1))
@@ -96,8 +96,8 @@ def test_landed_files_that_no_run_has_loaded_are_told(pulled: Project) -> None:
     landed = len(pulled.soundlink.landing.not_archived())
     assert landed == 6
     examined = Examined(pulled)
-    assert examined.one("Data", "warehouse").says == "there is none, but 6 deliveries have landed"
-    assert examined.one("Data", "landed files").says.startswith("6 deliveries are not loaded")
+    assert examined.one("Data", "warehouse").message == "there is no file, but 6 deliveries have landed"
+    assert examined.one("Data", "landed files").message.startswith("6 deliveries are not loaded")
 
 
 def test_published_file_that_is_missing_older_or_damaged_is_told(here: Project) -> None:
@@ -109,7 +109,7 @@ def test_published_file_that_is_missing_older_or_damaged_is_told(here: Project) 
     received = last.replace(tzinfo=UTC)
     assert Examined(here, now=received + timedelta(minutes=5)).one("Data", "soundlink.duckdb").level == "ok"
     older = Examined(here, now=received + timedelta(hours=2)).one("Data", "soundlink.duckdb")
-    assert (older.level, "by 6 deliveries" in older.says) == ("warn", True)
+    assert (older.level, "lacks 6 deliveries" in older.message) == ("warn", True)
     published.chmod(0o644)
     published.write_bytes(b"no database" * 500)
     assert Examined(here).one("Data", "soundlink.duckdb").level == "FAULT"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from soundlink_pipeline.doctor import examination
+from soundlink_pipeline.doctor import checks
 from soundlink_pipeline.doctor.__main__ import main, summary
 from soundlink_pipeline.doctor.finding import Finding, Level
 from soundlink_pipeline.doctor.installation import SECRETS
@@ -53,7 +53,7 @@ def test_project_in_order_needs_no_mending_and_is_not_changed(here: Project) -> 
     before = content(here.folder)
     examined = Examined(here)
     assert examined.bad() == []
-    assert summary(examined.all) == "nothing to mend"
+    assert summary(examined.all) == "all checks passed"
     assert content(here.folder) == before
 
 
@@ -69,7 +69,7 @@ def test_new_project_is_examined_without_making_anything(here: Project, tmp_path
     assert not here.data.exists()
     assert content(here.folder) == before
     for group, what in (("Data folder", "folder"), ("Warehouse", "warehouse.duckdb"), ("Dagster", "storage")):
-        assert "the first run makes it" in examined.one(group, what).says
+        assert "the first run makes it" in examined.one(group, what).message
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -82,13 +82,13 @@ def test_broken_check_becomes_a_finding_without_secrets_and_the_others_go_on(
         yield Finding("ok", "first", "is well")
         raise KeyError(f"with {secret.upper()} in it")
 
-    monkeypatch.setitem(examination._CHECKS, "Warehouse", broken)
+    monkeypatch.setitem(checks._CHECKS, "Warehouse", broken)
     here.sim.keys[secret] = KeyInfo()
     settings: dict[str, Any] = {name: secret}
     examined = Examined(here, **settings)
     assert [finding.level for finding in examined.group("Warehouse")] == ["ok", "FAULT"]
-    says = examined.group("Warehouse")[1].says
-    assert says.startswith("could not be examined: KeyError")
+    says = examined.group("Warehouse")[1].message
+    assert says.startswith("this check itself failed: KeyError")
     assert secret.upper() not in says
     assert "[secret]" in says
     assert examined.one("API", "key").level == "ok"
@@ -98,20 +98,20 @@ def test_broken_check_becomes_a_finding_without_secrets_and_the_others_go_on(
 def test_what_looks_like_a_secret_is_not_shown_wherever_it_comes_from(
     here: Project, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
-    monkeypatch.setitem(examination._CHECKS, "Data", lambda _: iter([Finding("FAULT", "x", secret, f"not {secret}")]))
+    monkeypatch.setitem(checks._CHECKS, "Data", lambda _: iter([Finding("FAULT", "x", secret, f"not {secret}")]))
     finding = Examined(here).one("Data", "x")
     for part in ("abc", "defgh", "user", "pass"):
-        assert part not in finding.says + finding.fix
+        assert part not in finding.message + finding.fix
 
 
 @pytest.mark.parametrize(
     ("levels", "told"),
     [
-        ([], "nothing to mend"),
-        (["ok"], "nothing to mend"),
-        (["warn"], "1 warning: a run can work"),
-        (["FAULT", "ok"], "1 fault: mend the faults first"),
-        (["FAULT", "warn", "FAULT"], "2 faults, 1 warning: mend the faults first"),
+        ([], "all checks passed"),
+        (["ok"], "all checks passed"),
+        (["warn"], "1 warning: runs can start"),
+        (["FAULT", "ok"], "1 fault: fix the faults first"),
+        (["FAULT", "warn", "FAULT"], "2 faults, 1 warning: fix the faults first"),
     ],
 )
 def test_summary_counts(levels: list[Level], told: str) -> None:
@@ -140,7 +140,7 @@ def test_command_prints_aligned_lines_that_fit_and_exits_with_1_for_a_fault(
     said = capsys.readouterr().out
     lines = said.splitlines()
     assert "1 fault" in lines[-1]
-    assert lines[-1].endswith("mend the faults first")
+    assert lines[-1].endswith("fix the faults first")
     findings = [line for line in lines if re.match(SHOWN, line)]
     assert len(findings) > 8
     assert {line[34:36] == "  " and line[36] != " " for line in findings} == {True}
@@ -164,7 +164,7 @@ def test_command_reads_the_key_from_env_file_shows_it_nowhere_and_exits_with_0(
 def test_package_that_is_missing_altogether_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "soundlink_pipeline.doctor.examination")
+    monkeypatch.delitem(sys.modules, "soundlink_pipeline.doctor.checks")
     monkeypatch.setitem(sys.modules, "soundlink_pipeline.doctor.api", None)
     assert main() == 1
     (line,) = capsys.readouterr().out.splitlines()

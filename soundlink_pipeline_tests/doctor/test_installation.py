@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from soundlink_pipeline.doctor.examination import examine
+from soundlink_pipeline.doctor.checks import run_checks
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, Project
 
@@ -35,7 +35,7 @@ def test_package_outside_its_range_or_missing_is_a_fault(here: Project, monkeypa
     monkeypatch.setattr(metadata, "version", version)
     examined = Examined(here)
     assert examined.bad("Installation") == [("FAULT", "dagster"), ("FAULT", "duckdb"), ("FAULT", "filelock")]
-    says = examined.one("Installation", "duckdb").says
+    says = examined.one("Installation", "duckdb").message
     assert says.startswith("1.4.2 is installed, but ")
     assert ">=2.0" in says
 
@@ -49,7 +49,6 @@ def test_every_setting_that_cannot_be_read_is_named_and_nothing_else_is_examined
 
 
 def test_command_names_every_setting_of_the_environment_that_cannot_be_read(tmp_path: Path) -> None:
-    # A process of its own: the definitions read the environment when they are imported, which they are here.
     told = subprocess.run(
         [sys.executable, "-m", "soundlink_pipeline.doctor"],
         check=False,
@@ -69,22 +68,22 @@ def test_definitions_that_do_not_load_are_a_fault(here: Project, monkeypatch: py
     def broken(*_: object, **__: object) -> None:
         raise dg.DagsterInvalidDefinitionError("two assets of one name\nand a long explanation")
 
-    monkeypatch.setattr("soundlink_pipeline.definitions.build_definitions", broken)
-    says = Examined(here).one("Settings", "definitions").says
+    monkeypatch.setattr("soundlink_pipeline.doctor.installation.build_definitions", broken)
+    says = Examined(here).one("Settings", "definitions").message
     assert says == "Dagster cannot load them: two assets of one name"
-    monkeypatch.setattr("soundlink_pipeline.definitions.settings_from", broken)
+    monkeypatch.setattr("soundlink_pipeline.doctor.installation.settings_from", broken)
     examined = Examined(here)
     assert examined.titles == ["Installation", "Settings"]
-    assert examined.one("Settings", "definitions").says == says
+    assert examined.one("Settings", "definitions").message == says
 
 
 def test_misspelt_setting_and_one_that_hides_the_env_file_are_warned_of(here: Project) -> None:
     in_file = {"SOUNDLINK_APIKEY": KEY, "SOUNDLINK_AUTH": "bearer"}
     environment = {**here.settings, "SOUNDLINK_AUTH": "auto", "SOUNDLINK_ALERT_URL": "https://alerts.invalid/x"}
-    groups = dict(examine(in_file, environment, lambda: NOW))
+    groups = dict(run_checks(in_file, environment, lambda: NOW))
     found = {finding.what: finding for finding in groups["Settings"]}
-    assert "is not a setting" in found["SOUNDLINK_APIKEY"].says
-    assert "the environment wins" in found["SOUNDLINK_AUTH"].says
+    assert "is not a setting" in found["SOUNDLINK_APIKEY"].message
+    assert "the environment wins" in found["SOUNDLINK_AUTH"].message
     assert {name for name, finding in found.items() if finding.level != "ok"} == {"SOUNDLINK_APIKEY", "SOUNDLINK_AUTH"}
 
 
@@ -92,8 +91,8 @@ def test_alert_url_that_cannot_be_one_is_a_fault_that_does_not_show_it(here: Pro
     examined = Examined(here, SOUNDLINK_ALERT_URL="http://alerts.invalid/hidden-part")
     finding = examined.one("Settings", "SOUNDLINK_ALERT_URL")
     assert finding.level == "FAULT"
-    assert "use https" in finding.says
-    assert "hidden-part" not in finding.says + finding.fix
+    assert "use https" in finding.message
+    assert "hidden-part" not in finding.message + finding.fix
     assert examined.titles == ["Installation", "Settings"]
 
 
@@ -109,6 +108,6 @@ def test_broken_sql_file_is_warned_of_with_file_and_reason(here: Project, tmp_pa
     examined = Examined(here, SOUNDLINK_SQL_DIR=str(tmp_path / "models here"))
     assert examined.bad("SQL models") == [("warn", "broken.sql")]
     assert examined.bad("Settings") == []
-    says = examined.one("SQL models", "broken.sql").says
+    says = examined.one("SQL models", "broken.sql").message
     assert str(broken) in says
     assert "nothing_there" in says

@@ -18,10 +18,10 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from soundlink_pipeline.doctor import patient, storage
+from soundlink_pipeline.doctor import project_state, storage
 from soundlink_pipeline.doctor.finding import Finding
 from soundlink_pipeline.doctor.installation import check_settings
-from soundlink_pipeline.doctor.patient import Patient
+from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.storage import check_data_folder, check_warehouse
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
@@ -62,7 +62,7 @@ def open_to_all() -> Iterator[Path]:
         yield Path(folder)
 
 
-def faults(check: Callable[[Patient], Iterator[Finding]], data: Path) -> list[Finding]:
+def faults(check: Callable[[ProjectState], Iterator[Finding]], data: Path) -> list[Finding]:
     """What one check finds for somebody who is not root."""
     examined, _ = check_settings({}, {"SOUNDLINK_DATA_DIR": str(data)}, lambda: NOW)
     assert examined is not None
@@ -75,7 +75,7 @@ def test_folder_that_cannot_be_written_to_or_made_is_a_fault(open_to_all: Path, 
     open_to_all.chmod(0o555)
     (fault,) = faults(check_data_folder, open_to_all / data)
     assert fault.what == "folder"
-    assert "Permission denied" in fault.says
+    assert "Permission denied" in fault.message
     assert "SOUNDLINK_DATA_DIR" in fault.fix
     assert list(open_to_all.iterdir()) == []
 
@@ -85,7 +85,7 @@ def test_warehouse_that_can_be_read_but_not_written_to_is_a_fault(open_to_all: P
         pass
     (open_to_all / "warehouse.duckdb").chmod(0o444)
     (fault,) = faults(check_warehouse, open_to_all)
-    assert "cannot be written to" in fault.says
+    assert "cannot be written to" in fault.message
     assert "the right to write" in fault.fix
 
 
@@ -114,7 +114,7 @@ def test_disk_that_is_full_to_the_last_byte_is_not_told_as_a_missing_right(
     monkeypatch.setattr(os, "fsync", full)
     finding = Examined(here).one("Data folder", "folder")
     assert finding.level == "FAULT"
-    assert os.strerror(code) in finding.says
+    assert os.strerror(code) in finding.message
     assert finding.fix.startswith("free space there")
 
 
@@ -147,24 +147,24 @@ def open_elsewhere(path: Path, *, read_only: bool) -> Iterator[int]:
 def test_warehouse_open_in_another_program_is_a_fault_that_says_to_close_it_there(
     pulled: Project, monkeypatch: pytest.MonkeyPatch, read_only: bool
 ) -> None:
-    monkeypatch.setattr(patient, "_WAREHOUSE_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(project_state, "_WAREHOUSE_WAIT_SECONDS", 0.2)
     monkeypatch.setattr(storage, "_READERS_SECONDS", 0.2)
     with open_elsewhere(pulled.data / "warehouse.duckdb", read_only=read_only) as process:
         examined = Examined(pulled)
         assert examined.bad("Warehouse") == [("FAULT", "warehouse.duckdb")]
     fault = next(finding for finding in examined.group("Warehouse") if finding.level == "FAULT")
-    assert ("is open for reading" if read_only else f"is open in process {process}") in fault.says
-    assert "close it there (a notebook, a DuckDB shell, a BI tool?" in fault.says + fault.fix
+    assert ("is open for reading" if read_only else f"is open in process {process}") in fault.message
+    assert "close it there (a notebook, a DuckDB shell, a BI tool?" in fault.message + fault.fix
     assert Examined(pulled).bad("Warehouse") == []
 
 
 def test_run_that_is_writing_is_no_fault(pulled: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient, "_WAREHOUSE_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(project_state, "_WAREHOUSE_WAIT_SECONDS", 0.2)
     path = pulled.data / "warehouse.duckdb"
     with FileLock(path.with_suffix(".lock")), open_elsewhere(path, read_only=False):
         examined = Examined(pulled)
         assert examined.bad("Warehouse", "Data") == []
-    assert "a pipeline run is writing" in examined.one("Warehouse", "warehouse.duckdb").says
+    assert "a pipeline run is writing" in examined.one("Warehouse", "warehouse.duckdb").message
 
 
 def test_somebody_who_reads_for_a_moment_only_is_no_fault(pulled: Project) -> None:
@@ -180,6 +180,6 @@ def test_damaged_or_cut_warehouse_is_a_fault_that_says_what_to_do(pulled: Projec
     path.write_bytes(whole[: int(len(whole) * left)] or b"not a database at all" * 1000)
     examined = Examined(pulled)
     assert examined.bad("Warehouse") == [("FAULT", "warehouse.duckdb")]
-    assert "is damaged" in examined.one("Warehouse", "warehouse.duckdb").says
-    assert "rebuild_from_landing" in examined.one("Warehouse", "warehouse.duckdb").says
+    assert "is damaged" in examined.one("Warehouse", "warehouse.duckdb").message
+    assert "rebuild_from_landing" in examined.one("Warehouse", "warehouse.duckdb").message
     assert examined.one("Data", "warehouse").level == "ok"

@@ -59,7 +59,7 @@ def small_account(folder: Path) -> Path:
                 _take_back_a_row(sim, world)
             pull(soundlink, str(morning - timedelta(days=8)), str(morning - timedelta(days=1)), f"refresh-{morning}")
     project = read_project(SQL_FOLDER)
-    assert project.problems == {}
+    assert project.errors == {}
     with soundlink.warehouse.write() as connection:
         build_models(connection, project)
     publish(soundlink.warehouse, soundlink.published_path, run_id=f"refresh-{morning}", now=utc(f"{morning}T07:05"))

@@ -14,7 +14,7 @@ from soundlink_pipeline_tests.marts.shared import FOLDER, Marts
 @pytest.fixture(scope="module")
 def project() -> SqlProject:
     project = read_project(FOLDER)
-    assert project.problems == {}
+    assert project.errors == {}
     return project
 
 

@@ -11,7 +11,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.models.build import ask_tests, build_models
+from soundlink_pipeline.models.build import build_models, run_tests
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline_tests.support.deliveries import row
 
@@ -92,7 +92,7 @@ class Marts:
     def failing(self, *, singular: bool = False) -> list[str]:
         """The tests that find bad rows; `singular`: of those in dbt_like_sql/tests only."""
         models = self.project.models.values()
-        found = [item for model in models for item in ask_tests(self.connection, self.project, model)]
+        found = [item for model in models for item in run_tests(self.connection, self.project, model)]
         return [item.test.name for item in found if not item.passed and (item.test.singular or not singular)]
 
     def clear(self) -> None:

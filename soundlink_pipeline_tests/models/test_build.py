@@ -9,9 +9,9 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.models.build import ask_tests, build_model, build_models, drop_removed_models
+from soundlink_pipeline.models.build import build_model, build_models, drop_removed_models, run_tests
 from soundlink_pipeline.models.project import SqlProject, read_project
-from soundlink_pipeline.models.templates import Problem
+from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import arrival, load, row
 from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, sql_folder
@@ -120,7 +120,7 @@ def test_a_model_that_fails_leaves_what_was_there(connection: duckdb.DuckDBPyCon
     for materialized in ("incremental", "table"):
         sql = DAILY.replace("incremental", materialized, 1).replace("sum(streams)", "sum(error('told')::bigint)")
         broken = project(tmp_path, **{"daily.sql": sql})
-        with pytest.raises(Problem, match=r"daily\.sql: Invalid Input Error: told"):
+        with pytest.raises(ModelError, match=r"daily\.sql: Invalid Input Error: told"):
             build_model(connection, broken, broken.models["daily"], DateRange(SECOND, SECOND))
         assert rows(connection, "marts.daily") == [("a", FIRST, 1), ("a", SECOND, 10)]
     # The connection is usable, and what the model was made from is still known.
@@ -135,7 +135,7 @@ def test_what_a_removed_model_left_goes_and_nothing_else(connection: duckdb.Duck
     models = MODELS[: MODELS.index("    - name: total")]
     broken = project(tmp_path, **{"total.sql": None, "_marts.yml": models, "daily.sql": "select {{ nothing }}"})
     (tmp_path / "models/marts/total.sql").unlink(missing_ok=True)
-    assert "daily" in broken.problems
+    assert "daily" in broken.errors
     assert drop_removed_models(connection, broken) == ["marts.total"]
     left = connection.execute(
         "select table_name from information_schema.tables where table_schema = 'marts'"
@@ -169,15 +169,15 @@ def test_a_test_counts_the_bad_rows_and_shows_the_first(
     models = project(tmp_path)
     build_models(connection, models)
     daily = models.models["daily"]
-    assert all(found.passed for found in ask_tests(connection, models, daily))
+    assert all(found.passed for found in run_tests(connection, models, daily))
     connection.execute(spoil)
-    (found,) = [found for found in ask_tests(connection, models, daily) if found.test.name == test]
+    (found,) = [found for found in run_tests(connection, models, daily) if found.test.name == test]
     assert (found.passed, found.bad_rows) == (False, bad_rows)
-    assert any(shown in str(value) for row in found.rows for value in row)
+    assert shown in {str(value) for row in found.rows for value in row}
     assert {len(row) for row in found.rows} == {len(found.columns)}
     assert len(found.rows) == min(bad_rows, 10)
     other_day = DateRange(date(2026, 4, 3), date(2026, 4, 3))
-    assert all(found.passed for found in ask_tests(connection, models, daily, other_day))
+    assert all(found.passed for found in run_tests(connection, models, daily, other_day))
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,11 @@ def test_each_kind_of_test_finds_what_it_is_for(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path, yaml: str, name: str
 ) -> None:
     models = project(tmp_path, **{"_marts.yml": MODELS.replace("[not_null]", f"[{yaml}]")})
-    assert models.problems == {}
+    assert models.errors == {}
     build_models(connection, models)
     daily = models.models["daily"]
-    assert {found.test.name: found.bad_rows for found in ask_tests(connection, models, daily)}[name] == 1
+    assert {found.test.name: found.bad_rows for found in run_tests(connection, models, daily)}[name] == 1
     connection.execute("delete from marts.daily where report_date = '2026-04-01'")
     connection.execute("update marts.daily set campaign_id = 'b'")
     connection.execute("insert into campaigns (campaign_id) values ('b')")
-    assert all(found.passed for found in ask_tests(connection, models, daily))
+    assert all(found.passed for found in run_tests(connection, models, daily))

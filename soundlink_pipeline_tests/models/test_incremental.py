@@ -52,7 +52,7 @@ def delivered(export: Export, dates: DateRange, campaign: str, value: int, expor
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(refreshes(), min_size=1, max_size=5))
 def test_incremental_is_what_a_full_rebuild_is(steps: list[tuple[DateRange, int, str, int, bool]]) -> None:
-    assert PROJECT.problems == {}
+    assert PROJECT.errors == {}
     with tempfile.TemporaryDirectory() as folder:
         warehouse = NativeFile(Path(folder) / "data")
         for number, (dates, pulled_after, campaign, value, built) in enumerate(steps):

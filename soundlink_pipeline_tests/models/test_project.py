@@ -19,7 +19,7 @@ def checked(folder: Path) -> SqlProject:
 
 def test_order_and_dependencies_come_from_the_sql(tmp_path: Path) -> None:
     project = checked(sql_folder(tmp_path))
-    assert project.problems == {}
+    assert project.errors == {}
     assert list(project.models) == ["stg_country", "daily", "total"]
     daily, total = project.models["daily"], project.models["total"]
     assert (daily.refs, total.refs) == (("stg_country",), ("daily",))
@@ -68,11 +68,11 @@ def test_a_model_comes_after_what_its_tests_look_into(tmp_path: Path) -> None:
         "models/marts/zeta.sql": "select 'a' as campaign_id",
     }
     project = checked(sql_folder(tmp_path, {**changes}))
-    assert project.problems == {}
+    assert project.errors == {}
     order = list(project.models)
     assert order.index("zeta") < order.index("daily") < order.index("total")
     (tmp_path / "models/marts/zeta.sql").unlink()
-    assert "the test relationships needs the model zeta, which is not there" in str(checked(tmp_path).problems["daily"])
+    assert "the test relationships needs the model zeta, which is not there" in str(checked(tmp_path).errors["daily"])
 
 
 def test_a_singular_test_is_asked_of_the_last_model_it_refers_to(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ TWO_LINED = "{{\n    config(\n        materialized='table',\n    )\n}}\nselect 1
         ),
         pytest.param(
             {"models/marts/new.sql": "select '{{ var('none') }}' as a"},
-            {"new": "new.sql, line 1: there is no var 'none' in dbt_project.yml, and no default is given"},
+            {"new": "new.sql, line 1: there is no var 'none' in dbt_project.yml, and no default"},
             id="var",
         ),
         pytest.param(
@@ -178,7 +178,7 @@ TWO_LINED = "{{\n    config(\n        materialized='table',\n    )\n}}\nselect 1
         ),
         pytest.param(
             {"models/other/total.sql": "select 1 as a"},
-            {"total": "total.sql: a model of this name is there already: "},
+            {"total": "total.sql: another model has this name: "},
             id="name twice",
         ),
         pytest.param(
@@ -188,7 +188,7 @@ TWO_LINED = "{{\n    config(\n        materialized='table',\n    )\n}}\nselect 1
         ),
         pytest.param(
             {"tests/wrong.sql": "select 1 as a"},
-            {"wrong": "wrong.sql: a test must ref a model, and only models that are there"},
+            {"wrong": "wrong.sql: a test must ref a model, and only existing models"},
             id="test of nothing",
         ),
     ],
@@ -197,7 +197,7 @@ def test_what_is_wrong_is_told_with_file_and_line_and_costs_nothing_else(
     tmp_path: Path, changes: dict[str, str | None], told: dict[str, str]
 ) -> None:
     project = checked(sql_folder(tmp_path, changes))
-    assert {*project.problems} == {*told}
+    assert {*project.errors} == {*told}
     for name, words in told.items():
-        assert words in str(project.problems[name])
+        assert words in str(project.errors[name])
     assert {*project.models} == {"stg_country", "daily", "total"} - {*told}

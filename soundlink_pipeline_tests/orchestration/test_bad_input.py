@@ -122,7 +122,7 @@ def test_a_data_folder_that_cannot_be_written_to_is_told_with_its_setting(here: 
     here.settings["SOUNDLINK_DATA_DIR"] = str(tmp_path / "file" / "data")
     said = sentence_of(here)
     assert said.startswith(f"the data folder cannot be written to ({tmp_path / 'file' / 'data'}: ")
-    assert "Is SOUNDLINK_DATA_DIR right" in said
+    assert "Check SOUNDLINK_DATA_DIR" in said
     assert here.sim.stats.records == []
     here.settings["SOUNDLINK_DATA_DIR"] = there
     assert_the_tables_are_true_once_mended(here)

@@ -11,9 +11,11 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 
-from soundlink_pipeline.orchestration.event_log import PooledSqliteEventLog, PooledSqliteStorage
+from soundlink_pipeline.orchestration import event_log
+from soundlink_pipeline.orchestration.event_log import TESTED, PooledSqliteEventLog, PooledSqliteStorage
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline_tests.support.instances import instance_settings
 from soundlink_pipeline_tests.support.project import REPOSITORY
@@ -300,3 +302,60 @@ def test_an_error_in_a_transaction_keeps_nothing_and_the_connection_goes_on(tmp_
     with log.index_connection() as connection:
         assert connection.exec_driver_sql("select count(*) from secondary_indexes where name = 'x'").scalar() == 0
     storage.dispose()
+
+
+# Another version of Dagster
+
+
+@pytest.mark.parametrize("version", TESTED)
+def test_the_versions_it_was_tested_with_are_those_that_may_be_installed(version: str) -> None:
+    assert dg.__version__ in TESTED
+    assert version.startswith("1.13.")
+
+
+def test_another_version_gets_dagsters_own_storage_and_one_line_of_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dg, "__version__", "1.14.0")
+    event_log._warn_of_fallback.cache_clear()
+    run_ids = []
+    for number in (1, 2):
+        home = tmp_path / f"home-{number}"
+        home.mkdir()
+        with dg.DagsterInstance.local_temp(str(home), instance_settings(tmp_path)) as instance:
+            assert type(instance.event_log_storage) is SqliteEventLogStorage
+            assert event_log.is_sqlite(instance.event_log_storage)
+            run_ids.append(one_step.execute_in_process(instance=instance, run_config=QUIET).run_id)
+            assert [_said(instance, run_id) for run_id in run_ids] == [["said"]] * number
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == event_log.__name__]
+    assert warning == (
+        "The pooled event log was tested with Dagster 1.13.27 and 1.13.28, not with 1.14.0: using Dagster's own SQLite"
+        " storage (slower)."
+    )
+    monkeypatch.undo()
+    with dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance:
+        assert isinstance(instance.event_log_storage, PooledSqliteEventLog)
+        assert [_said(instance, run_id) for run_id in run_ids] == [["said"]] * 2
+
+
+@pytest.mark.parametrize(
+    "moved", ["dagster._core.storage.event_log.schema", "dagster._core.storage.event_log.sqlite.sqlite_event_log"]
+)
+def test_a_dagster_that_has_moved_its_private_names_works_without_them(tmp_path: Path, moved: str) -> None:
+    program = (
+        "import dagster as dg, sys\n"
+        "from dagster._core.storage import sqlite_storage\n"
+        f"there = sys.modules[{moved!r}]\n"
+        f"sys.modules[{moved!r}] = None\n"
+        "dg.__version__ = '1.14.0'\n"
+        "from soundlink_pipeline import dagster_storage\n"
+        f"sys.modules[{moved!r}] = there\n"  # Dagster itself finds it
+        "storage = dagster_storage.PooledSqliteStorage.from_config_value(None, {'base_dir': sys.argv[1]})\n"
+        "assert type(storage) is sqlite_storage.DagsterSqliteStorage, storage\n"
+        "storage.dispose()\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "not with 1.14.0: using Dagster's own SQLite storage" in line

@@ -127,7 +127,7 @@ def test_the_run_says_why_it_asks_for_its_range(instance: dg.DagsterInstance, ap
         "2026-02-01 has just closed, 2026-01-25 gets its final pull, those between may still be revised"
     )
     assert why(instance, soundlink, utc("2026-02-13T07:00")) == (
-        "2026-01-25 was pulled but has not been pulled again since it settled, so 19 days are asked for instead of 8"
+        "2026-01-25 has not been pulled since it settled, so this run pulls 19 days instead of 8"
     )
 
 
@@ -158,7 +158,7 @@ def test_a_tick_does_not_ask_for_what_a_run_is_pulling_already(
         instance.delete_run(run.run_id)
     if skipped:
         assert asked == (
-            f"run {run.run_id} of an earlier tick has not ended, and pulls all of 2026-03-02 to 2026-03-09 already"
+            f"run {run.run_id} of an earlier tick is still going and already pulls all of 2026-03-02 to 2026-03-09"
         )
     else:
         assert asked == ("2026-03-02", "2026-03-09")

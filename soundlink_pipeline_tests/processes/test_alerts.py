@@ -20,25 +20,26 @@ def test_the_daemon_sends_one_message_and_shows_one_that_was_refused(quiet: Depl
     receiver.answer(400, body=SECRET.encode())
     refused = here.launch(FIRST_DAY + timedelta(days=1), FIRST_DAY)
 
-    def of_refused() -> list[dict[str, Any]]:
-        return [tick for tick in here.sensor_ticks("FAILURE") if refused in tick["error"]["message"]]
+    def ticks_about(run_id: str) -> list[dict[str, Any]]:
+        return [tick for tick in here.sensor_ticks("SKIPPED") if run_id in tick["skipReason"]]
 
-    (tick,) = until(of_refused, "the tick that could not deliver", 180)
-    assert f"the message on run {refused}" in tick["error"]["message"]
-    assert "HTTP 400" in tick["error"]["message"]
-    delivered = len(here.sensor_ticks("SUCCESS"))
+    (tick,) = until(lambda: ticks_about(refused), "the tick that could not deliver", 180)
+    assert f"Alert for run {refused}" in tick["skipReason"]
+    assert "HTTP 400" in tick["skipReason"]
     told = here.launch(FIRST_DAY + timedelta(days=2), FIRST_DAY)
-    until(lambda: len(here.sensor_ticks("SUCCESS")) > delivered, "the tick that delivered", 180)
+    (tick,) = until(lambda: ticks_about(told), "the tick that delivered", 180)
+    assert f"Sent 1 alert: {told}." in tick["skipReason"]
     skipped = len(here.sensor_ticks("SKIPPED"))
     until(lambda: len(here.sensor_ticks("SKIPPED")) > skipped, "one more tick", 120)
-    assert len(of_refused()) == 1
+    assert len(ticks_about(refused)) == 1
+    assert any(f"Alert for run {refused}" in message for message in here.messages(refused))
     bodies = [body for body in receiver.bodies if body["run_id"] in (refused, told)]
     assert [body["run_id"] for body in bodies] == [refused, told]
     body = bodies[1]
     assert body["link"] == f"{UI}/runs/{told}"
     assert body["range"] == {"start": str(FIRST_DAY + timedelta(days=2)), "end": str(FIRST_DAY)}
     assert "is reversed: it ends before it starts" in body["text"]
-    assert any('Sensor "alerts" acted on run status FAILURE' in message for message in here.messages(told))
+    assert any('The sensor "alerts" sent an alert' in message for message in here.messages(told))
     stored = {path: path.read_bytes() for path in here.home.parent.rglob("*") if path.is_file()}
     for secret in (*SECRET.split("/"), TOKEN, here.key):
         holding = [path for path, content in stored.items() if secret.encode() in content]

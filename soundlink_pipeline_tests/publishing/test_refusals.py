@@ -63,7 +63,8 @@ def test_disk_that_fills_up_on_the_way_is_told(warehouse: NativeFile, tmp_path: 
             print(error)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert "was not published, is the disk full" in done.stdout, done
+    assert "was not published: " in done.stdout, done
+    assert "Check whether the disk is full" in done.stdout
     assert "the file that was published last is unchanged" in done.stdout
 
 

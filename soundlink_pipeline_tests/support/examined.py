@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from dagster._daemon.types import DaemonHeartbeat
 
-from soundlink_pipeline.doctor.examination import examine
+from soundlink_pipeline.doctor.checks import run_checks
 from soundlink_pipeline.doctor.finding import Finding
 from soundlink_pipeline_tests.support.instances import instance_settings
 from soundlink_pipeline_tests.support.project import KEY, Project, project, small_world, utc
@@ -24,7 +24,7 @@ class Examined:
     def __init__(self, here: Project, now: datetime = NOW, home: Path | None = None, **settings: str) -> None:
         environment = {"SOUNDLINK_API_KEY": KEY, **here.settings, "DAGSTER_HOME": str(home or here.folder / "instance")}
         environment = {name: value for name, value in {**environment, **settings}.items() if value}
-        self._waiting = dict(examine({}, environment, lambda: now))
+        self._waiting = dict(run_checks({}, environment, lambda: now))
         self._found: dict[str, list[Finding]] = {}
 
     @property

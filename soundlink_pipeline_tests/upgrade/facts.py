@@ -112,6 +112,8 @@ def _files(folder: Path) -> list[str]:
 if __name__ == "__main__":
     from soundlink_pipeline.definitions import defs
 
+    # Before 0.2 they were made when the module was imported.
+    loaded = defs if isinstance(defs, dg.Definitions) else defs()
     with dg.DagsterInstance.get() as opened:
-        said = facts(Path("data"), defs, opened, datetime.fromisoformat(sys.argv[1]), None)
+        said = facts(Path("data"), loaded, opened, datetime.fromisoformat(sys.argv[1]), None)
         print(json.dumps(said))

@@ -1,4 +1,4 @@
-"""The examination: every check in order; what breaks one is a finding itself, and no text leaves with a secret."""
+"""All checks in order. A check that raises becomes a finding, and secrets are taken out of every text."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _CHECKS = {
 }
 
 
-def examine(
+def run_checks(
     in_file: Mapping[str, str],
     environment: Mapping[str, str],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[tuple[str, Iterator[Finding]]]:
-    """Every group of findings, in order; each is found while it is read.
+    """Every group of findings, in order; a group's checks run while its findings are read.
 
-    `in_file` is what `.env` says, `environment` what the process was given, which wins.
+    `in_file` holds the variables of `.env`, `environment` those of the process, which win.
     """
     both = {**in_file, **environment}
     secrets = [secret for name in SECRETS if (secret := both.get(name, "").strip())]
-    yield "Installation", _told("Installation", check_versions(), secrets)
-    patient, findings = check_settings(in_file, environment, clock)
-    yield "Settings", _told("Settings", findings, secrets)
-    if patient is not None:
+    yield "Installation", _safely("Installation", check_versions(), secrets)
+    project, findings = check_settings(in_file, environment, clock)
+    yield "Settings", _safely("Settings", findings, secrets)
+    if project is not None:
         for title, check in _CHECKS.items():
-            yield title, _told(title, check(patient), secrets)
+            yield title, _safely(title, check(project), secrets)
 
 
-def _told(title: str, findings: Iterable[Finding], secrets: list[str]) -> Iterator[Finding]:
-    """The findings without secrets, which an exception may quote. If their check breaks, the others still go on."""
+def _safely(title: str, findings: Iterable[Finding], secrets: list[str]) -> Iterator[Finding]:
+    """The findings without secrets, which an exception may quote. A check that raises does not stop the others."""
 
     def shown(finding: Finding) -> Finding:
-        return replace(finding, what=clean(finding.what), says=clean(finding.says), fix=clean(finding.fix))
+        return replace(finding, what=clean(finding.what), message=clean(finding.message), fix=clean(finding.fix))
 
     def clean(text: str) -> str:
         for secret in secrets:
@@ -58,4 +58,4 @@ def _told(title: str, findings: Iterable[Finding], secrets: list[str]) -> Iterat
     try:
         yield from map(shown, findings)
     except Exception as error:  # whatever it is
-        yield shown(fault(title, f"could not be examined: {type(error).__name__}: {first_line(error)}"))
+        yield shown(fault(title, f"this check itself failed: {type(error).__name__}: {first_line(error)}"))

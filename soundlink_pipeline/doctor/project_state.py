@@ -1,4 +1,4 @@
-"""What the doctor examines."""
+"""The project under test."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.native_file import NativeFile
 
-# Longer than any wait for the API's limits, which are counted by the hour: what is silent for so long is not at work.
+# Longer than any wait for the API's limits, which are per hour: a run that logs nothing for so long is stuck.
 LONGEST_SILENCE = timedelta(minutes=70)
-# A run opens the warehouse for moments: who still has it after so long is no run that reads.
+# A run opens the warehouse for moments only: a program that has it open for longer is not a run.
 _WAREHOUSE_WAIT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class Patient:
-    """A project. `repository` is what Dagster serves; `home` is DAGSTER_HOME as set; `clock` is aware."""
+class ProjectState:
+    """A project. `repository` is what Dagster serves, `home` DAGSTER_HOME as set; `clock` returns aware moments."""
 
     settings: Settings
     repository: dg.RepositoryDefinition = field(repr=False)

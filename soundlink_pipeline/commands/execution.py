@@ -1,0 +1,40 @@
+"""Runs Dagster's own commands for `make dev`, `make backfill` and `make rebuild`.
+
+Dagster answers a bad setting with a traceback, so the settings are checked here first.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import NoReturn
+
+from soundlink_pipeline.orchestration import orphaned_runs
+from soundlink_pipeline.orchestration.schedules import check_cron
+from soundlink_pipeline.settings.settings import Settings, settings_from
+
+
+def checked_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings, with the checks that loading the definitions makes.
+
+    For a bad one it prints one sentence that names it, and ends the process with status 2.
+    """
+    try:
+        settings = settings_from(environment)
+        check_cron(settings.schedule)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    return settings
+
+
+def execute_job(name: str, *options: str) -> NoReturn:
+    """Run a job in this process's place, without a daemon; `options` are those of `dagster job execute`."""
+    orphaned_runs.main()
+    execute("job", "execute", "-m", "soundlink_pipeline.definitions", "-j", name, *options)
+
+
+def execute(*arguments: str) -> NoReturn:
+    """Run a command of Dagster in this process's place."""
+    os.execv(sys.executable, [sys.executable, "-m", "dagster", *arguments])  # noqa: S606  (our own interpreter)

@@ -1,0 +1,54 @@
+"""What must hold before analysts get a new file: its models are built from every loaded delivery, and their tests pass.
+
+A model that another run's deliveries have outdated is built first. A failing test of severity error keeps the last
+published file in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from soundlink_pipeline.contracts.days import DateRange, last_closed_day
+from soundlink_pipeline.models.build import build_models, failed_tests, models_behind
+from soundlink_pipeline.models.project import SqlProject
+from soundlink_pipeline.publishing.file_copy import NotPublished, Published, publish
+from soundlink_pipeline.warehouse.native_file import NativeFile
+
+
+def publish_tested(
+    warehouse: NativeFile,
+    project: SqlProject,
+    target: Path,
+    *,
+    run_id: str,
+    now: datetime,
+    log: Callable[[str], None],
+    build_all: bool = False,
+) -> Published:
+    """Build and test what is needed, then publish; `build_all` builds every model in full. `now` is aware.
+
+    Models that are not built here were built and tested before, by the step that calls this or an earlier one.
+    No other run can load deliveries in between. Raises NotPublished, ModelError, WarehouseLocked, WarehouseUnusable.
+    """
+
+    def bring_models_up(connection: duckdb.DuckDBPyConnection) -> None:
+        if not build_all:
+            if not models_behind(connection, project):
+                return
+            log("rebuilding models first: another run loaded data after this run built them")
+        newest = last_closed_day(now)
+        built = build_models(connection, project, None if build_all else DateRange(newest, newest))
+        log(f"{len(built)} models built")
+        if failed := failed_tests(connection, project):
+            reasons = "\n".join(f"{result.test.model}: {result}" for result in failed)
+            raise NotPublished(
+                f"The models are built, but {len(failed)} of their tests failed, so nothing was published; the last"
+                f" published file is unchanged.\n{reasons}"
+            )
+
+    with warehouse.turn():  # until the published file is compared with the warehouse
+        return publish(warehouse, target, run_id=run_id, now=now, before=bring_models_up)

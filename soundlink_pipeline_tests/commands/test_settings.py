@@ -1,0 +1,112 @@
+"""A setting that cannot be read is one sentence from every command, before anything is done."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from soundlink_pipeline.commands import backfill, demo, dev, rebuild
+from soundlink_pipeline.doctor.__main__ import main as doctor
+from soundlink_pipeline.report.__main__ import main as report
+
+BAD = {
+    "SOUNDLINK_START_DATE": "yesterday",
+    "SOUNDLINK_SCHEDULE": "every day",
+    "SOUNDLINK_REQUESTS_PER_MINUTE": "0",
+    "SOUNDLINK_BASE_URL": "http://x.example",
+    "SOUNDLINK_ALERT_URL": "http://x.example/hidden-part",
+}
+# The doctor, which shows a finding for each, is tested with it.
+COMMANDS: dict[str, Callable[[], int]] = {
+    "demo": lambda: demo.main([]),
+    "demo --ui": lambda: demo.main(["--ui"]),
+    "dev": lambda: dev.main([]),
+    "backfill": lambda: backfill.main(["2026-01-01", "2026-01-02"]),
+    "rebuild": lambda: rebuild.main([]),
+    "report": lambda: report([]),
+    "doctor": doctor,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to run commands in, none of which may start another program."""
+    for name in list(os.environ):
+        if name.startswith(("SOUNDLINK_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "10000")
+    monkeypatch.chdir(tmp_path)
+    for starts in ("os.execv", "subprocess.Popen"):
+        monkeypatch.setattr(starts, lambda *_, **__: pytest.fail("a program was started"))
+    return tmp_path
+
+
+def status_of(command: Callable[[], int]) -> int | str | None:
+    try:
+        return command()
+    except SystemExit as ended:
+        return ended.code
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_bad_setting_is_one_sentence_that_names_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, name: str
+) -> None:
+    monkeypatch.setenv(name, BAD[name])
+    assert status_of(COMMANDS[command]) in (1, 2)
+    out, err = capsys.readouterr()
+    if command == "doctor":
+        (told,) = [line for line in out.splitlines() if "FAULT" in line]
+        assert err == ""
+    else:
+        (told,) = err.splitlines()
+        assert out == ""
+    assert name in told
+    assert "Traceback" not in told
+    assert "hidden-part" not in out + err
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["dev", "backfill", "rebuild", "report", "doctor"])
+def test_a_bad_setting_of_the_env_file_is_named_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (folder / ".env").write_text("SOUNDLINK_AUTH=none\n")
+    monkeypatch.setenv("SOUNDLINK_AUTH", "")  # what the command puts there is taken out again
+    monkeypatch.delenv("SOUNDLINK_AUTH")
+    assert status_of(COMMANDS[command]) in (1, 2)
+    assert "SOUNDLINK_AUTH" in "".join(capsys.readouterr())
+
+
+def test_a_schedule_that_only_dagster_can_refuse_is_refused_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOUNDLINK_SCHEDULE", "0 7 1W * *")
+    assert status_of(COMMANDS["backfill"]) == 2
+    assert "SOUNDLINK_SCHEDULE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (lambda: dev.main(["-p", "3001"]), ["dev", "-p", "3001"]),
+        (
+            lambda: rebuild.main([]),
+            ["job", "execute", "-m", "soundlink_pipeline.definitions", "-j", "rebuild_from_landing"],
+        ),
+    ],
+    ids=["dev", "rebuild"],
+)
+@pytest.mark.usefixtures("folder")
+def test_good_settings_lead_to_dagsters_own_command(
+    monkeypatch: pytest.MonkeyPatch, command: Callable[[], int], arguments: list[str]
+) -> None:
+    executed: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, given: executed.append(given))
+    command()
+    assert executed == [[sys.executable, "-m", "dagster", *arguments]]
