@@ -57,7 +57,7 @@ def _shared_fixture(item: pytest.Item) -> str | None:
     used = [
         found[-1] for found in item._fixtureinfo.name2fixturedefs.values() if found[-1].baseid
     ]  # pytest's own apart
-    for_all = [str(fixture.baseid) for fixture in used if fixture.scope == "session"]
+    for_all = [str(fixture.baseid) for fixture in used if fixture.scope in ("package", "session")]
     if for_all:
         return min(for_all)
     return item.nodeid.partition("::")[0] if any(fixture.scope != "function" for fixture in used) else None

@@ -15,7 +15,7 @@ from soundlink_pipeline_tests.support.deployment import Deployment, deployment, 
 SCHEDULE = "* * * * *"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
     with Receiver() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -30,7 +30,7 @@ def _is_wanted(request: pytest.FixtureRequest, fixture: str) -> bool:
     return any(fixture in getattr(item, "fixturenames", ()) for item in request.session.items)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def begun(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
 ) -> Iterator[Story]:
@@ -41,27 +41,27 @@ def begun(
     with simulated_api(KEY) as sim:
         seen = set[bytes]()
         with (
-            watched_command_lines(seen),
+            watched_command_lines(seen) as watch,
             deployment(folder / "project", sim, SOUNDLINK_API_KEY=KEY, **alerts, **schedule) as here,
         ):
-            story = Story(here, folder, receiver, seen)
+            story = Story(here, folder, receiver, watch, seen)
             if _is_wanted(request, "story"):
                 story.begin()
             yield story
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def here(begun: Story) -> Deployment:
     return begun.here
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def scheduled(here: Deployment) -> Deployment:
     """Its schedule ticks every minute, until it is stopped."""
     return here
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def quiet(request: pytest.FixtureRequest, begun: Story) -> Deployment:
     """Once the story has run its commands: no run is left but those of the test itself."""
     if _is_wanted(request, "story"):
@@ -70,8 +70,9 @@ def quiet(request: pytest.FixtureRequest, begun: Story) -> Deployment:
     return begun.here
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def story(quiet: Deployment, begun: Story) -> Story:
     """The whole story, its last alert sent."""
     begun.wait_for_alerts()
+    begun.watch.set()
     return begun

@@ -35,6 +35,7 @@ class Story:
     here: Deployment
     folder: Path  # holds every file that came of it
     receiver: Receiver
+    watch: threading.Event  # once set, command lines are no longer looked at
     command_lines: set[bytes] = field(default_factory=set)
     statuses: dict[str, str] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
@@ -102,8 +103,8 @@ def make_hostile(here: Deployment) -> None:
 
 
 @contextmanager
-def watched_command_lines(seen: set[bytes]) -> Iterator[None]:
-    """The arguments of every process there is, looked at all the time."""
+def watched_command_lines(seen: set[bytes]) -> Iterator[threading.Event]:
+    """The arguments of every process there is, looked at all the time until the event is set."""
     ended = threading.Event()
 
     def watch() -> None:
@@ -115,7 +116,7 @@ def watched_command_lines(seen: set[bytes]) -> Iterator[None]:
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield
+        yield ended
     finally:
         ended.set()
         thread.join()

@@ -108,7 +108,7 @@ def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(quiet
 def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(quiet: Deployment) -> None:
     here = quiet
     here.sim.stats.reset()
-    start = end = FIRST_DAY + timedelta(days=150)
+    start = end = FIRST_DAY + timedelta(days=98)
     hanging = here.sim.world.campaigns[0]
     here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
     run_id = here.launch(start, end, refetch=True)
@@ -133,7 +133,7 @@ def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(quiet: Depl
 
 
 def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Deployment) -> None:
-    start = end = FIRST_DAY + timedelta(days=151)
+    start = end = FIRST_DAY + timedelta(days=99)
     hanging = here.sim.world.campaigns[0]
     here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
     run_id = here.launch(start, end, refetch=True)
