@@ -57,8 +57,8 @@ backfill: install ## Pull a range of days: make backfill FROM=2026-01-01 TO=2026
 doctor: install ## Find what would make a run fail, and what to do about it; changes nothing
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.doctor
 
-report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist"
-	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign '$(CAMPAIGN)')
+report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist 1"
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign "$$CAMPAIGN")
 
 rebuild: install ## Load every landed delivery that the warehouse lacks; makes no request
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.commands.rebuild

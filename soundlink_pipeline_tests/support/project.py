@@ -136,7 +136,8 @@ class Project:
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every table and view, all columns."""
-        return {name: self.query(f"select * from {name} order by all") for name in TABLES}
+        with self.soundlink.warehouse.read() as connection:
+            return {name: connection.execute(f"select * from {name} order by all").fetchall() for name in TABLES}
 
     def texts(self) -> Iterator[tuple[Path, bytes]]:
         """Every file of the data folder and of the Dagster instance."""
