@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dotenv import load_dotenv
-
-from soundlink_pipeline.commands.execution import checked_settings, execute_job
+from soundlink_pipeline.commands.execution import execute_job, loaded_settings
 from soundlink_pipeline.contracts.days import checked_range
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
@@ -31,8 +28,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: RET503  (execute_j
     parser.add_argument("end", help="last report_date, YYYY-MM-DD")
     parser.add_argument("--refetch", action="store_true", help="pull settled days again, too")
     given = parser.parse_args(arguments)
-    load_dotenv(Path(".env"))  # as Dagster does
-    settings = checked_settings(os.environ)
+    settings = loaded_settings()
     try:
         checked_range(given.start, given.end, settings.start_date, datetime.now(UTC))
     except ValueError as error:

@@ -10,15 +10,12 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dotenv import dotenv_values
-
-from soundlink_pipeline.commands.execution import checked_settings, execute
+from soundlink_pipeline.commands.execution import checked_env_file, checked_settings, execute
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
     # Not put into the environment: there it would hide later changes of the file from Dagster.
-    in_file = {name: value or "" for name, value in dotenv_values(".env").items()}
-    checked_settings({**in_file, **os.environ})
+    checked_settings({**checked_env_file(), **os.environ})
     execute("dev", *arguments)
 
 

@@ -8,11 +8,31 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NoReturn
+
+from dotenv import load_dotenv
 
 from soundlink_pipeline.orchestration import orphaned_runs
 from soundlink_pipeline.orchestration.schedules import check_cron
+from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import Settings, settings_from
+
+
+def loaded_settings() -> Settings:
+    """The settings of the environment and of `.env`, checked; loads that file into the environment, as Dagster does."""
+    checked_env_file()
+    load_dotenv(Path(".env"))
+    return checked_settings(os.environ)
+
+
+def checked_env_file() -> dict[str, str]:
+    """The variables of `.env`; for a file that cannot be read it ends the process as `checked_settings` does."""
+    try:
+        return read_env_file()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def checked_settings(environment: Mapping[str, str]) -> Settings:

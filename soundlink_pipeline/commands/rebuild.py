@@ -6,13 +6,9 @@
 from __future__ import annotations
 
 import argparse
-import os
-from pathlib import Path
 from typing import NoReturn
 
-from dotenv import load_dotenv
-
-from soundlink_pipeline.commands.execution import checked_settings, execute_job
+from soundlink_pipeline.commands.execution import execute_job, loaded_settings
 from soundlink_pipeline.orchestration.jobs import REBUILD
 
 
@@ -20,8 +16,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     argparse.ArgumentParser(prog="python -m soundlink_pipeline.commands.rebuild", description=__doc__).parse_args(
         arguments
     )
-    load_dotenv(Path(".env"))  # as Dagster does
-    checked_settings(os.environ)
+    loaded_settings()
     execute_job(REBUILD)
 
 

@@ -19,13 +19,16 @@ _NARROWEST, _WIDEST = 72, 120
 def main() -> int:
     try:
         # Not at the top: a package that is missing or too old is reported in a sentence, not with a traceback.
-        from dotenv import dotenv_values  # noqa: PLC0415
-
         from soundlink_pipeline.doctor.checks import run_checks  # noqa: PLC0415
+        from soundlink_pipeline.settings.env_file import read_env_file  # noqa: PLC0415
     except ImportError as error:
         print(f"The pipeline cannot be loaded, {error}: make install puts everything in place.")
         return 1
-    in_file = {name: value or "" for name, value in dotenv_values(".env").items()}
+    try:
+        in_file = read_env_file()
+    except ValueError as error:
+        print(f"{error}.")
+        return 1
     # As Dagster loads the file: dagster.yaml may name variables of it, too.
     given = dict(os.environ)
     for name, value in in_file.items():

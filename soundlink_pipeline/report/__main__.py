@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-from dotenv import dotenv_values
 
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.report.figures import Campaign, UnknownCampaign, find_campaign, has_figures, read_figures
 from soundlink_pipeline.report.page import render
+from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -100,7 +100,7 @@ def _file(path: Path) -> Source:
 def _newest() -> Source:
     """The data folder's published database, else the pipeline's own. Settings are read as Dagster reads them."""
     try:
-        settings = settings_from({**{k: v or "" for k, v in dotenv_values(".env").items()}, **os.environ})
+        settings = settings_from({**read_env_file(), **os.environ})
     except ValueError as error:
         raise NoReport(f"The report was not made: {error}.") from None
     published, warehouse = settings.data_dir / "soundlink.duckdb", NativeFile(settings.data_dir)

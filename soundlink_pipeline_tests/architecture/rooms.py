@@ -31,7 +31,7 @@ class Room:
 ROOMS = {
     "durable": Room(),
     "contracts": Room(),
-    "settings": Room(libraries=("httpx",)),
+    "settings": Room(libraries=("dotenv", "httpx")),
     "simulator": Room(libraries=("starlette", "uvicorn")),
     "api": Room(
         rooms=("contracts", "durable", "settings"),
@@ -45,9 +45,7 @@ ROOMS = {
     "pulling": Room(rooms=("api", "contracts", "landing", "loading", "warehouse")),
     "publishing": Room(rooms=("contracts", "durable", "models", "warehouse"), libraries=("duckdb",)),
     "display": Room(rooms=("contracts",), libraries=("duckdb", "matplotlib", "pandas")),
-    "report": Room(
-        rooms=("display", "publishing", "settings", "warehouse"), libraries=("dotenv", "duckdb", "jinja2", "pandas")
-    ),
+    "report": Room(rooms=("display", "publishing", "settings", "warehouse"), libraries=("duckdb", "jinja2", "pandas")),
     "orchestration": Room(
         rooms=(
             "api",

@@ -83,6 +83,19 @@ def test_a_bad_setting_of_the_env_file_is_named_too(
     assert "SOUNDLINK_AUTH" in "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+@pytest.mark.parametrize("command", ["dev", "backfill", "rebuild", "report", "doctor"])
+def test_an_env_file_that_is_not_utf_8_is_one_sentence_that_shows_nothing_of_it(
+    folder: Path, capsys: pytest.CaptureFixture[str], command: str, encoding: str
+) -> None:
+    (folder / ".env").write_text("SOUNDLINK_API_KEY=sk_test_hidden-part-é\n", encoding=encoding)
+    assert status_of(COMMANDS[command]) in (1, 2)
+    (told,) = "".join(capsys.readouterr()).splitlines()
+    assert ".env cannot be read: it is not text in UTF-8" in told
+    assert "hidden-part" not in told
+    assert [path.name for path in folder.iterdir()] == [".env"]
+
+
 def test_a_schedule_that_only_dagster_can_refuse_is_refused_too(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
