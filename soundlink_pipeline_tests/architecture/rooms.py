@@ -97,6 +97,8 @@ class Import:
             return True
         if self.target is not None:
             return self.target in (self.source, *room.rooms)
+        if self.module.endswith("()"):
+            return False
         return self.library in sys.stdlib_module_names or self.library in room.libraries
 
 
@@ -108,11 +110,27 @@ def imports() -> Iterator[Import]:
     """Every import of the package, those within functions and for type checking too."""
     for path in sorted(PACKAGE.rglob("*.py")):
         file = path.relative_to(PACKAGE).as_posix()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                for name in node.names:
-                    # `from package import room` names a room, `from package.room import thing` does not.
-                    yield Import(file, f"{node.module}.{name.name}" if node.module == PACKAGE.name else node.module)
-            elif isinstance(node, ast.Import):
-                for name in node.names:
-                    yield Import(file, name.name)
+        for module in imported(path.read_text(encoding="utf-8"), file):
+            yield Import(file, module)
+
+
+def imported(source: str, file: str) -> Iterator[str]:
+    """What a file below the package imports, each name with its module: `from a import b` is `a.b`.
+
+    Private names that are reached over the imported module `dagster` count too, as `dagster._core`; and a call that
+    imports by text, whose module cannot be read here, as what it calls.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            base = [node.module] if node.module else []
+            if node.level:  # relative to the file's folder, or to one above it
+                folder = [PACKAGE.name, *Path(file).parts[:-1]]
+                base = folder[: len(folder) - node.level + 1] + base
+            yield from (".".join([*base, name.name]) for name in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in ("dagster", "dg") and node.attr.startswith("_") and not node.attr.startswith("__"):
+                yield f"dagster.{node.attr}"
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            yield f"{ast.unparse(node.func)}()"

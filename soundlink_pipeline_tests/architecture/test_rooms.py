@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from soundlink_pipeline_tests.architecture.rooms import PACKAGE, ROOMS, Import, imports
+from soundlink_pipeline_tests.architecture.rooms import PACKAGE, ROOMS, Import, imported, imports
 
 FOUND = [found for found in imports() if found.source != "__init__"]
 
@@ -36,8 +36,9 @@ def test_faces_for_people_are_imported_by_nobody() -> None:
 
 
 def test_only_rooms_stand_in_the_package() -> None:
-    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or list(path.rglob("*.py"))}
     assert there - {"__init__"} == set(ROOMS)
+    assert [found for found in imports() if found.source == "__init__"] == []
 
 
 @pytest.mark.parametrize("room", [name for name in ROOMS if (PACKAGE / name).is_dir()])
@@ -65,3 +66,24 @@ def test_a_broken_rule_is_found() -> None:
     assert Import("loading/batch.py", "soundlink_pipeline.warehouse.sql").is_allowed
     assert Import("api/client.py", "httpx").is_allowed
     assert Import("models/build.py", "json").is_allowed
+    assert not Import("api/client.py", "importlib.import_module()").is_allowed
+    assert not Import("api/client.py", "__import__()").is_allowed
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from soundlink_pipeline import loading", "soundlink_pipeline.loading"),
+        ("from soundlink_pipeline.loading import batch", "soundlink_pipeline.loading.batch"),
+        ("from . import pacing", "soundlink_pipeline.api.pacing"),
+        ("from .. import loading", "soundlink_pipeline.loading"),
+        ("from ..loading.batch import load_batch", "soundlink_pipeline.loading.batch.load_batch"),
+        ("def f():\n    import duckdb", "duckdb"),
+        ("from dagster import _core", "dagster._core"),
+        ("x = dagster._core.events", "dagster._core"),
+        ("importlib.import_module('duck' + 'db')", "importlib.import_module()"),
+        ("__import__('duckdb')", "__import__()"),
+    ],
+)
+def test_every_way_of_importing_is_seen(source: str, found: str) -> None:
+    assert list(imported(source, "api/client.py")) == [found]
