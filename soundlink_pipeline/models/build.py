@@ -184,8 +184,16 @@ def build_model(
     return Built(model, window, rows, time.perf_counter() - started, sql)
 
 
+def mark_failed(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Record that a model's tests failed: it counts as behind until all its days are built and tested again."""
+    connection.execute(f"update {STATE_TABLE} set load_order = -1 where model = ?", [model.table])
+
+
 def models_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> bool:
-    """Whether a model was built before the last delivery was loaded, for example by a run between two steps of ours."""
+    """Whether a model was built before the last delivery was loaded, or failed its tests (`mark_failed`).
+
+    The first happens where another run loads between two steps of ours.
+    """
     connection.execute(_CREATE_STATE)
     query = f"""
         select count(*) from {STATE_TABLE}

@@ -19,7 +19,15 @@ from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.display.trend import table_trend
-from soundlink_pipeline.models.build import SHOWN_ROWS, Built, TestResult, build_model, drop_removed_models, run_tests
+from soundlink_pipeline.models.build import (
+    SHOWN_ROWS,
+    Built,
+    TestResult,
+    build_model,
+    drop_removed_models,
+    mark_failed,
+    run_tests,
+)
 from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.models.tests import DataTest
@@ -131,6 +139,7 @@ def _build(
                 results.append(_check_result(model, name, [tested[test.name] for test in tests]))
         blocking = [str(item) for item in tested.values() if item.blocks]
         if blocking:
+            mark_failed(connection, model)
             failed[model.name] = "; ".join(blocking)
     details = _details(connection, built)
     if dates is not None and context.assets_def.specs_by_key[dg.AssetKey(model.name)].partitions_def:

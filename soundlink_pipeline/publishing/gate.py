@@ -1,7 +1,7 @@
 """What must hold before analysts get a new file: its models are built from every loaded delivery, and their tests pass.
 
-A model that another run's deliveries have outdated is built first. A failing test of severity error keeps the last
-published file in place.
+A model that another run's deliveries have outdated, or whose tests failed when it was built, is built and tested first.
+A failing test of severity error keeps the last published file in place.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day
-from soundlink_pipeline.models.build import build_models, failed_tests, models_behind
+from soundlink_pipeline.models.build import build_models, failed_tests, mark_failed, models_behind
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.publishing.file_copy import NotPublished, Published, publish
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -39,11 +39,13 @@ def publish_tested(
         if not build_all:
             if not models_behind(connection, project):
                 return
-            log("rebuilding models first: another run loaded data after this run built them")
+            log("rebuilding models first: data was loaded after they were built, or their tests failed")
         newest = last_closed_day(now)
         built = build_models(connection, project, None if build_all else DateRange(newest, newest))
         log(f"{len(built)} models built")
         if failed := failed_tests(connection, project):
+            for result in failed:
+                mark_failed(connection, project.models[result.test.model])
             reasons = "\n".join(f"{result.test.model}: {result}" for result in failed)
             raise NotPublished(
                 f"The models are built, but {len(failed)} of their tests failed, so nothing was published; the last"

@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 
 from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, REBUILD
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline_tests.support.project import Project, failure_of, failures_of, project
 from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, TOTAL, sql_folder
 
@@ -164,6 +166,27 @@ def test_a_rebuild_publishes_no_more_than_a_refresh_would(here: Project) -> None
     change(here, **{"daily.sql": DAILY})
     assert here.execute("rebuild_from_landing").success
     assert published.stat().st_ino != before
+
+
+def test_no_run_publishes_a_model_whose_tests_failed(here: Project) -> None:
+    assert here.refresh("2026-01-10", "2026-01-12").success
+    before = here.soundlink.published_path.stat().st_ino
+    nulled = DAILY.replace(
+        "select campaign_id", "select case when day(report_date) <> 10 then campaign_id end as campaign_id"
+    )
+    change(here, **{"daily.sql": nulled.replace("group by all", "group by campaign_id, report_date")})
+    assert not here.refresh("2026-01-10", "2026-01-12").success
+    alone: dict[str, Any] = {"asset_selection": [dg.AssetKey("published_database")]}
+    for job, options in (
+        (DAILY_REFRESH, {"tags": {RANGE_START: "2026-01-10", RANGE_END: "2026-01-10"}}),  # this day passes the tests
+        (REBUILD, {}),
+        (DAILY_REFRESH, alone),
+        (DAILY_REFRESH, alone),
+    ):
+        result = here.execute(job, **options)
+        assert not result.success
+        assert "rows fail not_null_campaign_id (Is always there.)" in failure_of(result)
+        assert here.soundlink.published_path.stat().st_ino == before
 
 
 def test_a_model_may_name_who_answers_for_it(here: Project) -> None:
