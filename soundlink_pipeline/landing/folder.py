@@ -131,7 +131,7 @@ class Landing:
 
         What is not loaded yet, or lies in quarantine, is never deleted.
         """
-        oldest = now - timedelta(days=retention_days)
+        oldest = now - timedelta(days=min(retention_days, now.toordinal() - 1))  # before year 1 there is no date
         expired = [d.path for d in self.deliveries() if d.loaded is not None and d.pulled_at < oldest]
         expired += [item.path for item in self.listings() if item.archived and item.listed_at < oldest]
         for path in self.root.glob(f"**/.*{_TEMPORARY}"):

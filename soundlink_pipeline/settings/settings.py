@@ -74,7 +74,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
         data_dir=read("SOUNDLINK_DATA_DIR", default.data_dir, _folder).absolute(),
         sql_dir=read("SOUNDLINK_SQL_DIR", default.sql_dir, _folder).absolute(),
-        start_date=read("SOUNDLINK_START_DATE", default.start_date, date.fromisoformat),
+        start_date=read("SOUNDLINK_START_DATE", default.start_date, _day),
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
         landing_retention_days=read("SOUNDLINK_LANDING_RETENTION_DAYS", default.landing_retention_days, _positive),
@@ -116,6 +116,13 @@ def _cron(text: str) -> str:
     ):
         raise ValueError(CRON_FORM)
     return text
+
+
+def _day(text: str) -> date:
+    day = date.fromisoformat(text)
+    if day.year == date.max.year:  # Dagster looks at the days after it
+        raise ValueError("is too far in the future")
+    return day
 
 
 def _positive(text: str) -> int:

@@ -59,3 +59,7 @@ def test_sweeping_an_empty_data_directory_is_no_error(landing: Landing) -> None:
     assert landing.sweep(ASKED, 30) == 0
     assert landing.deliveries() == landing.not_archived() == []
     assert landing.listings() == []
+
+
+def test_a_retention_beyond_the_calendar_keeps_everything(landing: Landing) -> None:
+    assert landing.sweep(ASKED, retention_days=10**12) == 0

@@ -106,6 +106,7 @@ def test_an_empty_setting_is_the_default(name: str) -> None:
         ("SOUNDLINK_AUTH", "basic"),
         ("SOUNDLINK_START_DATE", "01.02.2026"),
         ("SOUNDLINK_START_DATE", "2026-02-30"),
+        ("SOUNDLINK_START_DATE", "9999-12-31"),
         ("SOUNDLINK_SCHEDULE", "every day"),
         ("SOUNDLINK_SCHEDULE", "0 25 * * *"),
         ("SOUNDLINK_REQUESTS_PER_MINUTE", "0"),
@@ -160,7 +161,7 @@ def test_the_defaults_in_the_example_are_the_defaults() -> None:
 
 def test_only_the_composition_root_names_environment_variables() -> None:
     allowed = {"definitions.py", "doctor/__main__.py", "report/__main__.py"}
-    allowed |= {"commands/backfill.py", "commands/demo.py", "commands/dev.py", "commands/rebuild.py"}
+    allowed |= {"commands/demo.py", "commands/dev.py", "commands/execution.py"}
     # These name Dagster's own.
     allowed |= {"doctor/dagster_state.py", "orchestration/event_log.py", "orchestration/orphaned_runs.py"}
     package = REPOSITORY / "soundlink_pipeline"
