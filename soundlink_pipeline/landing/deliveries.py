@@ -49,7 +49,7 @@ def _moment(text: str) -> datetime:
 class Delivery:
     """One export of one campaign over one range, as it arrived: a landed file and what its name says.
 
-    `campaign_id` is the id that was asked for. Moments are aware and in UTC; `server_date` is the answer's `Date`
+    `campaign_id` is the id in the request. Moments are aware and in UTC; `server_date` is the answer's `Date`
     header. `declared_rows` is `X-Row-Count`. `loaded` is the place in the order of loading, None if not yet loaded.
     """
 
@@ -66,7 +66,10 @@ class Delivery:
 
     @property
     def pulled_at(self) -> datetime:
-        """The moment of the pull: the server's clock, ours only where it told none. Decides what is settled."""
+        """The moment of the pull, which decides what is settled.
+
+        The server's clock, or the local clock if the response had no Date header.
+        """
         return self.server_date or self.requested_at
 
     @cached_property
