@@ -37,13 +37,14 @@ def export_trend(connection: duckdb.DuckDBPyConnection, export: Export) -> str |
 
 def _trend(connection: duckdb.DuckDBPyConnection, rows: str, name: str, charted: Mapping[str, str]) -> str | None:
     newest = f"select max({DATE_COLUMN}) - {LAST_DAYS - 1} from {name}"
-    described = {str(column): str(kind) for column, kind, *_ in connection.execute(f"describe {name}").fetchall()}
-    shown = {column: title for column, title in charted.items() if column in described}
-    if _CURRENCY in described:
+    relation = connection.sql(f"from {name}")
+    kinds = dict(zip(relation.columns, (kind.id for kind in relation.types), strict=True))
+    shown = {column: title for column, title in charted.items() if column in kinds}
+    if _CURRENCY in kinds:
         currencies = connection.execute(
             f"select distinct {_CURRENCY} from {name} where {DATE_COLUMN} >= ({newest}) limit 2"
         ).fetchall()
-        money = {column for column in shown if described[column].startswith("DECIMAL")}
+        money = {column for column in shown if kinds[column] == "decimal"}
         unit = f", {currencies[0][0]}" if len(currencies) == 1 else None
         shown = {c: title + (unit or "") * (c in money) for c, title in shown.items() if unit or c not in money}
     if not shown:

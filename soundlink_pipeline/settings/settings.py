@@ -73,7 +73,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         auth=read("SOUNDLINK_AUTH", default.auth, _auth),
         campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
         data_dir=read("SOUNDLINK_DATA_DIR", default.data_dir, _folder).absolute(),
-        sql_dir=read("SOUNDLINK_SQL_DIR", default.sql_dir, _folder).absolute(),
+        sql_dir=read("SOUNDLINK_SQL_DIR", default.sql_dir, _existing_folder).absolute(),
         start_date=read("SOUNDLINK_START_DATE", default.start_date, _day),
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
@@ -130,6 +130,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError("must be at least 1")
     return number
+
+
+def _existing_folder(text: str) -> Path:
+    folder = _folder(text)
+    if not folder.is_dir():
+        raise ValueError("there is no such folder")
+    return folder
 
 
 def _folder(text: str) -> Path:
