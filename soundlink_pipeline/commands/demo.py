@@ -223,7 +223,7 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             """,
         )
         show(
-            "6. How far each number was from its settled value, by days after the day closed",
+            "6. How far each number was from its settled value, in percent, by days after the day closed",
             """
             pivot (
                 select measure, 'day ' || days_after_close as day, round(100 * shortfall_share, 1) as percent_missing
@@ -242,7 +242,8 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
         one = connection.execute("select count(*) from campaigns").fetchall()[0][0]
     naive = pulled_days * one * len(soundlink.warehouse.exports)
     _say(
-        f"\n8. {requests} requests; one for each day and campaign would be up to {naive}, {naive // requests} x as many"
+        f"\n8. {requests} requests; one for each day, campaign and export would be up to {naive:,},"
+        f" {naive // requests} x as many"
     )
 
 

@@ -64,7 +64,8 @@ class TestResult:
         return not self.passed and self.test.severity == "error"
 
     def __str__(self) -> str:
-        return f"{self.bad_rows} rows fail {self.test.name} ({self.test.description})"
+        rows = "1 row fails" if self.bad_rows == 1 else f"{self.bad_rows} rows fail"
+        return f"{rows} {self.test.name}" + (f" ({self.test.description})" if self.test.description else "")
 
 
 def check_models(project: SqlProject, exports: Iterable[Export] = EXPORTS) -> dict[str, Table]:

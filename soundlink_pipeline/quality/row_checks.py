@@ -245,7 +245,7 @@ def _history(export: Export) -> Iterator[RowCheck]:
         "no_vanished_keys",
         "Every key that was ever delivered for a day is in the newest delivery of that day.",
         "The rows stay in the table and are listed in vanished_rows; sums still count them. If Soundlink says they were"
-        " withdrawn, leave them out by joining vanished_rows.",
+        " withdrawn, leave them out with an anti join on vanished_rows.",
         "warn",
         f"""
         select campaign_id, report_date, key, last_seen_at, vanished_at from vanished_rows
