@@ -24,13 +24,17 @@ from soundlink_pipeline_tests.support.project import REPOSITORY
 
 # With characters that are written differently in a URL, in JSON and in HTML.
 KEY = "sk_test_Wq7+Zr2xY/pL9sKd4wT6uB8=="
-DAYS = [FIRST_DAY + timedelta(days=100 + number) for number in range(6)]
-PLAIN, MIXED, UNKNOWN_KEY, NO_SCOPE, ELSEWHERE, BY_HAND = DAYS
+# Each is the day of a run that fails.
+MIXED, UNKNOWN_KEY, NO_SCOPE, ELSEWHERE = DAYS = [FIRST_DAY + timedelta(days=100 + number) for number in range(4)]
+# The days of the backfill from the UI, in three runs. After it this one alone fails, so its day is none of them.
+BACKFILLED = [str(FIRST_DAY + timedelta(days=number)) for number in range(200)]
+BY_HAND = FIRST_DAY + timedelta(days=202)
+SCHEDULED = "the schedule's"
 
 
 @dataclass
 class Story:
-    """Five runs of the daemon, one by hand, the doctor, a report; and the alerts of all that failed."""
+    """The schedule's run, four that fail, one by hand, the doctor, a report; and the alerts of all that failed."""
 
     here: Deployment
     folder: Path  # holds every file that came of it
@@ -38,7 +42,8 @@ class Story:
     watch: threading.Event  # once set, command lines are no longer looked at
     command_lines: set[bytes] = field(default_factory=set)
     statuses: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)  # by day, or `SCHEDULED`
+    ui_backfill: str | None = None  # launched behind the story's runs: they fail as meant only while no day is settled
 
     def say(self, run_id: str) -> str:
         return "\n".join(self.here.messages(run_id))
@@ -46,7 +51,7 @@ class Story:
     def begin(self) -> None:
         make_hostile(self.here)
         self.receiver.answer(400, body=self.receiver.url.encode())
-        self.runs = {str(day): self.here.launch(day, day) for day in (PLAIN, MIXED, UNKNOWN_KEY, NO_SCOPE, ELSEWHERE)}
+        self.runs = {str(day): self.here.launch(day, day) for day in DAYS}
 
     def run_commands(self) -> None:
         """Once no run is left to wait for: a shell would share the pool's one place with it."""
@@ -65,7 +70,7 @@ class Story:
         self.statuses = {day: self.here.status(run_id) for day, run_id in self.runs.items()}
 
     def wait_for_alerts(self) -> None:
-        days = {str(day) for day in DAYS}
+        days = {str(day) for day in (*DAYS, BY_HAND)}
 
         def all_told() -> bool:
             told = {body["run_id"] for body in self.receiver.bodies}

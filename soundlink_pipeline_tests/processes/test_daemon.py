@@ -19,8 +19,17 @@ import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
-from soundlink_pipeline.simulator import BREAKDOWN, Fault, KeyInfo, SimClock, Simulator, World, running_simulator
-from soundlink_pipeline_tests.processes.story import MIXED
+from soundlink_pipeline.simulator import (
+    BREAKDOWN,
+    Fault,
+    KeyInfo,
+    Record,
+    SimClock,
+    Simulator,
+    World,
+    running_simulator,
+)
+from soundlink_pipeline_tests.processes.story import BACKFILLED, MIXED
 from soundlink_pipeline_tests.support.deployment import (
     BIN,
     FIRST_DAY,
@@ -31,7 +40,7 @@ from soundlink_pipeline_tests.support.deployment import (
     session,
     until,
 )
-from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, asked, each_day, environment
+from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, asked, environment
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -46,15 +55,11 @@ def live(world: World, start: date, end: date) -> int:
     return found
 
 
-def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(scheduled: Deployment) -> None:
-    here = scheduled
+def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(here: Deployment, scheduled: str) -> None:
+    def ended() -> dict[str, Any] | None:
+        return next((run for run in here.runs() if run["id"] == scheduled and run["endTime"]), None)
 
-    def of_the_schedule() -> list[dict[str, Any]]:
-        return [run for run in here.runs() if run["tags"].get("dagster/schedule_name") == "daily_refresh_schedule"]
-
-    until(of_the_schedule, "the schedule asks for a run", 240)
-    here.stop_schedule("daily_refresh_schedule")
-    run = until(lambda: next((r for r in of_the_schedule() if r["endTime"]), None), "a run ends", 240)
+    run = until(ended, "its run ends", 240)
     assert run["status"] == "SUCCESS", here.messages(run["id"])[-5:]
     start, end = date.fromisoformat(run["tags"][RANGE_START]), date.fromisoformat(run["tags"][RANGE_END])
     assert (end - start).days == 7
@@ -63,87 +68,6 @@ def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(scheduled: Deplo
     ticks = here.schedule_ticks("daily_refresh_schedule")
     assert {tick["status"] for tick in ticks} <= {"SUCCESS", "STARTED", "SKIPPED"}
     assert {len(tick["runIds"]) for tick in ticks if tick["status"] == "SUCCESS"} == {1}
-
-
-def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(quiet: Deployment) -> None:
-    here = quiet
-    here.sim.stats.reset()
-    last = FIRST_DAY + timedelta(days=199)
-    days = [str(day) for day, _ in each_day(str(FIRST_DAY), str(last), datetime.now(UTC))]
-    launched = here.graphql(
-        "mutation($p: LaunchBackfillParams!){launchPartitionBackfill(backfillParams: $p)"
-        " {__typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message stack}}}",
-        p={"assetSelection": [{"path": [export.name]} for export in EXPORTS], "partitionNames": days},
-    )["launchPartitionBackfill"]
-    assert launched["__typename"] == "LaunchBackfillSuccess", launched
-    backfill_id = launched["backfillId"]
-    query = "query($id: String!){partitionBackfillOrError(backfillId: $id){... on PartitionBackfill {status}}}"
-
-    def finished() -> str | None:
-        status: str = here.graphql(query, id=backfill_id)["partitionBackfillOrError"]["status"]
-        return status if status != "REQUESTED" else None
-
-    assert until(finished, "the backfill ends", 500) == "COMPLETED_SUCCESS"
-    runs = [run for run in here.runs() if run["tags"].get("dagster/backfill") == backfill_id]
-    slices = [(0, 89), (90, 179), (180, 199)]
-    assert sorted((run["tags"][RANGE_START], run["tags"][RANGE_END]) for run in runs) == [
-        (days[first], days[last]) for first, last in slices
-    ]
-    assert {run["status"] for run in runs} == {"SUCCESS"}
-    for one, next_one in itertools.pairwise(runs):
-        assert one["endTime"] <= next_one["startTime"]  # max_concurrent_runs holds
-    here.assert_tables_are_true(FIRST_DAY, last)
-    for export in EXPORTS:
-        assert set(days) <= here.materialized(export.name)
-    requests = 2 * sum(
-        live(here.sim.world, FIRST_DAY + timedelta(days=first), FIRST_DAY + timedelta(days=last))
-        for first, last in slices
-    )
-    assert len(asked(here.sim)) == len(set(asked(here.sim))) == requests < 2 * 3 * len(here.sim.world.campaigns)
-    assert len(here.sim.stats.records) == requests + len(slices)  # each run lists the campaigns once
-    here.assert_key_is_nowhere(delivered_with_it=str(MIXED))
-
-
-@pytest.mark.slow
-def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(quiet: Deployment) -> None:
-    here = quiet
-    here.sim.stats.reset()
-    start = end = FIRST_DAY + timedelta(days=98)
-    hanging = here.sim.world.campaigns[0]
-    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
-    run_id = here.launch(start, end, refetch=True)
-    queued_id = here.launch(start, end, priority=-1, refetch=True)
-    asked_once = live(here.sim.world, start, end)
-    here.until_only_one_is_missing(start, asked_once)
-    assert here.status(queued_id) == "QUEUED"
-    os.kill(here.worker(run_id), signal.SIGKILL)
-    retry = until(
-        lambda: next((r for r in here.runs() if r["parentRunId"] == run_id and r["status"] == "SUCCESS"), None),
-        "the retry succeeds",
-        300,
-    )
-    assert here.status(run_id) == "FAILURE"
-    assert retry["tags"]["dagster/retry_number"] == "1"
-    until(lambda: here.status(queued_id) == "SUCCESS", "the second run ends", 300)
-    here.assert_tables_are_true(start, end)
-    # The one that hung was asked for again; the run behind asks for everything.
-    paths = [path for path, _ in asked(here.sim)]
-    assert paths.count(f"/v1/campaigns/{hanging.path_id}/metrics/breakdown/export") == 3
-    assert len(paths) == 1 + 2 * 2 * asked_once
-
-
-def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Deployment) -> None:
-    start = end = FIRST_DAY + timedelta(days=99)
-    hanging = here.sim.world.campaigns[0]
-    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
-    run_id = here.launch(start, end, refetch=True)
-    asked_once = live(here.sim.world, start, end)
-    here.until_only_one_is_missing(start, asked_once)
-    worker = here.worker(run_id)
-    here.graphql("mutation($id: String!){terminateRun(runId: $id){__typename}}", id=run_id)
-    until(lambda: here.status(run_id) == "CANCELED", "the run is canceled", 60)
-    until(lambda: worker not in session(here.leader), "its process ends", 60)
-    assert here.query(f"select count(*) from deliveries where run_id = '{run_id}'") == [(2 * asked_once - 1,)]
 
 
 @contextmanager
@@ -210,3 +134,85 @@ def test_a_backfill_from_the_shell_tells_what_is_wrong_with_its_range(tmp_path: 
         said = (tmp_path / "project" / "backfill.log").read_text()
         assert "the range 2026-02-22 to 2026-02-18 is reversed: it ends before it starts" in said
         assert sim.stats.records == []
+
+
+def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Deployment) -> None:
+    start = end = FIRST_DAY + timedelta(days=99)
+    hanging = here.sim.world.campaigns[0]
+    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
+    run_id = here.launch(start, end, priority=1, refetch=True)  # before what waits
+    asked_once = live(here.sim.world, start, end)
+    here.until_only_one_is_missing(start, asked_once)
+    worker = here.worker(run_id)
+    here.graphql("mutation($id: String!){terminateRun(runId: $id){__typename}}", id=run_id)
+    until(lambda: here.status(run_id) == "CANCELED", "the run is canceled", 60)
+    until(lambda: worker not in session(here.leader), "its process ends", 60)
+    assert here.query(f"select count(*) from deliveries where run_id = '{run_id}'") == [(2 * asked_once - 1,)]
+
+
+def requests_by_run(sim: Simulator) -> list[list[Record]]:
+    """Runs go one after the other, and each begins with the list of campaigns."""
+    found: list[list[Record]] = [[]]
+    for record in sim.stats.records:
+        if record.kind == "campaigns" and any(earlier.kind != "campaigns" for earlier in found[-1]):
+            found.append([])
+        found[-1].append(record)
+    return found
+
+
+def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(quiet: Deployment, ui_backfill: str) -> None:
+    here, days, last = quiet, BACKFILLED, date.fromisoformat(BACKFILLED[-1])
+
+    def finished() -> str | None:
+        status = here.backfill_status(ui_backfill)
+        return status if status != "REQUESTED" else None
+
+    assert until(finished, "the backfill ends", 500) == "COMPLETED_SUCCESS"
+    runs = here.runs_of_backfill(ui_backfill)
+    slices = [(days[first], days[last]) for first, last in ((0, 89), (90, 179), (180, 199))]
+    assert sorted((run["tags"][RANGE_START], run["tags"][RANGE_END]) for run in runs) == slices
+    assert {run["status"] for run in runs} == {"SUCCESS"}
+    for one, next_one in itertools.pairwise(runs):
+        assert one["endTime"] <= next_one["startTime"]  # max_concurrent_runs holds
+    here.assert_tables_are_true(FIRST_DAY, last)
+    for export in EXPORTS:
+        assert set(days) <= here.materialized(export.name)
+    requests = 0
+    for start, end in slices:
+        part = f"startDate={start}&endDate={end}"
+        (asked_by_run,) = (run for run in requests_by_run(here.sim) if any(part in record.query for record in run))
+        exports = [(record.path, record.query) for record in asked_by_run[1:]]  # the campaigns once, then only exports
+        assert all(path.endswith("/export") and part in query for path, query in exports)
+        campaigns = live(here.sim.world, date.fromisoformat(start), date.fromisoformat(end))
+        assert len(exports) == len(set(exports)) == 2 * campaigns
+        requests += len(exports)
+    assert requests < 2 * 3 * len(here.sim.world.campaigns)
+    here.assert_key_is_nowhere(delivered_with_it=str(MIXED))
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(quiet: Deployment) -> None:
+    here = quiet
+    here.sim.stats.reset()
+    start = end = FIRST_DAY + timedelta(days=98)
+    hanging = here.sim.world.campaigns[0]
+    here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
+    run_id = here.launch(start, end, refetch=True)
+    queued_id = here.launch(start, end, priority=-1, refetch=True)
+    asked_once = live(here.sim.world, start, end)
+    here.until_only_one_is_missing(start, asked_once)
+    assert here.status(queued_id) == "QUEUED"
+    os.kill(here.worker(run_id), signal.SIGKILL)
+    retry = until(
+        lambda: next((r for r in here.runs() if r["parentRunId"] == run_id and r["status"] == "SUCCESS"), None),
+        "the retry succeeds",
+        300,
+    )
+    assert here.status(run_id) == "FAILURE"
+    assert retry["tags"]["dagster/retry_number"] == "1"
+    until(lambda: here.status(queued_id) == "SUCCESS", "the second run ends", 300)
+    here.assert_tables_are_true(start, end)
+    # The one that hung was asked for again; the run behind asks for everything.
+    paths = [path for path, _ in asked(here.sim)]
+    assert paths.count(f"/v1/campaigns/{hanging.path_id}/metrics/breakdown/export") == 3
+    assert len(paths) == 1 + 2 * 2 * asked_once

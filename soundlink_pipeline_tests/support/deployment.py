@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,8 @@ TODAY = datetime.now(UTC).date()
 FIRST_DAY = TODAY - timedelta(days=205)
 NEVER = "0 0 29 2 1"
 BIN = Path(sys.executable).parent
+# The project's own `dagster.yaml`, but that the queue is looked at every second, not every five.
+QUICK_QUEUE = "\nrun_queue:\n  dequeue_interval_seconds: 1\n"
 
 
 def until(answer: Callable[[], T | None], what: str, seconds: float = 120) -> T:
@@ -55,13 +57,17 @@ class Deployment:
     url: str
     environment: dict[str, str]
     leader: int  # the process that everything else belongs to
+    # One for all questions: making a client reads the system's certificates, which costs more than a question.
+    client: httpx.Client = field(
+        default_factory=lambda: httpx.Client(timeout=120, limits=httpx.Limits(max_keepalive_connections=0))
+    )
 
     @property
     def key(self) -> str:
         return self.environment["SOUNDLINK_API_KEY"]
 
     def graphql(self, query: str, **variables: Any) -> Any:
-        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        answer = self.client.post(f"{self.url}/graphql", json={"query": query, "variables": variables})
         body = answer.json()
         assert "errors" not in body, body["errors"]
         assert self.key not in answer.text
@@ -119,6 +125,10 @@ class Deployment:
         node: dict[str, Any] = found["repositoriesOrError"]["nodes"][0]
         return node
 
+    def scheduled_runs(self, name: str) -> list[str]:
+        """The ids of the runs that a schedule has launched, oldest first."""
+        return [run["id"] for run in self.runs() if run["tags"].get("dagster/schedule_name") == name]
+
     def schedule_ticks(self, name: str) -> list[dict[str, Any]]:
         schedules = self._nodes("schedules {name scheduleState {ticks {status runIds}}}")["schedules"]
         (ticks,) = (made["scheduleState"]["ticks"] for made in schedules if made["name"] == name)
@@ -160,6 +170,23 @@ class Deployment:
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return str(launched["run"]["id"])
 
+    def launch_backfill(self, days: list[str]) -> str:
+        """A backfill of every export, launched as the UI's dialog does."""
+        launched = self.graphql(
+            "mutation($p: LaunchBackfillParams!){launchPartitionBackfill(backfillParams: $p)"
+            " {__typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message stack}}}",
+            p={"assetSelection": [{"path": [export.name]} for export in EXPORTS], "partitionNames": days},
+        )["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return str(launched["backfillId"])
+
+    def backfill_status(self, backfill_id: str) -> str:
+        query = "query($id: String!){partitionBackfillOrError(backfillId: $id){... on PartitionBackfill {status}}}"
+        return str(self.graphql(query, id=backfill_id)["partitionBackfillOrError"]["status"])
+
+    def runs_of_backfill(self, backfill_id: str) -> list[dict[str, Any]]:
+        return [run for run in self.runs() if run["tags"].get("dagster/backfill") == backfill_id]
+
     @property
     def warehouse(self) -> NativeFile:
         return NativeFile(settings_from(self.environment).data_dir)
@@ -187,7 +214,9 @@ class Deployment:
 
 
 def process_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SOUNDLINK", "DAGSTER"))}
+    # A dozen processes import the package; where Python may not keep what it has compiled, each compiles all of it.
+    left_out = ("SOUNDLINK", "DAGSTER", "PYTHONDONTWRITEBYTECODE")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**inherited, **settings, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": "ignore"}
 
 
@@ -204,8 +233,8 @@ def simulated_api(key: str = KEY) -> Iterator[Simulator]:
 def deployment(home: Path, sim: Simulator, **settings: str) -> Iterator[Deployment]:
     """`dagster dev` with an API, until the block ends; then no process is left. The schedule is off unless set."""
     home.mkdir()
-    for name in ("dagster.yaml", "workspace.yaml"):
-        shutil.copy(REPOSITORY / name, home / name)
+    shutil.copy(REPOSITORY / "workspace.yaml", home)
+    (home / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text() + QUICK_QUEUE)
     known = environment(sim.base_url, home / "data", SOUNDLINK_START_DATE=str(FIRST_DAY), SOUNDLINK_SCHEDULE=NEVER)
     known |= settings
     with socket.socket() as free:
@@ -221,11 +250,12 @@ def deployment(home: Path, sim: Simulator, **settings: str) -> Iterator[Deployme
             stderr=log,
             start_new_session=True,
         )
+    here = Deployment(home, sim, f"http://127.0.0.1:{port}", known, process.pid)
     try:
-        here = Deployment(home, sim, f"http://127.0.0.1:{port}", known, process.pid)
         until(lambda: _is_up(here, process), "dagster dev comes up", 180)
         yield here
     finally:
+        here.client.close()
         end_session(process)
 
 
