@@ -228,6 +228,7 @@ ASKED_BY_ITSELF = {
     "AssetNode": ("repository",),
     "MaterializationEvent": ("runOrError", "stepStats"),
     "ObservationEvent": ("runOrError", "stepStats"),
+    "Run": ("eventConnection",),
 }
 
 
