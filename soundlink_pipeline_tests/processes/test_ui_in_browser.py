@@ -240,7 +240,7 @@ def test_a_failed_run_tells_its_reason_without_a_click(here: Deployment, screen:
     assert refused.path_id in said
     assert f"{days_ago(105)} to {days_ago(102)}" in said
     assert re.search(r"requestId [0-9a-f-]{36}", said)
-    assert "Re-execute the run from failure" in said
+    assert "re-execute the run from failure" in said
 
 
 def test_checks_that_warn_and_that_pass_are_told_apart_and_say_what_to_do(here: Deployment, screen: Screen) -> None:
