@@ -143,7 +143,7 @@ def _folder(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:  # ~somebody, who is not known here
-        raise ValueError(str(error)) from None
+        raise ValueError(str(error).rstrip(".")) from None
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import Settings, settings_from
 from soundlink_pipeline_tests.support.project import REPOSITORY
 
@@ -120,3 +121,9 @@ def test_the_defaults_in_the_example_are_the_defaults() -> None:
     shown = dict(line.lstrip("#").split("=", 1) for line in lines if re.match("#?SOUNDLINK_[A-Z_]+=", line))
     assert set(shown) == set(SETTINGS)
     assert settings_from(shown) == settings_from({})
+
+
+def test_a_byte_order_mark_does_not_hide_the_first_setting(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("SOUNDLINK_START_DATE=2026-02-01\nSOUNDLINK_AUTH=bearer\n", encoding="utf-8-sig")
+    assert read_env_file(file) == {"SOUNDLINK_START_DATE": "2026-02-01", "SOUNDLINK_AUTH": "bearer"}
