@@ -15,6 +15,7 @@ import httpx
 import tenacity
 
 from soundlink_pipeline.alerts.message import clean, cut
+from soundlink_pipeline.settings.proxies import proxy_for
 
 _TRY_SECONDS = 10.0
 _TRIES_AT_ONCE = 3
@@ -53,14 +54,17 @@ def deliver(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
 async def _post(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
     """One attempt. httpx limits each read; the whole time is limited here, also for a receiver that drips bytes."""
     try:
+        transport = httpx.AsyncHTTPTransport(proxy=proxy_for(url), trust_env=url.scheme == "https")
+    except ValueError as error:
+        raise NotDelivered(str(error), passing=False) from None
+    try:
         async with (
             asyncio.timeout(seconds),
             httpx.AsyncClient(
                 timeout=httpx.Timeout(connect=5.0, read=_TRY_SECONDS, write=_TRY_SECONDS, pool=None),
                 follow_redirects=False,
                 headers={"user-agent": "soundlink-pipeline"},
-                # Plain http is for loopback: through a proxy from the environment it would leave the machine in clear.
-                trust_env=url.scheme == "https",
+                transport=transport,
             ) as client,
             client.stream("POST", url, json=body) as response,
         ):

@@ -9,6 +9,7 @@ from datetime import datetime
 import httpx
 
 from soundlink_pipeline.api.auth import KeyAuth
+from soundlink_pipeline.api.content_encoding import ACCEPTED, UnknownEncoding
 from soundlink_pipeline.api.error_answers import error_of
 from soundlink_pipeline.api.errors import RedirectRefused, SoundlinkError, Unreachable, WrongContent
 from soundlink_pipeline.api.key import ApiKey, Scheme
@@ -46,7 +47,7 @@ class Session:
             follow_redirects=False,
             # On a connection that is kept, what a server or a proxy sent too much would be read as the answer to the
             # next request, and that is another campaign's.
-            headers={"user-agent": "soundlink-pipeline", "connection": "close"},
+            headers={"user-agent": "soundlink-pipeline", "accept-encoding": ACCEPTED, "connection": "close"},
         )
 
     @property
@@ -88,8 +89,13 @@ class Session:
                 raise Unreachable(self._key.shown(_transport_message(fault, self._base_url.host))) from None
             except UnicodeError:  # httpx reads the address of a redirect, also of one that it is not to follow
                 raise WrongContent(f"{self._base_url.host} redirects to a host name that cannot be one") from None
-            except httpx.DecodingError:
-                raise Unreachable("the answer's content encoding is damaged") from None
+            except UnknownEncoding as fault:
+                raise WrongContent(
+                    f"the answer's content encoding is {self._key.shown(str(fault), 80)!r}, which was not asked for and"
+                    " is not understood; does a proxy change it?"
+                ) from None
+            except httpx.DecodingError as fault:
+                raise Unreachable(f"the answer's content encoding is damaged: {fault}") from None
 
     def _error(self, response: httpx.Response) -> SoundlinkError:
         error = error_of(response, self._key, self._now())

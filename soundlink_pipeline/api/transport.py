@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import urllib.request
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +15,9 @@ from typing import Any
 
 import httpx
 
+from soundlink_pipeline.api.content_encoding import DecodedStream
 from soundlink_pipeline.api.pacing import Pacer
+from soundlink_pipeline.settings.proxies import proxy_for
 
 # An export may take the server a while to begin; once it flows, a silence this long means it is dead.
 TIMEOUT = httpx.Timeout(connect=10.0, read=120.0, write=30.0, pool=None)
@@ -43,7 +44,7 @@ class PacedTransport(httpx.BaseTransport):
         with self._lock:
             self.requests += 1
         request.extensions["trace"] = self._trace
-        response = self._inner.handle_request(request)
+        response = _without_encoding(self._inner.handle_request(request))
         if response.status_code != 200 and isinstance(response.stream, httpx.SyncByteStream):
             response.stream = _Bounded(response.stream)
         return response
@@ -69,24 +70,26 @@ class PacedTransport(httpx.BaseTransport):
 def direct_transport(base_url: httpx.URL) -> httpx.BaseTransport:
     """A transport to one host, over the proxy that the environment names for it.
 
-    Plain http is for loopback and takes no proxy: through one, the key would leave the machine in clear. Nor does it
-    need the certificates that httpx takes long to load.
+    Plain http is for loopback and needs none of the certificates that httpx takes long to load. Raises ValueError for a
+    proxy that cannot be used.
     """
     if base_url.scheme == "http":
         return httpx.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)
-    return httpx.HTTPTransport(proxy=_proxy_for(base_url))
+    return httpx.HTTPTransport(proxy=proxy_for(base_url))
 
 
-def _proxy_for(url: httpx.URL) -> str | None:
-    """The proxy of HTTPS_PROXY or ALL_PROXY (or the system's settings), unless NO_PROXY excepts the host.
-
-    httpx looks for it only where a client makes its own transport.
-    """
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(url.netloc.decode("ascii")):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+def _without_encoding(response: httpx.Response) -> httpx.Response:
+    """The answer with its body decoded here, and not by httpx, which it tells of no encoding."""
+    encoding = response.headers.get("content-encoding")
+    if encoding is None or not isinstance(response.stream, httpx.SyncByteStream):
+        return response
+    headers = [(name, value) for name, value in response.headers.raw if name.lower() != b"content-encoding"]
+    return httpx.Response(
+        response.status_code,
+        headers=headers,
+        stream=DecodedStream(response.stream, encoding),
+        extensions=response.extensions,
+    )
 
 
 def _shut_down(connection: socket.socket) -> None:

@@ -73,7 +73,7 @@ def _demo() -> int:
             pulled_days = BACKFILL_DAYS
             for offset in range(1, DAYS_THAT_PASS + 1):
                 day = backfilled + timedelta(days=offset)
-                httpx.post(f"{base_url}/_simulator/clock", json={"now": _morning(day).isoformat()}).raise_for_status()
+                _set_clock(base_url, _morning(day))
                 start, end = _tick(definitions, instance, soundlink, day)
                 _run(definitions, instance, start, end)
                 pulled_days += (end - start).days + 1
@@ -247,8 +247,13 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
     )
 
 
+def _set_clock(base_url: str, moment: datetime) -> None:
+    answer = httpx.post(f"{base_url}/_simulator/clock", json={"now": moment.isoformat()}, trust_env=False)
+    answer.raise_for_status()
+
+
 def _requests(base_url: str) -> int:
-    totals = httpx.get(f"{base_url}/_simulator/stats").raise_for_status().json()
+    totals = httpx.get(f"{base_url}/_simulator/stats", trust_env=False).raise_for_status().json()
     return int(totals["requests"])
 
 

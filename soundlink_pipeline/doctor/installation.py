@@ -71,13 +71,18 @@ def check_settings(
 
 
 def _unreadable(both: Mapping[str, str]) -> list[Finding]:
-    """A fault for every setting that cannot be read: each is read alone, since the first bad one raises."""
-    found = []
-    for name, text in sorted(both.items()):
+    """A fault for every setting that cannot be read: each is read alone, since the first bad one raises.
+
+    Last the proxy: which variable it comes from, and whether requests need it, the others decide together.
+    """
+    alone = [(name, {name: text}) for name, text in sorted(both.items()) if name.startswith("SOUNDLINK_")]
+    found = list[Finding]()
+    for name, environment in [*alone, ("proxy", both)]:
         try:
-            settings_from({name: text})
+            settings_from(environment)
         except ValueError as error:
-            found.append(fault(name, str(error), "correct it in .env or in the environment"))
+            if name != "proxy" or not found:
+                found.append(fault(name, str(error), "correct it in .env or in the environment"))
     return found
 
 

@@ -7,7 +7,7 @@ checked here with the settings, so that every command refuses a bad one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -55,8 +55,9 @@ def unreadable(name: str, text: str, why: object) -> ValueError:
 def settings_from(environment: Mapping[str, str]) -> Settings:
     """The settings as environment variables say, defaults for those not set or empty.
 
-    Raises ValueError for the first one that cannot be read: one sentence that names it. Of the schedule only the form
-    is checked: which cron expressions it takes, Dagster alone knows (`orchestration/schedules.py`).
+    Raises ValueError for the first one that cannot be read, and for a proxy that requests would need and that cannot be
+    used: one sentence that names it. Of the schedule only the form is checked: which cron expressions it takes, Dagster
+    alone knows (`orchestration/schedules.py`).
     """
 
     def read(name: str, default: T, parse: Callable[[str], T]) -> T:
@@ -66,10 +67,12 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         except ValueError as error:
             raise unreadable(name, text, error) from None
 
-    _check_alert_url(environment)
     default = Settings()
+    alert_url = _checked_alert_url(environment)
+    base_url = read("SOUNDLINK_BASE_URL", default.base_url, _base_url)
+    _check_proxy(environment, [base_url, *alert_url])
     return Settings(
-        base_url=read("SOUNDLINK_BASE_URL", default.base_url, _base_url),
+        base_url=base_url,
         auth=read("SOUNDLINK_AUTH", default.auth, _auth),
         campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
         data_dir=read("SOUNDLINK_DATA_DIR", default.data_dir, _folder).absolute(),
@@ -98,12 +101,24 @@ def _ui_url(text: str) -> str:
     return checked_ui_url(text)
 
 
-def _check_alert_url(environment: Mapping[str, str]) -> None:
+def _checked_alert_url(environment: Mapping[str, str]) -> list[str]:
     text = environment.get("SOUNDLINK_ALERT_URL", "").strip()
-    if text:
-        from soundlink_pipeline.settings.urls import checked_alert_url  # noqa: PLC0415
+    if not text:
+        return []
+    from soundlink_pipeline.settings.urls import checked_alert_url  # noqa: PLC0415
 
-        checked_alert_url(text)
+    return [str(checked_alert_url(text))]
+
+
+def _check_proxy(environment: Mapping[str, str], urls: Iterable[str]) -> None:
+    if not any(name.lower() in ("https_proxy", "all_proxy") for name in environment):
+        return
+    import httpx  # noqa: PLC0415
+
+    from soundlink_pipeline.settings.proxies import proxy_for  # noqa: PLC0415
+
+    for url in urls:
+        proxy_for(httpx.URL(url), environment)
 
 
 def _cron(text: str) -> str:

@@ -14,6 +14,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+from soundlink_pipeline.simulator import content_encoding
 from soundlink_pipeline.simulator.access import ApiError
 from soundlink_pipeline.simulator.encoding import dumps
 from soundlink_pipeline.simulator.reply import JSON, NDJSON, Reply, data_reply, error_reply
@@ -42,6 +43,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "blank_lines": {},
     "no_final_newline": {},
     "gzip": {},
+    # encoding: one or several (content_encoding.py); header: what the answer says it is, None = that; ended: False = it
+    # stops at a flush; lost: bytes missing at the end; surplus: bytes after it
+    "encoded": {"encoding": "gzip", "header": None, "members": 1, "ended": True, "lost": 0, "surplus": b""},
     "chunked": {},
     "close": {},
 }
@@ -252,6 +256,15 @@ def _no_final_newline(reply: Reply) -> Reply:
 def _gzip(reply: Reply) -> Reply:
     reply.body = gzip.compress(_bytes(reply), mtime=0)
     reply.headers["Content-Encoding"] = "gzip"
+    return reply
+
+
+def _encoded(
+    reply: Reply, *, encoding: str, header: str | None, members: int, ended: bool, lost: int, surplus: bytes | str
+) -> Reply:
+    body = content_encoding.encode(_bytes(reply), encoding, members=members, ended=ended)
+    reply.body = body[: len(body) - lost] + _as_bytes(surplus)
+    reply.headers["Content-Encoding"] = content_encoding.header(encoding) if header is None else header
     return reply
 
 

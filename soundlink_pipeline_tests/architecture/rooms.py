@@ -32,10 +32,10 @@ ROOMS = {
     "durable": Room(),
     "contracts": Room(),
     "settings": Room(libraries=("dotenv", "httpx")),
-    "simulator": Room(libraries=("starlette", "uvicorn")),
+    "simulator": Room(libraries=("backports", "brotli", "compression", "starlette", "uvicorn")),
     "api": Room(
         rooms=("contracts", "durable", "settings"),
-        libraries=("httpx", "pyrate_limiter", "tenacity"),
+        libraries=("backports", "brotli", "compression", "httpx", "pyrate_limiter", "tenacity"),
     ),
     "landing": Room(rooms=("contracts", "durable"), libraries=("backports", "compression")),
     "warehouse": Room(rooms=("contracts",), libraries=("duckdb", "filelock")),
