@@ -5,9 +5,11 @@ import socket
 import time
 
 import dagster as dg
+import httpx
 import pytest
 
 from soundlink_pipeline.alerts import delivery, message, tick
+from soundlink_pipeline.alerts.delivery import NotDelivered, deliver
 from soundlink_pipeline.alerts.message import Alert
 from soundlink_pipeline.alerts.tick import TRIES
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
@@ -175,3 +177,21 @@ def test_a_cursor_of_the_version_before_is_read_with_what_it_holds(watch: Watch,
     watch.wait(minutes=1)
     watch.tick()
     assert watch.said == [f"Sent 1 alert: {run_id}."]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "reason"),
+    [
+        ("socks5://someone:hidden@proxy.example:1080", "the setting https_proxy cannot be used"),
+        ("http://someone:hidden@127.0.0.1:9", "could not be reached"),
+    ],
+)
+def test_a_proxy_that_is_no_use_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, reason: str
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setenv("NO_PROXY", "[::1]")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(NotDelivered, match=reason) as raised:
+        deliver(httpx.URL("https://hooks.invalid/x"), {}, 0.3)
+    assert "hidden" not in str(raised.value)

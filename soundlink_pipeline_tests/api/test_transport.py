@@ -113,7 +113,7 @@ def refuse(connection: socket.socket, _: str) -> bool:
 
 @pytest.mark.usefixtures("no_proxy")
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-@pytest.mark.parametrize("excepted", ["", "other.example", "api.invalid", "*"])
+@pytest.mark.parametrize("excepted", ["", "other.example", "[::1]", "api.invalid", "*"])
 def test_https_goes_through_the_proxy_of_the_environment(
     connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str, excepted: str
 ) -> None:
@@ -123,7 +123,7 @@ def test_https_goes_through_the_proxy_of_the_environment(
         client = connect(base_url="https://api.invalid", transport=None, tries=1)
         with pytest.raises(Unreachable) as raised:
             client.ping()
-        by_proxy = excepted in ("", "other.example")
+        by_proxy = excepted in ("", "other.example", "[::1]")
         assert proxy.asked == (["api.invalid:443"] if by_proxy else [])
         assert ("403 Forbidden" in str(raised.value)) == by_proxy
 
@@ -137,3 +137,24 @@ def test_https_goes_through_a_proxy_that_is_named_without_a_scheme(
         with pytest.raises(Unreachable, match="403 Forbidden"):
             connect(base_url="https://api.invalid", transport=None, tries=1).ping()
         assert proxy.asked == ["api.invalid:443"]
+
+
+@pytest.mark.usefixtures("no_proxy")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_this_machine_is_reached_without_the_proxy_also_over_tls(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    with serving(refuse) as proxy, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # but nobody listens
+        monkeypatch.setenv("https_proxy", proxy.url)
+        with pytest.raises(Unreachable, match=rf"{host} could not be reached: .*refused"):
+            connect(base_url=f"https://{host}:{taken.getsockname()[1]}", transport=None, tries=1).ping()
+        assert proxy.connections == 0
+
+
+@pytest.mark.usefixtures("no_proxy")
+def test_a_proxy_that_cannot_be_used_is_one_sentence(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("all_proxy", "socks5://someone:hidden@proxy.example")
+    with pytest.raises(ValueError, match=r"^the setting all_proxy cannot be used: ") as raised:
+        connect(base_url="https://api.invalid", transport=None)
+    assert "hidden" not in str(raised.value)

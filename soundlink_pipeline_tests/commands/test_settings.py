@@ -19,6 +19,8 @@ BAD = {
     "SOUNDLINK_REQUESTS_PER_MINUTE": "0",
     "SOUNDLINK_BASE_URL": "http://x.example",
     "SOUNDLINK_ALERT_URL": "http://x.example/hidden-part",
+    "all_proxy": "socks5://someone:hidden-part@proxy.example:1080",
+    "HTTPS_PROXY": "http://someone:hidden-part@proxy.example:port",
 }
 # The doctor, which shows a finding for each, is tested with it.
 COMMANDS: dict[str, Callable[[], int]] = {
@@ -36,7 +38,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to run commands in, none of which may start another program."""
     for name in list(os.environ):
-        if name.startswith(("SOUNDLINK_", "DAGSTER_")):
+        if name.startswith(("SOUNDLINK_", "DAGSTER_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "10000")
     monkeypatch.chdir(tmp_path)

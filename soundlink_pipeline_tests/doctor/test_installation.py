@@ -48,6 +48,17 @@ def test_every_setting_that_cannot_be_read_is_named_and_nothing_else_is_examined
     assert here.sim.stats.records == []
 
 
+def test_proxy_that_cannot_be_used_is_a_fault_where_requests_would_take_it(here: Project) -> None:
+    proxy = "socks5://someone:hidden@proxy.example:1080"
+    assert Examined(here, all_proxy=proxy).bad("Settings") == []
+    examined = Examined(here, all_proxy=proxy, SOUNDLINK_BASE_URL="https://api.example")
+    (told,) = [finding for finding in examined.group("Settings") if finding.level == "FAULT"]
+    assert told.what == "proxy"
+    assert told.message.startswith("the setting all_proxy cannot be used")
+    assert "hidden" not in told.message
+    assert examined.titles == ["Installation", "Settings"]
+
+
 def test_command_names_every_setting_of_the_environment_that_cannot_be_read(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "soundlink_pipeline.doctor"],

@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+import zlib
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -155,6 +156,27 @@ def test_faults_of_the_framing(sim: Simulator, api: Keyed) -> None:
     assert (chunked.headers["Transfer-Encoding"], chunked.content) == ("chunked", sound.content)
     closed, _ = faulty(sim, api, "close")
     assert closed.headers["Connection"] == "close"
+
+
+def test_fault_encoded(sim: Simulator, api: Keyed) -> None:
+    def fetched(**params: Any) -> tuple[str, bytes]:
+        sim.faults.add("encoded", **params)
+        with api.stream(export_url(sim)) as answer:
+            assert answer.headers["X-Row-Count"] == sound.headers["X-Row-Count"]
+            return answer.headers["Content-Encoding"], b"".join(answer.iter_raw())
+
+    sound = api.get(export_url(sim))
+    rows = sound.content
+    header, whole = fetched(members=3)
+    assert (header, gzip.decompress(whole), whole.count(b"\x1f\x8b\x08\0")) == ("gzip", rows, 3)
+    header, bare = fetched(encoding="raw-deflate")
+    assert (header, zlib.decompress(bare, -15)) == ("deflate", rows)
+    header, both = fetched(encoding="deflate, x-gzip")
+    assert (header, zlib.decompress(gzip.decompress(both))) == ("deflate, x-gzip", rows)
+    _, unended = fetched(ended=False)
+    decoder = zlib.decompressobj(31)
+    assert (decoder.decompress(unended), decoder.eof) == (rows, False)
+    assert fetched(encoding="identity", header="compress", lost=2, surplus="xyz") == ("compress", rows[:-2] + b"xyz")
 
 
 def test_a_fault_takes_only_the_requests_it_is_meant_for(web: httpx.Client, sim: Simulator, api: Keyed) -> None:

@@ -15,6 +15,7 @@ import httpx
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.simulator.content_encoding import encode
 from soundlink_pipeline_tests.conftest import WaitingClock
 from soundlink_pipeline_tests.support.project import KEY
 from soundlink_pipeline_tests.support.wire import Answer
@@ -22,6 +23,7 @@ from soundlink_pipeline_tests.trials.network.account import DATES, QUICK, TLS
 
 ROWS = b'{"a":"\xc3\xbc\xe2\x80\xa8"}\n{"b":2}\n'
 GZIP = gzip.compress(ROWS, mtime=0)
+MEMBERS, FRAMES = encode(ROWS, "gzip", members=2), encode(ROWS, "zstd", members=2)
 COUNT, ZIPPED, CHUNKED = "X-Row-Count: 2", "Content-Encoding: gzip", "Transfer-Encoding: chunked"
 
 

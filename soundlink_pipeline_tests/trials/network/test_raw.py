@@ -23,7 +23,9 @@ from soundlink_pipeline_tests.trials.network.account import DATES, NOW, PATIENT
 from soundlink_pipeline_tests.trials.network.raw import (
     CHUNKED,
     COUNT,
+    FRAMES,
     GZIP,
+    MEMBERS,
     ROWS,
     ZIPPED,
     asking,
@@ -42,6 +44,8 @@ ANSWERS = {
     "chunked, counted": (head(CHUNKED, COUNT), chunks(ROWS, 7)),
     "gzip": (head(length(GZIP), ZIPPED), GZIP),
     "gzip, chunked, counted": (head(CHUNKED, ZIPPED, COUNT), chunks(GZIP, 9)),
+    "two gzip members": (head(length(MEMBERS), ZIPPED), MEMBERS),
+    "two zstd frames, chunked": (head(CHUNKED, "Content-Encoding: zstd"), chunks(FRAMES, 9)),
     "to the end, counted": (head(COUNT), ROWS),
     "gzip, to the end, counted": (head(COUNT, ZIPPED), GZIP),
     "to the end": (head(), ROWS),
