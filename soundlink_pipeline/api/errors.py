@@ -10,9 +10,11 @@ Every failure is a `SoundlinkError` whose text an operator can act on, with the 
         RateLimited       429, still after the last try
         ServerFault       5xx, still after the last try
       TurnedAway          429 or 5xx whose Retry-After is hours            nothing else will work either
-      Unreachable         no answer: DNS, refused, TLS, time-out, cut connection, still after the last try
+      Unreachable         no whole answer: DNS, refused, TLS, time-out, cut connection, a compressed body that is
+                          damaged or has no end, still after the last try
       TruncatedDelivery   fewer rows than X-Row-Count said, still after the last try
-      WrongContent        an answer that is not what was requested: a login page, an envelope, a broken listing
+      WrongContent        an answer that is not what was requested: a login page, an envelope, a broken listing, an
+                          encoding that was not asked for
       RedirectRefused     the API redirects to another host; the key is not sent there
 """
 

@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
             prepare=options.prepare,
             host=options.host,
         ) as simulator:
+            simulator.gzip_members = options.gzip_members
             if options.prepare:
                 end = clock.now().date() - timedelta(days=1)
                 simulator.prepare(end - timedelta(days=89), end)
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--countries", type=int, default=6, help="per campaign")
     parser.add_argument("--tracks", type=int, default=3, help="per campaign")
     parser.add_argument("--duration", type=int, help="every campaign runs from the first day for so many days")
+    parser.add_argument("--gzip-members", type=int, default=0, help="compress answers, each in so many members")
     parser.add_argument("--prepare", action="store_true", help="encode the last 90 days' answers before serving")
     parser.add_argument("--quiet", action="store_true", help="print the address and nothing else")
     return parser

@@ -20,6 +20,7 @@ from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, METRICS_READ, Ac
 from soundlink_pipeline.simulator.admin import admin_routes
 from soundlink_pipeline.simulator.campaigns import Campaign
 from soundlink_pipeline.simulator.clock import SimClock
+from soundlink_pipeline.simulator.content_encoding import encoded
 from soundlink_pipeline.simulator.encoding import ndjson
 from soundlink_pipeline.simulator.faults import Faults, spoil
 from soundlink_pipeline.simulator.queries import context_of, date_range, page_of
@@ -38,6 +39,7 @@ class SoundlinkApi:
     def __init__(self, world: World, clock: SimClock, access: Access, *, prepared: bool = False) -> None:
         self.world, self.clock, self.access = world, clock, access
         self.faults, self.stats = Faults(), Stats()
+        self.gzip_members = 0  # compress answers in so many members, as proxies do, where the request accepts gzip
         self.prepared = prepared  # keep encoded bodies, so that a benchmark measures its client and not this server
         self._bodies: dict[tuple[object, ...], tuple[bytes, int]] = {}
         self._files: dict[tuple[str, str], tuple[Path, int]] = {}
@@ -172,7 +174,11 @@ class _Endpoint:
         except ApiError as error:
             reply = error_reply(error)
         reply = _dated(reply, now)
-        return _dated(spoil(fault, reply), now, fault.kind) if fault else reply
+        if fault:
+            return _dated(spoil(fault, reply), now, fault.kind)
+        if api.gzip_members and "gzip" in request.headers.get("accept-encoding", ""):
+            return encoded(reply, members=api.gzip_members)
+        return reply
 
     def _campaign_ids(self, request: Request) -> frozenset[str]:
         named = request.path_params.get("campaign", "")

@@ -13,6 +13,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+from soundlink_pipeline.simulator.reply import Reply
+
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": zlib.MAX_WBITS, "raw-deflate": -zlib.MAX_WBITS}
 
 
@@ -30,9 +32,25 @@ def encode(body: bytes, encodings: str, *, members: int = 1, ended: bool = True)
     return b"".join(_member(outer, piece, ended=ended or piece is not pieces[-1]) for piece in pieces)
 
 
-def header(encodings: str) -> str:
-    """The Content-Encoding of such a body."""
-    return encodings.replace("raw-deflate", "deflate")
+def encoded(
+    reply: Reply,
+    *,
+    encoding: str = "gzip",
+    header: str | None = None,
+    members: int = 1,
+    ended: bool = True,
+    lost: int = 0,
+    surplus: bytes | str = b"",
+) -> Reply:
+    """The answer so encoded; `header` is what it says of that where that is wrong.
+
+    The body loses so many bytes at its end, and gets `surplus` after it.
+    """
+    plain = reply.body if isinstance(reply.body, bytes) else reply.body.read_bytes()
+    body = encode(plain, encoding, members=members, ended=ended)
+    reply.body = body[: len(body) - lost] + (surplus.encode() if isinstance(surplus, str) else surplus)
+    reply.headers["Content-Encoding"] = encoding.replace("raw-deflate", "deflate") if header is None else header
+    return reply
 
 
 def _member(encoding: str, body: bytes, *, ended: bool) -> bytes:

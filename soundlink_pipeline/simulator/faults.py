@@ -14,8 +14,8 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-from soundlink_pipeline.simulator import content_encoding
 from soundlink_pipeline.simulator.access import ApiError
+from soundlink_pipeline.simulator.content_encoding import encoded
 from soundlink_pipeline.simulator.encoding import dumps
 from soundlink_pipeline.simulator.reply import JSON, NDJSON, Reply, data_reply, error_reply
 
@@ -259,15 +259,6 @@ def _gzip(reply: Reply) -> Reply:
     return reply
 
 
-def _encoded(
-    reply: Reply, *, encoding: str, header: str | None, members: int, ended: bool, lost: int, surplus: bytes | str
-) -> Reply:
-    body = content_encoding.encode(_bytes(reply), encoding, members=members, ended=ended)
-    reply.body = body[: len(body) - lost] + _as_bytes(surplus)
-    reply.headers["Content-Encoding"] = content_encoding.header(encoding) if header is None else header
-    return reply
-
-
 def _chunked(reply: Reply) -> Reply:
     return reply
 
@@ -277,7 +268,8 @@ def _close(reply: Reply) -> Reply:
     return reply
 
 
-_SPOILERS: dict[str, Callable[..., Reply]] = {kind: globals()[f"_{kind}"] for kind in KINDS}
+_SPOILERS: dict[str, Callable[..., Reply]] = {"encoded": encoded}
+_SPOILERS |= {kind: globals()[f"_{kind}"] for kind in KINDS if kind not in _SPOILERS}
 
 
 def _bytes(reply: Reply) -> bytes:

@@ -65,6 +65,15 @@ class Simulator:
     def generation(self, generation: int) -> None:
         self.access.generation = generation
 
+    @property
+    def gzip_members(self) -> int:
+        """In how many gzip members each answer comes that no fault meets; 0: not compressed."""
+        return self.api.gzip_members
+
+    @gzip_members.setter
+    def gzip_members(self, members: int) -> None:
+        self.api.gzip_members = members
+
     def prepare(self, start: date, end: date) -> int:
         return self.api.prepare(start, end)
 

@@ -27,6 +27,7 @@ def server(served: Simulator) -> Iterator[Simulator]:
     served.faults.clear()
     served.stats.reset()
     served.generation = 1
+    served.gzip_members = 0
 
 
 @pytest.fixture

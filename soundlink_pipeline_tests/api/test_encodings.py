@@ -128,6 +128,18 @@ def test_a_body_that_ends_at_a_flush_is_fetched_again(
     assert len(server.stats.records) == 3
 
 
+def test_an_account_whose_every_answer_comes_in_members_is_read(
+    server: Simulator, connect: Connect, tmp_path: Path
+) -> None:
+    plain = connect().campaigns().items
+    server.gzip_members = 5
+    client = connect()
+    assert client.campaigns().items == plain
+    download(client, server, tmp_path / "export")
+    assert (tmp_path / "export").read_bytes() == truth(server)
+    assert client.requests == 2
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 def test_a_listing_is_whole_or_fetched_again(server: Simulator, connect: Connect, encoding: str) -> None:
     plain = connect().campaigns().items

@@ -1,5 +1,6 @@
 """The simulator's answers, to whom it gives them and how often: as the vendor's documentation says."""
 
+import gzip
 import json
 import re
 import time
@@ -235,3 +236,14 @@ def test_more_than_ninety_days_is_an_error_or_silently_less(sim: Simulator, api:
     sim.generation = 2
     current = api.get(export_url(sim, 0, ENGAGEMENT, more), headers={"authorization": f"Bearer {sim.key}"})
     assert error_of(current) == (400, "invalid_query_parameter")
+
+
+def test_answers_come_in_gzip_members_if_they_are_to_and_the_request_takes_gzip(sim: Simulator, api: Keyed) -> None:
+    plain = api.get(export_url(sim)).content
+    sim.gzip_members = 4
+    with api.stream(export_url(sim)) as answer:
+        encoded = b"".join(answer.iter_raw())
+    assert (answer.headers["Content-Encoding"], gzip.decompress(encoded)) == ("gzip", plain)
+    assert encoded.count(b"\x1f\x8b\x08\0") == 4
+    other = api.get(export_url(sim), headers={"x-api-key": sim.key, "Accept-Encoding": "identity"})
+    assert ("Content-Encoding" in other.headers, other.content) == (False, plain)

@@ -176,7 +176,7 @@ def test_fault_encoded(sim: Simulator, api: Keyed) -> None:
     _, unended = fetched(ended=False)
     decoder = zlib.decompressobj(31)
     assert (decoder.decompress(unended), decoder.eof) == (rows, False)
-    assert fetched(encoding="identity", header="compress", lost=2, surplus="xyz") == ("compress", rows[:-2] + b"xyz")
+    assert fetched(encoding="identity", header="compress", lost=2, surplus=b"xyz") == ("compress", rows[:-2] + b"xyz")
 
 
 def test_a_fault_takes_only_the_requests_it_is_meant_for(web: httpx.Client, sim: Simulator, api: Keyed) -> None:
