@@ -18,12 +18,15 @@ import duckdb
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.campaigns import may_have_rows
-from soundlink_pipeline.contracts.days import TRAILING_DAYS, DateRange, last_closed_day
+from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.contracts.overview import FIGURES, Figure, figure_of
 from soundlink_pipeline.quality.completeness import name_of
 
 # The live campaigns are compared in so many parts, one a day.
 PARTS = 7
+# A campaign is live while it could have rows on one of so many days: until a week after its last day has settled, so
+# that its final sums are compared, too.
+_LIVE_DAYS = SETTLED_AFTER_DAYS + PARTS
 # Money is loaded to the sixth decimal; a sum that was made of binary fractions is off by less.
 _SAME = Decimal("0.0000005")
 
@@ -87,8 +90,8 @@ def part_of(campaign_id: str) -> int:
 def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = None) -> LiveCampaigns:
     """The totals of the live campaigns of a part, or of all.
 
-    Live are the campaigns of the newest listing that could have rows in the TRAILING_DAYS before it: those that a daily
-    refresh requests. Of each campaign the newest days that are settled without a gap are summed.
+    Live are the campaigns of the newest listing that could have rows on one of the last days before it, those that have
+    just ended included. Of each campaign the newest days that are settled without a gap are summed.
     """
     live = _live(connection)
     ids = [campaign_id for campaign_id in live if part is None or part_of(campaign_id) == part]
@@ -150,7 +153,7 @@ def _live(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     live = {}
     for campaign_id, listed_json, listed_at in rows:
         listed, newest = json.loads(listed_json), last_closed_day(listed_at.replace(tzinfo=UTC))
-        if may_have_rows(listed, DateRange(newest - timedelta(days=TRAILING_DAYS - 1), newest)):
+        if may_have_rows(listed, DateRange(newest - timedelta(days=_LIVE_DAYS - 1), newest)):
             live[campaign_id] = listed
     return live
 
