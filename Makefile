@@ -10,7 +10,7 @@ HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)
 export DAGSTER_HOME = $(HOME_DIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill doctor report rebuild test check lint types browser dbt chaos fuzz endurance audit bench alternatives docs clean
+.PHONY: help install lock demo dev backfill doctor report totals rebuild test check lint types browser dbt chaos fuzz endurance audit bench alternatives docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ doctor: install ## Find what would make a run fail, and what to do about it; cha
 
 report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist 1"
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.report $(if $(CAMPAIGN),--campaign "$$CAMPAIGN")
+
+totals: install ## Compare the rows of every live campaign with Soundlink's own totals: one request each
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.commands.totals
 
 rebuild: install ## Load every landed delivery that the warehouse lacks; makes no request
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.commands.rebuild

@@ -1,4 +1,4 @@
-"""What the Soundlink API offers: a ping, the campaigns, and exports streamed to a file.
+"""What the Soundlink API offers: a ping, the campaigns, a campaign's totals, and exports streamed to a file.
 
 Each call is one request of a `Session`, repeated by a `RetryPolicy`. Every failure is a `SoundlinkError`;
 `api/errors.py` lists them. The key is sent in the request header and shown nowhere: messages that came from outside
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -32,6 +33,7 @@ from soundlink_pipeline.api.session import Session
 from soundlink_pipeline.api.transport import TIMEOUT
 from soundlink_pipeline.contracts.campaigns import CampaignPages
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange
+from soundlink_pipeline.contracts.overview import OVERVIEW_PATH
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.settings.settings import AuthSetting
 from soundlink_pipeline.settings.urls import checked_base_url
@@ -126,6 +128,21 @@ class SoundlinkClient:
             page += 1
         return CampaignPages(list(items.values()), requested_at, listed_at)
 
+    def overview(self, campaign_id: str, dates: DateRange) -> dict[str, Any]:
+        """Soundlink's own totals of a campaign over `dates`: its JSON object, numbers as int or exact Decimal.
+
+        The range may be longer than an export's. Raises SoundlinkError.
+        """
+        path = _path_of(OVERVIEW_PATH, campaign_id)
+        body, _ = self._retry_policy.run(lambda: self._get_json(path, _query_of(dates), parse_float=Decimal))
+        data = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(data, dict):
+            raise WrongContent(
+                f"the overview of campaign {campaign_id} is not what the API documents (data with the totals)",
+                request_id=request_id_in(body, self._key),
+            )
+        return data
+
     def download(self, export: Export, campaign_id: str, dates: DateRange, to: Path) -> Download:
         """Stream one export into the file `to`, whole and fsynced, or raise SoundlinkError.
 
@@ -135,16 +152,16 @@ class SoundlinkClient:
         """
         if dates.days > MAX_DAYS_PER_PULL:
             raise ValueError(f"{dates} is {dates.days} days; the API gives at most {MAX_DAYS_PER_PULL} in one request")
-        # Dots too: httpx would resolve a path segment of one or two of them away, and request something else.
-        path = export.path.format(campaign_id=quote(campaign_id, safe="").replace(".", "%2E"))
-        query = {"startDate": dates.start.isoformat(), "endDate": dates.end.isoformat()}
-        return self._retry_policy.run(lambda: self._get_export(path, query, to))
+        path = _path_of(export.path, campaign_id)
+        return self._retry_policy.run(lambda: self._get_export(path, _query_of(dates), to))
 
-    def _get_json(self, path: str, query: dict[str, str]) -> tuple[Any, datetime | None]:
+    def _get_json(
+        self, path: str, query: dict[str, str], *, parse_float: Callable[[str], Any] = float
+    ) -> tuple[Any, datetime | None]:
         with self._session.get(path, query, accept="application/json") as response:
             try:
-                return json_body(response), server_date(response)
-            except ValueError:
+                return json_body(response, parse_float), server_date(response)
+            except (ValueError, InvalidOperation):  # the latter for an exponent that no Decimal has
                 raise WrongContent(
                     f"{path} answered {self._key.shown(content_type(response))} where JSON was due",
                     request_id=request_id(response, self._key),
@@ -155,3 +172,12 @@ class SoundlinkClient:
         with self._session.get(path, query, accept="application/x-ndjson") as response:
             size, sha256 = save(response, path, to, key=self._key, after_chunk=self._pacer.raise_if_cancelled)
         return Download(requested_at, self._now(), server_date(response), row_count(response), size, sha256)
+
+
+def _path_of(template: str, campaign_id: str) -> str:
+    # Dots too: httpx would resolve a path segment of one or two of them away, and request something else.
+    return template.format(campaign_id=quote(campaign_id, safe="").replace(".", "%2E"))
+
+
+def _query_of(dates: DateRange) -> dict[str, str]:
+    return {"startDate": dates.start.isoformat(), "endDate": dates.end.isoformat()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -28,14 +28,14 @@ def is_foreign(kind: str) -> bool:
     return kind in ("text/html", "application/json", "application/xml", "text/xml") or kind.endswith(("+json", "+xml"))
 
 
-def json_body(response: httpx.Response) -> object:
+def json_body(response: httpx.Response, parse_float: Callable[[str], Any] = float) -> object:
     """The JSON of a body; ValueError where it is none, or longer than one may be."""
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
         if len(body) > LARGEST_JSON_BYTES:
             raise ValueError(f"more than {LARGEST_JSON_BYTES >> 20} MiB")
-    return json.loads(body)
+    return json.loads(body, parse_float=parse_float)
 
 
 def beginning(chunks: Iterable[bytes]) -> str:

@@ -1,4 +1,4 @@
-"""Runs Dagster's own commands for `make dev`, `make backfill` and `make rebuild`.
+"""Runs Dagster's own commands for `make dev`, `make backfill`, `make rebuild` and `make totals`.
 
 Dagster answers a bad setting with a traceback, so the settings are checked here first.
 """

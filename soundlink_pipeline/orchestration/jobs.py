@@ -11,6 +11,7 @@ from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.published_asset import PUBLISHED
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import POOL
+from soundlink_pipeline.orchestration.totals_check import totals_agree
 from soundlink_pipeline.publishing.file_copy import NotPublished
 from soundlink_pipeline.publishing.gate import publish_tested
 from soundlink_pipeline.pulling.landed import rebuild
@@ -21,7 +22,8 @@ FRESHNESS = "freshness"
 
 daily_refresh = dg.define_asset_job(
     DAILY_REFRESH,
-    selection=dg.AssetSelection.all(),
+    # The one check that makes requests of its own has a job of its own.
+    selection=dg.AssetSelection.all() - dg.AssetSelection.checks(totals_agree),
     description="Pulls every export for a range of report dates, in one run: the schedule's job, and a backfill's.",
 )
 

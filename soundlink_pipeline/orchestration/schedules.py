@@ -1,4 +1,4 @@
-"""The schedules: the daily refresh, one run over one range; and the freshness checks at noon."""
+"""The schedules: the daily refresh, one run over one range; the freshness checks at noon; the totals after them."""
 
 from collections.abc import Sequence
 from datetime import UTC, date
@@ -10,7 +10,9 @@ from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, FRESHNESS, dail
 from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS, compare_totals, config_of_part
 from soundlink_pipeline.quality.completeness import DUE_HOUR
+from soundlink_pipeline.quality.totals import PARTS
 from soundlink_pipeline.settings.settings import CRON_FORM, unreadable
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
@@ -28,7 +30,7 @@ _NOT_ENDED = (
 
 
 def build_schedules(cron: str, start_date: date) -> list[dg.ScheduleDefinition]:
-    """Both schedules, on by default. Raises ValueError if Dagster does not take `cron`."""
+    """All schedules, on by default. Raises ValueError if Dagster does not take `cron`."""
     check_cron(cron)
     at_noon = dg.ScheduleDefinition(
         name="freshness_schedule",
@@ -38,7 +40,24 @@ def build_schedules(cron: str, start_date: date) -> list[dg.ScheduleDefinition]:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Checks that every campaign has data for yesterday, in the warehouse and in the published file.",
     )
-    return [_daily_refresh_schedule(cron, start_date), at_noon]
+    return [_daily_refresh_schedule(cron, start_date), at_noon, _totals_schedule()]
+
+
+def _totals_schedule() -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"{COMPARE_TOTALS}_schedule",
+        job=compare_totals,
+        # When the refresh has had its time and its requests, and a late one, too.
+        cron_schedule=f"35 {DUE_HOUR + 1} * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Compares a {PARTS}th of the live campaigns with Soundlink's own totals each day.",
+    )
+    def compare_totals_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        day = context.scheduled_execution_time.astimezone(UTC).date()
+        return dg.RunRequest(run_config=config_of_part(day.toordinal() % PARTS))
+
+    return compare_totals_schedule
 
 
 def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinition:

@@ -8,6 +8,7 @@ were computed for.
 import time
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from soundlink_pipeline.simulator.clock import SimClock
 from soundlink_pipeline.simulator.content_encoding import encoded
 from soundlink_pipeline.simulator.encoding import ndjson
 from soundlink_pipeline.simulator.faults import Faults, spoil
+from soundlink_pipeline.simulator.overview import overview
 from soundlink_pipeline.simulator.queries import context_of, date_range, page_of
 from soundlink_pipeline.simulator.reply import NDJSON, Reply, data_reply, error_reply
 from soundlink_pipeline.simulator.snapshot import edition
@@ -40,6 +42,7 @@ class SoundlinkApi:
         self.world, self.clock, self.access = world, clock, access
         self.faults, self.stats = Faults(), Stats()
         self.gzip_members = 0  # compress answers in so many members, as proxies do, where the request accepts gzip
+        self.overview_off: dict[str, int | Decimal] = {}  # by how much an overview's figures differ from the rows' sums
         self.prepared = prepared  # keep encoded bodies, so that a benchmark measures its client and not this server
         self._bodies: dict[tuple[object, ...], tuple[bytes, int]] = {}
         self._files: dict[tuple[str, str], tuple[Path, int]] = {}
@@ -50,6 +53,7 @@ class SoundlinkApi:
                 self._route("/v1/ping", "ping", None, self._ping),
                 self._route("/v1/campaigns", "campaigns", CAMPAIGNS_READ, self._campaigns),
                 self._route("/v1/campaigns/{campaign}", "campaign", CAMPAIGNS_READ, self._campaign),
+                self._route(f"{metrics}/overview", "overview", METRICS_READ, self._overview),
                 self._route(f"{metrics}/breakdown", "breakdown", METRICS_READ, self._pages(BREAKDOWN)),
                 self._route(f"{metrics}/engagement", "engagement", METRICS_READ, self._pages(ENGAGEMENT)),
                 self._route(
@@ -90,6 +94,11 @@ class SoundlinkApi:
 
     def _campaign(self, request: Request, now: datetime) -> Reply:
         return data_reply(self._found(request, now).listing(now))
+
+    def _overview(self, request: Request, now: datetime) -> Reply:
+        campaign = self._found(request, now)
+        start, end = date_range(request.query_params, default=(campaign.start, now.date()))
+        return data_reply(overview(self.world.rows(BREAKDOWN, campaign.uuid, start, end, now), self.overview_off))
 
     def _pages(self, export: str) -> Handler:
         def answer(request: Request, now: datetime) -> Reply:

@@ -30,14 +30,17 @@ def _positive(query: QueryParams, name: str, default: int) -> int:
     return int(text)
 
 
-def date_range(query: QueryParams) -> tuple[date, date]:
-    start, end = _date(query, "startDate"), _date(query, "endDate")
+def date_range(query: QueryParams, default: tuple[date | None, date | None] = (None, None)) -> tuple[date, date]:
+    """Both ends, each with its default where it may be left out."""
+    start, end = _date(query, "startDate", default[0]), _date(query, "endDate", default[1])
     if start > end:
         raise ApiError(400, "invalid_date_range", "startDate is after endDate.")
     return start, end
 
 
-def _date(query: QueryParams, name: str) -> date:
+def _date(query: QueryParams, name: str, default: date | None) -> date:
+    if default is not None and name not in query:
+        return default
     text = query.get(name, "")
     try:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):  # fromisoformat takes more forms than this one

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import uvicorn
@@ -42,6 +43,11 @@ class Simulator:
     @property
     def stats(self) -> Stats:
         return self.api.stats
+
+    @property
+    def overview_off(self) -> dict[str, int | Decimal]:
+        """By how much each figure of an overview differs from the sum of the rows: empty, unless a test fills it."""
+        return self.api.overview_off
 
     @property
     def access(self) -> Access:

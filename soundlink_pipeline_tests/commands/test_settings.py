@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.commands import backfill, demo, dev, rebuild
+from soundlink_pipeline.commands import backfill, demo, dev, rebuild, totals
 from soundlink_pipeline.doctor.__main__ import main as doctor
 from soundlink_pipeline.report.__main__ import main as report
 
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "dev": lambda: dev.main([]),
     "backfill": lambda: backfill.main(["2026-01-01", "2026-01-02"]),
     "rebuild": lambda: rebuild.main([]),
+    "totals": lambda: totals.main([]),
     "report": lambda: report([]),
     "doctor": doctor,
 }
@@ -74,7 +75,7 @@ def test_a_bad_setting_is_one_sentence_that_names_it(
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["dev", "backfill", "rebuild", "report", "doctor"])
+@pytest.mark.parametrize("command", ["dev", "backfill", "rebuild", "totals", "report", "doctor"])
 def test_a_bad_setting_of_the_env_file_is_named_too(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
@@ -86,7 +87,7 @@ def test_a_bad_setting_of_the_env_file_is_named_too(
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
-@pytest.mark.parametrize("command", ["dev", "backfill", "rebuild", "report", "doctor"])
+@pytest.mark.parametrize("command", ["dev", "backfill", "rebuild", "totals", "report", "doctor"])
 def test_an_env_file_that_is_not_utf_8_is_one_sentence_that_shows_nothing_of_it(
     folder: Path, capsys: pytest.CaptureFixture[str], command: str, encoding: str
 ) -> None:
@@ -114,8 +115,12 @@ def test_a_schedule_that_only_dagster_can_refuse_is_refused_too(
             lambda: rebuild.main([]),
             ["job", "execute", "-m", "soundlink_pipeline.definitions", "-j", "rebuild_from_landing"],
         ),
+        (
+            lambda: totals.main([]),
+            ["job", "execute", "-m", "soundlink_pipeline.definitions", "-j", "compare_totals"],
+        ),
     ],
-    ids=["dev", "rebuild"],
+    ids=["dev", "rebuild", "totals"],
 )
 @pytest.mark.usefixtures("folder")
 def test_good_settings_lead_to_dagsters_own_command(

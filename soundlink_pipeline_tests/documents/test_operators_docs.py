@@ -95,7 +95,7 @@ def test_every_asset_check_told_of_exists_and_every_check_of_an_export_is_told_o
     checks = definitions.resolve_asset_graph().asset_check_keys
     names = {check.name for check in checks if check.asset_key in exports}
     section = TEXT.partition("### Checks and freshness")[2].partition("\n## ")[0]
-    told = set(re.findall(r"`([a-z_]+)`", section)) - {"freshness_schedule"}
+    told = set(re.findall(r"`([a-z_]+)`", section)) - {"freshness_schedule", "compare_totals_schedule"}
     assert told == names
 
 
@@ -104,10 +104,12 @@ def test_jobs_schedules_and_sensors_told_of_exist(definitions: dg.Definitions) -
     for job in (DAILY_REFRESH, REBUILD):
         assert f"`{job}`" in TEXT
         assert repository.has_job(job)
-    for name in ("freshness_schedule",):
-        assert f"`{name}`" in TEXT
-        assert repository.get_schedule_def(name).cron_schedule == "5 12 * * *"
-        assert "runs it at 12:05" in TEXT
+    for name, cron, moment in (
+        ("freshness_schedule", "5 12 * * *", "12:05"),
+        ("compare_totals_schedule", "35 13 * * *", "13:35"),
+    ):
+        assert repository.get_schedule_def(name).cron_schedule == cron
+        assert f"`{name}` runs it at {moment}" in TEXT
     assert "sensor `alerts`" in TEXT
     assert repository.has_sensor_def("alerts")
 

@@ -35,7 +35,9 @@ def test_definitions_load_without_key_environment_and_network(tmp_path: Path) ->
         [sys.executable, "-c", program], cwd=tmp_path, env={}, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "['__ASSET_JOB', 'daily_refresh', 'freshness', 'rebuild_from_landing']"
+    assert (
+        done.stdout.strip() == "['__ASSET_JOB', 'compare_totals', 'daily_refresh', 'freshness', 'rebuild_from_landing']"
+    )
     assert list(tmp_path.iterdir()) == []  # loading leaves nothing behind
 
 

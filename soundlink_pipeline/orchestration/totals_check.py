@@ -1,0 +1,236 @@
+"""The check TOTALS_AGREE: Soundlink's own totals of each live campaign against the loaded rows (`quality/totals.py`).
+
+It is the only check that makes requests, so it runs in a job of its own: a part of the campaigns each day, or all of
+them when somebody starts it. What a run found stays in the results of the next ones until its campaign is compared
+again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from soundlink_pipeline.api.errors import SoundlinkError
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.overview import FIGURES, OVERVIEW_PATH
+from soundlink_pipeline.display.markdown import markdown_table
+from soundlink_pipeline.orchestration.failures import as_operator_failure
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.run_context import POOL
+from soundlink_pipeline.pulling.planning import duration, expected_seconds
+from soundlink_pipeline.quality.totals import (
+    PARTS,
+    Comparison,
+    Difference,
+    LiveCampaigns,
+    SettledTotals,
+    compare,
+    settled_totals,
+)
+
+TOTALS_AGREE = "totals_agree"
+COMPARE_TOTALS = "compare_totals"
+_KEY = dg.AssetCheckKey(dg.AssetKey(CAMPAIGN_COUNTRY_DAILY.name), TOTALS_AGREE)
+# Under which name a result keeps the differences for the next one to read.
+_KEPT = "differences, as data"
+_SHOWN_IN_TEXT = 5
+_SAYS = (
+    f"The rows of each live campaign add up to Soundlink's own totals (`GET {OVERVIEW_PATH}`):"
+    f" {', '.join(figure.name for figure in FIGURES)}, over its settled days. One request a campaign."
+    f" {COMPARE_TOTALS}_schedule compares a {PARTS}th of the campaigns each day, so that each is compared once a week;"
+    " executed alone, or by make totals, the check compares all of them. A difference is shown until its campaign is"
+    " compared again.\n\n**If not** (a warning; everything else goes on): pull the range of the campaign again with"
+    " refetch: true in the run's config. If settled_values_final fails then, Soundlink has changed final rows. If the"
+    " difference stays, ask Soundlink which of both numbers is right."
+)
+
+
+class TotalsConfig(dg.Config):
+    """What a run's config may set."""
+
+    part: int | None = Field(
+        default=None,
+        ge=0,
+        lt=PARTS,
+        description=f"Compare only this part of the live campaigns, 0 to {PARTS - 1}. Otherwise all of them.",
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """A difference, and the day (UTC) it was found on."""
+
+    difference: Difference
+    day: date
+
+
+@dataclass
+class _Answers:
+    """What the API said: `comparisons` by campaign id, `failures` by campaign with the reason."""
+
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    failures: list[tuple[SettledTotals, str]] = field(default_factory=list)
+    requests: int = 0
+
+
+@dg.asset_check(name=TOTALS_AGREE, asset=CAMPAIGN_COUNTRY_DAILY.name, pool=POOL, description=_SAYS)
+def totals_agree(
+    context: dg.AssetCheckExecutionContext, config: TotalsConfig, soundlink: dg.ResourceParam[Soundlink]
+) -> dg.AssetCheckResult:
+    earlier = _earlier(context.instance)
+    if not _is_alone(context):
+        context.log.info(f"0 requests: {TOTALS_AGREE} compares where it is executed alone; this repeats what is known")
+        return _result(earlier, _Answers())
+    live = LiveCampaigns(frozenset(), [])
+    with as_operator_failure():
+        if soundlink.warehouse.exists():
+            with soundlink.warehouse.read() as connection:
+                live = settled_totals(connection, config.part)
+    answers = _ask(context, soundlink, live)
+    today = datetime.now(UTC).date()
+    now = [Found(item, today) for found in answers.comparisons.values() for item in found.differences]
+    kept = [
+        found
+        for found in earlier
+        if (campaign := found.difference.campaign_id) in live.ids and campaign not in answers.comparisons
+    ]
+    return _result(now + kept, answers)
+
+
+compare_totals = dg.define_asset_job(
+    COMPARE_TOTALS,
+    selection=dg.AssetSelection.checks(totals_agree),
+    description=(
+        "Compares the loaded rows with Soundlink's own totals, one request a campaign: all live campaigns, or a part"
+        " of them where the config says so."
+    ),
+)
+
+
+def config_of_part(part: int) -> dict[str, Any]:
+    """The run config with which the job compares one part."""
+    return {"ops": {totals_agree.node_def.name: {"config": {"part": part}}}}
+
+
+def _is_alone(context: dg.AssetCheckExecutionContext) -> bool:
+    """Whether somebody wants the comparison: Dagster runs it, too, where the asset or all its checks were selected."""
+    return len(context.job_def.nodes) == 1
+
+
+def _ask(context: dg.AssetCheckExecutionContext, soundlink: Soundlink, live: LiveCampaigns) -> _Answers:
+    """Request the overview of each campaign that is due. No warehouse is open meanwhile."""
+    answers, settings = _Answers(), soundlink.settings
+    if not live.due:
+        context.log.info(f"0 requests: of {len(live.ids)} live campaigns none is due that has settled days")
+        return answers
+    with as_operator_failure(ValueError), soundlink.connect(context.log.info) as (client, pacer):
+        seconds = expected_seconds(
+            len(live.due), settings.requests_per_minute, settings.requests_per_hour, pacer.left_this_hour()
+        )
+        context.log.info(
+            f"{len(live.due)} requests, one each for the totals of {len(live.due)} of {len(live.ids)} live campaigns"
+            + (f"; at the API's limits this takes at least {duration(seconds)}" if seconds > 1 else "")
+        )
+        refused: SoundlinkError | None = None
+        for totals in live.due:
+            if refused is not None:
+                answers.failures.append((totals, "not requested after the API had refused the others"))
+                continue
+            try:
+                overview = client.overview(totals.campaign_id, totals.dates)
+            except SoundlinkError as error:
+                context.log.info(f"the totals of campaign {totals.campaign_id} are not known: {error}")
+                answers.failures.append((totals, str(error)))
+                refused = error if error.fatal else None
+            else:
+                comparison = compare(totals, overview)
+                if len(comparison.not_compared) < len(FIGURES):
+                    answers.comparisons[totals.campaign_id] = comparison
+                else:
+                    answers.failures.append((totals, "the overview gives none of the figures"))
+        answers.requests = client.requests
+    context.log.info(f"{answers.requests} requests sent")
+    return answers
+
+
+def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
+    lines = [str(item.difference) for item in found[:_SHOWN_IN_TEXT]]
+    if len(found) > len(lines):
+        lines.append(f"and {len(found) - len(lines)} more")
+    if answers.failures:
+        lines.append(f"{len(answers.failures)} campaigns could not be compared: {answers.failures[0][1]}")
+    metadata: dict[str, Any] = {
+        "campaigns compared": len(answers.comparisons),
+        "requests": answers.requests,
+        "differences": dg.MetadataValue.md(_differences(found)) if found else "none",
+        _KEPT: dg.MetadataValue.json([_as_data(item) for item in found]),
+    }
+    if answers.failures:
+        failures = [(totals.campaign_id, totals.name, reason) for totals, reason in answers.failures]
+        metadata["could not be compared"] = dg.MetadataValue.md(markdown_table(["campaign", "name", "why"], failures))
+    if unsaid := _not_compared(answers.comparisons.values()):
+        metadata["figures not compared"] = dg.MetadataValue.md(markdown_table(["figure", "why", "campaigns"], unsaid))
+    return dg.AssetCheckResult(
+        passed=not lines,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="\n".join(lines) or None,
+        metadata=metadata,
+    )
+
+
+def _differences(found: Iterable[Found]) -> str:
+    columns = ["campaign", "name", "from", "to", "figure", "in the rows", "at Soundlink", "difference", "found on"]
+    rows = []
+    for item in found:
+        d = item.difference
+        numbers = (d.rows, d.overview, d.overview - d.rows)
+        shown = (f"{number.normalize():,f}" for number in numbers)
+        rows.append((d.campaign_id, d.name, d.dates.start, d.dates.end, d.figure, *shown, item.day))
+    return markdown_table(columns, rows)
+
+
+def _not_compared(comparisons: Iterable[Comparison]) -> list[tuple[str, str, int]]:
+    counts: dict[tuple[str, str], int] = {}
+    for comparison in comparisons:
+        for reason in comparison.not_compared.items():
+            counts[reason] = counts.get(reason, 0) + 1
+    return [(*reason, count) for reason, count in sorted(counts.items())]
+
+
+# What a result keeps for the next one
+
+
+def _as_data(found: Found) -> dict[str, str]:
+    d = found.difference
+    return {
+        "campaign_id": d.campaign_id,
+        "name": d.name,
+        "start": d.dates.start.isoformat(),
+        "end": d.dates.end.isoformat(),
+        "figure": d.figure,
+        "rows": str(d.rows),
+        "overview": str(d.overview),
+        "found_on": found.day.isoformat(),
+    }
+
+
+def _from_data(data: dict[str, str]) -> Found:
+    dates = DateRange(date.fromisoformat(data["start"]), date.fromisoformat(data["end"]))
+    numbers = Decimal(data["rows"]), Decimal(data["overview"])
+    difference = Difference(data["campaign_id"], data["name"], dates, data["figure"], *numbers)
+    return Found(difference, date.fromisoformat(data["found_on"]))
+
+
+def _earlier(instance: dg.DagsterInstance) -> list[Found]:
+    """The differences of the newest result; none where Dagster no longer has it (its run was deleted)."""
+    newest = instance.event_log_storage.get_asset_check_summary_records([_KEY])[_KEY]
+    record = newest.last_completed_check_execution_record
+    if record is None or record.evaluation is None or _KEPT not in record.evaluation.metadata:
+        return []
+    kept: Any = record.evaluation.metadata[_KEPT].value
+    return [_from_data(item) for item in kept]
