@@ -161,8 +161,8 @@ def miss_the_same_keys(
     key = ", ".join(export.primary_key)
     columns = ", ".join(f"{name}: 'VARCHAR'" for name in export.primary_key)
     keys_of = [
-        f"select distinct {key}, true as holds from read_json({quote(str(answer))}, format = 'newline_delimited',"
-        f" columns = {{{columns}}}, maximum_object_size = {LONGEST_LINE_BYTES})"
+        f"select distinct {key}, true as holds from read_json({quote(str(answer))}, columns = {{{columns}}},"
+        f" format = 'newline_delimited', hive_partitioning = false, maximum_object_size = {LONGEST_LINE_BYTES})"
         for answer in answers
     ]
     texts = ", ".join(f"{name}::varchar as {name}" for name in export.primary_key)
