@@ -13,7 +13,7 @@ class Shrinking:
 
     ``export`` and ``campaign`` (either of its ids) narrow it. ``answers``: how many of them about the day, counted for
     each export and campaign; 1 is a fault that passes, None a loss for good. With ``moving`` each answer keeps the rows
-    behind those of the one before, so that no two hold the same.
+    behind those of the one before, so that no two hold the same. Days of fewer than ``least`` rows are spared.
     """
 
     day: date
@@ -22,6 +22,7 @@ class Shrinking:
     campaign: str | None = None
     answers: int | None = 1
     moving: bool = False
+    least: int = 1
     _given: Counter[tuple[str, frozenset[str]]] = field(default_factory=Counter)
 
     def concerns(self, export: str, campaign_ids: frozenset[str]) -> bool:
@@ -30,7 +31,7 @@ class Shrinking:
     def cut(self, export: str, campaign_ids: frozenset[str], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         places = [place for place, row in enumerate(rows) if row["report_date"] == self.day.isoformat()]
         given = self._given[export, campaign_ids]
-        if not places or (self.answers is not None and given >= self.answers):
+        if len(places) < self.least or (self.answers is not None and given >= self.answers):
             return rows
         self._given[export, campaign_ids] += 1
         first = given * self.keep % len(places) if self.moving else 0

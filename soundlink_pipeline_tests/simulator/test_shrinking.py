@@ -47,6 +47,14 @@ def test_it_stays_where_it_is_for_good_and_for_one_campaign_alone(shrinking: Sim
     assert codes(shrinking, api) == whole
 
 
+def test_days_of_few_rows_can_be_spared(shrinking: Simulator, api: Keyed) -> None:
+    whole = codes(shrinking, api)
+    shrinking.shrinking.add(Shrinking(DAY, least=len(whole) + 1))
+    assert codes(shrinking, api) == whole
+    shrinking.shrinking.add(Shrinking(DAY, least=len(whole)))
+    assert codes(shrinking, api) == []
+
+
 def test_other_rows_stay_each_time(shrinking: Simulator, api: Keyed) -> None:
     whole = codes(shrinking, api)
     shrinking.shrinking.add(Shrinking(DAY, keep=1, answers=None, moving=True))
