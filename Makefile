@@ -50,9 +50,9 @@ else
 	$(BIN)/python -m soundlink_pipeline.commands.dev -h 127.0.0.1 -p $(PORT)
 endif
 
-backfill: install ## Pull a range of days: make backfill FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled days too)
+backfill: install ## Pull a range of days: make backfill FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled days too; ACCEPT_SMALLER=1: however few rows)
 	@test -n "$(FROM)" -a -n "$(TO)" || { echo 'Missing range: make backfill FROM=2026-01-01 TO=2026-03-31'; exit 2; }
-	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.commands.backfill '$(FROM)' '$(TO)' $(if $(REFETCH),--refetch)
+	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.commands.backfill '$(FROM)' '$(TO)' $(if $(REFETCH),--refetch) $(if $(ACCEPT_SMALLER),--accept-smaller)
 
 doctor: install ## Find what would make a run fail, and what to do about it; changes nothing
 	cd $(HOME_DIR) && $(BIN)/python -m soundlink_pipeline.doctor

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -98,8 +98,12 @@ class Api:
     def go_wrong(self, kind: str, **parameters: Any) -> None:
         self._switch("POST", "faults", kind=kind, **parameters)
 
+    def shrink(self, day: date, **parameters: Any) -> None:
+        self._switch("POST", "shrinking", day=day.isoformat(), **parameters)
+
     def be_well(self) -> None:
         self._switch("DELETE", "faults")
+        self._switch("DELETE", "shrinking")
 
     def requests(self) -> int:
         """How many there were since the last look."""

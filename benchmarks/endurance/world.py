@@ -16,7 +16,7 @@ KINDS: dict[str, int | None] = {
     "closed": None,  # the laptop is closed: nothing runs at all
     "down": 1,  # HTTP 503, waited for until the client gives up
     "campaign": 3,  # one campaign is not found; the others are
-    "damaged": 1,  # answers that end too early; the run asks again
+    "damaged": 1,  # answers that end too early, or hold too little of a day; the run asks again
     "limits": 1,  # HTTP 429; the run waits
     "kill": 1,  # kill -9 somewhere in the run; Dagster's daemon retries it from failure
     "restart": 1,  # kill -9, and nobody there until the next morning

@@ -1,7 +1,7 @@
 """`make backfill`: the job daily_refresh over a range, from a shell and without a daemon.
 
-`python -m soundlink_pipeline.commands.backfill START END [--refetch]` in a project folder. The range is checked here,
-since Dagster answers a wrong one with a traceback.
+`python -m soundlink_pipeline.commands.backfill START END [--refetch] [--accept-smaller]` in a project folder. The
+range is checked here, since Dagster answers a wrong one with a traceback.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from soundlink_pipeline.contracts.days import checked_range
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 
-# A run's config: Dagster's command takes it as a file.
+# A run's config: Dagster's command takes it as files, and merges them.
 REFETCH = Path(__file__).with_name("refetch.yaml")
+ACCEPT_SMALLER = Path(__file__).with_name("accept_smaller.yaml")
 
 
 def main(arguments: list[str] | None = None) -> int:  # noqa: RET503  (execute_job does not return)
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: RET503  (execute_j
     parser.add_argument("start", help="first report_date, YYYY-MM-DD")
     parser.add_argument("end", help="last report_date, YYYY-MM-DD")
     parser.add_argument("--refetch", action="store_true", help="pull settled days again, too")
+    parser.add_argument("--accept-smaller", action="store_true", help="take answers however few rows they hold")
     given = parser.parse_args(arguments)
     settings = loaded_settings()
     try:
@@ -35,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: RET503  (execute_j
         print(error, file=sys.stderr)
         return 2
     tags = {RANGE_START: given.start, RANGE_END: given.end}
-    execute_job(DAILY_REFRESH, "--tags", json.dumps(tags), *(("-c", str(REFETCH)) if given.refetch else ()))
+    wanted = {REFETCH: given.refetch, ACCEPT_SMALLER: given.accept_smaller}
+    configs = [option for file, is_wanted in wanted.items() if is_wanted for option in ("-c", str(file))]
+    execute_job(DAILY_REFRESH, "--tags", json.dumps(tags), *configs)
 
 
 if __name__ == "__main__":

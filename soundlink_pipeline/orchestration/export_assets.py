@@ -63,6 +63,14 @@ class ExportsConfig(dg.Config):
             " final."
         ),
     )
+    accept_smaller: bool = Field(
+        default=False,
+        description=(
+            "Take every answer, however few rows it holds. Otherwise an answer that holds, of any day, fewer than half"
+            " of the rows that the warehouse holds (and at least ten fewer) is requested once more, and taken only if"
+            " the second answer is whole or misses the same rows."
+        ),
+    )
 
 
 def build_assets(
@@ -127,7 +135,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
             text = f"{len(items)} campaigns listed"
             if dates and exports:
                 refetch = _refetch_of_next_step(context.run.run_config)
-                planned = plan_for_run(context, soundlink, listing, exports, dates, refetch=refetch)
+                planned, _ = plan_for_run(context, soundlink, listing, exports, dates, refetch=refetch)
                 text += f". Next, {describe_plan(planned, soundlink, pacer)}"
             else:
                 save_and_ask(soundlink.warehouse, soundlink.landing, listing, lambda _: None)
@@ -208,7 +216,9 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
             return
         dates = range_of_run(context, soundlink.settings.start_date)
         with as_operator_failure():
-            pulled, campaigns = pull_range(context, soundlink, exports, dates, refetch=config.refetch)
+            pulled, campaigns = pull_range(
+                context, soundlink, exports, dates, refetch=config.refetch, accept_smaller=config.accept_smaller
+            )
         names: Mapping[str, str] = {}
         blocking: list[tuple[Export, CheckResult]] = []
         results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []

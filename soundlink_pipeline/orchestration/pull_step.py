@@ -22,6 +22,8 @@ from soundlink_pipeline.pulling.listing import list_campaigns, save_and_ask
 from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import Plan
 from soundlink_pipeline.pulling.puller import Puller
+from soundlink_pipeline.pulling.shrinking import NOTHING_HELD, HeldRows
+from soundlink_pipeline.warehouse.ledger import Ledger
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -55,16 +57,18 @@ def plan_for_run(
     dates: DateRange,
     *,
     refetch: bool,
-) -> Plan:
-    """What the run is to request. Opens the warehouse once, and saves the listing to it where that was not done."""
+) -> tuple[Plan, HeldRows]:
+    """What the run is to request, and which rows are held of that.
+
+    Opens the warehouse once, and saves the listing to it where that was not done.
+    """
     campaigns, lineage = listing.items(), run_lineage(context)
-    done = save_and_ask(
-        soundlink.warehouse,
-        soundlink.landing,
-        listing,
-        lambda ledger: ledger.done_days(dates, lineage, settled=not refetch),
-    )
-    return Plan(exports, campaigns, dates, done)
+
+    def question(ledger: Ledger) -> tuple[Plan, HeldRows]:
+        planned = Plan(exports, campaigns, dates, ledger.done_days(dates, lineage, settled=not refetch))
+        return planned, HeldRows.before(ledger, planned.missing)
+
+    return save_and_ask(soundlink.warehouse, soundlink.landing, listing, question)
 
 
 def describe_plan(planned: Plan, soundlink: Soundlink, pacer: Pacer) -> str:
@@ -83,13 +87,17 @@ def pull_range(
     dates: DateRange,
     *,
     refetch: bool,
+    accept_smaller: bool,
 ) -> tuple[PullResult, int]:
-    """Pull and load the range: the result, and how many campaigns can have rows in it."""
+    """Pull and load the range: the result, and how many campaigns can have rows in it.
+
+    With `accept_smaller` an answer is taken however few rows it holds.
+    """
     log, later = context.log.info, list[str]()
     leftovers = load_leftovers(soundlink.warehouse, soundlink.landing, later.append)
     with open_client(context, soundlink) as (client, pacer):
         listing = list_for_run(context, soundlink, client)
-        planned = plan_for_run(context, soundlink, listing, exports, dates, refetch=refetch)
+        planned, held = plan_for_run(context, soundlink, listing, exports, dates, refetch=refetch)
         log(describe_plan(planned, soundlink, pacer))  # first, so that the operator knows how long it takes
         for line in later:
             log(line)
@@ -100,6 +108,7 @@ def pull_range(
             warehouse=soundlink.warehouse,
             run_id=context.run.run_id,
             log=log,
+            held=NOTHING_HELD if accept_smaller else held,
         ).run(planned.missing)
         result.requests = client.requests
     result.loaded[:0] = leftovers.loaded

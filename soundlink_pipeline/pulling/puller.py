@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from soundlink_pipeline.api.errors import SoundlinkError
@@ -20,6 +21,14 @@ from soundlink_pipeline.loading.batch import BATCH_BYTES, Loaded
 from soundlink_pipeline.pulling.landed import archive_quietly, batches, load_and_quarantine, load_leftovers
 from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
 from soundlink_pipeline.pulling.planning import PullRequest, duration
+from soundlink_pipeline.pulling.shrinking import (
+    NOTHING_HELD,
+    HeldRows,
+    NotBelieved,
+    ShrunkenDay,
+    describe,
+    miss_the_same_keys,
+)
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
 
 if TYPE_CHECKING:
@@ -37,7 +46,10 @@ _LOAD_AFTER_SECONDS = 10.0
 
 
 class Puller:
-    """Makes requests with one client, and loads the deliveries that arrive. `log` takes a line for people."""
+    """Makes requests with one client, and loads the deliveries that arrive. `log` takes a line for people.
+
+    An answer that holds far fewer rows than `held` is asked for once more; by default every answer is taken.
+    """
 
     def __init__(
         self,
@@ -48,6 +60,7 @@ class Puller:
         warehouse: Home,
         run_id: str,
         log: Log,
+        held: HeldRows = NOTHING_HELD,
     ) -> None:
         self._client = client
         self._pacer = pacer
@@ -55,6 +68,7 @@ class Puller:
         self._warehouse = warehouse
         self._run_id = run_id
         self._log = log
+        self._held = held
 
     def run(self, requests: Sequence[PullRequest]) -> PullResult:
         """Fetch and load. Raises only what no delivery is to blame for: a locked warehouse, a full disk, a cancel."""
@@ -98,30 +112,67 @@ class Puller:
                 raise
 
     def _fetch(self, request: PullRequest) -> HashedDelivery:
-        """One delivery, landed."""
-        temporary = self._landing.temporary_file()
+        """One delivery, landed. Raises SoundlinkError, Cancelled, NotBelieved, ValueError, WarehouseLocked."""
         try:
-            download = self._client.download(request.export, request.campaign_id, request.dates, temporary)
-            delivery = self._landing.land(
-                Delivery(
-                    export=request.export.name,
-                    campaign_id=request.campaign_id,
-                    dates=request.dates,
-                    requested_at=download.requested_at,
-                    received_at=download.received_at,
-                    server_date=download.server_date,
-                    declared_rows=download.declared_rows,
-                    run_id=self._run_id,
-                    path=temporary,
-                )
-            )
+            with self._answer(request) as answer:
+                shrunken = self._held.shrunken_days(request, answer.delivery.path)
+                return self._confirmed(request, answer, shrunken) if shrunken else self._landed(answer)
         except SoundlinkError as error:
             if error.fatal:
                 self._pacer.cancelled.set()  # the API would refuse the others just so
             raise
+
+    @contextlib.contextmanager
+    def _answer(self, request: PullRequest) -> Iterator[HashedDelivery]:
+        """What the API answers, whole and under a temporary name, which is free again when the block ends."""
+        temporary = self._landing.temporary_file()
+        try:
+            download = self._client.download(request.export, request.campaign_id, request.dates, temporary)
+            delivery = Delivery(
+                export=request.export.name,
+                campaign_id=request.campaign_id,
+                dates=request.dates,
+                requested_at=download.requested_at,
+                received_at=download.received_at,
+                server_date=download.server_date,
+                declared_rows=download.declared_rows,
+                run_id=self._run_id,
+                path=temporary,
+            )
+            yield HashedDelivery.of(delivery, (download.bytes, download.sha256))
         finally:
             temporary.unlink(missing_ok=True)
-        return HashedDelivery.of(delivery, (download.bytes, download.sha256))
+
+    def _landed(self, answer: HashedDelivery) -> HashedDelivery:
+        return replace(answer, delivery=self._landing.land(answer.delivery))
+
+    def _confirmed(
+        self, request: PullRequest, first: HashedDelivery, shrunken: Sequence[ShrunkenDay]
+    ) -> HashedDelivery:
+        """A second answer, landed: if it is whole, or misses the same keys as the `first`. Else none is taken."""
+        what = f"the first answer holds {describe(shrunken)} that the warehouse holds"
+        self._log(f"{request.describe()}: {what}; asked for once more")
+        with contextlib.ExitStack() as stack:
+            try:
+                second = stack.enter_context(self._answer(request))
+            except SoundlinkError as error:
+                error.add_note(f"This was the second request: {what}, and is not taken without another like it")
+                raise
+            answers = (first.delivery.path, second.delivery.path)
+            again = self._held.shrunken_days(request, second.delivery.path)
+            if not again:
+                self._log(f"{request.describe()}: the second answer is taken, the first was dropped")
+                return self._landed(second)
+            campaigns = [self._held.campaign_of(request, answer) for answer in answers]
+            if miss_the_same_keys(self._warehouse, request.export, request.dates, campaigns, answers):
+                self._log(f"{request.describe()}: the second answer misses the same rows, and is believed")
+                return self._landed(second)
+            reason = (
+                f"{what}, and the second one {describe(again)}, but other ones: neither is taken. Pull"
+                " again; if Soundlink says that so few rows are right, with accept_smaller: true in the run's config"
+            )
+            kept = {self._landing.refuse(answer.delivery, reason).parent for answer in (first, second)}
+            raise NotBelieved(f"{reason}; both are kept in {', '.join(map(str, kept))}")
 
     def _arrived(
         self,
@@ -137,9 +188,10 @@ class Puller:
                 deliveries.append(future.result())
             except Cancelled:
                 result.failed.append(_failed(request, "not attempted", attempted=False))
-            except (SoundlinkError, ValueError) as error:
-                result.failed.append(_failed(request, str(error)))
-                self._log(f"{request.describe()} failed: {error}")
+            except (SoundlinkError, NotBelieved, ValueError) as error:
+                reason = ". ".join([str(error), *getattr(error, "__notes__", ())])
+                result.failed.append(_failed(request, reason))
+                self._log(f"{request.describe()} failed: {reason}")
         return deliveries
 
     def _archive(self, loaded: list[Loaded], archive: ThreadPoolExecutor) -> None:

@@ -14,6 +14,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.days import REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export, Ratio
+from soundlink_pipeline.quality.rows_gone import rows_gone
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.tables import history_table
 
@@ -252,6 +253,16 @@ def _history(export: Export) -> Iterator[RowCheck]:
         where export = {quote(export.name)} and report_date between $start and $end
         order by vanished_at desc, {key.split(", ")[0]}, key
         """,
+    )
+    yield RowCheck(
+        "no_rows_gone",
+        "No day has lost rows: each one that was ever delivered for it is in its newest delivery.",
+        "The source has withdrawn rows, or keys them anew: as many rows left as before say the latter. Rows that are"
+        " gone are in vanished_rows. If they should be there, pull the days again with refetch: true in the run's"
+        " config, and ask Soundlink if they stay away.",
+        "warn",
+        rows_gone(export),
+        unit="day",
     )
 
 

@@ -9,6 +9,7 @@ from soundlink_pipeline.simulator.clock import SimClock
 from soundlink_pipeline.simulator.encoding import dumps, ndjson
 from soundlink_pipeline.simulator.faults import Fault, Faults
 from soundlink_pipeline.simulator.server import Simulator, running_simulator
+from soundlink_pipeline.simulator.shrinking import Shrinking
 from soundlink_pipeline.simulator.stats import Record, Stats
 from soundlink_pipeline.simulator.world import BREAKDOWN, ENGAGEMENT, EXPORTS, World
 
@@ -23,6 +24,7 @@ __all__ = [
     "Faults",
     "KeyInfo",
     "Record",
+    "Shrinking",
     "SimClock",
     "Simulator",
     "Stats",

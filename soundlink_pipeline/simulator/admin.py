@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -11,11 +11,12 @@ from starlette.routing import Route
 
 from soundlink_pipeline.simulator.clock import SimClock
 from soundlink_pipeline.simulator.faults import Fault, Faults
+from soundlink_pipeline.simulator.shrinking import Shrinking, ShrinkingDays
 from soundlink_pipeline.simulator.stats import Stats
 
 
-def admin_routes(clock: SimClock, faults: Faults, stats: Stats) -> list[Route]:
-    """Routes below /_simulator: clock, stats, stats/reset, faults. A bad request answers 400 with a reason."""
+def admin_routes(clock: SimClock, faults: Faults, stats: Stats, shrinking: ShrinkingDays) -> list[Route]:
+    """Routes below /_simulator: clock, stats, stats/reset, faults, shrinking. A bad request answers 400."""
 
     def read_clock(_: Any) -> Any:
         return {"now": clock.now().isoformat(), "running": clock.running}
@@ -43,6 +44,14 @@ def admin_routes(clock: SimClock, faults: Faults, stats: Stats) -> list[Route]:
         faults.clear()
         return []
 
+    def shrink_day(content: dict[str, Any]) -> Any:
+        shrinking.add(Shrinking(**{**content, "day": date.fromisoformat(content["day"])}))
+        return content
+
+    def stop_shrinking(_: Any) -> Any:
+        shrinking.clear()
+        return []
+
     return [
         _route("/clock", "GET", read_clock),
         _route("/clock", "POST", move_clock),
@@ -51,6 +60,8 @@ def admin_routes(clock: SimClock, faults: Faults, stats: Stats) -> list[Route]:
         _route("/faults", "GET", list_faults),
         _route("/faults", "POST", add_fault),
         _route("/faults", "DELETE", clear_faults),
+        _route("/shrinking", "POST", shrink_day),
+        _route("/shrinking", "DELETE", stop_shrinking),
     ]
 
 
@@ -58,7 +69,7 @@ def _route(path: str, method: str, action: Callable[[Any], Any]) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
             return JSONResponse(action(json.loads(await request.body() or b"{}")))
-        except (AttributeError, TypeError, ValueError) as error:  # what a body of the wrong shape leads to
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # what a body of the wrong shape leads to
             return JSONResponse({"error": str(error)}, status_code=400)
 
     return Route(path, endpoint, methods=[method])

@@ -27,6 +27,7 @@ from soundlink_pipeline.simulator.faults import Faults, spoil
 from soundlink_pipeline.simulator.overview import overview
 from soundlink_pipeline.simulator.queries import context_of, date_range, page_of
 from soundlink_pipeline.simulator.reply import NDJSON, Reply, data_reply, error_reply
+from soundlink_pipeline.simulator.shrinking import ShrinkingDays
 from soundlink_pipeline.simulator.snapshot import edition
 from soundlink_pipeline.simulator.stats import Record, Stats
 from soundlink_pipeline.simulator.world import BREAKDOWN, ENGAGEMENT, EXPORTS, World
@@ -40,7 +41,7 @@ class SoundlinkApi:
 
     def __init__(self, world: World, clock: SimClock, access: Access, *, prepared: bool = False) -> None:
         self.world, self.clock, self.access = world, clock, access
-        self.faults, self.stats = Faults(), Stats()
+        self.faults, self.stats, self.shrinking = Faults(), Stats(), ShrinkingDays()
         self.gzip_members = 0  # compress answers in so many members, as proxies do, where the request accepts gzip
         self.overview_off: dict[str, int | Decimal] = {}  # by how much an overview's figures differ from the rows' sums
         self.prepared = prepared  # keep encoded bodies, so that a benchmark measures its client and not this server
@@ -49,7 +50,7 @@ class SoundlinkApi:
         metrics = "/v1/campaigns/{campaign}/metrics"
         self.app = Starlette(
             routes=[
-                Mount("/_simulator", routes=admin_routes(clock, self.faults, self.stats)),
+                Mount("/_simulator", routes=admin_routes(clock, self.faults, self.stats, self.shrinking)),
                 self._route("/v1/ping", "ping", None, self._ping),
                 self._route("/v1/campaigns", "campaigns", CAMPAIGNS_READ, self._campaigns),
                 self._route("/v1/campaigns/{campaign}", "campaign", CAMPAIGNS_READ, self._campaign),
@@ -132,11 +133,13 @@ class SoundlinkApi:
     ) -> tuple[bytes, int]:
         state = edition(end, now)
         key = (export, campaign.uuid, start, end, context, state)
-        if self.prepared and key in self._bodies:
+        as_prepared = self.prepared and not self.shrinking
+        if as_prepared and key in self._bodies:
             return self._bodies[key]
         rows = self.world.rows(export, campaign.uuid, start, end, now, engagement_context=context)
+        rows = self.shrinking.cut(export, campaign.ids, rows)
         encoded = ndjson(rows), len(rows)
-        if self.prepared and state is not None:
+        if as_prepared and state is not None:
             self._bodies[key] = encoded
         return encoded
 

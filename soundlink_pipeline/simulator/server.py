@@ -17,6 +17,7 @@ from soundlink_pipeline.simulator.api import SoundlinkApi
 from soundlink_pipeline.simulator.campaigns import midnight
 from soundlink_pipeline.simulator.clock import SimClock
 from soundlink_pipeline.simulator.faults import Faults
+from soundlink_pipeline.simulator.shrinking import ShrinkingDays
 from soundlink_pipeline.simulator.stats import Stats
 from soundlink_pipeline.simulator.world import World
 
@@ -39,6 +40,11 @@ class Simulator:
     @property
     def faults(self) -> Faults:
         return self.api.faults
+
+    @property
+    def shrinking(self) -> ShrinkingDays:
+        """The days of which answers hold too few rows."""
+        return self.api.shrinking
 
     @property
     def stats(self) -> Stats:

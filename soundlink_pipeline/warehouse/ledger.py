@@ -147,6 +147,42 @@ class Ledger:
         ).fetchall()
         return columns, rows
 
+    def rows_per_day(self, export: Export, dates: DateRange, *, at_least: int) -> dict[str, dict[date, int]]:
+        """Rows held by campaign_id (of the rows) and report_date of `dates`; days of fewer rows are left out."""
+        found = self._connection.execute(
+            f"""
+            select {CAMPAIGN_COLUMN}, {DATE_COLUMN}, count(*) as rows from {export.name}
+            where {DATE_COLUMN} between $start and $end group by all having rows >= $at_least
+            """,
+            {"start": dates.start, "end": dates.end, "at_least": at_least},
+        ).fetchall()
+        rows: dict[str, dict[date, int]] = {}
+        for campaign_id, day, count in found:
+            rows.setdefault(campaign_id, {})[day] = count
+        return rows
+
+    def row_campaign_ids(self) -> dict[tuple[str, str], str]:
+        """By export and listed campaign id, the campaign_id in the rows that a delivery without rows speaks for now.
+
+        That of the path's newest delivery with rows, unless another path has delivered the same campaign since.
+        """
+        found = self._connection.execute(
+            """
+            with paths as (
+                select export, campaign_id, arg_max(row_campaign_id, delivery_id) as row_campaign_id,
+                    max(delivery_id) as newest
+                from deliveries where row_campaign_id is not null group by all
+            ),
+            delivered as (
+                select export, row_campaign_id, max(delivery_id) as newest
+                from deliveries where row_campaign_id is not null group by all
+            )
+            select export, campaign_id, row_campaign_id
+            from paths join delivered using (export, row_campaign_id, newest)
+            """
+        ).fetchall()
+        return {(export, campaign_id): row_campaign_id for export, campaign_id, row_campaign_id in found}
+
     def row_count(self, export: Export) -> int:
         return int(self._connection.execute(f"select count(*) from {export.name}").fetchall()[0][0])
 

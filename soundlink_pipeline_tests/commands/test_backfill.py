@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
+from dagster_shared.yaml_utils import load_yaml_from_glob_list
 
 from soundlink_pipeline.commands import backfill
 from soundlink_pipeline.orchestration.export_assets import ExportsConfig
@@ -75,15 +77,23 @@ def test_the_first_partition_is_the_one_of_the_projects_env_file(
     monkeypatch.delenv("SOUNDLINK_START_DATE")  # what the .env file has put there
 
 
-@pytest.mark.parametrize("refetch", [False, True])
-def test_dagsters_command_gets_the_range_and_whether_to_refetch(executed: list[list[str]], refetch: bool) -> None:
+@pytest.mark.parametrize(
+    ("options", "config"),
+    [
+        ([], {"refetch": False, "accept_smaller": False}),
+        (["--refetch"], {"refetch": True, "accept_smaller": False}),
+        (["--refetch", "--accept-smaller"], {"refetch": True, "accept_smaller": True}),
+    ],
+)
+def test_dagsters_command_gets_the_range_and_what_else_was_asked_for(
+    executed: list[list[str]], options: list[str], config: dict[str, bool]
+) -> None:
     with pytest.raises(Executed):
-        backfill.main(["2026-01-01", "2026-02-28", *(["--refetch"] if refetch else [])])
+        backfill.main(["2026-01-01", "2026-02-28", *options])
     (command,) = executed
     assert command[1:8] == ["-m", "dagster", "job", "execute", "-m", "soundlink_pipeline.definitions", "-j"]
     assert command[8] == DAILY_REFRESH
     assert json.loads(command[command.index("--tags") + 1]) == {RANGE_START: "2026-01-01", RANGE_END: "2026-02-28"}
-    assert ("-c" in command) == refetch
-    if refetch:
-        config = yaml.safe_load(Path(command[command.index("-c") + 1]).read_text())
-        assert ExportsConfig(**config["ops"]["exports"]["config"]).refetch is True
+    files = [value for option, value in itertools.pairwise(command) if option == "-c"]
+    merged: Any = load_yaml_from_glob_list(files)  # as the command does
+    assert ExportsConfig(**(merged["ops"]["exports"]["config"] if files else {})).model_dump() == config

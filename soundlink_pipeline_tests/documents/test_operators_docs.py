@@ -15,7 +15,7 @@ from dagster._config import Shape, validate_config
 from dagster._core.instance.config import dagster_instance_config_schema
 from dagster._core.workspace.config_schema import process_workspace_config
 
-from soundlink_pipeline.commands.backfill import REFETCH
+from soundlink_pipeline.commands.backfill import ACCEPT_SMALLER, REFETCH
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, REBUILD
 from soundlink_pipeline.settings.settings import Settings
@@ -121,6 +121,9 @@ def test_the_config_that_refetches_is_one_that_the_job_takes(definitions: dg.Def
     assert config == read_yaml(REFETCH) == {"ops": {"exports": {"config": {"refetch": True}}}}
     job = definitions.resolve_job_def(DAILY_REFRESH)
     assert dg.validate_run_config(job, config)
+    assert "make backfill FROM=2026-01-01 TO=2026-01-31 REFETCH=1 ACCEPT_SMALLER=1" in SHELL
+    assert "`accept_smaller: true` beside `refetch: true`" in TEXT
+    assert dg.validate_run_config(job, read_yaml(ACCEPT_SMALLER))
     with pytest.raises(dg.DagsterInvalidConfigError):
         dg.validate_run_config(job, {"ops": {"exports": {"config": {"refetched": True}}}})
 

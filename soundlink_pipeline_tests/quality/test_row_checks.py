@@ -161,7 +161,7 @@ def test_rows_are_counted_of_the_newest_delivery_only_in_whatever_order_they_wer
         pulled=later + timedelta(hours=1),
         dates=DateRange(DAY.start, DAY.start),
     )
-    assert broken(warehouse, export) == {"no_vanished_keys"}
+    assert broken(warehouse, export) == {"no_vanished_keys", "no_rows_gone"}
 
 
 def test_a_value_that_changes_once_it_is_final_breaks_the_vendors_promise_and_one_before_does_not(
@@ -198,6 +198,32 @@ def test_a_key_that_a_newer_delivery_lacks_is_a_warning_until_it_comes_back(
     assert (answer.bad_rows, answer.check.severity) == (1, "warn")
     assert '"country_code":"NA"' in only_row(answer)["key"]
     put(warehouse, tmp_path, export, both, pulled=NOON + timedelta(days=2))
+    assert broken(warehouse, export) == set()
+
+
+def test_how_many_rows_went_is_told_per_day_until_they_come_back(warehouse: NativeFile, tmp_path: Path) -> None:
+    export, first, second = CAMPAIGN_COUNTRY_DAILY, "2026-04-01", "2026-04-02"
+    all_of_both = [row(report_date=day, country_code=code) for day in (first, second) for code in ("DE", "FR", "NA")]
+    put(warehouse, tmp_path, export, all_of_both, pulled=NOON)
+    put(warehouse, tmp_path, export, [row(report_date=second, country_code="DE")], pulled=NOON + timedelta(hours=1))
+    answer = asked(warehouse, export)["no_rows_gone"]
+    assert (answer.check.severity, answer.counts) == ("warn", "2 days")
+    cells = [dict(zip(answer.columns, values, strict=True)) for values in answer.rows]
+    assert [(str(cell["report_date"]), cell["rows_gone"], cell["campaigns"]) for cell in cells] == [
+        ("2026-04-01", 3, 1),
+        ("2026-04-02", 2, 1),
+    ]
+    assert {cell["last_gone_at"] for cell in cells} == {(NOON + timedelta(hours=1)).replace(tzinfo=None)}
+    put(
+        warehouse,
+        tmp_path,
+        export,
+        all_of_both[:3],
+        pulled=NOON + timedelta(hours=2),
+        dates=DateRange(*[DAY.start] * 2),
+    )
+    assert only_row(asked(warehouse, export)["no_rows_gone"])["rows_gone"] == 2
+    put(warehouse, tmp_path, export, all_of_both, pulled=NOON + timedelta(hours=3))
     assert broken(warehouse, export) == set()
 
 

@@ -46,6 +46,12 @@ def test_the_switches_work_over_http(web: httpx.Client, sim: Simulator, api: Key
     assert api.get("/v1/ping").status_code == 200
     for nonsense in ({"kind": "gremlins"}, {"kind": "edit"}, {}, [1]):
         assert web.post(f"{admin}/faults", json=nonsense).status_code == 400
+    assert web.post(f"{admin}/shrinking", json={"day": "2026-01-20", "keep": 1}).status_code == 200
+    assert sim.shrinking
+    assert web.delete(f"{admin}/shrinking").json() == []
+    assert not sim.shrinking
+    for nonsense in ({}, {"day": "soon"}, {"day": "2026-01-20", "colour": "red"}):
+        assert web.post(f"{admin}/shrinking", json=nonsense).status_code == 400
     assert web.post(f"{admin}/clock", json={"now": "2026-02-01"}).status_code == 400
     assert web.post(f"{admin}/stats/reset").json()["requests"] == 0
 
