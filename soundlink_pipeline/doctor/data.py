@@ -47,7 +47,9 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
     yield _quarantine(refused)
     if listings:
         message = f"{counted(len(listings), 'campaign listing')} in quarantine, and none since: {listings[-1].path}"
-        yield warn("quarantine", message, f"read {listings[-1].path}.reason.txt; the next run lists the campaigns anew")
+        yield warn(
+            "campaign listing", message, f"read {listings[-1].path}.reason.txt; the next run lists the campaigns anew"
+        )
     for folder, why in landing.unreadable_folders().items():
         fix = "give the user that runs the pipeline the right to read it; until then a rebuild fails"
         yield fault("landed files", f"those in {folder} cannot be seen ({why})", fix)
@@ -135,7 +137,8 @@ def _quarantine(refused: list[Delivery]) -> Finding:
     if not refused:
         return ok("quarantine", "no refused delivery that a later pull has not replaced")
     newest = max(refused, key=lambda delivery: delivery.received_at)
-    message = f"{len(refused)} refused deliveries or damaged files that no later pull has replaced; newest: {newest.describe()}"
+    message = f"{len(refused)} refused deliveries or damaged files that no later pull has replaced; newest: "
+    message += newest.describe()
     commands = [
         f"make backfill FROM={dates.start} TO={dates.end} REFETCH=1"
         for dates in merged(delivery.dates for delivery in refused)

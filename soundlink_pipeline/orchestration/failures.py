@@ -37,8 +37,8 @@ def rebuild_failure(result: PullResult) -> dg.Failure:
     if len(lines) > len(shown):
         shown.append(f"and {len(lines) - len(shown)} more")
     return dg.Failure(
-        f"{len(lines)} landed files could not be used; {len(result.loaded)} deliveries were loaded. Models and published"
-        " file stay as they were: pull what is missing, or rebuild again to publish without it.\n"
+        f"{len(lines)} landed files could not be used; {len(result.loaded)} deliveries were loaded. Models and"
+        " published file stay as they were: pull what is missing, or rebuild again to publish without it.\n"
         + "\n".join(shown + _pull_again(result.failed)),
         metadata={"landed files": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
