@@ -22,6 +22,8 @@ def place_of(target: Path, warehouse: Path) -> Path:
         raise BadLink("leads in a circle")
     if place == warehouse.resolve():
         raise BadLink("leads to the warehouse itself")
+    if "?" in str(place) or "\\" in str(place):  # what DuckDB takes for options and for a /
+        raise BadLink(f"leads to {place}, where DuckDB can keep no file")
     if place.is_dir():
         raise BadLink(f"leads to {place}, which is a folder")
     if not place.parent.is_dir():

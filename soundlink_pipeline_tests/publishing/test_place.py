@@ -179,6 +179,7 @@ def test_link_to_another_filesystem_is_followed(warehouse: NativeFile, target: P
         ("soundlink.duckdb", "a symbolic link that leads in a circle"),
         ("warehouse.duckdb", "leads to the warehouse itself"),
         ("folder", "which is a folder"),
+        ("what?/soundlink.duckdb", "where DuckDB can keep no file"),
         ("not-mounted/soundlink.duckdb", "there is no folder .*not-mounted .is a disk not mounted"),
     ],
 )
