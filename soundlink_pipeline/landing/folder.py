@@ -28,7 +28,9 @@ from soundlink_pipeline.landing.deliveries import (
     read_listing_name,
     read_name,
 )
-from soundlink_pipeline.landing.stored import COMPRESSED, TEMPORARY, compress
+from soundlink_pipeline.landing.stored import COMPRESSED, DamagedFile, compress
+
+_TEMPORARY = ".part"
 
 # A temporary file untouched for so long belongs to no living download: a silence far shorter than this ends one.
 _ABANDONED_AFTER = timedelta(days=1)
@@ -45,7 +47,7 @@ class Landing:
     def temporary_file(self) -> Path:
         """A path for a download in progress; what stays there after a crash is swept by `sweep`."""
         self.root.mkdir(parents=True, exist_ok=True)
-        return self.root / f".{os.getpid()}-{os.urandom(8).hex()}{TEMPORARY}"
+        return self.root / f".{os.getpid()}-{os.urandom(8).hex()}{_TEMPORARY}"
 
     def land(self, delivery: Delivery) -> Delivery:
         """Give a complete, fsynced temporary file its final name."""
@@ -124,12 +126,12 @@ class Landing:
         """
         kept = replace(delivery, loaded=loaded)
         target = delivery.path.with_name(kept.name + COMPRESSED)
-        return replace(kept, path=compress(delivery.path, target, delivery.digest))
+        return replace(kept, path=_compress(delivery.path, target, delivery.digest))
 
     def archive_listing(self, listing: Listing) -> None:
         """Compress a listing that is in the warehouse. Raises DamagedFile, OSError."""
         if not listing.archived:
-            compress(listing.path, listing.path.with_name(listing.path.name + COMPRESSED), listing.digest)
+            _compress(listing.path, listing.path.with_name(listing.path.name + COMPRESSED), listing.digest)
 
     def refuse(self, delivery: Delivery, reason: str) -> Path:
         """Move a delivery into quarantine, with the reason beside it; returns where it lies."""
@@ -162,7 +164,7 @@ class Landing:
         oldest = now - timedelta(days=min(retention_days, now.toordinal() - 1))  # before year 1 there is no date
         expired = [d.path for d in self.deliveries() if d.loaded is not None and d.pulled_at < oldest]
         expired += [item.path for item in self.listings() if item.archived and item.listed_at < oldest]
-        for path in self.root.glob(f"**/.*{TEMPORARY}"):
+        for path in self.root.glob(f"**/.*{_TEMPORARY}"):
             with contextlib.suppress(FileNotFoundError):
                 if datetime.fromtimestamp(path.stat().st_mtime, UTC) < now - _ABANDONED_AFTER:
                     expired.append(path)
@@ -183,3 +185,17 @@ def folder_name(campaign_id: str) -> str:
     if len(name) > _LONGEST_FOLDER_NAME:
         raise ValueError(f"campaign id of {len(campaign_id)} characters is too long to be one: {campaign_id[:40]!r}…")
     return name
+
+
+def _compress(source: Path, target: Path, digest: str | None) -> Path:
+    """Put `source` in place compressed, and delete it only then. `digest` is that of the bytes it should hold."""
+    temporary = target.with_name(f".{os.urandom(8).hex()}{_TEMPORARY}")
+    try:
+        _, sha256 = compress(source, temporary)
+        if digest not in (None, digest_of(sha256)):
+            raise DamagedFile(source, "it does not hold the bytes that arrived, their SHA-256 is another")
+        move(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    source.unlink()
+    return target

@@ -21,10 +21,9 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-from soundlink_pipeline.durable import move, sync
+from soundlink_pipeline.durable import sync
 
 COMPRESSED = ".zst"
-TEMPORARY = ".part"
 CHUNK = 1 << 20
 
 # What the system says where a file is to blame, or its disk; anything else (no memory, too many open files) is not.
@@ -81,27 +80,18 @@ def size_and_sha256(file: BinaryIO) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def compress(source: Path, target: Path, digest: str | None) -> Path:
-    """Put a compressed `source` in place as `target`, and only once it has been read back in full delete `source`.
+def compress(source: Path, target: Path) -> tuple[int, str]:
+    """Write the bytes of a plain file to `target` as one frame, durably, and read them back.
 
-    `digest` is what the SHA-256 of the bytes must begin with, if that is known. Raises DamagedFile, or OSError where
-    the disk is full, with `source` as it was.
+    Returns their size and SHA-256. Raises DamagedFile where other bytes are read back, or `source` changes meanwhile.
     """
-    temporary = target.with_name(f".{os.urandom(8).hex()}{TEMPORARY}")
-    try:
-        with source.open("rb") as plain, temporary.open("wb") as file:
-            size, sha256 = _write_frame(source, plain, file)
-            sync(file)
-        if digest is not None and not sha256.startswith(digest):
-            raise DamagedFile(source, "it does not hold the bytes that arrived, their SHA-256 is another")
-        with _damage_told(temporary), zstd.open(temporary, "rb") as file_again:
-            if size_and_sha256(cast(BinaryIO, file_again)) != (size, sha256):
-                raise DamagedFile(temporary, f"it does not hold the bytes of {source} that it was compressed from")
-        move(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    source.unlink()
-    return target
+    with source.open("rb") as plain, target.open("wb") as file:
+        found = _write_frame(source, plain, file)
+        sync(file)
+    with _damage_told(target), zstd.open(target, "rb") as written:
+        if size_and_sha256(cast(BinaryIO, written)) != found:
+            raise DamagedFile(target, f"it does not hold the bytes of {source} that were written to it")
+    return found
 
 
 def _write_frame(source: Path, plain: BinaryIO, file: BinaryIO) -> tuple[int, str]:
