@@ -122,8 +122,10 @@ class Landing:
     def archive(self, delivery: Delivery, loaded: int) -> Delivery:
         """Compress a loaded delivery and write its place in the order of loading into its name.
 
-        Raises DamagedFile, OSError; the delivery is then as it was.
+        Nothing is done where it is compressed already. Raises DamagedFile, OSError; the delivery is then as it was.
         """
+        if delivery.path.suffix == COMPRESSED:
+            return delivery
         kept = replace(delivery, loaded=loaded)
         target = delivery.path.with_name(kept.name + COMPRESSED)
         return replace(kept, path=_compress(delivery.path, target, delivery.digest))

@@ -39,7 +39,7 @@ def rebuild_failure(result: PullResult) -> dg.Failure:
     return dg.Failure(
         f"{len(lines)} landed files could not be used; {len(result.loaded)} deliveries were loaded. Models and"
         " published file stay as they were: pull what is missing, or rebuild again to publish without it.\n"
-        + "\n".join(shown + _pull_again(result.failed)),
+        + "\n".join(_pull_again(result.failed) + shown),
         metadata={"landed files": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
     )
@@ -69,7 +69,7 @@ def pull_failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[str, 
     return dg.Failure(
         f"{len(failed)} of {len(failed) + loaded} pulls failed; the other {loaded} are loaded."
         " To pull the missing ones, re-execute the run from failure (from a shell: run the command again).\n"
-        + "\n".join(shown + _pull_again(failed)),
+        + "\n".join(_pull_again(failed) + shown),
         metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
     )

@@ -19,7 +19,7 @@ from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.loading.batch import BATCH_BYTES, BatchResult, load_batch
 from soundlink_pipeline.loading.listing import save_listing
 from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
-from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.home import Home, WarehouseLocked
 from soundlink_pipeline.warehouse.ledger import Ledger
 
 
@@ -30,7 +30,7 @@ def load_and_quarantine(
     try:
         with warehouse.write() as connection:
             done = load_batch(connection, warehouse.exports, batch)
-    except (WarehouseLocked, WarehouseUnusable):
+    except WarehouseLocked:
         raise
     except Exception:
         # A file that was whole a moment ago may be gone or damaged by now; if none is, it was something else.

@@ -166,6 +166,22 @@ def test_a_whole_file_beside_a_damaged_one_takes_its_place(three: Landed) -> Non
     assert query(three.warehouse("anew"), "select campaign_id from campaigns") == [("a",)]
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["with digest", "of an earlier version"])
+def test_a_damaged_leftover_beside_its_compressed_file_costs_nothing(three: Landed, named: bool) -> None:
+    plain = three.of("b").path
+    if not named:
+        plain = plain.rename(plain.with_name(replace(three.of("b"), digest=None).name))
+    three.load()
+    kept = three.of("b").path
+    compressed = kept.read_bytes()
+    plain.write_bytes(b"")
+    result = three.load()
+    assert (result.failed, three.set_aside()) == ([], ["b"])
+    assert kept.read_bytes() == compressed
+    assert three.landing.not_archived() == []
+    assert three.rebuild("anew").failed == []
+
+
 def test_two_damaged_files_of_one_delivery_are_both_set_aside_and_counted_once(three: Landed) -> None:
     plain = three.of("b").path
     three.load()
