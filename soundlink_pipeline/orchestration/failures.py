@@ -46,13 +46,13 @@ def rebuild_failure(result: PullResult) -> dg.Failure:
 
 
 def _pull_again(failed: Sequence[FailedPull]) -> list[str]:
-    """How to get again what damaged files held; nothing where none was damaged."""
-    ranges = merged(item.dates for item in failed if item.damaged)
+    """How to get again what landed before and cannot be used; nothing where there is none."""
+    ranges = merged(item.dates for item in failed if item.needs_refetch)
     commands = [f"make backfill FROM={dates.start} TO={dates.end} REFETCH=1" for dates in ranges]
     if not commands:
         return []
     return [
-        "To pull again what the damaged files held, settled days too (in the UI: the job daily_refresh over these days"
+        "To pull again what these landed files held, settled days too (in the UI: the job daily_refresh over these days"
         f" with the run config {_REFETCH}):",
         *commands,
     ]

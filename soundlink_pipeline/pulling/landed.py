@@ -46,8 +46,8 @@ def load_and_quarantine(
     return done
 
 
-def _fail(delivery: Delivery, reason: str, result: PullResult, log: Log, *, damaged: bool = False) -> None:
-    failed = FailedPull(delivery.export, delivery.campaign_id, delivery.dates, reason, damaged=damaged)
+def _fail(delivery: Delivery, reason: str, result: PullResult, log: Log) -> None:
+    failed = FailedPull(delivery.export, delivery.campaign_id, delivery.dates, reason)
     result.failed.append(failed)
     log(f"{failed.describe()} {reason}")
 
@@ -80,7 +80,7 @@ def _whole(
         else:
             if delivery.delivery_id in checksums:
                 told.append("its rows are loaded, but a rebuild would lack them")
-            _fail(delivery, "; ".join(told), result, log, damaged=True)
+            _fail(delivery, "; ".join(told), result, log)
 
 
 def set_aside(landing: Landing, damaged: Delivery | Listing, damage: DamagedFile) -> str:
@@ -120,7 +120,7 @@ def load_leftovers(warehouse: Home, landing: Landing, log: Log) -> PullResult:
                 archive_quietly(landing, item.delivery, orders[item.delivery.delivery_id])
     if result.loaded:
         log(f"loaded {len(result.loaded)} deliveries that an earlier run fetched but did not load")
-    return result
+    return _of_earlier_runs(result)
 
 
 def rebuild(warehouse: Home, landing: Landing, log: Log) -> PullResult:
@@ -150,7 +150,11 @@ def rebuild(warehouse: Home, landing: Landing, log: Log) -> PullResult:
     for whole in _whole(landing, known, checksums, result, log):
         if whole.delivery.loaded is None:
             archive_quietly(landing, whole.delivery, orders[whole.delivery.delivery_id])
-    return result
+    return _of_earlier_runs(result)
+
+
+def _of_earlier_runs(result: PullResult) -> PullResult:
+    return replace(result, failed=[replace(item, needs_refetch=True) for item in result.failed])
 
 
 def _save_listings(landing: Landing, save: Callable[[Listing], object], ledger: Ledger, log: Log) -> list[str]:
@@ -173,6 +177,8 @@ def _save_listings(landing: Landing, save: Callable[[Listing], object], ledger: 
             lost.append(
                 f"{line}. The campaigns are as listed at {newest:%Y-%m-%d %H:%M} UTC, until the next run lists them"
             )
+        elif newest == listing.listed_at:
+            lost.append(f"{line}. The warehouse has its campaigns")
         else:
             lost.append(f"{line}. Newer listings are there")
     return lost

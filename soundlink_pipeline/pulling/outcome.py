@@ -17,7 +17,8 @@ Log = Callable[[str], None]
 class FailedPull:
     """A request that failed, or a delivery that was refused, and why; not `attempted` where the run stopped first.
 
-    `damaged`: its landed file was. Only a pull that repeats settled days, too, is certain to bring it again.
+    `needs_refetch`: its file had landed before this run, and was refused now or is damaged. Only a pull of its days
+    that repeats settled ones, too, is certain to bring it again.
     """
 
     export: str
@@ -25,7 +26,7 @@ class FailedPull:
     dates: DateRange
     reason: str
     attempted: bool = True
-    damaged: bool = False
+    needs_refetch: bool = False
 
     def describe(self, names: Mapping[str, str] | None = None) -> str:
         """What failed; `names` are the campaigns' by id, as far as they are known."""

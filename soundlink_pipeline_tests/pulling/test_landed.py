@@ -77,7 +77,7 @@ def three(tmp_path: Path) -> Landed:
 
 
 def failed(result: PullResult) -> list[str]:
-    assert all(item.damaged for item in result.failed)
+    assert all(item.needs_refetch for item in result.failed)
     return sorted(item.campaign_id for item in result.failed)
 
 
@@ -137,6 +137,23 @@ def test_what_a_damaged_listing_costs_is_said(three: Landed) -> None:
     DAMAGES["cut by 1 byte"](last.path)
     (line,) = three.rebuild("anew").lost
     assert line.endswith(". No campaign is known until the next run lists them")
+
+
+def test_a_damaged_listing_that_was_saved_before_is_in_the_warehouse(three: Landed) -> None:
+    three.list_campaigns("a", hours=1)
+    assert three.rebuild().lost == []
+    DAMAGES["no bytes"](three.landing.listings()[0].path)
+    (line,) = three.rebuild().lost
+    assert line.endswith(". The warehouse has its campaigns")
+
+
+def test_a_refused_leftover_is_not_brought_by_the_runs_own_requests(three: Landed) -> None:
+    plain = three.of("b")
+    body = plain.path.read_bytes().replace(b'"US"', b'"us"')
+    plain.path.rename(plain.path.with_name(replace(plain, digest=None).name)).write_bytes(body)
+    (refused,) = three.load().failed
+    assert refused.reason.startswith("refused: line 1: country_code must be")
+    assert refused.needs_refetch
 
 
 def test_a_listing_that_duckdb_cannot_read_is_damaged_too(three: Landed) -> None:
