@@ -6,6 +6,7 @@ Dagster answers a bad setting with a traceback, so the settings are checked here
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,10 +44,19 @@ def checked_settings(environment: Mapping[str, str]) -> Settings:
     try:
         settings = settings_from(environment)
         check_cron(settings.schedule)
+        _check_project_folder(Path.cwd())
     except ValueError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
     return settings
+
+
+def _check_project_folder(folder: Path) -> None:
+    """Dagster writes the folder it is started in into a URL: a ? ends the path there, and %41 is an A."""
+    if re.search(r"\?|%[0-9A-Fa-f]{2}", str(folder)):
+        raise ValueError(
+            f"Dagster keeps no storage in the folder {folder}, since it has a ? or a % code in it: rename the folder"
+        )
 
 
 def execute_job(name: str, *options: str) -> NoReturn:

@@ -15,14 +15,17 @@ from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectStat
 from soundlink_pipeline.landing.deliveries import Delivery
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.publishing.file_copy import read_published
+from soundlink_pipeline.pulling.outcome import merged
 from soundlink_pipeline.quality.completeness import due_day, missing, newest_complete_day
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.ledger import Ledger
 
 
 def check_data(project: ProjectState) -> Iterator[Finding]:
     """The exports' newest days, the published file, the quarantine, and landed files that are not loaded."""
     now, landing, warehouse = project.clock(), Landing(project.settings.data_dir), project.warehouse
-    refused, waiting = _refused(landing), landing.not_archived()
+    quarantine = _quarantine_of(landing)
+    refused, listings, waiting = quarantine.deliveries(), quarantine.listings(), landing.not_archived()
     if warehouse.exists():
         try:
             with warehouse.read(0.5) as connection:
@@ -30,6 +33,8 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
                     yield _newest_day(connection, export.name, project.settings.start_date, now)
                 loaded = dict(connection.execute("select delivery_id, received_at from deliveries").fetchall())
                 refused = [delivery for delivery in refused if not _has_healed(connection, delivery)]
+                listed_at = Ledger(connection).listed_at()
+                listings = [listing for listing in listings if listed_at is None or listing.listed_at > listed_at]
             waiting = [delivery for delivery in waiting if delivery.delivery_id not in loaded]
             yield from _published(project.settings.data_dir / "soundlink.duckdb", loaded, now)
         except (WarehouseLocked, WarehouseUnusable, duckdb.CatalogException):
@@ -40,6 +45,14 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
     else:
         yield ok("warehouse", "no data yet: make backfill FROM=… TO=… pulls the past")
     yield _quarantine(refused)
+    if listings:
+        message = f"{counted(len(listings), 'campaign listing')} in quarantine, and none since: {listings[-1].path}"
+        yield warn(
+            "campaign listing", message, f"read {listings[-1].path}.reason.txt; the next run lists the campaigns anew"
+        )
+    for folder, why in landing.unreadable_folders().items():
+        fix = "give the user that runs the pipeline the right to read it; until then a rebuild fails"
+        yield fault("landed files", f"those in {folder} cannot be seen ({why})", fix)
     if waiting:
         message = f"{len(waiting)} deliveries are not loaded yet: a run is loading them, or the next one will"
         yield ok("landed files", message)
@@ -94,11 +107,11 @@ def _published(path: Path, loaded: dict[str, datetime], now: datetime) -> Iterat
         yield ok(path.name, message)
 
 
-def _refused(landing: Landing) -> list[Delivery]:
-    """The deliveries in quarantine, whose folders are laid out like the landing's."""
+def _quarantine_of(landing: Landing) -> Landing:
+    """The quarantine, whose folders are laid out like the landing's."""
     quarantine = Landing(landing.root.parent)
     quarantine.root = landing.quarantine
-    return quarantine.deliveries()
+    return quarantine
 
 
 def _has_healed(connection: duckdb.DuckDBPyConnection, refused: Delivery) -> bool:
@@ -124,6 +137,11 @@ def _quarantine(refused: list[Delivery]) -> Finding:
     if not refused:
         return ok("quarantine", "no refused delivery that a later pull has not replaced")
     newest = max(refused, key=lambda delivery: delivery.received_at)
-    message = f"{len(refused)} refused deliveries that no later pull has replaced; newest: {newest.describe()}"
-    fix = f"read {newest.path}.reason.txt; once the API delivers valid rows, a new run over those days loads them"
+    message = f"{len(refused)} refused deliveries or damaged files that no later pull has replaced; newest: "
+    message += newest.describe()
+    commands = [
+        f"make backfill FROM={dates.start} TO={dates.end} REFETCH=1"
+        for dates in merged(delivery.dates for delivery in refused)
+    ]
+    fix = f"read {newest.path}.reason.txt; {', '.join(commands)} pulls those days again, settled ones too"
     return warn("quarantine", message, fix)

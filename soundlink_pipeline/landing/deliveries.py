@@ -6,39 +6,37 @@ import contextlib
 import hashlib
 import json
 import re
-import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
 from soundlink_pipeline.contracts.days import DateRange
-
-COMPRESSED = ".zst"
-CHUNK = 1 << 20
-
+from soundlink_pipeline.landing.stored import COMPRESSED, DamagedFile, opened, size_and_sha256
 
 _STAMP = "%Y%m%dT%H%M%S.%f"
 _DELIVERY_NAME = re.compile(
     r"(?P<start>\d{4}-\d\d-\d\d)_(?P<end>\d{4}-\d\d-\d\d)"
     r"_asked-(?P<asked>[\dT.]+)_server-(?P<server>[\dT.]+|none)_received-(?P<received>[\dT.]+)"
-    r"_rows-(?P<rows>\d+|unknown)_run-(?P<run>[0-9A-Za-z-]+)(?:_loaded-(?P<loaded>\d+))?\.ndjson(?:\.zst)?"
+    r"_rows-(?P<rows>\d+|unknown)(?:_sha256-(?P<digest>[0-9a-f]{16}))?"  # files of earlier versions have no digest
+    r"_run-(?P<run>[0-9A-Za-z-]+)(?:_loaded-(?P<loaded>\d+))?\.ndjson(?:\.zst)?"
 )
 _LISTING_NAME = re.compile(
-    r"asked-(?P<asked>[\dT.]+)_server-(?P<server>[\dT.]+|none)_run-(?P<run>[0-9A-Za-z-]+)\.ndjson(?:\.zst)?"
+    r"asked-(?P<asked>[\dT.]+)_server-(?P<server>[\dT.]+|none)(?:_sha256-(?P<digest>[0-9a-f]{16}))?"
+    r"_run-(?P<run>[0-9A-Za-z-]+)\.ndjson(?:\.zst)?"
 )
 
 
 def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(_STAMP)
+
+
+def digest_of(sha256: str) -> str:
+    """As much of a SHA-256 as a file's name holds."""
+    return sha256[:16]
 
 
 def _moment(text: str) -> datetime:
@@ -51,6 +49,7 @@ class Delivery:
 
     `campaign_id` is the id in the request. Moments are aware and in UTC; `server_date` is the answer's `Date`
     header. `declared_rows` is `X-Row-Count`. `loaded` is the place in the order of loading, None if not yet loaded.
+    `digest` is `digest_of` the bytes that arrived, None where the name does not say it.
     """
 
     export: str
@@ -63,6 +62,7 @@ class Delivery:
     run_id: str
     path: Path
     loaded: int | None = None
+    digest: str | None = None
 
     @property
     def pulled_at(self) -> datetime:
@@ -83,30 +83,30 @@ class Delivery:
     def name(self) -> str:
         server = stamp(self.server_date) if self.server_date else "none"
         rows = "unknown" if self.declared_rows is None else str(self.declared_rows)
+        digest = "" if self.digest is None else f"_sha256-{self.digest}"
         loaded = "" if self.loaded is None else f"_loaded-{self.loaded:08d}"
         return (
             f"{self.dates.start}_{self.dates.end}_asked-{stamp(self.requested_at)}_server-{server}"
-            f"_received-{stamp(self.received_at)}_rows-{rows}_run-{self.run_id}{loaded}.ndjson"
+            f"_received-{stamp(self.received_at)}_rows-{rows}{digest}_run-{self.run_id}{loaded}.ndjson"
         )
 
     def describe(self) -> str:
         return f"{self.export} of campaign {self.campaign_id}, {self.dates}"
 
-    @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """The bytes as delivered, whether compressed by now or not."""
-        with _open(self.path) as file:
-            yield file
+    def open(self) -> AbstractContextManager[BinaryIO]:
+        """The bytes as delivered, whether compressed by now or not. Raises DamagedFile."""
+        return opened(self.path)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """One answer of the campaign listing: a landed file of one campaign a line."""
+    """One answer of the campaign listing: a landed file of one campaign a line. `digest` is as a delivery's."""
 
     requested_at: datetime
     server_date: datetime | None
     run_id: str
     path: Path
+    digest: str | None = None
 
     @property
     def listed_at(self) -> datetime:
@@ -117,20 +117,41 @@ class Listing:
         """Whether it is in the warehouse: compressed only then."""
         return self.path.suffix == COMPRESSED
 
+    @property
+    def name(self) -> str:
+        server = stamp(self.server_date) if self.server_date else "none"
+        digest = "" if self.digest is None else f"_sha256-{self.digest}"
+        return f"asked-{stamp(self.requested_at)}_server-{server}{digest}_run-{self.run_id}.ndjson"
+
+    def lines(self) -> list[str]:
+        """The campaigns as the API listed them, one JSON object a line. Raises DamagedFile."""
+        with opened(self.path) as file:
+            body = file.read()
+        _check_digest(self.path, self.digest, hashlib.sha256(body).hexdigest())
+        lines = body.split(b"\n")
+        if lines.pop():
+            raise DamagedFile(self.path, "it is cut short, its last line has no end")
+        for number, line in enumerate(lines, start=1):
+            if not _is_campaign(line):
+                raise DamagedFile(self.path, f"line {number} is not a campaign")
+        return [line.decode() for line in lines]
+
     def items(self) -> list[dict[str, Any]]:
-        """The campaigns, as the API listed them."""
-        with _open(self.path) as file:
-            return [json.loads(line) for line in file]
+        """The campaigns, each the API's own object. Raises DamagedFile."""
+        return [json.loads(line) for line in self.lines()]
 
 
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[BinaryIO]:
-    if path.suffix == COMPRESSED:
-        with zstd.open(path, "rb") as compressed:
-            yield cast(BinaryIO, compressed)
-    else:
-        with path.open("rb") as plain:
-            yield plain
+def _is_campaign(line: bytes) -> bool:
+    try:
+        item = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(item, dict) and isinstance(item.get("campaignId"), str)
+
+
+def _check_digest(path: Path, digest: str | None, sha256: str) -> None:
+    if digest not in (None, digest_of(sha256)):
+        raise DamagedFile(path, "it does not hold the bytes that arrived, their SHA-256 is another")
 
 
 def read_name(path: Path) -> Delivery | None:
@@ -150,6 +171,7 @@ def read_name(path: Path) -> Delivery | None:
             run_id=match["run"],
             path=path,
             loaded=None if match["loaded"] is None else int(match["loaded"]),
+            digest=match["digest"],
         )
     return None
 
@@ -160,18 +182,14 @@ def read_listing_name(path: Path) -> Listing | None:
         return None
     with contextlib.suppress(ValueError):
         server = None if match["server"] == "none" else _moment(match["server"])
-        return Listing(_moment(match["asked"]), server, match["run"], path)
+        return Listing(_moment(match["asked"]), server, match["run"], path, match["digest"])
     return None
 
 
 def content(delivery: Delivery) -> tuple[int, str]:
-    """Size in bytes and SHA-256 of a delivery's bytes, uncompressed."""
-    digest, size = hashlib.sha256(), 0
+    """Size in bytes and SHA-256 of a delivery's bytes, uncompressed. Raises DamagedFile."""
     with delivery.open() as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return size, digest.hexdigest()
+        return size_and_sha256(file)
 
 
 # DuckDB reads a little more than JSON (a trailing comma; other blanks than JSON's; NaN, and other figures, in fields it
@@ -192,8 +210,12 @@ class HashedDelivery:
 
     @classmethod
     def of(cls, delivery: Delivery, known: tuple[int, str] | None = None) -> HashedDelivery:
-        """From a landed file. `known` is its size and SHA-256, if the download already computed them."""
+        """From a landed file. `known` is its size and SHA-256, if the download already computed them.
+
+        Otherwise the file is read to its end. Raises DamagedFile.
+        """
         size, sha256 = known or content(delivery)
+        _check_digest(delivery.path, delivery.digest, sha256)
         return cls(delivery, size, sha256)
 
     def sample(self) -> bytes:

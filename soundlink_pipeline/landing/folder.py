@@ -1,43 +1,37 @@
 """Delivered files: what they are called, how they land whole, how they are kept, replayed, refused and forgotten.
 
-    landing/<export>/<campaign>/<start>_<end>_asked-…_server-…_received-…_rows-…_run-….ndjson
-    landing/campaigns/asked-…_server-…_run-….ndjson                      a listing, one campaign a line
-    quarantine/<export>/<campaign>/…                                     refused deliveries, each with a .reason.txt
+    landing/<export>/<campaign>/<start>_<end>_asked-…_server-…_received-…_rows-…_sha256-…_run-….ndjson
+    landing/campaigns/asked-…_server-…_sha256-…_run-….ndjson             a listing, one campaign a line
+    quarantine/…                                        what was refused or is damaged, each with a .reason.txt
 
 A file under its final name is whole: it is written under a temporary name, fsynced and renamed. Its name says all
-that is known of it besides its bytes, so the warehouse can be rebuilt from the files alone. Once loaded it is
-compressed, and its name gains `_loaded-<n>`, its place in the order of loading.
+that is known of it besides its bytes, and how their SHA-256 begins, so the warehouse can be rebuilt from the files
+alone. Once loaded it is compressed, and its name gains `_loaded-<n>`, its place in the order of loading.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-import shutil
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, cast
 from urllib.parse import quote
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 from soundlink_pipeline.durable import make_folder, move, sync
 from soundlink_pipeline.landing.deliveries import (
-    CHUNK,
-    COMPRESSED,
     Delivery,
     Listing,
+    digest_of,
     read_listing_name,
     read_name,
-    stamp,
 )
+from soundlink_pipeline.landing.stored import COMPRESSED, DamagedFile, compress
 
 _TEMPORARY = ".part"
+
 # A temporary file untouched for so long belongs to no living download: a silence far shorter than this ends one.
 _ABANDONED_AFTER = timedelta(days=1)
 _LONGEST_FOLDER_NAME = 120
@@ -68,16 +62,17 @@ class Landing:
         self, items: list[bytes], requested_at: datetime, server_date: datetime | None, run: str
     ) -> Listing:
         """Land a campaign listing, one JSON object a line."""
-        server = stamp(server_date) if server_date else "none"
-        target = self.root / "campaigns" / f"asked-{stamp(requested_at)}_server-{server}_run-{run}.ndjson"
-        landed = Listing(requested_at, server_date, run, target)
+        body = b"".join(item + b"\n" for item in items)
+        digest = digest_of(hashlib.sha256(body).hexdigest())
+        listing = Listing(requested_at, server_date, run, self.temporary_file(), digest)
+        target = self.root / "campaigns" / listing.name
+        landed = replace(listing, path=target)
         if read_listing_name(target) != landed:
             raise ValueError(f"a listing cannot land as {target}: the name does not say all of it")
-        temporary = self.temporary_file()
-        with temporary.open("wb") as file:
-            file.writelines(item + b"\n" for item in items)
+        with listing.path.open("wb") as file:
+            file.write(body)
             sync(file)
-        move(temporary, target)
+        move(listing.path, target)
         return landed
 
     def deliveries(self) -> list[Delivery]:
@@ -105,26 +100,63 @@ class Landing:
             key=lambda listing: (listing.listed_at, listing.requested_at),
         )
 
+    def other_files(self, delivery: Delivery) -> Iterator[Delivery]:
+        """Other files of the same delivery: compressed meanwhile, or left by a crash within `archive`."""
+        for path in sorted(delivery.path.parent.glob("*.ndjson*")):
+            other = read_name(path)
+            if other is not None and path != delivery.path and other.delivery_id == delivery.delivery_id:
+                yield other
+
+    def unreadable_folders(self) -> dict[Path, str]:
+        """The folders of the landing whose files cannot be seen, and why."""
+        found = {}
+        for folder in (self.root, *self.root.glob("*/"), *self.root.glob("*/*/")):
+            try:
+                os.scandir(folder).close()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                found[folder] = error.strerror or str(error)
+        return found
+
     def archive(self, delivery: Delivery, loaded: int) -> Delivery:
-        """Compress a loaded delivery and write its place in the order of loading into its name."""
+        """Compress a loaded delivery and write its place in the order of loading into its name.
+
+        Nothing is done where it is compressed already. Raises DamagedFile, OSError; the delivery is then as it was.
+        """
+        if delivery.path.suffix == COMPRESSED:
+            return delivery
         kept = replace(delivery, loaded=loaded)
-        return replace(kept, path=_compress(delivery.path, delivery.path.with_name(kept.name + COMPRESSED)))
+        target = delivery.path.with_name(kept.name + COMPRESSED)
+        return replace(kept, path=_compress(delivery.path, target, delivery.digest))
 
     def archive_listing(self, listing: Listing) -> None:
+        """Compress a listing that is in the warehouse. Raises DamagedFile, OSError."""
         if not listing.archived:
-            _compress(listing.path, listing.path.with_name(listing.path.name + COMPRESSED))
+            _compress(listing.path, listing.path.with_name(listing.path.name + COMPRESSED), listing.digest)
 
     def refuse(self, delivery: Delivery, reason: str) -> Path:
         """Move a delivery into quarantine, with the reason beside it; returns where it lies."""
-        target = self.quarantine / delivery.export / folder_name(delivery.campaign_id) / delivery.name
-        if delivery.path.suffix == COMPRESSED:
-            target = target.with_name(target.name + COMPRESSED)
+        name = delivery.name + (COMPRESSED if delivery.path.suffix == COMPRESSED else "")
+        folder = self.quarantine / delivery.export / folder_name(delivery.campaign_id)
+        return self._set_aside(delivery.path, folder / name, reason)
+
+    def refuse_listing(self, listing: Listing, reason: str) -> Path:
+        """Move a listing into quarantine, with the reason beside it; returns where it lies."""
+        return self._set_aside(listing.path, self.quarantine / "campaigns" / listing.path.name, reason)
+
+    def _set_aside(self, path: Path, target: Path, reason: str) -> Path:
         make_folder(target.parent)
         # The reason first: a file in quarantine is never without one. It may quote what is not quite text.
-        with target.with_name(target.name + ".reason.txt").open("wb") as file:
+        beside = target.with_name(target.name + ".reason.txt")
+        with beside.open("wb") as file:
             file.write(f"{reason}\n".encode(errors="backslashreplace"))
             sync(file)
-        return move(delivery.path, target)
+        try:
+            return move(path, target)
+        except OSError:
+            beside.unlink()
+            raise
 
     def sweep(self, now: datetime, retention_days: int) -> int:
         """Delete archived files whose pull is older than the retention, and abandoned downloads; returns how many.
@@ -138,9 +170,10 @@ class Landing:
             with contextlib.suppress(FileNotFoundError):
                 if datetime.fromtimestamp(path.stat().st_mtime, UTC) < now - _ABANDONED_AFTER:
                     expired.append(path)
-        for path in expired:
+        files = [path for path in expired if not path.is_dir()]
+        for path in files:
             path.unlink(missing_ok=True)
-        return len(expired)
+        return len(files)
 
 
 def folder_name(campaign_id: str) -> str:
@@ -156,14 +189,13 @@ def folder_name(campaign_id: str) -> str:
     return name
 
 
-def _compress(source: Path, target: Path) -> Path:
+def _compress(source: Path, target: Path, digest: str | None) -> Path:
+    """Put `source` in place compressed, and delete it only then. `digest` is that of the bytes it should hold."""
     temporary = target.with_name(f".{os.urandom(8).hex()}{_TEMPORARY}")
     try:
-        with source.open("rb") as plain, temporary.open("wb") as file:
-            with zstd.open(file, "wb", level=1) as compressed:
-                compressed.write(b"")  # of an empty file too there is a frame: without one it could not be read
-                shutil.copyfileobj(plain, cast(BinaryIO, compressed), CHUNK)
-            sync(file)
+        _, sha256 = compress(source, temporary)
+        if digest not in (None, digest_of(sha256)):
+            raise DamagedFile(source, "it does not hold the bytes that arrived, their SHA-256 is another")
         move(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -9,14 +9,16 @@ import duckdb
 from soundlink_pipeline.contracts.campaigns import LISTED_COLUMNS
 from soundlink_pipeline.contracts.table import Column
 from soundlink_pipeline.landing.deliveries import Listing
+from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS
 
 
 def save_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int:
     """Upsert a landed listing by campaign id, in one transaction; an older listing never overwrites a newer one.
 
-    Returns the number of campaigns in it.
+    Returns the number of campaigns in it. Raises DamagedFile.
     """
+    lines = listing.lines()  # read here: of a compressed file that is cut DuckDB reads what it can, without a word
     values = {column.name: _listed(column) for column in LISTED_COLUMNS} | {
         "_listed_json": "item::varchar",
         "_listed_at": "$listed_at::timestamp",
@@ -24,26 +26,26 @@ def save_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int
     }
     names = CAMPAIGNS.column_names
     updates = ", ".join(f"{name} = s.{name}" for name in names if name != "campaign_id")
-    connection.execute(
-        f"""
-        merge into campaigns as t
-        using (
-            select {", ".join(f"{values[name]} as {name}" for name in names)}
-            from (select json as item from read_json_objects($file, format = 'newline_delimited'))
-        ) as s on t.campaign_id = s.campaign_id
-        when matched and s._listed_at >= t._listed_at then update set {updates}
-        when not matched then insert ({", ".join(names)}) values ({", ".join(f"s.{name}" for name in names)})
-        """,
-        {
-            "file": str(listing.path),
-            "listed_at": listing.listed_at.astimezone(UTC).replace(tzinfo=None),
-            "run_id": listing.run_id,
-        },
-    )
-    row = connection.execute(
-        "select count(*) from read_json_objects($file, format = 'newline_delimited')", {"file": str(listing.path)}
-    ).fetchone()
-    return int(row[0]) if row else 0
+    try:
+        connection.execute(
+            f"""
+            merge into campaigns as t
+            using (
+                select {", ".join(f"{values[name]} as {name}" for name in names)}
+                from (select unnest($lines::varchar[])::json as item)
+            ) as s on t.campaign_id = s.campaign_id
+            when matched and s._listed_at >= t._listed_at then update set {updates}
+            when not matched then insert ({", ".join(names)}) values ({", ".join(f"s.{name}" for name in names)})
+            """,
+            {
+                "lines": lines,
+                "listed_at": listing.listed_at.astimezone(UTC).replace(tzinfo=None),
+                "run_id": listing.run_id,
+            },
+        )
+    except duckdb.ConversionException as error:  # half a surrogate pair, which Python's parser lets pass
+        raise DamagedFile(listing.path, str(error).partition("  Input:")[0]) from None
+    return len(lines)
 
 
 def _listed(column: Column) -> str:

@@ -11,11 +11,14 @@ import dagster as dg
 
 from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.pulling.outcome import FailedPull
+from soundlink_pipeline.landing.stored import DamagedFile
+from soundlink_pipeline.pulling.outcome import FailedPull, PullResult, merged
 from soundlink_pipeline.quality.row_checks import CheckResult
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 
 _MOST_LINES = 40
+# As one would type it into the launchpad; `commands/refetch.yaml` is the same.
+_REFETCH = "{ops: {exports: {config: {refetch: true}}}}"
 
 
 def blocking_failure(broken: Sequence[tuple[Export, CheckResult]]) -> dg.Failure:
@@ -25,6 +28,34 @@ def blocking_failure(broken: Sequence[tuple[Export, CheckResult]]) -> dg.Failure
         + "\n".join(lines),
         allow_retries=False,
     )
+
+
+def rebuild_failure(result: PullResult) -> dg.Failure:
+    """For a rebuild that could not use every landed file; everything else is loaded."""
+    lines = [*result.lost, *(f"{item.describe()}: {item.reason}" for item in result.failed)]
+    shown = lines[:_MOST_LINES]
+    if len(lines) > len(shown):
+        shown.append(f"and {len(lines) - len(shown)} more")
+    return dg.Failure(
+        f"{len(lines)} landed files could not be used; {len(result.loaded)} deliveries were loaded. Models and"
+        " published file stay as they were: pull what is missing, or rebuild again to publish without it.\n"
+        + "\n".join(_pull_again(result.failed) + shown),
+        metadata={"landed files": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
+        allow_retries=False,
+    )
+
+
+def _pull_again(failed: Sequence[FailedPull]) -> list[str]:
+    """How to get again what landed before and cannot be used; nothing where there is none."""
+    ranges = merged(item.dates for item in failed if item.needs_refetch)
+    commands = [f"make backfill FROM={dates.start} TO={dates.end} REFETCH=1" for dates in ranges]
+    if not commands:
+        return []
+    return [
+        "To pull again what these landed files held, settled days too (in the UI: the job daily_refresh over these days"
+        f" with the run config {_REFETCH}):",
+        *commands,
+    ]
 
 
 def pull_failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[str, str]) -> dg.Failure:
@@ -38,7 +69,7 @@ def pull_failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[str, 
     return dg.Failure(
         f"{len(failed)} of {len(failed) + loaded} pulls failed; the other {loaded} are loaded."
         " To pull the missing ones, re-execute the run from failure (from a shell: run the command again).\n"
-        + "\n".join(shown),
+        + "\n".join(_pull_again(failed) + shown),
         metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
     )
@@ -48,6 +79,7 @@ _OPERATOR_ERRORS: tuple[type[Exception], ...] = (
     SoundlinkError,
     WarehouseLocked,
     WarehouseUnusable,
+    DamagedFile,
     OSError,
     sqlite3.OperationalError,  # of requests.sqlite, which counts requests
 )

@@ -7,7 +7,7 @@ import dagster as dg
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.orchestration.asset_checks import newest_day_checks
-from soundlink_pipeline.orchestration.failures import as_operator_failure
+from soundlink_pipeline.orchestration.failures import as_operator_failure, rebuild_failure
 from soundlink_pipeline.orchestration.published_asset import PUBLISHED
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import POOL
@@ -42,10 +42,9 @@ def rebuild_from_landing(project: SqlProject) -> dg.JobDefinition:
     @dg.op(pool=POOL, description="Loads every landed delivery that the warehouse lacks, in the order of loading.")
     def load_landed_deliveries(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:
         with as_operator_failure():
-            summary = rebuild(soundlink.warehouse, soundlink.landing, context.log.info)
-        if summary.failed:
-            lines = "\n".join(f"{item.describe()}: {item.reason}" for item in summary.failed)
-            raise dg.Failure(f"{len(summary.failed)} landed deliveries were refused:\n{lines}", allow_retries=False)
+            result = rebuild(soundlink.warehouse, soundlink.landing, context.log.info)
+        if result.failed or result.lost:
+            raise rebuild_failure(result)
 
     @dg.op(pool=POOL, ins={"loaded": dg.In(dg.Nothing)}, description="Builds every SQL model, and publishes.")
     def build_and_publish(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:

@@ -46,6 +46,7 @@ def list_for_run(context: dg.AssetExecutionContext, soundlink: Soundlink, client
         run_id=context.run.run_id,
         lineage=run_lineage(context),
         only=soundlink.settings.campaign_ids,
+        log=context.log.warning,
     )
 
 

@@ -8,6 +8,9 @@ The file's bytes are copied, which is far faster than any way through SQL (`pyth
 pipeline holds the writer's turn and has no connection open: opening and closing a file drops every lock that the same
 process has on it (POSIX), DuckDB's too.
 
+Where the name is a symbolic link, the file it leads to is replaced, in that file's own folder. Who may read it is the
+operator's to say: a new file gets the group and the read bits of the one it replaces.
+
 The published file's mode is read-only. Opening it read-write would lock out every reader, and worse: all copies of one
 warehouse have the same identifier, and DuckDB replays a write-ahead log into any file of that identifier and checkpoint
 number. Writes of a privileged program to the last file could so appear in the new one, so a log found beside the file
@@ -33,6 +36,7 @@ import duckdb
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, VERSION_COLUMN, Export
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.durable import sync_path
+from soundlink_pipeline.publishing.place import Access, BadLink, place_of
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile, write_ahead_logs
 from soundlink_pipeline.warehouse.sql import is_locked
@@ -85,7 +89,8 @@ class Difference:
 class Published:
     """A published file. `rows` per table: tables of schema `main` by name, others as `schema.table`.
 
-    `differences` from the warehouse, by `compare`: none, unless another program wrote to one of the two.
+    `differences` from the warehouse, by `compare`: none, unless another program wrote to one of the two. `lost_group`:
+    the number of the last file's group, if this user may not give it to a file; its members cannot read this one.
     """
 
     path: Path
@@ -95,6 +100,7 @@ class Published:
     newest_report_date: date | None
     newest_settled_date: date | None
     differences: list[Difference]
+    lost_group: int | None = None
 
 
 def publish(
@@ -116,17 +122,23 @@ def publish(
     if target.parent.resolve() != warehouse.path.parent.resolve() or target.name == warehouse.path.name:
         raise ValueError(f"{target} must lie beside {warehouse.path}")
     started = time.monotonic()
-    temporary = target.with_name(f".{target.name}.part")
+    try:
+        place = place_of(target, warehouse.path)
+    except BadLink as error:
+        raise NotPublished(f"{target} was not published: it is a symbolic link that {error}") from None
+    temporary = place.with_name(f".{place.name}.part")
     try:
         with warehouse.turn():
             try:
                 # Left by a crash: no other process publishes while this one holds the turn.
                 _remove_all(temporary)
                 with warehouse.closed_file(before) as file:
-                    _check_room(file, target)
+                    _check_room(file, place)
+                    temporary.touch(0o600)  # nobody reads it before it is in place
                     file.copy_to(temporary)
-                    rows, newest, settled = _finish(warehouse.exports, temporary, run_id, now)
-                    locked = _put_in_place(temporary, target, file.mode & 0o444)
+                    spill = warehouse.path.parent / "tmp"
+                    rows, newest, settled = _finish(warehouse.exports, temporary, spill, run_id, now)
+                    locked, lost_group = _put_in_place(temporary, place, target, Access.of_next(place, file))
             finally:
                 with contextlib.suppress(OSError):
                     _remove_all(temporary)
@@ -138,7 +150,8 @@ def publish(
     with locked:
         ours = figures_of(warehouse)
     differences = compare(ours, warehouse.exports, target)
-    return Published(target, target.stat().st_size, time.monotonic() - started, rows, newest, settled, differences)
+    size, seconds = target.stat().st_size, time.monotonic() - started
+    return Published(target, size, seconds, rows, newest, settled, differences, lost_group)
 
 
 @contextlib.contextmanager
@@ -212,10 +225,10 @@ def _check_room(source: ClosedFile, target: Path) -> None:
 
 
 def _finish(
-    exports: Sequence[Export], copy: Path, run_id: str, now: datetime
+    exports: Sequence[Export], copy: Path, spill: Path, run_id: str, now: datetime
 ) -> tuple[dict[str, int], date | None, date | None]:
     """Drop the pipeline's private tables, add `publication`; returns rows per table and newest dates."""
-    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(copy.parent / "tmp")}
+    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(spill)}
     with duckdb.connect(str(copy), config=config) as connection:
         connection.execute("begin")
         tables = connection.execute(
@@ -258,30 +271,32 @@ def _finish(
     return rows, newest, settled
 
 
-def _put_in_place(copy: Path, target: Path, mode: int) -> contextlib.ExitStack:
-    """Replace the target. A program that opens it at that moment gets a lock error, and the new file on its next try.
+def _put_in_place(copy: Path, place: Path, target: Path, access: Access) -> tuple[contextlib.ExitStack, int | None]:
+    """Replace the file at `place`; `target` is its name for readers. Returns `Access.give_to`'s answer, too.
 
-    DuckDB opens a file's name three times: it reads from the second where the tables are, and the tables from the
-    third, which it locks. A replacement in between would mix two files. Hence the lock, for `_OPENING_SECONDS` and the
-    block of the returned stack; within it this process must not open the target, either.
+    A program that opens it at that moment gets a lock error, and the new file on its next try: DuckDB opens a file's
+    name three times: it reads from the second where the tables are, and the tables from the third, which it locks. A
+    replacement in between would mix two files. Hence the lock, for `_OPENING_SECONDS` and the block of the returned
+    stack; within it this process must not open the target, either.
     """
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(copy.open("r+b"))  # while its mode still lets us; closing it ends the lock
         fcntl.lockf(file, fcntl.LOCK_EX)
-        os.fchmod(file.fileno(), mode)
+        lost_group = access.give_to(file.fileno())
         os.fsync(file.fileno())
         # Before, so that the new file never stands beside another's log; and after, for one made in between.
-        _remove_write_ahead_logs(target)
-        copy.replace(target)
+        _remove_write_ahead_logs(place, target)
+        copy.replace(place)
         until = time.monotonic() + _OPENING_SECONDS
-        _remove_write_ahead_logs(target)
-        sync_path(target.parent)
+        _remove_write_ahead_logs(place, target)
+        sync_path(place.parent)
         stack.callback(lambda: time.sleep(max(0.0, until - time.monotonic())))
-        return stack.pop_all()
+        return stack.pop_all(), lost_group
 
 
-def _remove_write_ahead_logs(database: Path) -> None:
-    for log in write_ahead_logs(database):
+def _remove_write_ahead_logs(*names: Path) -> None:
+    """Of a database that is opened by any of these names: DuckDB puts the log beside the name."""
+    for log in {log for name in names for log in write_ahead_logs(name)}:
         log.unlink(missing_ok=True)
 
 

@@ -53,4 +53,10 @@ def publish_tested(
             )
 
     with warehouse.turn():  # until the published file is compared with the warehouse
-        return publish(warehouse, target, run_id=run_id, now=now, before=bring_models_up)
+        published = publish(warehouse, target, run_id=run_id, now=now, before=bring_models_up)
+    if published.lost_group is not None:
+        log(
+            f"{target} belonged to group {published.lost_group}, which this user may not give to a file: its members"
+            " cannot read the new one. Add the user that runs the pipeline to that group, then chgrp the file once more"
+        )
+    return published

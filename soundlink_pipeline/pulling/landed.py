@@ -1,17 +1,25 @@
-"""Loads what has landed: batches of a run, what an interrupted run left, and the whole folder for a rebuild."""
+"""Loads what has landed: batches of a run, what an interrupted run left, and the whole folder for a rebuild.
+
+A damaged file costs only itself: it is set aside and named in the result, and everything else is loaded.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
 
 from soundlink_pipeline.api.key import without_keys
-from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
+from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery, Listing
 from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.loading.batch import BATCH_BYTES, BatchResult, load_batch
 from soundlink_pipeline.loading.listing import save_listing
 from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
-from soundlink_pipeline.warehouse.home import Home
+from soundlink_pipeline.warehouse.home import Home, WarehouseLocked
 from soundlink_pipeline.warehouse.ledger import Ledger
 
 
@@ -19,23 +27,79 @@ def load_and_quarantine(
     warehouse: Home, landing: Landing, batch: list[HashedDelivery], result: PullResult, log: Log
 ) -> BatchResult:
     """Load a batch in one transaction and add to `result` what came of it; rejected deliveries go into quarantine."""
-    with warehouse.write() as connection:
-        done = load_batch(connection, warehouse.exports, batch)
+    try:
+        with warehouse.write() as connection:
+            done = load_batch(connection, warehouse.exports, batch)
+    except WarehouseLocked:
+        raise
+    except Exception:
+        # A file that was whole a moment ago may be gone or damaged by now; if none is, it was something else.
+        whole = list(_whole(landing, [item.delivery for item in batch], {}, result, log))
+        if len(whole) == len(batch):
+            raise
+        return load_and_quarantine(warehouse, landing, whole, result, log)
     result.loaded += done.loaded
     for rejected in done.rejected:
         why = without_keys(rejected.reason)
         where = landing.refuse(rejected.delivery, why)
-        reason = f"refused: {why}; kept in {where.parent}"
-        delivery = rejected.delivery
-        failed = FailedPull(delivery.export, delivery.campaign_id, delivery.dates, reason)
-        result.failed.append(failed)
-        log(f"{failed.describe()} {reason}")
+        _fail(rejected.delivery, f"refused: {why}; kept in {where.parent}", result, log)
     return done
 
 
+def _fail(delivery: Delivery, reason: str, result: PullResult, log: Log) -> None:
+    failed = FailedPull(delivery.export, delivery.campaign_id, delivery.dates, reason)
+    result.failed.append(failed)
+    log(f"{failed.describe()} {reason}")
+
+
+def _whole(
+    landing: Landing,
+    deliveries: Iterable[Delivery],
+    checksums: Mapping[str, str],
+    result: PullResult,
+    log: Log,
+) -> Iterator[HashedDelivery]:
+    """Those of the deliveries whose files are whole, each read to its end; the others are set aside and have failed.
+
+    `checksums` are the ledger's: a file that holds other bytes than were loaded is damaged, too.
+    """
+    for delivery in deliveries:
+        told = list[str]()
+        for candidate in itertools.chain([delivery], landing.other_files(delivery)):
+            try:
+                hashed = HashedDelivery.of(replace(candidate, loaded=delivery.loaded))
+                if checksums.get(delivery.delivery_id, hashed.sha256) != hashed.sha256:
+                    raise DamagedFile(candidate.path, "it holds other bytes than those that were loaded")
+            except DamagedFile as damage:
+                told.append(f"{damage}; {set_aside(landing, candidate, damage)}")
+            else:
+                for line in told:
+                    log(f"{line}. Another file of this delivery is whole: {candidate.path.name}")
+                yield hashed
+                break
+        else:
+            if delivery.delivery_id in checksums:
+                told.append("its rows are loaded, but a rebuild would lack them")
+            _fail(delivery, "; ".join(told), result, log)
+
+
+def set_aside(landing: Landing, damaged: Delivery | Listing, damage: DamagedFile) -> str:
+    """Move a damaged file into quarantine; says what became of it."""
+    try:
+        if isinstance(damaged, Listing):
+            where = landing.refuse_listing(damaged, str(damage))
+        else:
+            where = landing.refuse(damaged, str(damage))
+    except FileNotFoundError:
+        return "nothing is left to set aside"
+    except OSError as error:
+        return f"it could not be set aside ({error.strerror})"
+    return f"set aside in {where.parent}"
+
+
 def archive_quietly(landing: Landing, delivery: Delivery, load_order: int) -> None:
-    """Compress a loaded delivery; where that fails (a full disk), the next run's `load_leftovers` does it."""
-    with contextlib.suppress(OSError):
+    """Compress a loaded delivery; where that fails (a full disk), the next run's `load_leftovers` sees to it."""
+    with contextlib.suppress(OSError, DamagedFile):
         landing.archive(delivery, load_order)
 
 
@@ -45,37 +109,79 @@ def load_leftovers(warehouse: Home, landing: Landing, log: Log) -> PullResult:
     leftovers = landing.not_archived()
     if not leftovers:
         return result
-    known = 0
-    for batch in batches(map(HashedDelivery.of, sorted(leftovers, key=lambda delivery: delivery.delivery_id))):
+    with warehouse.write() as connection:
+        checksums = Ledger(connection).checksums()
+    in_order = sorted(leftovers, key=lambda delivery: delivery.delivery_id)
+    for batch in batches(_whole(landing, in_order, checksums, result, log)):
         done = load_and_quarantine(warehouse, landing, batch, result, log)
-        known += len(done.known)
         orders = done.known | {item.delivery.delivery_id: item.load_order for item in done.loaded}
         for item in batch:
             if item.delivery.delivery_id in orders:
                 archive_quietly(landing, item.delivery, orders[item.delivery.delivery_id])
-    if missing := len(leftovers) - known:
-        log(f"loaded {missing} deliveries that an earlier run fetched but did not load")
-    return result
+    if result.loaded:
+        log(f"loaded {len(result.loaded)} deliveries that an earlier run fetched but did not load")
+    return _of_earlier_runs(result)
 
 
 def rebuild(warehouse: Home, landing: Landing, log: Log) -> PullResult:
     """Load every landed delivery that the warehouse does not have, in the order of loading; makes no request.
 
-    An empty warehouse becomes equal to the one the landing was loaded into: rows, history, ledger and campaigns.
+    An empty warehouse becomes equal to the one the landing was loaded into: rows, history, ledger and campaigns. Files
+    that were loaded before are verified.
     """
     result = PullResult()
+    for folder, why in landing.unreadable_folders().items():
+        result.lost.append(f"the landed files in {folder} cannot be seen ({why})")
     with warehouse.write() as connection:
-        for listing in landing.listings():
-            save_listing(connection, listing)
-        known = Ledger(connection).load_orders()
-    missing = [d for d in landing.deliveries() if d.delivery_id not in known]
-    log(f"{len(missing)} landed deliveries to load, {len(known)} are there already")
-    for batch in batches(map(HashedDelivery.of, missing)):
+        ledger = Ledger(connection)
+        result.lost += _save_listings(landing, partial(save_listing, connection), ledger, log)
+        orders, checksums = ledger.load_orders(), ledger.checksums()
+    for line in result.lost:
+        log(line)
+    landed = landing.deliveries()
+    missing = [d for d in landed if d.delivery_id not in orders]
+    log(f"{len(missing)} landed deliveries to load, {len(orders)} are there already")
+    for batch in batches(_whole(landing, missing, {}, result, log)):
         for item in load_and_quarantine(warehouse, landing, batch, result, log).loaded:
             if item.delivery.loaded is None:
                 archive_quietly(landing, item.delivery, item.load_order)
         log(f"{len(result.loaded)} of {len(missing)} deliveries, {result.rows:,} rows")
-    return result
+    known = (delivery for delivery in landed if delivery.delivery_id in orders)
+    for whole in _whole(landing, known, checksums, result, log):
+        if whole.delivery.loaded is None:
+            archive_quietly(landing, whole.delivery, orders[whole.delivery.delivery_id])
+    return _of_earlier_runs(result)
+
+
+def _of_earlier_runs(result: PullResult) -> PullResult:
+    return replace(result, failed=[replace(item, needs_refetch=True) for item in result.failed])
+
+
+def _save_listings(landing: Landing, save: Callable[[Listing], object], ledger: Ledger, log: Log) -> list[str]:
+    """Save every landed listing; what is lost of them, in sentences."""
+    saved, damaged = set[tuple[datetime, str]](), list[tuple[Listing, str]]()
+    for listing in landing.listings():
+        try:
+            save(listing)
+            saved.add((listing.requested_at, listing.run_id))
+        except DamagedFile as damage:
+            damaged.append((listing, f"{damage}; {set_aside(landing, listing, damage)}"))
+    newest = ledger.listed_at()
+    lost = []
+    for listing, line in damaged:
+        if (listing.requested_at, listing.run_id) in saved:
+            log(f"{line}. Another file of this listing is whole")
+        elif newest is None:
+            lost.append(f"{line}. No campaign is known until the next run lists them")
+        elif newest < listing.listed_at:
+            lost.append(
+                f"{line}. The campaigns are as listed at {newest:%Y-%m-%d %H:%M} UTC, until the next run lists them"
+            )
+        elif newest == listing.listed_at:
+            lost.append(f"{line}. The warehouse has its campaigns")
+        else:
+            lost.append(f"{line}. Newer listings are there")
+    return lost
 
 
 def batches(deliveries: Iterable[HashedDelivery]) -> Iterator[list[HashedDelivery]]:

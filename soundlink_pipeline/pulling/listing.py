@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 from soundlink_pipeline.contracts.campaigns import CampaignPages
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.loading.listing import save_listing
+from soundlink_pipeline.pulling.landed import set_aside
+from soundlink_pipeline.pulling.outcome import Log
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.ledger import Ledger
 
@@ -21,16 +24,29 @@ T = TypeVar("T")
 
 
 def list_campaigns(
-    client: SoundlinkClient, landing: Landing, *, run_id: str, lineage: Sequence[str], only: Sequence[str] = ()
+    client: SoundlinkClient,
+    landing: Landing,
+    *,
+    run_id: str,
+    lineage: Sequence[str],
+    only: Sequence[str] = (),
+    log: Log = lambda _: None,
 ) -> Listing:
     """The landed listing of this run: fixed to the ids `only`, or else listed by the API. Raises SoundlinkError.
 
-    `lineage` is the run and those it resumes: what one of them has listed is not requested again.
+    `lineage` is the run and those it resumes: what one of them has listed is not requested again. A damaged listing is
+    set aside, and the one before it stands.
     """
     fixed = [{"campaignId": campaign_id} for campaign_id in only]
-    earlier = [listing for listing in landing.listings() if listing.run_id in lineage]
-    if earlier and (not fixed or earlier[-1].items() == fixed):
-        return earlier[-1]
+    for earlier in reversed([listing for listing in landing.listings() if listing.run_id in lineage]):
+        try:
+            items = earlier.items()
+        except DamagedFile as damage:
+            log(f"{damage}; {set_aside(landing, earlier, damage)}")
+            continue
+        if not fixed or items == fixed:
+            return earlier
+        break
     pages = CampaignPages(fixed, datetime.now(UTC), None) if fixed else client.campaigns()
     lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in pages.items]
     return landing.land_listing(lines, pages.requested_at, pages.server_date, run_id)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
@@ -14,13 +15,18 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FailedPull:
-    """A request that failed, or a delivery that was refused, and why; not `attempted` where the run stopped first."""
+    """A request that failed, or a delivery that was refused, and why; not `attempted` where the run stopped first.
+
+    `needs_refetch`: its file had landed before this run, and was refused now or is damaged. Only a pull of its days
+    that repeats settled ones, too, is certain to bring it again.
+    """
 
     export: str
     campaign_id: str
     dates: DateRange
     reason: str
     attempted: bool = True
+    needs_refetch: bool = False
 
     def describe(self, names: Mapping[str, str] | None = None) -> str:
         """What failed; `names` are the campaigns' by id, as far as they are known."""
@@ -31,11 +37,15 @@ class FailedPull:
 
 @dataclass
 class PullResult:
-    """What a step did; `requests` counts every one that was sent, for any export, retries too."""
+    """What a step did; `requests` counts every one that was sent, for any export, retries too.
+
+    `lost`: what else of the landing is damaged, in sentences: listings, and folders whose files cannot be seen.
+    """
 
     requests: int = 0
     loaded: list[Loaded] = field(default_factory=list)
     failed: list[FailedPull] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
     def of(self, export: Export) -> PullResult:
         """The part of it that is about one export."""
@@ -59,3 +69,14 @@ class PullResult:
 
     def total(self, what: str) -> int:
         return sum(getattr(item, what) for item in self.loaded)
+
+
+def merged(ranges: Iterable[DateRange]) -> list[DateRange]:
+    """The same days in as few ranges as can be, oldest first."""
+    found: list[DateRange] = []
+    for dates in sorted(ranges, key=lambda dates: (dates.start, dates.end)):
+        if found and dates.start <= found[-1].end + timedelta(days=1):
+            found[-1] = DateRange(found[-1].start, max(found[-1].end, dates.end))
+        else:
+            found.append(dates)
+    return found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
-from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
+from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery, digest_of
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.loading.batch import BATCH_BYTES, Loaded
 from soundlink_pipeline.pulling.landed import archive_quietly, batches, load_and_quarantine, load_leftovers
@@ -138,6 +138,7 @@ class Puller:
                 declared_rows=download.declared_rows,
                 run_id=self._run_id,
                 path=temporary,
+                digest=digest_of(download.sha256),
             )
             yield HashedDelivery.of(delivery, (download.bytes, download.sha256))
         finally:

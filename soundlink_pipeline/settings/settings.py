@@ -75,7 +75,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         base_url=base_url,
         auth=read("SOUNDLINK_AUTH", default.auth, _auth),
         campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
-        data_dir=read("SOUNDLINK_DATA_DIR", default.data_dir, _folder).absolute(),
+        data_dir=_data_dir(read("SOUNDLINK_DATA_DIR", default.data_dir, _folder), environment),
         sql_dir=read("SOUNDLINK_SQL_DIR", default.sql_dir, _existing_folder).absolute(),
         start_date=read("SOUNDLINK_START_DATE", default.start_date, _day),
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
@@ -145,6 +145,24 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError("must be at least 1")
     return number
+
+
+# What DuckDB takes for something else in a path: after a ? in a database's name come options, \ is a /, and a name with
+# *, ? or [ is read as every file that it could mean.
+_NOT_IN_DATA_DIR = "?*[\\"
+
+
+def _data_dir(folder: Path, environment: Mapping[str, str]) -> Path:
+    """The data folder from the root on. Raises ValueError where no database can be kept there."""
+    absolute = str(folder.absolute())
+    found = [sign for sign in _NOT_IN_DATA_DIR if sign in absolute]
+    reason = f"it has a {found[0]} in it" if found else ""
+    if any("\ud800" <= letter <= "\udfff" for letter in absolute):  # bytes that Python could not read as UTF-8
+        reason = "it is not written in UTF-8"
+    if reason:
+        given = environment.get("SOUNDLINK_DATA_DIR", "").strip() or str(folder)
+        raise unreadable("SOUNDLINK_DATA_DIR", given, f"DuckDB keeps no file in {absolute!r}, since {reason}")
+    return Path(absolute)
 
 
 def _existing_folder(text: str) -> Path:

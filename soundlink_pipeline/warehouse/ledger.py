@@ -189,3 +189,12 @@ class Ledger:
     def load_orders(self) -> dict[str, int]:
         """Every delivery in the ledger: its id, and its place in the order of loading."""
         return dict(self._connection.execute("select delivery_id, load_order from deliveries").fetchall())
+
+    def checksums(self) -> dict[str, str]:
+        """Every delivery in the ledger: its id, and the SHA-256 of its bytes."""
+        return dict(self._connection.execute("select delivery_id, sha256 from deliveries").fetchall())
+
+    def listed_at(self) -> datetime | None:
+        """When the campaigns were last listed; None if none ever was."""
+        ((moment,),) = self._connection.execute("select max(_listed_at) from campaigns").fetchall()
+        return None if moment is None else moment.replace(tzinfo=UTC)

@@ -99,6 +99,19 @@ def test_an_env_file_that_is_not_utf_8_is_one_sentence_that_shows_nothing_of_it(
     assert [path.name for path in folder.iterdir()] == [".env"]
 
 
+@pytest.mark.parametrize("name", ["what?", "100%25"])
+def test_a_project_folder_in_which_dagster_keeps_no_storage_is_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (folder / name).mkdir()
+    monkeypatch.chdir(folder / name)
+    monkeypatch.setenv("SOUNDLINK_DATA_DIR", str(folder / "data"))
+    assert status_of(COMMANDS["rebuild"]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.endswith("rename the folder")
+    assert name in told
+
+
 def test_a_schedule_that_only_dagster_can_refuse_is_refused_too(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import dagster as dg
 import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
+from soundlink_pipeline_tests.support.examined import Examined
 from soundlink_pipeline_tests.support.project import KEY, Project, asked, each_day, failure_of, truth, utc
 
 NOW = utc("2026-03-02T06:00")
+REFETCH = {"ops": {"exports": {"config": {"refetch": True}}}}
 
 
 def test_one_campaign_that_fails_costs_the_others_nothing_and_is_asked_for_alone_again(here: Project) -> None:
@@ -160,3 +163,70 @@ def test_the_warehouse_rebuilt_from_landed_files_is_the_one_that_was_lost(here: 
     assert here.everything() == before
     assert landing.not_archived() == []
     assert here.sim.stats.records == []
+
+
+def test_a_rebuild_with_damaged_files_loads_the_others_and_names_the_command_that_pulls_what_is_missing(
+    here: Project,
+) -> None:
+    assert here.refresh("2026-02-10", "2026-02-14").success  # all of it is settled by now
+    whole = here.everything()
+    landing = here.soundlink.landing
+    bad = next(d for d in landing.deliveries() if d.export == BREAKDOWN and d.declared_rows)
+    (listing,) = landing.listings()
+    for path in (bad.path, listing.path):
+        path.write_bytes(path.read_bytes()[:-4])
+    here.soundlink.warehouse.path.unlink()
+
+    failure = failure_of(here.execute("rebuild_from_landing"))
+
+    assert failure.startswith(
+        f"2 landed files could not be used; {len(whole['deliveries']) - 1} deliveries were loaded"
+    )
+    quarantine = here.data / "quarantine"
+    lost = f"the landed file {listing.path} is damaged: it is cut short, its compressed data has no end"
+    assert f"{lost}; set aside in {quarantine / 'campaigns'}. No campaign is known" in failure
+    assert (
+        f"{bad.describe()}: the landed file {bad.path} is damaged: it is cut short, its compressed data has no end;"
+        f" set aside in {quarantine / BREAKDOWN / bad.path.parent.name}"
+    ) in failure
+    # Before the files, of which there may be many: an alert shows the first lines only.
+    assert failure.splitlines()[2] == "make backfill FROM=2026-02-10 TO=2026-02-14 REFETCH=1"
+    days = each_day("2026-02-10", "2026-02-14", NOW)
+    assert set(here.table(EXPORTS[0])) < set(truth(here.sim.world, EXPORTS[0], days))
+    assert here.table(EXPORTS[1]) == truth(here.sim.world, EXPORTS[1], days)
+    finding = Examined(here).one("Data", "quarantine")
+    assert finding.level == "warn"
+    assert "make backfill FROM=2026-02-10 TO=2026-02-14 REFETCH=1" in finding.fix
+    assert Examined(here).one("Data", "campaign listing").level == "warn"
+
+    here.sim.clock.advance(timedelta(minutes=1))
+    assert here.refresh("2026-02-10", "2026-02-14", run_config=REFETCH).success
+    days = each_day("2026-02-10", "2026-02-14", here.sim.clock.now())
+    assert here.table(EXPORTS[0]) == truth(here.sim.world, EXPORTS[0], days)
+    examined = Examined(here)
+    assert examined.one("Data", "quarantine").level == "ok"
+    assert not [finding for finding in examined.group("Data") if finding.what == "campaign listing"]
+
+
+def test_a_damaged_leftover_fails_the_run_that_finds_it_and_a_damaged_listing_is_asked_for_again(here: Project) -> None:
+    bad = here.sim.world.campaigns[1]
+    here.sim.faults.add(Fault("status", export=BREAKDOWN, campaign=bad.uuid, status=403, code="access_denied"))
+    failed = here.refresh("2026-02-24", "2026-02-25")
+    assert not failed.success
+    landing = here.soundlink.landing
+    (listing,) = landing.listings()
+    listing.path.write_bytes(listing.path.read_bytes()[:-1])
+    other = next(d for d in landing.deliveries() if d.export == ENGAGEMENT)
+    plain = other.path.with_name(replace(other, loaded=None, requested_at=NOW, server_date=NOW).name)
+    plain.write_bytes(b"")  # of another run, which was killed
+    here.sim.stats.reset()
+
+    description = failure_of(here.resume(failed))
+
+    assert f": the landed file {plain} is damaged: it does not hold the bytes that arrived" in description
+    assert description.splitlines()[2] == "make backfill FROM=2026-02-24 TO=2026-02-25 REFETCH=1"
+    assert [record.kind for record in here.sim.stats.records] == ["campaigns", "breakdown_export"]
+    assert listing.path.name in {path.name for path in (here.data / "quarantine" / "campaigns").iterdir()}
+    for export in EXPORTS:
+        assert here.table(export) == truth(here.sim.world, export, each_day("2026-02-24", "2026-02-25", NOW))
+    assert here.refresh("2026-02-24", "2026-02-25").success

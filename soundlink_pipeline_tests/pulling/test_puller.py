@@ -18,14 +18,14 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.pulling.landed import load_leftovers
+from soundlink_pipeline.pulling.landed import load_leftovers, rebuild
 from soundlink_pipeline.pulling.planning import PullRequest, duration, expected_seconds, plan, without_done
-from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.settings.settings import Settings, settings_from
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault, KeyInfo, SimClock, Simulator, running_simulator
 from soundlink_pipeline.warehouse.home import WarehouseLocked
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import ledger
-from soundlink_pipeline_tests.support.project import KEY, asked, listed, pull, puller, small_world, utc
+from soundlink_pipeline_tests.support.project import KEY, asked, environment, listed, pull, puller, small_world, utc
 
 DATES = DateRange(date(2026, 2, 18), date(2026, 2, 22))  # every campaign may have rows then
 
@@ -132,6 +132,16 @@ def test_only_days_that_are_not_done_are_asked_for_in_one_request_from_the_first
         ("c", "2026-01-01 to 2026-01-05"),
         ("d", "2026-01-01 to 2026-01-31"),
     ]
+
+
+def test_a_data_folder_may_have_any_name_that_the_settings_take(api: Simulator, tmp_path: Path) -> None:
+    folder = tmp_path / 'it\'s a#b 100%25 "q" ]{x,y} ~ü;$ =1'
+    told = environment(api.base_url, folder)
+    assert pull(Soundlink(settings_from(told), lambda: KEY), "2026-02-18", "2026-02-22").failed == []
+    lost = Soundlink(settings_from(told), lambda: KEY)
+    lost.warehouse.path.unlink()
+    assert len(rebuild(lost.warehouse, lost.landing, lambda _: None).loaded) == 12
+    assert counts(lost) == (12, rows_of_first_export(api))
 
 
 # What goes wrong

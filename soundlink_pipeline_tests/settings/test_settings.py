@@ -67,6 +67,12 @@ def test_an_empty_setting_is_the_default(name: str) -> None:
         ("SOUNDLINK_BASE_URL", "ftp://x"),
         ("SOUNDLINK_BASE_URL", "http://api.getsoundlink.com"),
         ("SOUNDLINK_AUTH", "basic"),
+        ("SOUNDLINK_DATA_DIR", "/data/what?"),
+        ("SOUNDLINK_DATA_DIR", "/data/?x=1/2026"),
+        ("SOUNDLINK_DATA_DIR", "/data/*"),
+        ("SOUNDLINK_DATA_DIR", "/data/[old]"),
+        ("SOUNDLINK_DATA_DIR", "/data/C:\\data"),
+        ("SOUNDLINK_DATA_DIR", "/data/\udcff"),
         ("SOUNDLINK_SQL_DIR", "/there/is/no/such/folder"),
         ("SOUNDLINK_START_DATE", "01.02.2026"),
         ("SOUNDLINK_START_DATE", "2026-02-30"),
@@ -102,6 +108,20 @@ def test_the_data_folder_does_not_move_with_the_working_directory(
     settings = settings_from({})
     assert settings.data_dir == tmp_path / "data"
     assert settings.data_dir.is_absolute()
+
+
+@pytest.mark.parametrize("set_to", ["", "data"])
+def test_a_project_folder_that_duckdb_cannot_use_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, set_to: str
+) -> None:
+    folder = tmp_path / "what?"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(
+        ValueError, match=r"SOUNDLINK_DATA_DIR .*'data': DuckDB keeps no file in .*/what\?/data"
+    ) as told:
+        settings_from({"SOUNDLINK_DATA_DIR": set_to})
+    assert len(str(told.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("document", ["docs/settings.md", ".env.example"])
