@@ -21,9 +21,9 @@ CAMPAIGN_COLUMN = "campaign_id"
 class ExportColumn(Column):
     """One column of an export, with the rules that a delivery must keep.
 
-    `allowed` lists the only values accepted; `minimum` is the smallest number accepted; `country` demands two capital
-    letters; `one_per_delivery` demands the same value in every row of a delivery. A nullable column may be null or
-    absent; any other must be there in every row.
+    `allowed` lists the only values accepted; `minimum` is the smallest number accepted; `country` demands a
+    country code or what a source sends for one (T1); `one_per_delivery` demands the same value in every row of a
+    delivery. A nullable column may be null or absent; any other must be there in every row.
     """
 
     type: DeliveredType
@@ -41,7 +41,7 @@ class ExportColumn(Column):
         if self.minimum is not None:
             parts.append(f"at least {self.minimum}")
         if self.country:
-            parts.append("two capital letters A to Z")
+            parts.append("two characters, a capital letter and a capital letter or digit")
         if self.one_per_delivery:
             parts.append("the same in every row of a delivery")
         if self.name == DATE_COLUMN:
@@ -51,12 +51,15 @@ class ExportColumn(Column):
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Two SQL expressions over a row's columns that are the same figure, up to `tolerance` in its unit."""
+    """Two SQL expressions over a row's columns that are the same figure.
+
+    Of money, `currency` is the column that names its currency, and they may differ by one minor unit of it.
+    """
 
     name: str
     left: str
     right: str
-    tolerance: str = "0"
+    currency: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,6 +151,9 @@ def test_refresh_of_days_replaces_them_and_touches_no_other(marts: Marts) -> Non
     [
         ("update marts.campaign_daily set spend_media = spend_media + 0.01", "campaign_daily_reconciles"),
         ("update marts.campaign_daily set fees = fees + 1", "fees_are_what_is_not_media"),
+        ("update marts.campaign_daily set link_clicks_with_impressions = 1", "campaign_daily_reconciles"),
+        ("update marts.country_daily set spend_media_with_link_clicks = 1", "country_daily_reconciles"),
+        ("update marts.campaign_summary set engagement_streams = null", "campaign_summary_is_the_sum_of_days"),
         ("delete from marts.country_daily where country_code = 'DE'", "country_daily_reconciles"),
         ("update marts.country_daily set spend_share = spend_share / 2", "country_shares_sum_to_one"),
         ("update marts.track_engagement_daily set streams = streams + 1", "track_engagement_daily_reconciles"),
@@ -162,7 +165,6 @@ def test_refresh_of_days_replaces_them_and_touches_no_other(marts: Marts) -> Non
         ("update marts.track_engagement_summary set days = 3", "track_engagement_summary_is_the_sum_of_days"),
         ("delete from marts.catalog_spillover", "catalog_spillover_is_the_sum_of_days"),
         ("update marts.playlist_position_performance set streams = 0", "playlist_bands_are_the_sum_of_days"),
-        (f"update {COUNTRY} set currency = 'EUR' where country_code = 'DE'", "one_currency_per_campaign"),
     ],
 )
 def test_wrong_number_is_found_by_a_test(damaged: Marts, damage: str, found: str) -> None:
