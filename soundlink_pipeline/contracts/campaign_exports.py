@@ -109,7 +109,7 @@ CAMPAIGN_COUNTRY_DAILY = Export(
     charted={"spend_total": "Spend", "streams": "Streams"},
     identities=(
         # Each is rounded for itself.
-        Identity(name="fees_add_up", left="spend_total - spend_media", right="fees", currency="currency"),
+        Identity(name="fees_add_up", left="spend_total - spend_media", right="fees", money=True),
     ),
     ratios=(
         Ratio(column="streams_per_listener", numerator="streams", denominator="listeners", undefined="0"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from soundlink_pipeline.contracts.table import Column
+from soundlink_pipeline.contracts.table import MONEY, Column
 
 # The types a delivered field can be read as; money is DECIMAL.
 DeliveredType = Literal["VARCHAR", "BIGINT", "DOUBLE", "DECIMAL(18,6)", "DATE", "TIMESTAMP"]
@@ -15,6 +15,8 @@ DeliveredType = Literal["VARCHAR", "BIGINT", "DOUBLE", "DECIMAL(18,6)", "DATE", 
 DATE_COLUMN = "report_date"
 VERSION_COLUMN = "exported_at"
 CAMPAIGN_COLUMN = "campaign_id"
+# Names the currency of every column of money in its row.
+CURRENCY_COLUMN = "currency"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +55,13 @@ class ExportColumn(Column):
 class Identity:
     """Two SQL expressions over a row's columns that are the same figure.
 
-    Of money, `currency` is the column that names its currency, and they may differ by one minor unit of it.
+    Of `money`, each side is rounded: they may differ by one minor unit of the row's currency.
     """
 
     name: str
     left: str
     right: str
-    currency: str = ""
+    money: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,13 @@ class Export:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def money(self) -> tuple[str, ...]:
+        """The columns of money in the currency that the row names, so that a sum must be of one currency."""
+        if CURRENCY_COLUMN not in self.column_names:
+            return ()
+        return tuple(column.name for column in self.columns if column.type == MONEY)
 
     @property
     def row_key(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def days_chart(
     tones: Sequence[int] = (0, 1),
     width: float = WIDE,
 ) -> bytes:
-    """One or two measures per UTC day, newest `last_days`: solid where final, hatched where still provisional.
+    """Measures per UTC day, a panel each, newest `last_days`: solid where final, hatched where still provisional.
 
     `days` has report_date, is_settled and the columns that `measures` gives titles to; rows of one day are added up,
     and are final when all of them are. A day without a row is a gap. Money must be of one currency.

@@ -14,7 +14,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.currencies import minor_unit_sql
 from soundlink_pipeline.contracts.days import REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export, Ratio
+from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, CURRENCY_COLUMN, DATE_COLUMN, Export, Ratio
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.tables import history_table
 
@@ -172,13 +172,11 @@ def _integrity(export: Export) -> Iterator[RowCheck]:
 
 def _figures(export: Export) -> Iterator[RowCheck]:
     for identity in export.identities:
-        tolerance = minor_unit_sql(identity.currency) if identity.currency else "0"
+        tolerance = minor_unit_sql(CURRENCY_COLUMN) if identity.money else "0"
         bad = f"abs(({identity.left}) - ({identity.right})) > {tolerance}"
         columns = f"{identity.left} as computed, {identity.right} as expected"
-        columns += f", {identity.currency}" if identity.currency else ""
-        within = (
-            f", within one minor unit of {identity.currency} (ISO 4217: USD 0.01, JPY 1)" if identity.currency else ""
-        )
+        columns += f", {CURRENCY_COLUMN}" * identity.money
+        within = ", within one minor unit of the row's currency (0.01 USD, 1 JPY)" if identity.money else ""
         yield RowCheck(
             identity.name,
             f"{identity.left} = {identity.right}{within}.",
@@ -289,7 +287,7 @@ def _habits(export: Export) -> Iterator[RowCheck]:
         group by country_code order by country_code
         """,
         "count(*) filter (country_code not in (select country_code from countries))",
-        unit="country",
+        unit="code",
     )
     yield RowCheck(
         "usual_volume",

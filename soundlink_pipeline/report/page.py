@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from soundlink_pipeline.contracts.currencies import decimals
 from soundlink_pipeline.display import charts
 from soundlink_pipeline.report.figures import Campaign, Figures, Row, total
 
@@ -33,6 +34,7 @@ def render(campaign: Campaign | None, figures: Figures | None, published: str | 
         lstrip_blocks=True,
     )
     environment.filters.update(number=_number, day=_day, percent=_percent, final=_final)
+    environment.globals.update(decimals=decimals)
     template = environment.get_template("page.html.jinja")
     shown = _shown(figures) if figures else {}
     return template.render(published=published, campaign=campaign, figures=figures, top=_TOP, kinds=_KINDS, **shown)
