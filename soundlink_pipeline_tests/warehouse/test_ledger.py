@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_money_of_a_day_has_a_total_for_each_currency(warehouse: NativeFile, tmp
 
 
 def test_name_of_a_campaign_is_that_of_its_newest_row(warehouse: NativeFile, tmp_path: Path) -> None:
-    def named(name: str, code: str, **changes: str) -> Row:
+    def named(name: str, code: str, **changes: Any) -> Row:
         return row(country_code=code, campaign_name=name, **changes)
 
     rows = [
