@@ -234,9 +234,9 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
         show(
             "7. A first question: settled spend and listening per campaign",
             """
-            select campaign_name, settled_spend_total as spend, settled_streams as streams,
+            select campaign_name, currency, settled_spend_total as spend, settled_streams as streams,
                 settled_followers as followers, round(settled_cpf, 2) as cost_per_follower
-            from marts.campaign_summary order by spend desc limit 5
+            from marts.campaign_summary order by currency, spend desc limit 5
             """,
         )
         one = connection.execute("select count(*) from campaigns").fetchall()[0][0]
