@@ -226,7 +226,8 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             "6. How far each number was from its settled value, in percent, by days after the day closed",
             """
             pivot (
-                select measure, 'day ' || days_after_close as day, round(100 * shortfall_share, 1) as percent_missing
+                select concat_ws(', ', measure, currency) as measure, 'day ' || days_after_close as day,
+                    round(100 * shortfall_share, 1) as percent_missing
                 from marts.revision_curve where export = 'campaign_country_daily'
             ) on day using first(percent_missing) group by measure order by measure
             """,

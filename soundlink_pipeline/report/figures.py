@@ -188,7 +188,7 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
         curve=_rows(
             connection,
             "select * from marts.revision_curve where export = 'campaign_country_daily'"
-            " order by measure, days_after_close",
+            " order by measure, currency, days_after_close",
         ),
         status=_rows(connection, "select * from marts.data_status order by export, report_date"),
         publication=next(iter(_optional(connection, "select * from publication")), None),

@@ -179,6 +179,26 @@ def test_campaign_that_changes_its_currency_has_a_row_for_each_and_nothing_twice
     assert marts.failing(singular=True) == []
 
 
+def test_revision_curve_compares_money_within_its_currency(marts: Marts) -> None:
+    for morning in ("2026-03-02 07:00", "2026-03-09 07:00"):
+        marts.pulled(COUNTRY, "2026-03-01", at=morning)
+    for code, currency, before, now in (("US", "USD", 6, 10), ("JP", "JPY", 900, 1000)):
+        of: dict[str, Any] = {"currency": currency, "streams": 1, "_valid_from": "2026-03-02 07:00"}
+        ended: dict[str, Any] = {"_valid_until": "2026-03-09 07:00"}
+        marts.country("2026-03-01", code, table=f"{COUNTRY}_history", **of | {"spend_total": before} | ended)
+        marts.country("2026-03-01", code, **of | {"spend_total": now, "_valid_from": "2026-03-09 07:00"})
+    marts.build()
+    columns = "measure, currency, report_dates, value_then, value_settled, shortfall_share"
+    found = marts.rows(
+        "marts.revision_curve", columns, "days_after_close = 0 and measure in ('spend_total', 'streams')"
+    )
+    assert found == [
+        ("spend_total", "JPY", 1, 900, 1000, 0.1),
+        ("spend_total", "USD", 1, 6, 10, 0.4),
+        ("streams", None, 1, 2, 2, 0),
+    ]
+
+
 def test_fees_may_differ_by_one_minor_unit_of_their_currency(marts: Marts) -> None:
     # QQQ is not in ISO 4217: two decimals.
     cases = ("USD 2.01", "USD 2.02", "JPY 3", "JPY 4", "KWD 2.001", "KWD 2.002", "CLF 2.0001", "CLF 2.0002")
