@@ -1,4 +1,5 @@
--- A campaign's totals are the sums of its days; those before, during and after it make up all engagement.
+-- A campaign's totals in a currency are the sums of its days. Its listening stands in one of its rows; that before, during
+-- and after it makes up all of it.
 with summary as (
     select * from {{ ref('campaign_summary') }}
 ),
@@ -7,6 +8,7 @@ ads as (
     select
         account_id,
         campaign_id,
+        currency,
         count(*) as days,
         sum(impressions) as impressions,
         sum(ad_clicks) as ad_clicks,
@@ -18,10 +20,10 @@ ads as (
         sum(spend_total) as spend_total,
         sum(fees) as fees
     from {{ ref('campaign_daily') }}
-    group by account_id, campaign_id
+    group by account_id, campaign_id, currency
 ),
 
-engagement as (
+track_days as (
     select
         account_id,
         campaign_id,
@@ -29,18 +31,32 @@ engagement as (
         sum(streams) as streams
     from {{ ref('track_engagement_daily') }}
     group by account_id, campaign_id
+),
+
+listening as (
+    select
+        account_id,
+        campaign_id,
+        count(engagement_streams) as rows_with_listening,
+        sum(engagement_new_listeners) as new_listeners,
+        sum(
+            engagement_new_listeners_before + engagement_new_listeners_during + engagement_new_listeners_after
+        ) as new_listeners_by_status,
+        sum(engagement_streams) as streams,
+        sum(engagement_streams_before + engagement_streams_during + engagement_streams_after) as streams_by_status
+    from summary
+    group by account_id, campaign_id
 )
 
 select
-    coalesce(summary.account_id, ads.account_id, engagement.account_id) as account_id,
-    coalesce(summary.campaign_id, ads.campaign_id, engagement.campaign_id) as campaign_id
+    coalesce(summary.account_id, ads.account_id) as account_id,
+    coalesce(summary.campaign_id, ads.campaign_id) as campaign_id,
+    coalesce(summary.currency, ads.currency) as currency
 from summary
 full join ads
     on summary.account_id = ads.account_id
     and summary.campaign_id = ads.campaign_id
-full join engagement
-    on summary.account_id = engagement.account_id
-    and summary.campaign_id = engagement.campaign_id
+    and summary.currency = ads.currency
 where summary.campaign_id is null
     or summary.days <> coalesce(ads.days, 0)
     or summary.impressions is distinct from ads.impressions
@@ -52,15 +68,20 @@ where summary.campaign_id is null
     or summary.spend_media <> coalesce(ads.spend_media, 0)
     or summary.spend_total <> coalesce(ads.spend_total, 0)
     or summary.fees <> coalesce(ads.fees, 0)
-    or summary.engagement_new_listeners <> coalesce(engagement.new_listeners, 0)
-    or summary.engagement_new_listeners <> (
-        summary.engagement_new_listeners_before
-        + summary.engagement_new_listeners_during
-        + summary.engagement_new_listeners_after
-    )
-    or summary.engagement_streams <> coalesce(engagement.streams, 0)
-    or summary.engagement_streams <> (
-        summary.engagement_streams_before
-        + summary.engagement_streams_during
-        + summary.engagement_streams_after
-    )
+
+union all
+
+select
+    coalesce(listening.account_id, track_days.account_id) as account_id,
+    coalesce(listening.campaign_id, track_days.campaign_id) as campaign_id,
+    null as currency
+from listening
+full join track_days
+    on listening.account_id = track_days.account_id
+    and listening.campaign_id = track_days.campaign_id
+where listening.campaign_id is null
+    or listening.rows_with_listening <> 1
+    or listening.new_listeners <> coalesce(track_days.new_listeners, 0)
+    or listening.new_listeners <> listening.new_listeners_by_status
+    or listening.streams <> coalesce(track_days.streams, 0)
+    or listening.streams <> listening.streams_by_status

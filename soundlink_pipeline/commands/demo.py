@@ -226,7 +226,8 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             "6. How far each number was from its settled value, in percent, by days after the day closed",
             """
             pivot (
-                select measure, 'day ' || days_after_close as day, round(100 * shortfall_share, 1) as percent_missing
+                select concat_ws(', ', measure, currency) as measure, 'day ' || days_after_close as day,
+                    round(100 * shortfall_share, 1) as percent_missing
                 from marts.revision_curve where export = 'campaign_country_daily'
             ) on day using first(percent_missing) group by measure order by measure
             """,
@@ -234,9 +235,9 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
         show(
             "7. A first question: settled spend and listening per campaign",
             """
-            select campaign_name, settled_spend_total as spend, settled_streams as streams,
+            select campaign_name, currency, settled_spend_total as spend, settled_streams as streams,
                 settled_followers as followers, round(settled_cpf, 2) as cost_per_follower
-            from marts.campaign_summary order by spend desc limit 5
+            from marts.campaign_summary order by currency, spend desc limit 5
             """,
         )
         one = connection.execute("select count(*) from campaigns").fetchall()[0][0]

@@ -64,7 +64,7 @@ _IDENTITY = (
 _COUNTRY = ExportColumn(
     name="country_code",
     type="VARCHAR",
-    meaning="Listener's country by IP, ISO 3166-1 alpha-2. NA is Namibia, not a missing value.",
+    meaning="Listener's country by IP, ISO 3166-1 alpha-2; T1 is no country. NA is Namibia, not a missing value.",
     country=True,
 )
 
@@ -108,8 +108,8 @@ CAMPAIGN_COUNTRY_DAILY = Export(
     measures=("streams", "listeners", "followers", "spend_media", "spend_total"),
     charted={"spend_total": "Spend", "streams": "Streams"},
     identities=(
-        # Each is rounded to the cent for itself.
-        Identity(name="fees_add_up", left="spend_total - spend_media", right="fees", tolerance="0.01"),
+        # Each is rounded for itself.
+        Identity(name="fees_add_up", left="spend_total - spend_media", right="fees", money=True),
     ),
     ratios=(
         Ratio(column="streams_per_listener", numerator="streams", denominator="listeners", undefined="0"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from soundlink_pipeline.contracts.table import Column
+from soundlink_pipeline.contracts.table import MONEY, Column
 
 # The types a delivered field can be read as; money is DECIMAL.
 DeliveredType = Literal["VARCHAR", "BIGINT", "DOUBLE", "DECIMAL(18,6)", "DATE", "TIMESTAMP"]
@@ -15,15 +15,17 @@ DeliveredType = Literal["VARCHAR", "BIGINT", "DOUBLE", "DECIMAL(18,6)", "DATE", 
 DATE_COLUMN = "report_date"
 VERSION_COLUMN = "exported_at"
 CAMPAIGN_COLUMN = "campaign_id"
+# Names the currency of every column of money in its row.
+CURRENCY_COLUMN = "currency"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportColumn(Column):
     """One column of an export, with the rules that a delivery must keep.
 
-    `allowed` lists the only values accepted; `minimum` is the smallest number accepted; `country` demands two capital
-    letters; `one_per_delivery` demands the same value in every row of a delivery. A nullable column may be null or
-    absent; any other must be there in every row.
+    `allowed` lists the only values accepted; `minimum` is the smallest number accepted; `country` demands a
+    country code or what a source sends for one (T1); `one_per_delivery` demands the same value in every row of a
+    delivery. A nullable column may be null or absent; any other must be there in every row.
     """
 
     type: DeliveredType
@@ -41,7 +43,7 @@ class ExportColumn(Column):
         if self.minimum is not None:
             parts.append(f"at least {self.minimum}")
         if self.country:
-            parts.append("two capital letters A to Z")
+            parts.append("two characters, a capital letter and a capital letter or digit")
         if self.one_per_delivery:
             parts.append("the same in every row of a delivery")
         if self.name == DATE_COLUMN:
@@ -51,12 +53,15 @@ class ExportColumn(Column):
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Two SQL expressions over a row's columns that are the same figure, up to `tolerance` in its unit."""
+    """Two SQL expressions over a row's columns that are the same figure.
+
+    Of `money`, each side is rounded: they may differ by one minor unit of the row's currency.
+    """
 
     name: str
     left: str
     right: str
-    tolerance: str = "0"
+    money: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,13 @@ class Export:
     @property
     def column_names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def money(self) -> tuple[str, ...]:
+        """The columns of money in the currency that the row names, so that a sum must be of one currency."""
+        if CURRENCY_COLUMN not in self.column_names:
+            return ()
+        return tuple(column.name for column in self.columns if column.type == MONEY)
 
     @property
     def row_key(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -51,7 +52,7 @@ def days_chart(
     tones: Sequence[int] = (0, 1),
     width: float = WIDE,
 ) -> bytes:
-    """One or two measures per UTC day, newest `last_days`: solid where final, hatched where still provisional.
+    """Measures per UTC day, a panel each, newest `last_days`: solid where final, hatched where still provisional.
 
     `days` has report_date, is_settled and the columns that `measures` gives titles to; rows of one day are added up,
     and are final when all of them are. A day without a row is a gap. Money must be of one currency.
@@ -79,13 +80,13 @@ def days_chart(
 
 
 def filling_chart(curve: pd.DataFrame, measures: Mapping[str, str], *, width: float = WIDE) -> bytes:
-    """How much of its final value each measure shows, by days since the day closed; at most four measures.
+    """How much of its final value each measure shows, by days since the day closed; a line each.
 
     `curve` has measure, days_after_close and shortfall_share, as the mart `revision_curve`, where 0 ends one
     day after the close.
     """
     figure, (axes,) = _card(1, width=width, height=2.3)
-    for (measure, label), (colour, marker) in zip(measures.items(), _LINES, strict=False):
+    for (measure, label), (colour, marker) in zip(measures.items(), itertools.cycle(_LINES), strict=False):
         own = curve[curve["measure"] == measure].sort_values("days_after_close")
         shown = (1 - own["shortfall_share"].astype(float)) * 100
         axes.plot(

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 
 import duckdb
 
-from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
+from soundlink_pipeline.contracts.schema import CURRENCY_COLUMN, DATE_COLUMN, Export
 from soundlink_pipeline.display.charts import LAST_DAYS, days_chart, markdown_image
-
-_CURRENCY = "currency"
 
 
 def table_trend(connection: duckdb.DuckDBPyConnection, table: str, charted: Mapping[str, str]) -> str | None:
     """A table with report_date and is_settled, as a Markdown image of the `charted` columns (name: title).
 
-    None of an empty table. Money of several currencies is left out: it cannot be added up.
+    None of an empty table. Money has a panel for each currency, as it cannot be added up.
     """
     return _trend(connection, table, table, charted)
 
@@ -39,23 +37,31 @@ def _trend(connection: duckdb.DuckDBPyConnection, rows: str, name: str, charted:
     newest = f"select max({DATE_COLUMN}) - {LAST_DAYS - 1} from {name}"
     relation = connection.sql(f"from {name}")
     kinds = dict(zip(relation.columns, (kind.id for kind in relation.types), strict=True))
-    shown = {column: title for column, title in charted.items() if column in kinds}
-    if _CURRENCY in kinds:
-        currencies = connection.execute(
-            f"select distinct {_CURRENCY} from {name} where {DATE_COLUMN} >= ({newest}) limit 2"
-        ).fetchall()
-        money = {column for column in shown if kinds[column] == "decimal"}
-        unit = f", {currencies[0][0]}" if len(currencies) == 1 else None
-        shown = {c: title + (unit or "") * (c in money) for c, title in shown.items() if unit or c not in money}
-    if not shown:
+    currencies: list[str] = []
+    if CURRENCY_COLUMN in kinds:
+        found = f"select distinct {CURRENCY_COLUMN} from {name} where {DATE_COLUMN} >= ({newest}) order by all"
+        currencies = [currency for (currency,) in connection.execute(found).fetchall()]
+    # Panels by name: title, sum, tone.
+    panels: dict[str, tuple[str, str, int]] = {}
+    for tone, column in enumerate(column for column in charted if column in kinds):
+        if kinds[column] == "decimal" and currencies:
+            for place, currency in enumerate(currencies):
+                of_currency = f"sum({column}) filter ({CURRENCY_COLUMN} = $currencies[{place + 1}])"
+                panels[f"{column}_{place}"] = (f"{charted[column]}, {currency}", of_currency, tone)
+        else:
+            panels[column] = (charted[column], f"sum({column})", tone)
+    if not panels:
         return None
-    sums = ", ".join(f"sum({column})::double as {column}" for column in shown)
+    sums = ", ".join(f"{total}::double as {panel}" for panel, (_, total, _) in panels.items())
     days = connection.execute(
         f"""
         select {DATE_COLUMN}, coalesce(bool_and(is_settled), false) as is_settled, {sums}
         from {rows} where {DATE_COLUMN} >= ({newest}) group by {DATE_COLUMN}
-        """
+        """,
+        {"currencies": currencies} if "$currencies" in sums else None,
     ).df()
     if days.empty:
         return None
-    return markdown_image(days_chart(days, shown), f"{' and '.join(shown.values())} of {name} per day")
+    titles = {panel: title for panel, (title, _, _) in panels.items()}
+    chart = days_chart(days, titles, tones=[tone for *_, tone in panels.values()])
+    return markdown_image(chart, f"{' and '.join(titles.values())} of {name} per day")

@@ -39,7 +39,7 @@ def requirement(column: ExportColumn) -> str:
     if column.minimum is not None:
         text += f" of at least {column.minimum}"
     if column.country:
-        text = "two capital letters (ISO 3166-1 alpha-2)"
+        text = "two characters, a capital letter and a capital letter or digit (ISO 3166-1 alpha-2: US)"
     return text + (" or null" if column.nullable else "")
 
 
@@ -83,7 +83,7 @@ def _violated(column: ExportColumn, exact: bool) -> str:
     if column.allowed:
         broken.append(f"{value} not in ({', '.join(quote(text) for text in column.allowed)})")
     if column.country:
-        broken.append(f"not regexp_full_match({value}, '[A-Z]{{2}}')")
+        broken.append(f"not regexp_full_match({value}, '[A-Z][A-Z0-9]')")
     if column.type == "DATE":
         # DuckDB reads 2026/04/01 and 'infinity' as dates, too.
         broken.append(f"{value} is null or {value}::varchar <> {text} or strlen({text}) <> 10")

@@ -31,7 +31,7 @@ def report_partitions(
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": status.rows,
             "settled": status.settled,
-            **{name: round(total, 2) for name, total in status.totals.items()},
+            **status.totals,
         }
         if status.last_pulled_at is not None:
             metadata["last pulled"] = dg.MetadataValue.timestamp(status.last_pulled_at)

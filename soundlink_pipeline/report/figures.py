@@ -14,7 +14,19 @@ import duckdb
 
 # One campaign, or all of them where the parameter is null.
 _OF_CAMPAIGN = "($campaign::varchar is null or campaign_id = $campaign)"
-_NEEDED = ("campaign_daily", "track_engagement_daily", "revision_curve", "data_status")
+# Each campaign's name, from the newest row of either export, as in the mart campaign_summary.
+_NAMES = """
+    select campaign_id, max_by(campaign_name, newness) as name
+    from (
+        select campaign_id, campaign_name, (report_date, exported_at, 2, campaign_name) as newness
+        from marts.campaign_daily
+        union all
+        select campaign_id, campaign_name, (report_date, exported_at, 1, campaign_name) as newness
+        from marts.track_engagement_daily
+    )
+    group by campaign_id
+"""
+_NEEDED = ("campaign_daily", "country_summary", "track_engagement_daily", "revision_curve", "data_status")
 _NAMED_CAMPAIGNS = 5
 
 Row = dict[str, Any]
@@ -34,9 +46,9 @@ class Campaign:
 class Figures:
     """What the report shows. Rows are dictionaries under the marts' column names; `settled_…` is the final part.
 
-    `dates` are the days of either export; `days` has one row per day with spend and currency. `countries` are ranked by
-    streams within their currency, and shares are of that currency's total. `curve` and `status` are over all campaigns.
-    `publication` is None in a file never published.
+    `dates` are the days of either export; `days` has one row per day and currency, as `headline` and `campaigns` have
+    rows for each currency. `countries` are ranked by streams within their currency, and shares are of that currency's
+    total. `curve` and `status` are over all campaigns. `publication` is None in a file never published.
     """
 
     dates: list[Row]
@@ -132,9 +144,10 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
         campaigns=_rows(
             connection,
             f"""
-            select campaign_id, max_by(campaign_name, report_date) as campaign_name, currency, {_totals()}
-            from marts.campaign_daily where {_OF_CAMPAIGN}
-            group by campaign_id, currency order by streams desc, campaign_id, currency
+            select campaign_id, name as campaign_name, currency, {_totals()}
+            from marts.campaign_daily join ({_NAMES}) using (campaign_id)
+            where {_OF_CAMPAIGN}
+            group by campaign_id, name, currency order by streams desc, campaign_id, currency
             """,
             **of,
         ),
@@ -142,22 +155,25 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
         countries=_rows(
             connection,
             f"""
-            select country_code, currency, {_totals("rows.")},
+            select country, currency, {_totals("rows.")},
                 sum(rows.streams) / nullif(sum(sum(rows.streams)) over (partition by currency), 0) as streams_share,
                 sum(rows.spend_total) / nullif(sum(sum(rows.spend_total)) over (partition by currency), 0)
                     as spend_share
             from campaign_country_daily as rows
-            join (select account_id, campaign_id, report_date, is_settled from marts.campaign_daily)
-                using (account_id, campaign_id, report_date)
+            join (select account_id, campaign_id, report_date, currency, is_settled from marts.campaign_daily)
+                using (account_id, campaign_id, report_date, currency)
+            join (select distinct country_code, country from marts.country_summary) using (country_code)
             where {_OF_CAMPAIGN}
-            group by country_code, currency order by streams desc, spend_total desc, country_code, currency
+            group by country, currency order by streams desc, spend_total desc, country, currency
             """,
             **of,
         ),
         tracks=_rows(
             connection,
             f"""
-            select engaged_spotify_track_id, max_by(engaged_track_name, report_date) as engaged_track_name,
+            select engaged_spotify_track_id,
+                max_by(engaged_track_name, (report_date, exported_at, campaign_id, engagement_context))
+                    as engaged_track_name,
                 case when is_promoted_track then 'promoted' when engagement_context = 'playlist' then 'playlist'
                     else 'other' end as kind,
                 sum(new_listeners)::bigint as unique_listeners, sum(streams)::bigint as streams,
@@ -172,7 +188,7 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
         curve=_rows(
             connection,
             "select * from marts.revision_curve where export = 'campaign_country_daily'"
-            " order by measure, days_after_close",
+            " order by measure, currency, days_after_close",
         ),
         status=_rows(connection, "select * from marts.data_status order by export, report_date"),
         publication=next(iter(_optional(connection, "select * from publication")), None),
@@ -188,18 +204,7 @@ def _totals(of: str = "") -> str:
 
 
 def _campaigns(connection: duckdb.DuckDBPyConnection) -> list[Campaign]:
-    rows = _rows(
-        connection,
-        """
-        select campaign_id, max_by(campaign_name, (report_date, campaign_name)) as name
-        from (
-            select campaign_id, campaign_name, report_date from marts.campaign_daily
-            union all
-            select campaign_id, campaign_name, report_date from marts.track_engagement_daily
-        )
-        group by campaign_id order by name, campaign_id
-        """,
-    )
+    rows = _rows(connection, f"{_NAMES} order by name, campaign_id")
     return [Campaign(row["campaign_id"], row["name"]) for row in rows]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from soundlink_pipeline.contracts.currencies import decimals
 from soundlink_pipeline.display import charts
 from soundlink_pipeline.report.figures import Campaign, Figures, Row, total
 
@@ -33,6 +34,7 @@ def render(campaign: Campaign | None, figures: Figures | None, published: str | 
         lstrip_blocks=True,
     )
     environment.filters.update(number=_number, day=_day, percent=_percent, final=_final)
+    environment.globals.update(decimals=decimals)
     template = environment.get_template("page.html.jinja")
     shown = _shown(figures) if figures else {}
     return template.render(published=published, campaign=campaign, figures=figures, top=_TOP, kinds=_KINDS, **shown)
@@ -60,7 +62,7 @@ def _shown(figures: Figures) -> dict[str, Any]:
         "sums": _sums(figures.headline),
         "month": lambda day: charts.short_day(day).split()[1],
         "kind_totals": _kind_totals(figures.tracks),
-        "curve": _curve(figures.curve),
+        "curve": _curve(figures.curve, figures.currencies),
         "calendars": [
             _calendar(export, figures.status) for export in sorted({row["export"] for row in figures.status})
         ],
@@ -88,24 +90,34 @@ def _kind_totals(tracks: Sequence[Row]) -> list[Row]:
     return totals
 
 
-def _curve(rows: Sequence[Row]) -> dict[str, Any] | None:
+def _curve(rows: Sequence[Row], currencies: Sequence[str]) -> dict[str, Any] | None:
     """How days filled up in the past: picture, table, and the day from which all measures were nearly final."""
-    known = [row for row in rows if row["measure"] in _CURVE_MEASURES and row["shortfall_share"] is not None]
+    known = [
+        row
+        for row in rows
+        if row["measure"] in _CURVE_MEASURES
+        and row["shortfall_share"] is not None
+        and row["currency"] in (None, *currencies)
+    ]
     if not known:
         return None
     by_day: dict[int, dict[str, Row]] = {}
-    for row in known:
-        by_day.setdefault(row["days_after_close"], {})[row["measure"]] = row
+    labels: dict[str, None] = {}
+    for measure, label in _CURVE_MEASURES.items():
+        for row in (row for row in known if row["measure"] == measure):
+            shown = f"{label} in {row['currency']}" if row["currency"] and len(currencies) > 1 else label
+            labels[shown] = None
+            by_day.setdefault(row["days_after_close"], {})[shown] = row
     trusted = None
     for days_after in sorted(by_day, reverse=True):
         if any(abs(row["shortfall_share"]) > _TRUSTED for row in by_day[days_after].values()):
             break
         trusted = days_after
-    measures = {name: label for name, label in _CURVE_MEASURES.items() if any(name in day for day in by_day.values())}
+    drawn = pd.DataFrame([row | {"measure": shown} for day in by_day.values() for shown, row in day.items()])
     return {
-        "picture": charts.data_uri(charts.filling_chart(pd.DataFrame(known), measures, width=charts.NARROW)),
+        "picture": charts.data_uri(charts.filling_chart(drawn, {name: name for name in labels}, width=charts.NARROW)),
         "by_day": dict(sorted(by_day.items())),
-        "measures": measures,
+        "measures": list(labels),
         "trusted": trusted,
         "most_days": max(row["report_dates"] for row in known),
     }

@@ -8,6 +8,7 @@ from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, DEMO_KEY, METRIC
 from soundlink_pipeline.simulator.clock import SimClock
 from soundlink_pipeline.simulator.encoding import dumps, ndjson
 from soundlink_pipeline.simulator.faults import Fault, Faults
+from soundlink_pipeline.simulator.oddities import Oddities
 from soundlink_pipeline.simulator.server import Simulator, running_simulator
 from soundlink_pipeline.simulator.shrinking import Shrinking
 from soundlink_pipeline.simulator.stats import Record, Stats
@@ -23,6 +24,7 @@ __all__ = [
     "Fault",
     "Faults",
     "KeyInfo",
+    "Oddities",
     "Record",
     "Shrinking",
     "SimClock",

@@ -5,9 +5,11 @@ import ipaddress
 import signal
 import sys
 import threading
+from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 
 from soundlink_pipeline.simulator.clock import SimClock
+from soundlink_pipeline.simulator.oddities import Oddities
 from soundlink_pipeline.simulator.server import env_lines, running_simulator
 from soundlink_pipeline.simulator.world import World
 
@@ -28,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         countries_per_campaign=options.countries,
         tracks_per_campaign=options.tracks,
         duration_days=options.duration,
+        oddities=Oddities(**{switch.name: getattr(options, switch.name) for switch in fields(Oddities)}),
     )
     clock = SimClock(options.now or datetime.now(UTC), running=options.now is None)
     try:
@@ -71,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tracks", type=int, default=3, help="per campaign")
     parser.add_argument("--duration", type=int, help="every campaign runs from the first day for so many days")
     parser.add_argument("--gzip-members", type=int, default=0, help="compress answers, each in so many members")
+    for switch in fields(Oddities):
+        name = f"--{switch.name.replace('_', '-')}"
+        parser.add_argument(name, action="store_true", help=switch.metadata["help"])
     parser.add_argument("--prepare", action="store_true", help="encode the last 90 days' answers before serving")
     parser.add_argument("--quiet", action="store_true", help="print the address and nothing else")
     return parser

@@ -1,6 +1,6 @@
 """The campaigns of a simulated account: their ids and names, when they run, and how the API lists them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from random import Random
@@ -57,6 +57,16 @@ class Campaign:
     countries: tuple[str, ...]  # sorted, as rows are
     country_weights: tuple[float, ...]  # one per country, adding up to 1
     tracks: tuple[Track, ...]  # what its listeners play, sorted by Spotify id
+    currency: str = "USD"
+    null_metrics: bool = False  # whether some countries report no impressions, and others no clicks
+    changes: tuple[tuple[date, dict[str, Any]], ...] = ()  # fields that are different from a day on, in order
+
+    def on(self, day: date) -> "Campaign":
+        """The campaign as it is on a day."""
+        changed: dict[str, Any] = {}
+        for since, fields in self.changes:
+            changed |= fields if since <= day else {}
+        return replace(self, **changed) if changed else self
 
     @cached_property
     def ids(self) -> frozenset[str]:
@@ -75,6 +85,7 @@ class Campaign:
 
     def listing(self, now: datetime) -> dict[str, Any]:
         """The list item as of ``now``; fields and order as documented for a campaign."""
+        today = self.on(now.date())
         if now >= self.ended_at:
             status, updated_at = ("stopped" if self.stopped else "ended"), self.ended_at
         elif now >= midnight(self.start):
@@ -92,9 +103,9 @@ class Campaign:
             "generation": self.generation,
             "artistId": self.artist_id,
             "artistName": self.artist_name,
-            "trackId": self.target_track.spotify_id if self.target_track else None,
-            "playlistId": self.target_playlist_id,
-            "trackName": self.target_track.name if self.target_track else None,
+            "trackId": today.target_track.spotify_id if today.target_track else None,
+            "playlistId": today.target_playlist_id,
+            "trackName": today.target_track.name if today.target_track else None,
             "campaignUrl": f"https://soundlink.example/c/{self.uuid[:8]}",
             "createdAt": iso(self.created_at),
             "updatedAt": iso(updated_at),

@@ -17,10 +17,14 @@ from soundlink_pipeline.simulator.snapshot import Snapshot
 Row = dict[str, Any]
 
 
-def money(cents: int) -> int | Decimal:
-    """USD with its two decimals; a whole amount comes without a decimal point, as documented that it may."""
-    whole, rest = divmod(cents, 100)
-    return Decimal(f"{whole}.{rest:02d}") if rest else whole
+# Of the currencies that a world may have.
+DECIMALS = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3}
+
+
+def money(units: int, decimals: int) -> int | Decimal:
+    """An amount in minor units as one with decimals; a whole one comes without a point, as documented that it may."""
+    amount = Decimal(units).scaleb(-decimals)
+    return int(amount) if amount == int(amount) else amount
 
 
 def ratio(part: float, whole: int, digits: int) -> float:
@@ -33,10 +37,10 @@ def ratio_or_null(part: float | None, whole: int | None, digits: int) -> float |
     return round(part / whole, digits) if whole and part is not None else None
 
 
-def total_cents(media_cents: int, fee_percent: int) -> int:
-    """spend_media / (1 - fee share), rounded half up to the cent, in integers."""
+def total_units(media_units: int, fee_percent: int) -> int:
+    """spend_media / (1 - fee share), rounded half up to the minor unit, in integers."""
     share = 100 - fee_percent
-    return (200 * media_cents + share) // (2 * share)
+    return (200 * media_units + share) // (2 * share)
 
 
 def _identity(campaign: Campaign, day: date, seen: Snapshot) -> Row:
@@ -61,18 +65,26 @@ def _identity(campaign: Campaign, day: date, seen: Snapshot) -> Row:
 def breakdown_day(seed: int, campaign: Campaign, day: date, seen: Snapshot) -> list[Row]:
     """`campaign_country_daily`: one row per country seen that day, by country_code."""
     rng = dice(seed, "breakdown", campaign.uuid, day)
+    campaign = campaign.on(day)
     identity = _identity(campaign, day, seen)
     rows = []
-    for country, weight in zip(campaign.countries, campaign.country_weights, strict=True):
+    for place, (country, weight) in enumerate(zip(campaign.countries, campaign.country_weights, strict=True)):
         presence, lateness = rng.random(), rng.random()
-        figures = _breakdown_figures(rng, campaign, day, weight, seen)
+        withheld = _WITHHELD[place % 3] if campaign.null_metrics else ()
+        figures = _breakdown_figures(rng, campaign, day, weight, seen, withheld=withheld)
         late_by = 2 + int(lateness * 40) if lateness < 0.1 else 0  # one in ten turns up 2 to 5 nights after the day
         if presence < 0.93 and seen.nights >= late_by and figures["streams"] + (figures["impressions"] or 0):
             rows.append({**identity, "country_code": country, **figures})
     return rows
 
 
-def _breakdown_figures(rng: Random, campaign: Campaign, day: date, weight: float, seen: Snapshot) -> Row:
+# What countries do not report, by their place, in a world with null metrics.
+_WITHHELD = ((), ("impressions",), ("ad_clicks", "link_clicks"))
+
+
+def _breakdown_figures(
+    rng: Random, campaign: Campaign, day: date, weight: float, seen: Snapshot, *, withheld: tuple[str, ...]
+) -> Row:
     """The measures of one country. After the last active day: late attributions, and no advertising."""
     spread, rate, clicks, landing, listening, depth, following = (rng.random() for _ in range(7))
     days_after = (day - campaign.last_day).days
@@ -95,11 +107,16 @@ def _breakdown_figures(rng: Random, campaign: Campaign, day: date, weight: float
         final_listeners *= 0.3 * (1 - days_after / (TAIL_OF_ATTRIBUTION.days + 1))
         if rate < 0.5:
             impressions = ad_clicks = link_clicks = 0
+    impressions = None if "impressions" in withheld else impressions
+    ad_clicks = None if "ad_clicks" in withheld else ad_clicks
+    link_clicks = None if "link_clicks" in withheld else link_clicks
     listeners = int(final_listeners * seen.attributed)
     streams = int(final_listeners * (1 + depth) * seen.attributed)
     followers = int(final_listeners * (0.03 + 0.12 * following) * seen.attributed)
-    total = total_cents(media, campaign.fee_percent)
-    per_follower = ratio(media / 100, followers, 3)
+    total = total_units(media, campaign.fee_percent)
+    decimals = DECIMALS[campaign.currency]
+    spent = media / 10**decimals
+    per_follower = ratio(spent, followers, 3)
     return {
         "impressions": impressions,
         "ad_clicks": ad_clicks,
@@ -108,14 +125,14 @@ def _breakdown_figures(rng: Random, campaign: Campaign, day: date, weight: float
         "listeners": listeners,
         "followers": followers,
         "streams_per_listener": ratio(streams, listeners, 2),
-        "spend_media": money(media),
-        "spend_total": money(total),
-        "fees": money(total - media),
-        "currency": "USD",
+        "spend_media": money(media, decimals),
+        "spend_total": money(total, decimals),
+        "fees": money(total - media, decimals),
+        "currency": campaign.currency,
         "currency_account": "USD",
-        "cpl": ratio(media / 100, listeners, 3),
+        "cpl": ratio(spent, listeners, 3),
         "cpf": per_follower,
-        "cpc_linkclick": ratio_or_null(media / 100, link_clicks, 3),
+        "cpc_linkclick": ratio_or_null(spent, link_clicks, 3),
         "ctr_linkclick": ratio_or_null(link_clicks, impressions, 4),
         "ctr_adclick": ratio_or_null(ad_clicks, impressions, 4),
         "cost_per_result": per_follower,
@@ -126,6 +143,7 @@ def _breakdown_figures(rng: Random, campaign: Campaign, day: date, weight: float
 def engagement_day(seed: int, campaign: Campaign, day: date, seen: Snapshot) -> list[Row]:
     """`campaign_engagement_daily`: one row per context, country and track played, in that order."""
     rng = dice(seed, "engagement", campaign.uuid, day)
+    campaign = campaign.on(day)
     identity = _identity(campaign, day, seen) | {"status": campaign.status_on(day)}
     interest = _interest(campaign, day)
     # The longer a link has been out, the more of its listeners have been there before.

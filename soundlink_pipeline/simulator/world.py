@@ -14,6 +14,7 @@ from soundlink_pipeline.simulator.campaigns import (
     Campaign,
     make_campaign,
 )
+from soundlink_pipeline.simulator.oddities import PLAIN, Oddities
 from soundlink_pipeline.simulator.rows import breakdown_day, engagement_day
 from soundlink_pipeline.simulator.snapshot import Snapshot, snapshot
 
@@ -31,7 +32,8 @@ class World:
 
     ``countries_per_campaign`` and ``tracks_per_campaign`` scale the number of rows a day (breakdown: about the
     countries; engagement: some three quarters of countries x tracks). ``duration_days`` makes every campaign run from
-    ``first_day`` for that long. A benchmark's 312,000 rows, 248 MB:
+    ``first_day`` for that long. ``oddities`` are what real accounts bring, off by default.
+    A benchmark's 312,000 rows, 248 MB:
     ``World(campaigns=30, duration_days=90, countries_per_campaign=30, tracks_per_campaign=4)`` over 90 days.
     """
 
@@ -44,17 +46,21 @@ class World:
         countries_per_campaign: int = 6,
         tracks_per_campaign: int = 3,
         duration_days: int | None = None,
+        oddities: Oddities = PLAIN,
     ) -> None:
         self.seed = seed
         self.first_day = first_day
         self.campaigns = [
-            make_campaign(
-                seed,
+            oddities.of(
+                make_campaign(
+                    seed,
+                    index,
+                    first_day,
+                    countries=countries_per_campaign,
+                    tracks=tracks_per_campaign,
+                    duration=duration_days,
+                ),
                 index,
-                first_day,
-                countries=countries_per_campaign,
-                tracks=tracks_per_campaign,
-                duration=duration_days,
             )
             for index in range(campaigns)
         ]

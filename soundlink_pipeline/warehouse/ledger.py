@@ -11,7 +11,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.campaigns import may_have_rows
 from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange, last_closed_day
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, CURRENCY_COLUMN, DATE_COLUMN, VERSION_COLUMN, Export
 
 # Per export and campaign id (as the API lists it), days.
 DaysByRequest = dict[tuple[str, str], set[date]]
@@ -55,8 +55,13 @@ class Ledger:
         return min(days, default=None)
 
     def date_status(self, export: Export, dates: DateRange) -> list[DateStatus]:
-        """Per report_date of `dates`: rows, totals of the export's measures, last pull, settled or not."""
-        totals = ", ".join(f"coalesce(sum({name}), 0)::double" for name in export.measures)
+        """Per report_date of `dates`: rows, totals of the export's measures, last pull, settled or not.
+
+        Money has a total for each currency: `spend_total, USD`.
+        """
+        counts = [name for name in export.measures if name not in export.money]
+        totals = ", ".join(f"coalesce(sum({name}), 0)::double" for name in counts)
+        money = self._money(export, dates)
         rows = self._connection.execute(
             f"""
             with days as (
@@ -83,7 +88,7 @@ class Ledger:
             DateStatus(
                 report_date=day,
                 rows=count,
-                totals=dict(zip(export.measures, sums or [0.0] * len(export.measures), strict=True)),
+                totals=dict(zip(counts, sums or [0.0] * len(counts), strict=True)) | money.get(day, {}),
                 last_pulled_at=None if pulled is None else pulled.replace(tzinfo=UTC),
                 # A campaign that has long ended has no rows on this day that could change.
                 settled=pulled is not None
@@ -91,6 +96,25 @@ class Ledger:
             )
             for day, count, sums, pulled, unsettled in rows
         ]
+
+    def _money(self, export: Export, dates: DateRange) -> dict[date, dict[str, float]]:
+        """The totals of the measures that are money, by report_date, each for one currency."""
+        names = [name for name in export.measures if name in export.money]
+        if not names:
+            return {}
+        rows = self._connection.execute(
+            f"""
+            select {DATE_COLUMN}, {CURRENCY_COLUMN}, [{", ".join(f"sum({name})::double" for name in names)}]
+            from {export.name} where {DATE_COLUMN} between $start and $end group by all order by all
+            """,
+            {"start": dates.start, "end": dates.end},
+        ).fetchall()
+        found: dict[date, dict[str, float]] = {}
+        for day, currency, sums in rows:
+            found.setdefault(day, {}).update(
+                {f"{name}, {currency}": total for name, total in zip(names, sums, strict=True)}
+            )
+        return found
 
     def done_days(self, dates: DateRange, run_ids: Sequence[str], *, settled: bool) -> DaysByRequest:
         """Per export and listed campaign id the days of `dates` that need not be pulled.
@@ -115,16 +139,21 @@ class Ledger:
         return {(export, campaign_id): set(days) for export, campaign_id, days in rows}
 
     def campaign_names(self, exports: Iterable[Export]) -> dict[str, str]:
-        """The display name of each campaign by its listed id, from the newest rows of `exports` it delivered."""
+        """The display name of each campaign by its listed id, from the newest row of `exports` it delivered.
+
+        That is the one of the greatest report_date, then exported_at, then name.
+        """
+        newness = f"({DATE_COLUMN}, {VERSION_COLUMN}, campaign_name)"
         names = " union all ".join(
-            f"select {CAMPAIGN_COLUMN}, {DATE_COLUMN}, campaign_name from {export.name}" for export in exports
+            f"select {CAMPAIGN_COLUMN}, {newness} as newness, campaign_name from {export.name}" for export in exports
         )
         rows = self._connection.execute(
             f"""
-            select d.campaign_id, any_value(n.name)
+            select d.campaign_id, arg_max(n.name, n.newness)
             from (select distinct campaign_id, row_campaign_id from deliveries) as d
             join (
-                select {CAMPAIGN_COLUMN}, arg_max(campaign_name, {DATE_COLUMN}) as name from ({names}) group by all
+                select {CAMPAIGN_COLUMN}, arg_max(campaign_name, newness) as name, max(newness) as newness
+                from ({names}) group by all
             ) as n on n.{CAMPAIGN_COLUMN} = d.row_campaign_id
             group by all
             """
@@ -136,7 +165,8 @@ class Ledger:
     ) -> tuple[list[str], list[tuple[object, ...]]]:
         """Names and values of the newest day's first rows, what tells them apart and what they measure: a preview."""
         key = [name for name in export.row_key if name != DATE_COLUMN]
-        columns = [DATE_COLUMN, "campaign_name", *key, *export.measures]
+        currency = [CURRENCY_COLUMN] if export.money else []
+        columns = [DATE_COLUMN, "campaign_name", *key, *export.measures, *currency]
         rows = self._connection.execute(
             f"""
             select {", ".join(columns)} from {export.name}

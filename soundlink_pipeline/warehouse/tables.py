@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from soundlink_pipeline.contracts.campaigns import LISTED_COLUMNS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.table import Column, Table
+from soundlink_pipeline.warehouse.iso_views import COUNTRIES, CURRENCIES
 from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS, vanished_rows
 from soundlink_pipeline.warehouse.sql import quote
 
@@ -123,7 +124,7 @@ def warehouse_tables(exports: Iterable[Export]) -> list[Table]:
     """Every table and view of the warehouse but the SQL models; a view stands behind the tables it reads."""
     exports = tuple(exports)
     of_exports = [table for export in exports for table in export_tables(export)]
-    return [*of_exports, DELIVERIES, REPORT_DATE_STATUS, vanished_rows(exports), CAMPAIGNS]
+    return [*of_exports, DELIVERIES, REPORT_DATE_STATUS, vanished_rows(exports), CAMPAIGNS, COUNTRIES, CURRENCIES]
 
 
 def schema_statements(exports: Iterable[Export]) -> list[str]:

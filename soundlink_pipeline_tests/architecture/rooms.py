@@ -45,7 +45,9 @@ ROOMS = {
     "pulling": Room(rooms=("api", "contracts", "landing", "loading", "warehouse")),
     "publishing": Room(rooms=("contracts", "durable", "models", "warehouse"), libraries=("duckdb",)),
     "display": Room(rooms=("contracts",), libraries=("duckdb", "matplotlib", "pandas")),
-    "report": Room(rooms=("display", "publishing", "settings", "warehouse"), libraries=("duckdb", "jinja2", "pandas")),
+    "report": Room(
+        rooms=("contracts", "display", "publishing", "settings", "warehouse"), libraries=("duckdb", "jinja2", "pandas")
+    ),
     "orchestration": Room(
         rooms=(
             "api",

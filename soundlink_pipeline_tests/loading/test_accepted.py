@@ -41,6 +41,9 @@ def test_documented_line_is_loaded_to_the_letter(warehouse: NativeFile, tmp_path
         ({"exported_at": "2026-05-20T03:00:00.123456Z"}, utc("2026-05-20T03:00:00.123456")),
         ({"exported_at": "2026-05-20T03:00:00-0230"}, utc("2026-05-20T05:30:00")),
         ({"country_code": "NA"}, "NA"),
+        ({"country_code": "T1"}, "T1"),  # a network without a country
+        ({"country_code": "A1"}, "A1"),
+        ({"country_code": "XK"}, "XK"),
         ({"campaign_name": "1984"}, "1984"),
         ({"campaign_name": "true"}, "true"),
         ({"campaign_name": "NaN"}, "NaN"),

@@ -90,8 +90,14 @@ BROKEN: list[tuple[Export, str, str, str, str]] = [
         )
     ],
     *[
-        (BREAKDOWN, "country_code", text, "must be two capital letters", text)
-        for text in ('"us"', '"USA"', '"U1"', '""', '"ÄÖ"', '"US\\n"', "12")
+        (
+            BREAKDOWN,
+            "country_code",
+            text,
+            "must be two characters, a capital letter and a capital letter or digit",
+            text,
+        )
+        for text in ('"us"', '"USA"', '"1U"', '"11"', '"u1"', '"U_"', '"U"', '""', '"ÄÖ"', '"US\\n"', "12")
     ],
     (BREAKDOWN, "result_type", '"click"', 'must be one of "lp_click", "stream", "follow" or null', '"click"'),
     (BREAKDOWN, "campaign_target_type", '"album"', 'must be one of "track", "playlist" or null', '"album"'),

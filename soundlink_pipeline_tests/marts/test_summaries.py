@@ -26,7 +26,7 @@ def test_campaign_is_told_in_total_and_for_settled_days(marts: Marts) -> None:
     assert one(marts, table, columns) == (100, 16, 12, 6, 2, 12)
     settled = ", ".join(f"settled_{name}" for name in columns.split(", "))
     assert one(marts, table, settled) == (100, 10, 9, 4, 2, 8)
-    assert one(marts, table, "streams_per_listener, cpl, cpf, cpc_linkclick, ctr_linkclick") == (2, 2, 6, 0.75, 0.16)
+    assert one(marts, table, "streams_per_listener, cpl, cpf, cpc_linkclick, ctr_linkclick") == (2, 2, 6, 0.75, 0.1)
     assert one(marts, table, "settled_cpl, settled_cpf") == (2, 4)
 
 
@@ -88,7 +88,7 @@ def test_country_sums_its_days_and_has_its_share_and_place(marts: Marts) -> None
         ("US", "2026-03-01", "2026-03-03", 2, 1, False),
     ]
     columns = "country_code, spend_total, listener_days, cpl, cpc_linkclick, spend_share, spend_rank, listener_rank"
-    assert marts.rows(table, columns) == [("NA", 40, 30, 1, None, 0.4, 2, 1), ("US", 60, 30, 1.6, 9.6, 0.6, 1, 1)]
+    assert marts.rows(table, columns) == [("NA", 40, 30, 1, None, 0.4, 2, 1), ("US", 60, 30, 1.6, 8, 0.6, 1, 1)]
 
 
 # track_engagement_summary

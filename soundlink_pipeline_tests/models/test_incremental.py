@@ -32,7 +32,12 @@ def refreshes(draw: st.DrawFn) -> tuple[DateRange, int, str, int, bool]:
 
 
 def delivered(export: Export, dates: DateRange, campaign: str, value: int, exported_at: datetime) -> list[Row]:
-    more = {"new_listeners": value, "returning_listeners": 5} if export is CAMPAIGN_ENGAGEMENT_DAILY else {}
+    """Some values are null, and currency and target change from pull to pull."""
+    more: dict[str, Any] = {"new_listeners": value, "returning_listeners": 5, "engaged_track_isrc": None}
+    if export is CAMPAIGN_COUNTRY_DAILY:
+        nulls = ("impressions", "ad_clicks", "link_clicks")[:value]
+        more = {"currency": "USD" if value % 2 else "JPY"} | dict.fromkeys(nulls)
+    more["campaign_target_type"] = (None, "track", "playlist", "track")[value]
     return [
         row(
             export,

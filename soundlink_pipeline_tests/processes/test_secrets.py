@@ -144,7 +144,7 @@ def test_a_refused_row_that_says_the_key_is_quoted_without_it(tmp_path: Path) ->
             "edit", edit=lambda rows: rows.replace(b'"US"', f'"{PLAIN_KEY}"'.encode()), export=BREAKDOWN
         )
         result = here.refresh("2026-01-10", "2026-01-12")
-        assert "country_code must be two capital letters" in failure_of(result)
+        assert "country_code must be two characters" in failure_of(result)
         found = [path for path, content in here.texts() if PLAIN_KEY.encode() in content]
         assert [path.suffix for path in found] == [".ndjson"]
         assert not any(PLAIN_KEY in repr(event) for event in here.instance.all_logs(result.run_id))

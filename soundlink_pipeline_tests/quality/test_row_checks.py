@@ -69,6 +69,11 @@ def test_every_promise_says_what_holds_how_bad_it_is_and_what_to_do() -> None:
     ("export", "changes", "promise"),
     [
         (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.65}, "fees_add_up"),
+        (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.632, "currency": "KWD"}, "fees_add_up"),
+        (CAMPAIGN_COUNTRY_DAILY, {"fees": 12.64, "currency": "JPY"}, "fees_add_up"),
+        (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.65, "currency": "QQQ"}, "fees_add_up"),  # unknown: two decimals
+        (CAMPAIGN_COUNTRY_DAILY, {"country_code": "T1"}, "known_countries"),
+        (CAMPAIGN_ENGAGEMENT_DAILY, {"country_code": "XK"}, "known_countries"),
         (CAMPAIGN_COUNTRY_DAILY, {"cpl": 0.294}, "ratios_agree"),
         (CAMPAIGN_COUNTRY_DAILY, {"ctr_linkclick": 0.0186}, "ratios_agree"),
         (CAMPAIGN_COUNTRY_DAILY, {"followers": 0}, "ratios_agree"),  # then cpf is 0
@@ -106,6 +111,9 @@ def test_a_row_that_breaks_a_promise_is_told(
         {"cpl": 0.29},  # rounded to two decimals
         {"cpl": 0.2931},
         {"fees": 10.62},  # rounded for itself
+        {"fees": 12, "spend_media": 42, "spend_total": 53, "currency": "JPY", "cpl": 0.29, "cpf": 3.5}
+        | {"cpc_linkclick": 0.472},
+        {"fees": 10.631, "currency": "KWD"},
         {"listeners": 0, "streams_per_listener": 0, "cpl": 0},
         {"impressions": None, "ctr_linkclick": None, "ctr_adclick": None},
         {"link_clicks": 0, "cpc_linkclick": None, "ctr_linkclick": 0},
@@ -233,6 +241,18 @@ def test_unknown_fields_are_told_until_a_delivery_comes_without(warehouse: Nativ
     assert only_row(asked(warehouse, export)["no_unknown_fields"])["unknown_fields"] == "saves"
     put(warehouse, tmp_path, export, [row()], pulled=NOON + timedelta(days=1))
     assert broken(warehouse, export) == set()
+
+
+def test_codes_of_no_country_are_listed_and_a_warning(warehouse: NativeFile, tmp_path: Path) -> None:
+    export = CAMPAIGN_COUNTRY_DAILY
+    rows = [row(country_code=code) for code in ("A1", "NA", "T1")]
+    put(warehouse, tmp_path, export, [*rows, row(country_code="T1", report_date="2026-04-08")])
+    answer = asked(warehouse, export)["known_countries"]
+    assert (answer.check.severity, answer.counts) == ("warn", "2 codes")
+    assert [tuple(map(str, line)) for line in answer.rows] == [
+        ("A1", "1", "2026-04-01", "2026-04-01"),
+        ("T1", "2", "2026-04-01", "2026-04-08"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.native_file import NativeFile
-from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, arrival, ledger, load, query, row, save
+from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, Row, arrival, ledger, load, query, row, save
 
 TABLE = CAMPAIGN_COUNTRY_DAILY.name
 
@@ -74,11 +75,47 @@ def test_days_of_a_range_are_told_with_rows_and_totals(warehouse: NativeFile, tm
     with ledger(warehouse) as asked:
         first, second = asked.date_status(CAMPAIGN_COUNTRY_DAILY, DateRange(date(2026, 3, 31), date(2026, 4, 1)))
     assert (first.rows, first.last_pulled_at, first.settled) == (0, None, False)
-    assert first.totals == dict.fromkeys(CAMPAIGN_COUNTRY_DAILY.measures, 0.0)
+    assert first.totals == {"streams": 0, "listeners": 0, "followers": 0}
     assert (second.rows, second.last_pulled_at, second.settled) == (2, NOON + timedelta(hours=1), True)
     assert second.totals == pytest.approx(
-        {"streams": 210, "listeners": 290, "followers": 24, "spend_media": 43, "spend_total": 106.26}
+        {"streams": 210, "listeners": 290, "followers": 24, "spend_media, USD": 43, "spend_total, USD": 106.26}
     )
+
+
+def test_money_of_a_day_has_a_total_for_each_currency(warehouse: NativeFile, tmp_path: Path) -> None:
+    yen = [row(country_code=code, currency="JPY", spend_media=800, spend_total=1000) for code in ("JP", "KR")]
+    load(warehouse, arrival(tmp_path / "in", yen, pulled=NOON + timedelta(hours=1)))
+    with ledger(warehouse) as asked:
+        (day,) = asked.date_status(CAMPAIGN_COUNTRY_DAILY, DateRange(APRIL.start, APRIL.start))
+        columns, rows = asked.newest_rows(CAMPAIGN_COUNTRY_DAILY, APRIL)
+    money = {name: total for name, total in day.totals.items() if name.startswith("spend")}
+    assert money == {
+        "spend_media, JPY": 1600,
+        "spend_media, USD": 42.5,
+        "spend_total, JPY": 2000,
+        "spend_total, USD": 53.13,
+    }
+    assert [shown[columns.index("currency")] for shown in rows] == ["JPY", "JPY", "USD"]
+
+
+def test_name_of_a_campaign_is_that_of_its_newest_row(warehouse: NativeFile, tmp_path: Path) -> None:
+    def named(name: str, code: str, **changes: Any) -> Row:
+        return row(country_code=code, campaign_name=name, **changes)
+
+    rows = [
+        named("later day, older row", "DE", report_date="2026-04-02", exported_at="2026-05-19T03:00:00Z"),
+        named("later day", "FR", report_date="2026-04-02", exported_at="2026-05-20T03:00:00Z"),
+        named("earlier day", "IT", exported_at="2026-05-21T03:00:00Z"),
+    ]
+    load(warehouse, arrival(tmp_path / "in", rows, pulled=NOON + timedelta(hours=1)))
+    # The same path has led to another campaign since.
+    later = row(campaign_id="other", campaign_name="newest of all", report_date="2026-04-03")
+    load(warehouse, arrival(tmp_path / "in", [later], campaign="camp_2"))
+    with ledger(warehouse) as asked:
+        assert asked.campaign_names(EXPORTS) == {"camp_1": "later day", "camp_2": "newest of all"}
+    load(warehouse, arrival(tmp_path / "in", [later], pulled=NOON + timedelta(hours=2)))
+    with ledger(warehouse) as asked:
+        assert asked.campaign_names(EXPORTS)["camp_1"] == "newest of all"
 
 
 def test_days_are_done_that_a_run_has_pulled_or_that_are_final(warehouse: NativeFile, tmp_path: Path) -> None:

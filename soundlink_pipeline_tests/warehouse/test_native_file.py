@@ -68,7 +68,8 @@ def test_column_that_the_contract_gains_is_added_to_an_older_warehouse(warehouse
 def test_comment_tells_rule_and_place_in_the_key(warehouse: NativeFile) -> None:
     comments = dict(query(warehouse, f"select column_name, comment from duckdb_columns() where table_name = '{TABLE}'"))
     assert comments["country_code"].endswith(
-        "NA is Namibia, not a missing value. Rule: two capital letters A to Z. Primary key, column 5 of 5."
+        "NA is Namibia, not a missing value. Rule: two characters, a capital letter and a capital letter or digit."
+        " Primary key, column 5 of 5."
     )
 
 

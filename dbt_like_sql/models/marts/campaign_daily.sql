@@ -26,14 +26,18 @@ campaign_days as (
         account_id,
         campaign_id,
         report_date,
+        currency,
 
-        -- The countries of a day agree on these, unless one vanished and its row stayed: the newest row's.
-        max_by(campaign_name, (exported_at, country_code)) as campaign_name,
-        max_by(campaign_target_type, (exported_at, country_code)) as campaign_target_type,
-        max_by(campaign_target_spotify_track_id, (exported_at, country_code)) as campaign_target_spotify_track_id,
-        max_by(campaign_target_playlist_id, (exported_at, country_code)) as campaign_target_playlist_id,
-        -- A campaign has one currency; the test one_currency_per_campaign fails where it has not.
-        min(currency) as currency,
+        -- All attributes are those of one row, the newest; one by one, max_by would pass over what is null there.
+        max_by(
+            struct_pack(
+                campaign_name := campaign_name,
+                campaign_target_type := campaign_target_type,
+                campaign_target_spotify_track_id := campaign_target_spotify_track_id,
+                campaign_target_playlist_id := campaign_target_playlist_id
+            ),
+            (exported_at, country_code)
+        ) as newest,
 
         count(distinct country_code) as countries,
         sum(impressions)::bigint as impressions,
@@ -46,9 +50,16 @@ campaign_days as (
         sum(spend_total)::decimal(18, 6) as spend_total,
         sum(fees)::decimal(18, 6) as fees,
 
+        -- of the rows in which both sides of a ratio are known
+        sum(spend_media) filter (where link_clicks is not null)::decimal(18, 6) as spend_media_with_link_clicks,
+        sum(link_clicks) filter (where impressions is not null)::bigint as link_clicks_with_impressions,
+        sum(impressions) filter (where link_clicks is not null)::bigint as impressions_with_link_clicks,
+        sum(ad_clicks) filter (where impressions is not null)::bigint as ad_clicks_with_impressions,
+        sum(impressions) filter (where ad_clicks is not null)::bigint as impressions_with_ad_clicks,
+
         max(exported_at) as exported_at
     from country_rows
-    group by account_id, campaign_id, report_date
+    group by account_id, campaign_id, report_date, currency
 ),
 
 final as (
@@ -57,13 +68,13 @@ final as (
         campaign_days.account_id,
         campaign_days.campaign_id,
         campaign_days.report_date,
+        campaign_days.currency,
 
         -- attributes
-        campaign_days.campaign_name,
-        campaign_days.campaign_target_type,
-        campaign_days.campaign_target_spotify_track_id,
-        campaign_days.campaign_target_playlist_id,
-        campaign_days.currency,
+        campaign_days.newest.campaign_name,
+        campaign_days.newest.campaign_target_type,
+        campaign_days.newest.campaign_target_spotify_track_id,
+        campaign_days.newest.campaign_target_playlist_id,
 
         -- measures
         campaign_days.countries,
@@ -77,13 +88,20 @@ final as (
         campaign_days.spend_total,
         campaign_days.fees,
 
+        -- of the rows in which both sides of a ratio are known: what to add up for a ratio of other rows
+        campaign_days.spend_media_with_link_clicks,
+        campaign_days.link_clicks_with_impressions,
+        campaign_days.impressions_with_link_clicks,
+        campaign_days.ad_clicks_with_impressions,
+        campaign_days.impressions_with_ad_clicks,
+
         -- ratios of the sums; with nothing to divide by, 0 or null as in the export
         coalesce(campaign_days.streams / nullif(campaign_days.listeners, 0), 0) as streams_per_listener,
         coalesce(campaign_days.spend_media / nullif(campaign_days.listeners, 0), 0) as cpl,
         coalesce(campaign_days.spend_media / nullif(campaign_days.followers, 0), 0) as cpf,
-        campaign_days.spend_media / nullif(campaign_days.link_clicks, 0) as cpc_linkclick,
-        campaign_days.link_clicks / nullif(campaign_days.impressions, 0) as ctr_linkclick,
-        campaign_days.ad_clicks / nullif(campaign_days.impressions, 0) as ctr_adclick,
+        campaign_days.spend_media_with_link_clicks / nullif(campaign_days.link_clicks, 0) as cpc_linkclick,
+        campaign_days.link_clicks_with_impressions / nullif(campaign_days.impressions_with_link_clicks, 0) as ctr_linkclick,
+        campaign_days.ad_clicks_with_impressions / nullif(campaign_days.impressions_with_ad_clicks, 0) as ctr_adclick,
 
         -- status
         campaign_days.exported_at,

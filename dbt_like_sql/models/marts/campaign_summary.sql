@@ -6,17 +6,19 @@ track_days as (
     select * from {{ ref('track_engagement_daily') }}
 ),
 
--- Every day of either export: engagement goes on for 30 days after the ads.
+-- Every day of either export: engagement goes on after the ads. A campaign has one name and one target, whatever its
+-- currencies: those of its newest row, and where both exports have rows of one moment, those of the ads.
 days as (
     select
         account_id,
         campaign_id,
-        report_date,
-        campaign_name,
-        campaign_target_type,
-        campaign_target_spotify_track_id,
-        campaign_target_playlist_id,
-        is_settled
+        struct_pack(
+            campaign_name := campaign_name,
+            campaign_target_type := campaign_target_type,
+            campaign_target_spotify_track_id := campaign_target_spotify_track_id,
+            campaign_target_playlist_id := campaign_target_playlist_id
+        ) as attributes,
+        (report_date, exported_at, 2, currency, '') as newness
     from campaign_days
 
     union all
@@ -24,12 +26,13 @@ days as (
     select
         account_id,
         campaign_id,
-        report_date,
-        campaign_name,
-        campaign_target_type,
-        campaign_target_spotify_track_id,
-        campaign_target_playlist_id,
-        is_settled
+        struct_pack(
+            campaign_name := campaign_name,
+            campaign_target_type := campaign_target_type,
+            campaign_target_spotify_track_id := campaign_target_spotify_track_id,
+            campaign_target_playlist_id := campaign_target_playlist_id
+        ) as attributes,
+        (report_date, exported_at, 1, engagement_context, engaged_spotify_track_id) as newness
     from track_days
 ),
 
@@ -37,16 +40,7 @@ campaigns as (
     select
         account_id,
         campaign_id,
-        -- the latest day's; by name where the two exports differ on that day
-        max_by(campaign_name, (report_date, campaign_name)) as campaign_name,
-        max_by(campaign_target_type, (report_date, campaign_target_type)) as campaign_target_type,
-        max_by(
-            campaign_target_spotify_track_id, (report_date, campaign_target_spotify_track_id)
-        ) as campaign_target_spotify_track_id,
-        max_by(
-            campaign_target_playlist_id, (report_date, campaign_target_playlist_id)
-        ) as campaign_target_playlist_id,
-        bool_and(is_settled) as is_settled
+        max_by(attributes, newness) as newest
     from days
     group by account_id, campaign_id
 ),
@@ -55,10 +49,10 @@ ads as (
     select
         account_id,
         campaign_id,
-        -- A campaign has one currency; the test one_currency_per_campaign fails where it has not.
-        min(currency) as currency,
+        currency,
         min(report_date) as first_report_date,
         max(report_date) as last_report_date,
+        max((report_date, exported_at)) as newness,
 
         count(*) as days,
         sum(impressions)::bigint as impressions,
@@ -71,6 +65,13 @@ ads as (
         sum(spend_total)::decimal(18, 6) as spend_total,
         sum(fees)::decimal(18, 6) as fees,
 
+        -- of the rows in which both sides of a ratio are known
+        sum(spend_media_with_link_clicks)::decimal(18, 6) as spend_media_with_link_clicks,
+        sum(link_clicks_with_impressions)::bigint as link_clicks_with_impressions,
+        sum(impressions_with_link_clicks)::bigint as impressions_with_link_clicks,
+        sum(ad_clicks_with_impressions)::bigint as ad_clicks_with_impressions,
+        sum(impressions_with_ad_clicks)::bigint as impressions_with_ad_clicks,
+
         count(*) filter (where is_settled) as days_settled,
         sum(impressions) filter (where is_settled)::bigint as settled_impressions,
         sum(ad_clicks) filter (where is_settled)::bigint as settled_ad_clicks,
@@ -80,25 +81,56 @@ ads as (
         sum(followers) filter (where is_settled)::bigint as settled_followers,
         sum(spend_media) filter (where is_settled)::decimal(18, 6) as settled_spend_media,
         sum(spend_total) filter (where is_settled)::decimal(18, 6) as settled_spend_total,
-        sum(fees) filter (where is_settled)::decimal(18, 6) as settled_fees
+        sum(fees) filter (where is_settled)::decimal(18, 6) as settled_fees,
+
+        bool_and(is_settled) as is_settled
     from campaign_days
-    group by account_id, campaign_id
+    group by account_id, campaign_id, currency
 ),
 
+-- One row per campaign, those without listening too.
 engagement as (
+    select
+        campaigns.account_id,
+        campaigns.campaign_id,
+        coalesce(sum(track_days.new_listeners), 0)::bigint as new_listeners,
+        coalesce(sum(track_days.new_listeners) filter (where track_days.status = 'scheduled'), 0)::bigint
+            as new_listeners_before,
+        coalesce(sum(track_days.new_listeners) filter (where track_days.status = 'active'), 0)::bigint
+            as new_listeners_during,
+        coalesce(sum(track_days.new_listeners) filter (where track_days.status = 'ended'), 0)::bigint
+            as new_listeners_after,
+        coalesce(sum(track_days.streams), 0)::bigint as streams,
+        coalesce(sum(track_days.streams) filter (where track_days.status = 'scheduled'), 0)::bigint as streams_before,
+        coalesce(sum(track_days.streams) filter (where track_days.status = 'active'), 0)::bigint as streams_during,
+        coalesce(sum(track_days.streams) filter (where track_days.status = 'ended'), 0)::bigint as streams_after,
+
+        -- of the days on which a track was promoted: of others there is no other track
+        sum(track_days.streams) filter (
+            where track_days.campaign_target_type = 'track'
+            and track_days.campaign_target_spotify_track_id is not null
+        )::bigint as streams_with_promoted_track,
+        sum(track_days.streams) filter (
+            where track_days.campaign_target_type = 'track'
+            and track_days.campaign_target_spotify_track_id is not null
+            and not track_days.is_promoted_track
+        )::bigint as other_tracks_streams,
+
+        coalesce(bool_and(track_days.is_settled), true) as is_settled
+    from campaigns
+    left join track_days
+        on campaigns.account_id = track_days.account_id
+        and campaigns.campaign_id = track_days.campaign_id
+    group by campaigns.account_id, campaigns.campaign_id
+),
+
+-- Listening has no currency: it stands in the row of the campaign's newest one, and is never repeated.
+latest_currencies as (
     select
         account_id,
         campaign_id,
-        sum(new_listeners)::bigint as new_listeners,
-        sum(new_listeners) filter (where status = 'scheduled')::bigint as new_listeners_before,
-        sum(new_listeners) filter (where status = 'active')::bigint as new_listeners_during,
-        sum(new_listeners) filter (where status = 'ended')::bigint as new_listeners_after,
-        sum(streams)::bigint as streams,
-        sum(streams) filter (where status = 'scheduled')::bigint as streams_before,
-        sum(streams) filter (where status = 'active')::bigint as streams_during,
-        sum(streams) filter (where status = 'ended')::bigint as streams_after,
-        sum(streams) filter (where not is_promoted_track)::bigint as other_tracks_streams
-    from track_days
+        max_by(currency, (newness, currency)) as currency
+    from ads
     group by account_id, campaign_id
 ),
 
@@ -107,13 +139,13 @@ final as (
         -- keys
         campaigns.account_id,
         campaigns.campaign_id,
+        ads.currency,
 
         -- attributes
-        campaigns.campaign_name,
-        campaigns.campaign_target_type,
-        campaigns.campaign_target_spotify_track_id,
-        campaigns.campaign_target_playlist_id,
-        ads.currency,
+        campaigns.newest.campaign_name,
+        campaigns.newest.campaign_target_type,
+        campaigns.newest.campaign_target_spotify_track_id,
+        campaigns.newest.campaign_target_playlist_id,
         ads.first_report_date,
         ads.last_report_date,
 
@@ -129,13 +161,20 @@ final as (
         coalesce(ads.spend_total, 0) as spend_total,
         coalesce(ads.fees, 0) as fees,
 
+        -- of the rows in which both sides of a ratio are known: what to add up for a ratio of other rows
+        ads.spend_media_with_link_clicks,
+        ads.link_clicks_with_impressions,
+        ads.impressions_with_link_clicks,
+        ads.ad_clicks_with_impressions,
+        ads.impressions_with_ad_clicks,
+
         -- ratios of the sums; with nothing to divide by, 0 or null as in the export
         coalesce(ads.streams / nullif(ads.listener_days, 0), 0) as streams_per_listener,
         coalesce(ads.spend_media / nullif(ads.listener_days, 0), 0) as cpl,
         coalesce(ads.spend_media / nullif(ads.followers, 0), 0) as cpf,
-        ads.spend_media / nullif(ads.link_clicks, 0) as cpc_linkclick,
-        ads.link_clicks / nullif(ads.impressions, 0) as ctr_linkclick,
-        ads.ad_clicks / nullif(ads.impressions, 0) as ctr_adclick,
+        ads.spend_media_with_link_clicks / nullif(ads.link_clicks, 0) as cpc_linkclick,
+        ads.link_clicks_with_impressions / nullif(ads.impressions_with_link_clicks, 0) as ctr_linkclick,
+        ads.ad_clicks_with_impressions / nullif(ads.impressions_with_ad_clicks, 0) as ctr_adclick,
 
         -- the same, settled days only
         coalesce(ads.days_settled, 0) as days_settled,
@@ -152,34 +191,38 @@ final as (
         coalesce(ads.settled_spend_media / nullif(ads.settled_followers, 0), 0) as settled_cpf,
 
         -- engagement: before the start, while it ran, after its end
-        coalesce(engagement.new_listeners, 0) as engagement_new_listeners,
-        coalesce(engagement.new_listeners_before, 0) as engagement_new_listeners_before,
-        coalesce(engagement.new_listeners_during, 0) as engagement_new_listeners_during,
-        coalesce(engagement.new_listeners_after, 0) as engagement_new_listeners_after,
-        coalesce(engagement.streams, 0) as engagement_streams,
-        coalesce(engagement.streams_before, 0) as engagement_streams_before,
-        coalesce(engagement.streams_during, 0) as engagement_streams_during,
-        coalesce(engagement.streams_after, 0) as engagement_streams_after,
+        engagement.new_listeners as engagement_new_listeners,
+        engagement.new_listeners_before as engagement_new_listeners_before,
+        engagement.new_listeners_during as engagement_new_listeners_during,
+        engagement.new_listeners_after as engagement_new_listeners_after,
+        engagement.streams as engagement_streams,
+        engagement.streams_before as engagement_streams_before,
+        engagement.streams_during as engagement_streams_during,
+        engagement.streams_after as engagement_streams_after,
 
-        -- spillover: of a campaign without a promoted track there is no other track
+        -- spillover
         case
-            when campaigns.campaign_target_spotify_track_id is not null
+            when engagement.streams_with_promoted_track is not null
                 then coalesce(engagement.other_tracks_streams, 0)
+            -- promoted, and not listened to yet
+            when engagement.streams = 0 and campaigns.newest.campaign_target_spotify_track_id is not null then 0
         end as other_tracks_streams,
-        case
-            when campaigns.campaign_target_spotify_track_id is not null
-                then coalesce(engagement.other_tracks_streams, 0) / nullif(engagement.streams, 0)
-        end as other_tracks_stream_share,
+        coalesce(engagement.other_tracks_streams, 0)
+        / nullif(engagement.streams_with_promoted_track, 0) as other_tracks_stream_share,
 
         -- status
-        campaigns.is_settled
+        coalesce(ads.is_settled, true) and coalesce(engagement.is_settled, true) as is_settled
     from campaigns
     left join ads
         on campaigns.account_id = ads.account_id
         and campaigns.campaign_id = ads.campaign_id
+    left join latest_currencies
+        on campaigns.account_id = latest_currencies.account_id
+        and campaigns.campaign_id = latest_currencies.campaign_id
     left join engagement
         on campaigns.account_id = engagement.account_id
         and campaigns.campaign_id = engagement.campaign_id
+        and ads.currency is not distinct from latest_currencies.currency
 )
 
 select * from final

@@ -1,5 +1,9 @@
 with track_days as (
-    select * from {{ ref('track_engagement_daily') }}
+    select
+        *,
+        -- Without it, which of the tracks is another one is not known.
+        campaign_target_spotify_track_id is not null as has_promoted_track
+    from {{ ref('track_engagement_daily') }}
     where engagement_context = 'catalog' and campaign_target_type = 'track'
 ),
 
@@ -7,7 +11,9 @@ campaigns as (
     select
         account_id,
         campaign_id,
-        max_by(campaign_name, (report_date, campaign_name)) as campaign_name,
+        max_by(
+            campaign_name, (report_date, exported_at, engaged_spotify_track_id)
+        ) as campaign_name,
         -- the day the campaign started, or if it has not yet, its first day with rows
         coalesce(min(report_date) filter (where status <> 'scheduled'), min(report_date)) as start_date
     from track_days
@@ -42,6 +48,14 @@ weeks as (
         coalesce(sum(streams) filter (where is_promoted_track), 0)::bigint as promoted_streams,
         coalesce(sum(streams) filter (where not is_promoted_track), 0)::bigint as other_streams,
 
+        -- of the rows whose promoted track is known
+        sum(new_listeners) filter (where has_promoted_track)::bigint as shared_new_listeners,
+        sum(new_listeners) filter (
+            where has_promoted_track and not is_promoted_track
+        )::bigint as shared_other_new_listeners,
+        sum(streams) filter (where has_promoted_track)::bigint as shared_streams,
+        sum(streams) filter (where has_promoted_track and not is_promoted_track)::bigint as shared_other_streams,
+
         bool_and(is_settled) as is_settled
     from track_weeks
     group by account_id, campaign_id, week_since_start
@@ -68,9 +82,8 @@ final as (
         other_streams,
 
         -- ratios
-        other_streams / nullif(promoted_streams + other_streams, 0) as spillover_stream_share,
-        other_new_listeners
-        / nullif(promoted_new_listeners + other_new_listeners, 0) as spillover_listener_share,
+        coalesce(shared_other_streams, 0) / nullif(shared_streams, 0) as spillover_stream_share,
+        coalesce(shared_other_new_listeners, 0) / nullif(shared_new_listeners, 0) as spillover_listener_share,
 
         -- status
         is_settled

@@ -21,6 +21,10 @@ status as (
     {% endif %}
 ),
 
+countries as (
+    select * from {{ source('soundlink', 'countries') }}
+),
+
 rows_with_status as (
     select
         country_rows.*,
@@ -49,6 +53,13 @@ country_days as (
         sum(spend_total)::decimal(18, 6) as spend_total,
         sum(fees)::decimal(18, 6) as fees,
 
+        -- of the rows in which both sides of a ratio are known
+        sum(spend_media) filter (where link_clicks is not null)::decimal(18, 6) as spend_media_with_link_clicks,
+        sum(link_clicks) filter (where impressions is not null)::bigint as link_clicks_with_impressions,
+        sum(impressions) filter (where link_clicks is not null)::bigint as impressions_with_link_clicks,
+        sum(ad_clicks) filter (where impressions is not null)::bigint as ad_clicks_with_impressions,
+        sum(impressions) filter (where ad_clicks is not null)::bigint as impressions_with_ad_clicks,
+
         bool_and(is_settled) as is_settled
     from rows_with_status
     group by country_code, report_date, currency
@@ -57,9 +68,12 @@ country_days as (
 final as (
     select
         -- keys
-        country_code,
-        report_date,
-        currency,
+        country_days.country_code,
+        country_days.report_date,
+        country_days.currency,
+
+        -- attributes
+        coalesce(countries.country_code, 'unknown (' || country_days.country_code || ')') as country,
 
         -- measures
         campaigns,
@@ -73,13 +87,20 @@ final as (
         spend_total,
         fees,
 
+        -- of the rows in which both sides of a ratio are known: what to add up for a ratio of other rows
+        spend_media_with_link_clicks,
+        link_clicks_with_impressions,
+        impressions_with_link_clicks,
+        ad_clicks_with_impressions,
+        impressions_with_ad_clicks,
+
         -- ratios of the sums; with nothing to divide by, 0 or null as in the export
         coalesce(streams / nullif(listeners, 0), 0) as streams_per_listener,
         coalesce(spend_media / nullif(listeners, 0), 0) as cpl,
         coalesce(spend_media / nullif(followers, 0), 0) as cpf,
-        spend_media / nullif(link_clicks, 0) as cpc_linkclick,
-        link_clicks / nullif(impressions, 0) as ctr_linkclick,
-        ad_clicks / nullif(impressions, 0) as ctr_adclick,
+        spend_media_with_link_clicks / nullif(link_clicks, 0) as cpc_linkclick,
+        link_clicks_with_impressions / nullif(impressions_with_link_clicks, 0) as ctr_linkclick,
+        ad_clicks_with_impressions / nullif(impressions_with_ad_clicks, 0) as ctr_adclick,
 
         -- place among the countries of the day; amounts compare within one currency only
         spend_total / nullif(sum(spend_total) over day_in_currency, 0) as spend_share,
@@ -90,6 +111,7 @@ final as (
         -- status
         is_settled
     from country_days
+    left join countries on country_days.country_code = countries.country_code
     window day_in_currency as (partition by report_date, currency)
 )
 

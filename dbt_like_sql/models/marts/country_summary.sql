@@ -6,6 +6,7 @@ countries as (
     select
         country_code,
         currency,
+        max(country) as country,
         min(report_date) as first_report_date,
         max(report_date) as last_report_date,
 
@@ -21,6 +22,13 @@ countries as (
         sum(spend_total)::decimal(18, 6) as spend_total,
         sum(fees)::decimal(18, 6) as fees,
 
+        -- of the rows in which both sides of a ratio are known
+        sum(spend_media_with_link_clicks)::decimal(18, 6) as spend_media_with_link_clicks,
+        sum(link_clicks_with_impressions)::bigint as link_clicks_with_impressions,
+        sum(impressions_with_link_clicks)::bigint as impressions_with_link_clicks,
+        sum(ad_clicks_with_impressions)::bigint as ad_clicks_with_impressions,
+        sum(impressions_with_ad_clicks)::bigint as impressions_with_ad_clicks,
+
         bool_and(is_settled) as is_settled
     from country_days
     group by country_code, currency
@@ -33,6 +41,7 @@ final as (
         currency,
 
         -- attributes
+        country,
         first_report_date,
         last_report_date,
 
@@ -49,13 +58,20 @@ final as (
         spend_total,
         fees,
 
+        -- of the rows in which both sides of a ratio are known: what to add up for a ratio of other rows
+        spend_media_with_link_clicks,
+        link_clicks_with_impressions,
+        impressions_with_link_clicks,
+        ad_clicks_with_impressions,
+        impressions_with_ad_clicks,
+
         -- ratios of the sums; with nothing to divide by, 0 or null as in the export
         coalesce(streams / nullif(listener_days, 0), 0) as streams_per_listener,
         coalesce(spend_media / nullif(listener_days, 0), 0) as cpl,
         coalesce(spend_media / nullif(followers, 0), 0) as cpf,
-        spend_media / nullif(link_clicks, 0) as cpc_linkclick,
-        link_clicks / nullif(impressions, 0) as ctr_linkclick,
-        ad_clicks / nullif(impressions, 0) as ctr_adclick,
+        spend_media_with_link_clicks / nullif(link_clicks, 0) as cpc_linkclick,
+        link_clicks_with_impressions / nullif(impressions_with_link_clicks, 0) as ctr_linkclick,
+        ad_clicks_with_impressions / nullif(impressions_with_ad_clicks, 0) as ctr_adclick,
 
         -- place among the countries; amounts compare within one currency only
         spend_total / nullif(sum(spend_total) over in_currency, 0) as spend_share,

@@ -5,6 +5,9 @@
     'campaign_country_daily': ['impressions', 'link_clicks', 'streams', 'listeners', 'followers', 'spend_total'],
     'campaign_engagement_daily': ['new_listeners', 'listeners', 'streams'],
 } %}
+-- Of which the values are money: they have a row for each currency.
+{% set money = ['spend_total'] %}
+{% set currency_of = {'campaign_country_daily': 'currency', 'campaign_engagement_daily': 'null::varchar'} %}
 
 with deliveries as (
     select * from {{ ref('stg_deliveries') }}
@@ -76,12 +79,12 @@ moments as (
 
 {% for export, names in measures.items() %}
 {{ export }}_versions as (
-    select campaign_id, report_date, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
+    select campaign_id, report_date, {{ currency_of[export] }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
     from {{ ref('stg_' ~ export) }}
 
     union all
 
-    select campaign_id, report_date, _valid_from, _valid_until, {{ names | join(', ') }}
+    select campaign_id, report_date, {{ currency_of[export] }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
     from {{ ref('stg_' ~ export ~ '_history') }}
 ),
 
@@ -91,6 +94,7 @@ moments as (
         moments.export,
         moments.report_date,
         moments.days_after_close,
+        versions.currency,
         {% for name in names %}
         sum(versions.{{ name }}) filter (
             where versions._valid_from < moments.moment
@@ -103,7 +107,7 @@ moments as (
         on moments.export = '{{ export }}'
         and moments.campaign_id = versions.campaign_id
         and moments.report_date = versions.report_date
-    group by moments.export, moments.report_date, moments.days_after_close
+    group by moments.export, moments.report_date, moments.days_after_close, versions.currency
 ),
 {% endfor %}
 
@@ -113,11 +117,13 @@ day_values as (
     select
         export,
         '{{ name }}' as measure,
+        {{ 'currency' if name in money else 'null::varchar' }} as currency,
         report_date,
         days_after_close,
-        coalesce({{ name }}_then, 0)::decimal(18, 6) as value_then,
-        coalesce({{ name }}_settled, 0)::decimal(18, 6) as value_settled
+        coalesce(sum({{ name }}_then), 0)::decimal(18, 6) as value_then,
+        coalesce(sum({{ name }}_settled), 0)::decimal(18, 6) as value_settled
     from {{ export }}_sums
+    group by all
     {{ 'union all' if not loop.last }}
     {% endfor %}
     {{ 'union all' if not loop.last }}
@@ -129,6 +135,7 @@ final as (
         -- keys
         export,
         measure,
+        currency,
         days_after_close,
 
         -- measures
@@ -140,7 +147,7 @@ final as (
         (sum(value_settled) - sum(value_then)) / nullif(sum(value_settled), 0) as shortfall_share,
         max((value_settled - value_then) / nullif(value_settled, 0)) as worst_shortfall_share
     from day_values
-    group by export, measure, days_after_close
+    group by export, measure, currency, days_after_close
 )
 
 select * from final

@@ -29,14 +29,20 @@ track_days as (
         engaged_spotify_track_id,
         report_date,
 
-        -- The countries of a day agree on these, unless one vanished and its row stayed: the newest row's.
-        max_by(campaign_name, (exported_at, country_code)) as campaign_name,
-        max_by(campaign_target_type, (exported_at, country_code)) as campaign_target_type,
-        max_by(campaign_target_spotify_track_id, (exported_at, country_code)) as campaign_target_spotify_track_id,
-        max_by(campaign_target_playlist_id, (exported_at, country_code)) as campaign_target_playlist_id,
-        max_by(engaged_track_name, (exported_at, country_code)) as engaged_track_name,
-        max_by(engaged_track_isrc, (exported_at, country_code)) as engaged_track_isrc,
-        max_by(status, (exported_at, country_code)) as status,
+        -- All attributes are those of one row, the newest; one by one, max_by would pass over what is null there.
+        max_by(
+            struct_pack(
+                campaign_name := campaign_name,
+                campaign_target_type := campaign_target_type,
+                campaign_target_spotify_track_id := campaign_target_spotify_track_id,
+                campaign_target_playlist_id := campaign_target_playlist_id,
+                engaged_track_name := engaged_track_name,
+                engaged_track_isrc := engaged_track_isrc,
+                status := status
+            ),
+            (exported_at, country_code)
+        ) as newest,
+        -- The highest place of all countries: a figure of the day, not of one row.
         min(playlist_position) as playlist_position,
 
         count(distinct country_code) as countries,
@@ -45,7 +51,9 @@ track_days as (
         sum(listeners)::bigint as listeners,
         sum(new_listener_streams)::bigint as new_listener_streams,
         sum(returning_listener_streams)::bigint as returning_listener_streams,
-        sum(streams)::bigint as streams
+        sum(streams)::bigint as streams,
+
+        max(exported_at) as exported_at
     from engagement_rows
     group by account_id, campaign_id, engagement_context, engaged_spotify_track_id, report_date
 ),
@@ -60,17 +68,17 @@ final as (
         track_days.report_date,
 
         -- attributes
-        track_days.campaign_name,
-        track_days.campaign_target_type,
-        track_days.campaign_target_spotify_track_id,
-        track_days.campaign_target_playlist_id,
-        track_days.engaged_track_name,
-        track_days.engaged_track_isrc,
-        track_days.status,
+        track_days.newest.campaign_name,
+        track_days.newest.campaign_target_type,
+        track_days.newest.campaign_target_spotify_track_id,
+        track_days.newest.campaign_target_playlist_id,
+        track_days.newest.engaged_track_name,
+        track_days.newest.engaged_track_isrc,
+        track_days.newest.status,
         track_days.playlist_position,
         coalesce(
-            track_days.campaign_target_type = 'track'
-            and track_days.engaged_spotify_track_id = track_days.campaign_target_spotify_track_id,
+            track_days.newest.campaign_target_type = 'track'
+            and track_days.engaged_spotify_track_id = track_days.newest.campaign_target_spotify_track_id,
             false
         ) as is_promoted_track,
 
@@ -87,6 +95,7 @@ final as (
         coalesce(track_days.streams / nullif(track_days.listeners, 0), 0) as spl,
 
         -- status
+        track_days.exported_at,
         coalesce(settlement.is_settled, false) as is_settled
     from track_days
     left join settlement

@@ -9,11 +9,16 @@ tracks as (
         engagement_context,
         engaged_spotify_track_id,
 
-        -- the latest day's
-        max_by(campaign_name, report_date) as campaign_name,
-        max_by(engaged_track_name, report_date) as engaged_track_name,
-        max_by(engaged_track_isrc, report_date) as engaged_track_isrc,
-        max_by(is_promoted_track, report_date) as is_promoted_track,
+        -- all of them the latest day's
+        max_by(
+            struct_pack(
+                campaign_name := campaign_name,
+                engaged_track_name := engaged_track_name,
+                engaged_track_isrc := engaged_track_isrc,
+                is_promoted_track := is_promoted_track
+            ),
+            report_date
+        ) as newest,
         min(report_date) as first_report_date,
         max(report_date) as last_report_date,
 
@@ -41,10 +46,10 @@ final as (
         engaged_spotify_track_id,
 
         -- attributes
-        campaign_name,
-        engaged_track_name,
-        engaged_track_isrc,
-        is_promoted_track,
+        newest.campaign_name,
+        newest.engaged_track_name,
+        newest.engaged_track_isrc,
+        newest.is_promoted_track,
         first_report_date,
         last_report_date,
 

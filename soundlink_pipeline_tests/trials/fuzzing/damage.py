@@ -65,7 +65,7 @@ TIMESTAMPS = [
         infinity -infinity epoch now 1779246000 290309-12-22T00:00:00Z ２026-05-20T03:00:00Z 2026-05-20T03:00:00−02:00
     """.split(),
 ]
-COUNTRIES = ["", "  ", "US\n", "\x00\x00", "U\u200b", *"NA NA US XX na Us USA U ÄÖ İS IŞ ＵＳ 12".split()]
+COUNTRIES = ["", "  ", "US\n", "\x00\x00", "U\u200b", *"NA NA US XX na Us USA U ÄÖ İS IŞ ＵＳ 12 T1 1T".split()]
 SEPARATORS = [text.encode() for text in "\r\x0b\x0c\x85\u2028\u2029\x00\ufeff\x1e,\xa0"]
 BAD_UTF8 = [bytes.fromhex(text) for text in "ff c0af e080af eda080 f4908080 c3 f09f8e 80".split()]
 

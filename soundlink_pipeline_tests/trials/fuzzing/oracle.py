@@ -189,7 +189,7 @@ def _text(column: ExportColumn, value: str, _: set[str]) -> Cell:
         raise MustRefuse("no Unicode")
     if column.allowed and value not in column.allowed:
         raise MustRefuse("a word that is not allowed")
-    if column.country and not (len(value) == 2 and all("A" <= letter <= "Z" for letter in value)):
+    if column.country and not re.fullmatch("[A-Z][A-Z0-9]", value):
         raise MustRefuse("no country")
     return value
 

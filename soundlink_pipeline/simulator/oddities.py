@@ -1,0 +1,63 @@
+"""What real accounts bring and a plain world does not: a switch each, off unless it is asked for."""
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from soundlink_pipeline.simulator.campaigns import Campaign
+from soundlink_pipeline.simulator.chance import base62_of
+
+
+def _switch(what: str) -> Any:
+    return field(default=False, metadata={"help": what})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oddities:
+    """The switches of a world."""
+
+    changing_targets: bool = _switch("every fourth campaign promotes something else later, and then what nobody knows")
+    null_metrics: bool = _switch("in some countries impressions are null, in others all clicks")
+    currencies: bool = _switch("some campaigns turn from USD to EUR half-way, others are in JPY or KWD")
+    anonymous_networks: bool = _switch("some listeners have no country: codes A1 and T1")
+
+    def of(self, campaign: Campaign, index: int) -> Campaign:
+        """The campaign number ``index`` of a world, with those of them that it has."""
+        if self.changing_targets and index % 4 == 0:
+            campaign = _with_other_targets(campaign)
+        if self.currencies and index % 4:
+            campaign = _in_another_currency(campaign, index % 4)
+        if self.anonymous_networks:
+            campaign = _with_networks(campaign)
+        return replace(campaign, null_metrics=self.null_metrics)
+
+
+PLAIN = Oddities()
+
+
+def _with_other_targets(campaign: Campaign) -> Campaign:
+    nothing: dict[str, Any] = {"target_type": None, "target_track": None, "target_playlist_id": None}
+    if campaign.target_type == "track":
+        other: dict[str, Any] = {
+            "target_type": "playlist",
+            "target_playlist_id": base62_of(campaign.uuid, "later playlist"),
+        }
+    else:
+        other = {"target_type": "track", "target_track": campaign.tracks[0]}
+    third = timedelta(days=campaign.duration // 3)
+    changes = ((campaign.start + third, nothing | other), (campaign.start + 2 * third, nothing))
+    return replace(campaign, changes=(*campaign.changes, *changes))
+
+
+def _in_another_currency(campaign: Campaign, which: int) -> Campaign:
+    if which == 1:
+        halfway = campaign.start + timedelta(days=campaign.duration // 2)
+        return replace(campaign, changes=(*campaign.changes, (halfway, {"currency": "EUR"})))
+    return replace(campaign, currency="JPY" if which == 2 else "KWD")
+
+
+def _with_networks(campaign: Campaign) -> Campaign:
+    weights = dict(zip(campaign.countries, campaign.country_weights, strict=True))
+    weights = {code: weight * 0.9 for code, weight in weights.items()} | {"A1": 0.05, "T1": 0.05}
+    codes = tuple(sorted(weights))
+    return replace(campaign, countries=codes, country_weights=tuple(weights[code] for code in codes))

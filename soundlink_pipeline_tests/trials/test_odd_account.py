@@ -1,0 +1,111 @@
+"""An account with all that real ones bring is loaded, modelled, checked, published and reported; every sum is true."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.models.build import build_models
+from soundlink_pipeline.models.project import read_project
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.publishing.gate import publish_tested
+from soundlink_pipeline.quality.row_checks import run_checks
+from soundlink_pipeline.report.__main__ import main as make_report
+from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.simulator import BREAKDOWN, KeyInfo, Oddities, SimClock, World, running_simulator
+from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, day, pull, utc
+
+# Campaign 0 changes its target, 1 turns from USD to EUR, 2 is in JPY and 3 in KWD.
+WORLD = World(
+    campaigns=4,
+    duration_days=24,
+    countries_per_campaign=3,
+    tracks_per_campaign=2,
+    oddities=Oddities(changing_targets=True, null_metrics=True, currencies=True, anonymous_networks=True),
+)
+NOW = utc("2026-02-02T07:00")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backfill and the next morning's refresh, whose models are built for its days only."""
+    project = read_project(REPOSITORY / "dbt_like_sql")
+    clock = SimClock(utc("2026-02-01T07:00"))
+    with running_simulator(WORLD, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
+        folder = tmp_path_factory.mktemp("odd")
+        settings = Settings(
+            base_url=sim.base_url, data_dir=folder, requests_per_minute=100_000, requests_per_hour=100_000
+        )
+        soundlink = Soundlink(settings, lambda: KEY)
+        for now, start, end in (("02-01", "2026-01-01", "2026-01-31"), ("02-02", "2026-01-25", "2026-02-01")):
+            clock.set(utc(f"2026-{now}T07:00"))
+            assert not pull(soundlink, start, end, f"run-{now}").failed
+            with soundlink.warehouse.write() as connection:
+                build_models(connection, project, DateRange(day(start), day(end)))
+    with soundlink.warehouse.read() as connection:
+        results = [r for export in EXPORTS for r in run_checks(connection, export, DateRange(day(start), day(end)))]
+    # All campaigns end at once, so the last days have fewer rows than usual.
+    assert {result.check.name for result in results if not result.passed} == {"known_countries", "usual_volume"}
+    target = soundlink.published_path
+    publish_tested(soundlink.warehouse, project, target, run_id="run-2", now=NOW, log=lambda _: None, build_all=True)
+    return target
+
+
+def test_money_of_each_currency_is_what_the_source_says(published: Path) -> None:
+    true: Counter[str] = Counter()
+    for campaign in WORLD.campaigns:
+        for row in WORLD.rows(BREAKDOWN, campaign.uuid, day("2026-01-01"), day("2026-02-01"), NOW):
+            true[row["currency"]] += Decimal(row["spend_total"])  # type: ignore[assignment]
+    assert set(true) == {"USD", "EUR", "JPY", "KWD"}
+    with duckdb.connect(str(published), read_only=True) as connection:
+        for mart in ("campaign_daily", "campaign_summary", "country_daily", "country_summary"):
+            found = f"select currency, sum(spend_total) from marts.{mart} where currency is not null group by all"
+            assert dict(connection.execute(found).fetchall()) == true, mart
+
+
+def test_ratios_are_those_of_the_rows_that_know_both_sides(published: Path) -> None:
+    known: dict[str, list[dict[str, Any]]] = {}
+    for campaign in WORLD.campaigns:
+        rows = WORLD.rows(BREAKDOWN, campaign.uuid, day("2026-01-01"), day("2026-02-01"), NOW)
+        assert {row["impressions"] is None for row in rows} == {True, False}
+        for row in rows:
+            if row["impressions"] is not None and row["ad_clicks"] is not None:
+                known.setdefault(f"{campaign.uuid} {row['currency']}", []).append(row)
+    expected = {
+        of: round(sum(row["ad_clicks"] for row in rows) / sum(row["impressions"] for row in rows), 9)
+        for of, rows in known.items()
+    }
+    with duckdb.connect(str(published), read_only=True) as connection:
+        query = "select campaign_id || ' ' || currency, round(ctr_adclick, 9) from marts.campaign_summary"
+        assert dict(connection.execute(query).fetchall()) == expected
+
+
+def test_campaign_has_the_target_of_its_newest_day(published: Path) -> None:
+    with duckdb.connect(str(published), read_only=True) as connection:
+        query = (
+            "select campaign_target_type, campaign_target_spotify_track_id, campaign_target_playlist_id"
+            f" from marts.campaign_summary where campaign_id = '{WORLD.campaigns[0].uuid}'"
+        )
+        assert connection.execute(query).fetchall() == [(None, None, None)]
+
+
+def test_report_shows_each_currency_in_its_decimals_and_codes_of_no_country(published: Path) -> None:
+    output = published.with_name("report.html")
+    assert make_report(["--database", str(published), "--output", str(output)]) == 0
+    page = output.read_text(encoding="utf-8")
+    with duckdb.connect(str(published), read_only=True) as connection:
+        sums = dict(
+            connection.execute("select currency, sum(spend_total) from marts.campaign_daily group by all").fetchall()
+        )
+    for currency, decimals in (("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3)):
+        assert f'Spend, {currency}</dt>\n<dd class="value">{sums[currency]:,.{decimals}f}</dd>' in page
+        assert f"Spend per day (UTC), {currency}, as bars" in page
+    assert "unknown (T1)" in page
+    assert "unknown (A1)" in page
