@@ -14,7 +14,8 @@ import duckdb
 
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.table import Table
-from soundlink_pipeline.warehouse.data_steps import DATA_STEPS, DataStep
+from soundlink_pipeline.warehouse import data_steps
+from soundlink_pipeline.warehouse.data_steps import DataStep
 from soundlink_pipeline.warehouse.sql import transaction
 from soundlink_pipeline.warehouse.stored_contract import (
     FoundTable,
@@ -78,7 +79,7 @@ def plan(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> Mi
         _plan_table(connection, planned, table, stored.tables.get(table.name), found.get(table.name))
     planned.statements += [create(table) for table in tables if table.kind == "view"]
     planned.statements += [text for table in tables for text in comments(table)]
-    planned.steps = [step for step in DATA_STEPS if step.name not in stored.steps]
+    planned.steps = [step for step in data_steps.DATA_STEPS if step.name not in stored.steps]
     planned.changes += [step.name for step in planned.steps]
     if planned.refused:
         raise MigrationRefused(planned.refused)

@@ -132,7 +132,7 @@ class NativeFile:
             try:
                 yield connection
             except (duckdb.CatalogException, duckdb.BinderException) as error:
-                if stored_fingerprint(connection) == self._fingerprint:
+                if stored_fingerprint(connection) in ("", self._fingerprint):
                     raise
                 raise WarehouseUnusable(
                     f"{self.path} was made with another contract: the next run brings it to the present one"

@@ -17,8 +17,8 @@ import duckdb
 
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.table import Table
+from soundlink_pipeline.warehouse import data_steps
 from soundlink_pipeline.warehouse.contract_0_2 import COLUMNS_0_2, KEYS_0_2, VIEWS_0_2
-from soundlink_pipeline.warehouse.data_steps import DATA_STEPS
 from soundlink_pipeline.warehouse.tables import schema_statements, warehouse_tables
 
 _TABLE = "_schema_state"
@@ -79,7 +79,7 @@ class StoredContract:
 
 def declared_contract(exports: Iterable[Export]) -> StoredContract:
     """The contract of the code that runs."""
-    exports, steps = tuple(exports), [step.name for step in DATA_STEPS]
+    exports, steps = tuple(exports), [step.name for step in data_steps.DATA_STEPS]
     tables = warehouse_tables(exports)
     stored = {table.name: _as_stored(table) for table in tables}
     # Whatever follows from a declaration, comments too.
