@@ -234,6 +234,12 @@ class NativeFile:
                 f"{self.path} is damaged: {error}. Move it away, with {self.path.name}.wal if there is one, and run the"
                 " job rebuild_from_landing"
             )
+        if isinstance(error, duckdb.ConstraintException):
+            return WarehouseUnusable(
+                f"{self.path} has a constraint that forbids these rows: {error}. The pipeline's own hold for rows that"
+                " are checked already, so it is an analyst's: take it from the column (alter table … alter … drop not"
+                " null), or drop the index, and run again; of this transaction nothing was kept"
+            )
         if cannot_write(error):
             return WarehouseUnusable(
                 f"{self.path} cannot be written, is the disk full? {error}. Free space and run again; what was"
