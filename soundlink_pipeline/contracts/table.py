@@ -22,7 +22,7 @@ class Column:
     `type` is DuckDB's name of it; a TIMESTAMP is always UTC. `nullable`: whether a null is to be expected; None where
     nothing forbids a null and nothing expects one. For warehouses that are older than the column: `renamed_from` are
     its earlier names, whose values it takes over; `backfill` is the value of rows that are there already, in SQL over
-    the row as it was (null without it).
+    the row as it was, of an export over what was delivered (null without it).
     """
 
     name: str

@@ -76,7 +76,9 @@ def plan(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> Mi
             planned.statements.append(f"drop view {name}")
             planned.changes.append(f"the view {name} goes")
     for table in tables:
-        _plan_table(connection, planned, table, stored.tables.get(table.name), found.get(table.name))
+        change = _plan_table(connection, planned, table, stored.tables.get(table.name), found.get(table.name))
+        if change and "vanished_rows" in stored.tables and stored.tables["vanished_rows"].kind == "table":
+            planned.statements += change.statements_for_vanished_rows()
     planned.statements += [create(table) for table in tables if table.kind == "view"]
     planned.statements += [text for table in tables for text in comments(table)]
     planned.steps = [step for step in data_steps.DATA_STEPS if step.name not in stored.steps]
@@ -135,7 +137,8 @@ def _plan_table(
     table: Table,
     stored: StoredTable | None,
     found: FoundTable | None,
-) -> None:
+) -> TableMigration | None:
+    """Add to the plan what brings one table or view to what is declared; returns how, if its columns change."""
     is_view = table.kind == "view"
     if found is not None and stored is None:
         planned.refused.append(
@@ -163,3 +166,5 @@ def _plan_table(
         if not refused and (words := change.in_words()):
             planned.changes.append(words)
             planned.statements += change.statements()
+            return change
+    return None

@@ -146,6 +146,29 @@ class TableMigration:
             *(sql for (sql,) in indexes),
         ]
 
+    def statements_for_vanished_rows(self) -> list[str]:
+        """SQL that gives the rows of an export that have vanished the same columns: they are kept as JSON of texts."""
+        table = self._table
+        if not table.primary_key or table.like:
+            return []
+        values = {c.name: f"{self._value(c)}::{c.type}" for c in table.columns if not c.name.startswith("_")}
+        was = ", ".join(
+            f"(row ->> {quote(c.name)})::{c.type} as {quote_name(c.name)}"
+            for c in self._own.values()
+            if not c.name.startswith("_")
+        )
+        key = ", ".join(f"{name} := {values[name]}" for name in table.primary_key)
+        row = ", ".join(f"{name} := ({value})::varchar" for name, value in values.items())
+        return [
+            f"""
+            update vanished_rows as v set key = n.key, row = n.row
+            from (
+                select id, to_json(struct_pack({key})) as key, to_json(struct_pack({row})) as row
+                from (select rowid as id, {was} from vanished_rows where export = {quote(table.name)})
+            ) as n where v.rowid = n.id
+            """
+        ]
+
     def _changes(self) -> Iterator[str]:
         taken = {source.name for source in self._sources.values() if source}
         for column, source in self._pairs():

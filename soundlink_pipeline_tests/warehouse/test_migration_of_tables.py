@@ -134,9 +134,9 @@ def test_export_of_another_name_is_another_export(data: Path) -> None:
 # Every attribute of a table
 
 
-def declare(monkeypatch: pytest.MonkeyPatch, *changed: Table) -> None:
+def declare(monkeypatch: pytest.MonkeyPatch, *changed: Table, exports: Sequence[Export] = EXPORTS) -> None:
     """Another declaration of tables of ours."""
-    real = {table.name: table for table in tables.warehouse_tables(EXPORTS)}
+    real = {table.name: table for table in tables.warehouse_tables(exports)}
     for module in (tables, stored_contract):
         monkeypatch.setattr(
             module, "warehouse_tables", lambda _: list((real | {table.name: table for table in changed}).values())
@@ -253,6 +253,52 @@ def test_view_becomes_a_table_that_a_step_fills_once(data: Path, monkeypatch: py
     older = NativeFile(data)
     with pytest.raises(WarehouseUnusable, match="the table report_date_status is a view now"):
         older.prepare()
+
+
+VANISHED = Table(
+    name="vanished_rows",
+    meaning="Keys that have gone. Grain: one row per key.",
+    columns=(
+        *(Column(name, "VARCHAR", "Text.") for name in ("export", "campaign_id")),
+        *(Column(name, "JSON", "Values.") for name in ("key", "row")),
+    ),
+)
+
+
+def as_vanished(export: Export) -> str:
+    """The rows of the table as `vanished_rows` keeps them."""
+    key = ", ".join(f"{name} := {name}" for name in export.primary_key)
+    row = ", ".join(f"{name} := {name}::varchar" for name in export.column_names)
+    return (
+        f"select '{export.name}' as export, campaign_id, to_json(struct_pack({key})) as key,"
+        f" to_json(struct_pack({row})) as row from {export.name}"
+    )
+
+
+def test_rows_that_have_vanished_get_the_same_columns(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, VANISHED)
+    with NativeFile(data).write() as connection:
+        connection.execute(f"insert into vanished_rows {as_vanished(CAMPAIGN_COUNTRY_DAILY)}")
+        connection.execute("insert into vanished_rows values ('another', 'camp_1', '{}', '{}')")
+    columns = {column.name: column for column in CAMPAIGN_COUNTRY_DAILY.columns}
+    columns["country_code"] = replace(columns["country_code"], name="market", renamed_from=("country_code",))
+    columns["streams"] = replace(columns["streams"], type="DOUBLE")
+    saves = replace(columns.pop("cpf"), name="saves", type="BIGINT", backfill="streams * 2")
+    changed = replace(
+        CAMPAIGN_COUNTRY_DAILY,
+        columns=(saves, *columns.values()),
+        primary_key=(*CAMPAIGN_COUNTRY_DAILY.primary_key[:-1], "market"),
+        ratios=(),
+    )
+    monkeypatch.undo()
+    declare(monkeypatch, VANISHED, exports=[changed, *EXPORTS[1:]])
+    with NativeFile(data, exports=[changed, *EXPORTS[1:]]).write() as connection:
+        found = connection.execute(f"from vanished_rows where export = '{TABLE}' order by all").fetchall()
+        assert found == connection.execute(f"from ({as_vanished(changed)}) order by all").fetchall()
+        assert '"market":"DE"' in found[0][2]
+        assert '"saves":"406"' in found[0][3]
+        another = connection.execute("select key, row from vanished_rows where export = 'another'").fetchall()
+        assert another == [("{}", "{}")]
 
 
 def test_new_warehouse_has_no_step_to_catch_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
