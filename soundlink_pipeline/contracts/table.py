@@ -20,13 +20,17 @@ class Column:
     """One column of a table or view.
 
     `type` is DuckDB's name of it; a TIMESTAMP is always UTC. `nullable`: whether a null is to be expected; None where
-    nothing forbids a null and nothing expects one.
+    nothing forbids a null and nothing expects one. For warehouses that are older than the column: `renamed_from` are
+    its earlier names, whose values it takes over; `backfill` is the value of rows that are there already, in SQL over
+    the row as it was, of an export over what was delivered (null without it).
     """
 
     name: str
     type: str
     meaning: str
     nullable: bool | None = field(default=True, kw_only=True)
+    renamed_from: tuple[str, ...] = field(default=(), kw_only=True)
+    backfill: str = field(default="", kw_only=True)
 
     @property
     def rule(self) -> str:

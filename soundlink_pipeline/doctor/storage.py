@@ -53,13 +53,15 @@ def check_data_folder(project: ProjectState) -> Iterator[Finding]:
 
 
 def check_warehouse(project: ProjectState) -> Iterator[Finding]:
-    """Whether a run could write to the warehouse: it is intact, and no other program has it open."""
+    """Whether a run could write to the warehouse: it is intact, of a contract that can be used, and free."""
     warehouse, what = project.warehouse, project.warehouse.describe().name
     if not warehouse.exists():
         yield ok(what, "is not there yet; the first run makes it")
         return
     try:
         with warehouse.read() as connection:
+            if changes := warehouse.pending(connection):
+                yield ok("contract", f"the next run brings the tables to the present one: {'; '.join(changes)}")
             ((deliveries, rows),) = connection.execute("select count(*), sum(rows) from deliveries").fetchall()
     except WarehouseLocked as locked:
         try:

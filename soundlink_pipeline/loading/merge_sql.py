@@ -6,7 +6,7 @@ Every statement here is derived from `contracts/`; values never enter the text, 
 from __future__ import annotations
 
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, VERSION_COLUMN, Export
-from soundlink_pipeline.warehouse.tables import history_table
+from soundlink_pipeline.warehouse.tables import export_tables, history_table
 
 
 def _on_key(export: Export, left: str, right: str) -> str:
@@ -69,9 +69,11 @@ left join (select * from {export.name} where {DATE_COLUMN} between $first and $l
 
 def keep_history(export: Export, changes: str) -> str:
     """Log the versions about to be overwritten by different values. Binds `$first` and `$last`."""
+    table, _ = export_tables(export)
+    columns = ", ".join(f"t.{name}" for name in table.column_names)  # without an analyst's own
     return f"""
 insert into {history_table(export)} by name
-select t.*, c._pulled_at as _valid_until, c._delivery_id as _replaced_by_delivery_id
+select {columns}, c._pulled_at as _valid_until, c._delivery_id as _replaced_by_delivery_id
 from {export.name} as t
 join (from {changes} where op = 'update') as c on {_on_key(export, "t", "c")}
 where t.{DATE_COLUMN} between $first and $last

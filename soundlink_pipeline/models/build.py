@@ -24,12 +24,13 @@ from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.models.tests import DataTest
+from soundlink_pipeline.warehouse.migration import MODEL_STATE
 from soundlink_pipeline.warehouse.sql import cannot_write, quote, transaction
 from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 
 SHOWN_ROWS = 10
 # What each model was built from: its SQL, and the last delivery then loaded. Private to the pipeline, not published.
-STATE_TABLE = "_model_state"
+STATE_TABLE = MODEL_STATE
 _CREATE_STATE = f"create table if not exists {STATE_TABLE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT)"
 
 

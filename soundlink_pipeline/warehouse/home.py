@@ -56,6 +56,17 @@ class Home(Protocol):
         """Whether anything was ever written: only then can it be read."""
         ...
 
+    def prepare(self) -> list[str]:
+        """Bring tables that exist to the present contract before a run's first request; what changed, in words.
+
+        Raises WarehouseUnusable with what to do if that cannot be done without loss; WarehouseLocked.
+        """
+        ...
+
+    def pending(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
+        """What `prepare` would change, in words. Raises WarehouseUnusable if it could not."""
+        ...
+
     def read(self, wait_seconds: float | None = None) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         """A read-only connection, in UTC. Raises WarehouseLocked after `wait_seconds`, WarehouseUnusable."""
         ...

@@ -6,9 +6,9 @@ behind a lock file of our own, and then for DuckDB's lock with jitter.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
-import hashlib
 import random
 import re
 import shutil
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -25,14 +26,13 @@ from filelock import FileLock, Timeout
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.warehouse.home import Description, Obstacle, WarehouseLocked, WarehouseUnusable
-from soundlink_pipeline.warehouse.sql import cannot_write, is_locked, transaction
-from soundlink_pipeline.warehouse.tables import missing_columns, schema_statements
+from soundlink_pipeline.warehouse.migration import MigrationRefused, migrate, plan
+from soundlink_pipeline.warehouse.sql import cannot_write, is_locked
+from soundlink_pipeline.warehouse.stored_contract import declared_contract, stored_fingerprint
 
 # What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
 _STORAGE_VERSION = "v1.5.0"
 _WAIT_SECONDS = 120.0
-# What the tables were made from; the pipeline's own, not published.
-_CREATE_SCHEMA_STATE = "create table if not exists _schema_state (fingerprint VARCHAR)"
 # How DuckDB's errors tell a damaged file; it raises them as errors of several kinds.
 _DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
 
@@ -80,6 +80,8 @@ class NativeFile:
         self._wait_seconds = wait_seconds
         self._turn = FileLock(self.path.with_suffix(".lock"))  # a thread that has it may take it again
         self._temporary = data_dir / "tmp"
+        # What `prepare` spares itself the opening by.
+        self._marker = self._temporary / "warehouse.contract"
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -103,11 +105,39 @@ class NativeFile:
             self._ensure_tables(connection)
             yield connection
 
+    def prepare(self) -> list[str]:
+        """Bring a warehouse that exists to the present contract, before a run's first request.
+
+        Opens it only if that may be needed. Returns what changed, in words. Raises WarehouseLocked, WarehouseUnusable.
+        """
+        if not self.exists() or self._is_prepared():
+            return []
+        with self.turn(), self._connected(read_only=False) as connection:
+            return self._ensure_tables(connection)
+
+    def pending(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
+        """What the next writer will change to reach the present contract. Raises WarehouseUnusable if it cannot."""
+        if stored_fingerprint(connection) == self._fingerprint:
+            return []
+        with self._told():
+            return plan(connection, self.exports).changes
+
     @contextmanager
     def read(self, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A read-only connection; the file must exist (`exists`). Raises WarehouseLocked, WarehouseUnusable."""
+        """A read-only connection; the file must exist (`exists`). Raises WarehouseLocked, WarehouseUnusable.
+
+        The tables may still be of an earlier contract; a query that fails for it raises WarehouseUnusable, too.
+        """
         with self._connected(read_only=True, wait_seconds=wait_seconds) as connection:
-            yield connection
+            try:
+                yield connection
+            except (duckdb.CatalogException, duckdb.BinderException) as error:
+                if stored_fingerprint(connection) in ("", self._fingerprint):
+                    raise
+                raise WarehouseUnusable(
+                    f"{self.path} was made with another contract: the next run brings it to the present one"
+                    f" (make doctor says how). {error}"
+                ) from error
 
     def exists(self) -> bool:
         return self.path.exists()
@@ -204,6 +234,12 @@ class NativeFile:
                 f"{self.path} is damaged: {error}. Move it away, with {self.path.name}.wal if there is one, and run the"
                 " job rebuild_from_landing"
             )
+        if isinstance(error, duckdb.ConstraintException):
+            return WarehouseUnusable(
+                f"{self.path} has a constraint that forbids these rows: {error}. The pipeline's own hold for rows that"
+                " are checked already, so it is an analyst's: take it from the column (alter table … alter … drop not"
+                " null), or drop the index, and run again; of this transaction nothing was kept"
+            )
         if cannot_write(error):
             return WarehouseUnusable(
                 f"{self.path} cannot be written, is the disk full? {error}. Free space and run again; what was"
@@ -211,20 +247,49 @@ class NativeFile:
             )
         return None
 
-    def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> None:
-        statements = schema_statements(self.exports)
-        fingerprint = hashlib.sha256("\n".join(statements).encode()).hexdigest()
+    @cached_property
+    def _fingerprint(self) -> str:
+        return declared_contract(self.exports).fingerprint
+
+    def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
+        """Bring the tables to the present contract; what that changed, in words."""
+        changes = []
+        if stored_fingerprint(connection) != self._fingerprint:
+            with self._told():
+                changes = migrate(connection, self.exports)
+        self._mark_prepared()
+        return changes
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say of which file a refusal is, and what to do."""
         try:
-            if connection.execute("select fingerprint from _schema_state").fetchall() == [(fingerprint,)]:
-                return
-            statements = missing_columns(self.exports) + statements
-        except duckdb.CatalogException:
-            statements = [_CREATE_SCHEMA_STATE, *statements]  # a new file
-        with transaction(connection):
-            for statement in statements:
-                connection.execute(statement)
-            connection.execute("delete from _schema_state")
-            connection.execute("insert into _schema_state values (?)", [fingerprint])
+            yield
+        except MigrationRefused as refused:
+            fix = ". ".join(refused.fixes) or (
+                f"Move it away, with {self.path.name}.wal if there is one, and run the job rebuild_from_landing: it"
+                " loads the landed deliveries again, without a request"
+            )
+            raise WarehouseUnusable(
+                f"{self.path} cannot be brought to the present contract, and nothing was changed: {refused}. {fix}"
+            ) from None
+
+    def _mark(self) -> str:
+        """Tells this file with this contract from any other."""
+        file = self.path.stat()
+        return f"{self._fingerprint} {file.st_dev}:{file.st_ino}"
+
+    def _mark_prepared(self) -> None:
+        if not self._is_prepared():
+            with contextlib.suppress(OSError):  # then the next run looks again
+                self._marker.parent.mkdir(exist_ok=True)
+                self._marker.write_text(self._mark(), encoding="utf-8")
+
+    def _is_prepared(self) -> bool:
+        try:
+            return self._marker.read_text(encoding="utf-8") == self._mark()
+        except (OSError, ValueError):
+            return False
 
 
 def write_ahead_logs(database: Path) -> list[Path]:

@@ -30,6 +30,11 @@ def quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def quote_name(name: str) -> str:
+    """A name as SQL has to write it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def cannot_write(error: duckdb.Error) -> bool:
     """Whether the disk is to blame: full, or not to be written to."""
     return any(words in str(error) for words in _CANNOT_WRITE)

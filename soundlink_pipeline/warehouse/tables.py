@@ -132,22 +132,12 @@ def schema_statements(exports: Iterable[Export]) -> list[str]:
     return [statement for table in warehouse_tables(exports) for statement in (create(table), *comments(table))]
 
 
-def missing_columns(exports: Iterable[Export]) -> list[str]:
-    """Statements that add, to tables that are older than their declarations, the columns these have gained since."""
-    return [
-        f"alter table if exists {table.name} add column if not exists {column.name} {column.type}"
-        for table in warehouse_tables(exports)
-        for column in table.columns
-        if table.kind != "view" and not _is_guarded(table, column)
-    ]
-
-
-def create(table: Table) -> str:
-    """The statement that creates a table or view; harmless where it exists."""
+def create(table: Table, *more: str) -> str:
+    """The statement that creates a table or view; harmless where it exists. `more`: definitions of further columns."""
     if table.kind == "view":
         return f"create or replace view {table.name} as {table.query}"
-    columns = [f"{c.name} {c.type}{' not null' if _is_guarded(table, c) else ''}" for c in table.columns]
-    return f"create table if not exists {table.name} ({', '.join(columns)})"
+    columns = [f"{c.name} {c.type}{' not null' if is_guarded(table, c) else ''}" for c in table.columns]
+    return f"create table if not exists {table.name} ({', '.join([*columns, *more])})"
 
 
 def comments(table: Table) -> list[str]:
@@ -158,7 +148,7 @@ def comments(table: Table) -> list[str]:
     ]
 
 
-def _is_guarded(table: Table, column: Column) -> bool:
+def is_guarded(table: Table, column: Column) -> bool:
     """Whether the database itself refuses a null.
 
     Of the exports' tables only in the key: a delivery's other rules are checked before it is loaded, and a column that

@@ -12,12 +12,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
 
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.doctor import project_state, storage
 from soundlink_pipeline.doctor.finding import Finding
 from soundlink_pipeline.doctor.installation import check_settings
@@ -183,3 +185,21 @@ def test_damaged_or_cut_warehouse_is_a_fault_that_says_what_to_do(pulled: Projec
     assert "is damaged" in examined.one("Warehouse", "warehouse.duckdb").message
     assert "rebuild_from_landing" in examined.one("Warehouse", "warehouse.duckdb").message
     assert examined.one("Data", "warehouse").level == "ok"
+
+
+def test_contract_that_the_next_run_changes_is_told_and_one_that_it_cannot_is_a_fault(here: Project) -> None:
+    export, other = EXPORTS
+    fewer = replace(export, columns=export.columns[:-1])
+    with NativeFile(here.data, exports=[fewer, other]).write():
+        pass
+    examined = Examined(here)
+    assert examined.bad("Warehouse") == []
+    finding = examined.one("Warehouse", "contract")
+    assert finding.message.endswith("campaign_country_daily_history: result_type is added")
+    (here.data / "warehouse.duckdb").unlink()
+    with NativeFile(here.data, exports=[replace(export, primary_key=export.primary_key[1:]), other]).write():
+        pass
+    assert Examined(here).bad("Warehouse") == [("FAULT", "warehouse.duckdb")]
+    fault = Examined(here).one("Warehouse", "warehouse.duckdb")
+    assert "the primary key of campaign_country_daily was account_id" in fault.message
+    assert "run the job rebuild_from_landing" in fault.message

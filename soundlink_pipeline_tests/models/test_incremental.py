@@ -1,6 +1,7 @@
 """However days were loaded and rebuilt: the daily models hold what a full rebuild makes of the same warehouse."""
 
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.models.build import STATE_TABLE, build_models
+from soundlink_pipeline.models.build import STATE_TABLE, build_models, models_behind
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import Row, arrival, load, row
@@ -83,6 +84,22 @@ def test_incremental_is_what_a_full_rebuild_is(steps: list[tuple[DateRange, int,
             assert {item.dates for item in build_models(connection, PROJECT)} == {None}
             assert tables(connection) == incremental
             assert all(incremental[name] for name in ("campaign_daily", "track_engagement_daily", "data_status"))
+
+
+def test_models_are_built_in_full_once_the_tables_have_changed(tmp_path: Path) -> None:
+    dates = DateRange(FIRST.date(), FIRST.date())
+    rows = delivered(CAMPAIGN_COUNTRY_DAILY, dates, "a", 1, FIRST)
+    load(NativeFile(tmp_path), arrival(tmp_path / "in", rows, dates=dates, pulled=FIRST + timedelta(days=1)))
+    with NativeFile(tmp_path).write() as connection:
+        build_models(connection, PROJECT)
+    columns = tuple(
+        replace(column, type="DOUBLE") if column.name == "streams" else column
+        for column in CAMPAIGN_COUNTRY_DAILY.columns
+    )
+    changed = replace(CAMPAIGN_COUNTRY_DAILY, columns=columns)
+    with NativeFile(tmp_path, exports=(changed, CAMPAIGN_ENGAGEMENT_DAILY)).write() as connection:
+        assert models_behind(connection, PROJECT)  # so nothing is published before they are built
+        assert {item.dates for item in build_models(connection, PROJECT, dates)} == {None}
 
 
 def tables(connection: Any) -> dict[str, list[Any]]:

@@ -12,8 +12,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from soundlink_pipeline.api.client import SoundlinkClient
@@ -21,6 +23,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import KeyInfo
 from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, METRICS_READ
 from soundlink_pipeline.warehouse import native_file
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.project import KEY, Project, each_day, failures_of, project, truth, utc
 
 DAYS = ("2026-02-20", "2026-02-21")
@@ -162,3 +165,19 @@ def test_a_full_disk_is_told_and_costs_nothing_that_had_arrived(
         for export in EXPORTS:
             assert here.table(export) == truth(here.sim.world, export, each_day(*DAYS, NOW))
         assert not list((folder / "data").rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    "steps", [None, [dg.AssetKey(export.name) for export in EXPORTS]], ids=["all", "exports alone"]
+)
+def test_contract_that_the_warehouse_cannot_be_brought_to_fails_before_any_request(
+    here: Project, steps: list[dg.AssetKey] | None
+) -> None:
+    other = replace(EXPORTS[0], primary_key=EXPORTS[0].primary_key[1:])
+    with NativeFile(here.data, exports=[other, *EXPORTS[1:]]).write():
+        pass
+    result = here.refresh(*DAYS, asset_selection=steps)
+    (said,) = failures_of(result)
+    assert "the primary key of campaign_country_daily was account_id" in said
+    assert "run the job rebuild_from_landing" in said
+    assert here.sim.stats.records == []

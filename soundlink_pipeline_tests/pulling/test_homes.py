@@ -56,6 +56,12 @@ class MemoryHome:
             self._written = True
             yield connection
 
+    def prepare(self) -> list[str]:
+        return []
+
+    def pending(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
+        return []
+
     def turn(self) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import duckdb
 import pytest
 from dotenv import dotenv_values
 
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import REBUILD
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import KeyInfo, SimClock, World, running_simulator
+from soundlink_pipeline.warehouse.home import WarehouseUnusable
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.project import Project, asked, each_day, truth
 from soundlink_pipeline_tests.upgrade.facts import asked_by_schedule, facts, partitions, tables
 from soundlink_pipeline_tests.upgrade.make_fixture import ARCHIVE, FACTS
@@ -114,3 +118,46 @@ def test_the_first_refresh_asks_for_no_settled_day_and_publishes(here: Project) 
     with duckdb.connect(str(here.data / "soundlink.duckdb"), read_only=True) as published:
         newest = published.execute("select max(report_date), bool_or(is_settled) from marts.data_status").fetchall()
     assert newest == [(date.fromisoformat(end), True)]
+
+
+# Its warehouse says nothing of its contract but a fingerprint: what it has and what that version made tell the rest.
+
+
+@pytest.fixture
+def old(as_left: Path, tmp_path: Path) -> Path:
+    """A data folder with its warehouse alone, to which an analyst has added two columns, one of them with a comment."""
+    data = tmp_path / "data"
+    data.mkdir()
+    shutil.copy(as_left / "data" / "warehouse.duckdb", data)
+    with duckdb.connect(str(data / "warehouse.duckdb")) as connection:
+        connection.execute(f"alter table {CAMPAIGN_COUNTRY_DAILY.name} add column note VARCHAR default 'mine'")
+        connection.execute("alter table deliveries add column seen_by VARCHAR default 'me'")
+        connection.execute("comment on column deliveries.seen_by is 'Who has looked at it.'")
+    return data
+
+
+def test_its_columns_are_told_from_an_analysts_and_migrated(old: Path) -> None:
+    columns = {column.name: column for column in CAMPAIGN_COUNTRY_DAILY.columns}
+    del columns["cpf"]
+    columns["link_clicks"] = replace(columns["link_clicks"], name="clicks", renamed_from=("link_clicks",))
+    columns["streams"] = replace(columns["streams"], type="DOUBLE")
+    changed = replace(CAMPAIGN_COUNTRY_DAILY, columns=tuple(columns.values()), ratios=())
+    warehouse = NativeFile(old, exports=[changed, *EXPORTS[1:]])
+    rows = f"select sum(%s), sum(streams), count(*) from {changed.name}"
+    with warehouse.read() as connection:
+        before = connection.execute(rows % "link_clicks").fetchall()
+    with warehouse.write() as connection:
+        assert connection.execute(rows % "clicks").fetchall() == before
+        found = connection.execute(f"describe {changed.name}").fetchall()
+        assert [name for name, *_ in found[-2:]] == ["_last_seen_delivery_id", "note"]
+        assert "cpf" not in {name for name, *_ in found}
+        assert connection.execute(
+            "select distinct note, seen_by from campaign_country_daily, deliveries"
+        ).fetchall() == [("mine", "me")]
+
+
+def test_its_key_is_known_and_does_not_change(old: Path) -> None:
+    changed = replace(CAMPAIGN_COUNTRY_DAILY, primary_key=CAMPAIGN_COUNTRY_DAILY.primary_key[1:])
+    warehouse = NativeFile(old, exports=[changed, *EXPORTS[1:]])
+    with pytest.raises(WarehouseUnusable, match="the primary key of campaign_country_daily was provider, account_id"):
+        warehouse.prepare()
