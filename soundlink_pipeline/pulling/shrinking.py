@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
-from soundlink_pipeline.landing.deliveries import CHUNK
+from soundlink_pipeline.landing.stored import CHUNK
 from soundlink_pipeline.loading.json_lines import BAD_BYTES, LONGEST_LINE_BYTES
 from soundlink_pipeline.pulling.planning import PullRequest
 from soundlink_pipeline.warehouse.home import Home
