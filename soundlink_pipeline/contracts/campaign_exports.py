@@ -38,7 +38,8 @@ def _money(name: str, meaning: str) -> ExportColumn:
 # The first twelve columns of every export.
 _IDENTITY = (
     _text("provider", "Who measured it.", allowed=("soundlink",)),
-    ExportColumn(name="account_id", type="VARCHAR", meaning="Organization id, a UUID.", one_per_delivery=True),
+    # A campaign may move to another organization, in the middle of a day's rows.
+    ExportColumn(name="account_id", type="VARCHAR", meaning="Organization id, a UUID.", one_per_row=True),
     _text("schema_version", "Version of the export's schema.", allowed=("1.0",)),
     ExportColumn(name=DATE_COLUMN, type="DATE", meaning="UTC calendar day the row is about."),
     _text("report_date_timezone", "Time zone of report_date.", allowed=("UTC",)),

@@ -25,7 +25,8 @@ class ExportColumn(Column):
 
     `allowed` lists the only values accepted; `minimum` is the smallest number accepted; `country` demands a
     country code or what a source sends for one (T1); `one_per_delivery` demands the same value in every row of a
-    delivery. A nullable column may be null or absent; any other must be there in every row.
+    delivery, `one_per_row` that no two rows of a delivery differ in this key column alone. A nullable column may be
+    null or absent; any other must be there in every row.
     """
 
     type: DeliveredType
@@ -34,6 +35,7 @@ class ExportColumn(Column):
     minimum: int | None = None
     country: bool = False
     one_per_delivery: bool = False
+    one_per_row: bool = False
 
     @property
     def rule(self) -> str:
@@ -46,6 +48,8 @@ class ExportColumn(Column):
             parts.append("two characters, a capital letter and a capital letter or digit")
         if self.one_per_delivery:
             parts.append("the same in every row of a delivery")
+        if self.one_per_row:
+            parts.append("no two rows of a delivery differ in it alone")
         if self.name == DATE_COLUMN:
             parts.append("within the requested range")
         return "; ".join(parts)
@@ -116,6 +120,8 @@ class Export:
             raise ValueError(f"export {self.name}: a delivery must be of one {CAMPAIGN_COLUMN}")
         if not {DATE_COLUMN, CAMPAIGN_COLUMN} <= set(self.primary_key):
             raise ValueError(f"export {self.name}: the primary key must hold {DATE_COLUMN} and {CAMPAIGN_COLUMN}")
+        if not set(self.one_per_row) <= set(self.primary_key):
+            raise ValueError(f"export {self.name}: only key columns can be one per row")
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -132,6 +138,11 @@ class Export:
     def row_key(self) -> tuple[str, ...]:
         """The primary key without provider and account_id, which all rows of an account share."""
         return tuple(name for name in self.primary_key if name not in ("provider", "account_id"))
+
+    @property
+    def one_per_row(self) -> tuple[str, ...]:
+        """The key columns in which alone no two rows of a delivery may differ."""
+        return tuple(column.name for column in self.columns if column.one_per_row)
 
     @property
     def value_columns(self) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
@@ -20,7 +19,8 @@ from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading import direct_insert, merge_sql
 from soundlink_pipeline.loading.validation import RejectedDelivery, Staging, ValidDelivery
-from soundlink_pipeline.warehouse.sql import transaction
+from soundlink_pipeline.warehouse.presence import Answer, Presence
+from soundlink_pipeline.warehouse.sql import insert_rows, naive, transaction
 
 # How much a batch should hold; only a delivery that is larger by itself exceeds it.
 BATCH_BYTES = 192 << 20
@@ -118,32 +118,60 @@ def _insert(connection: duckdb.DuckDBPyConnection, batch: list[tuple[Export, lis
     loaded, orders = [], _orders(connection, [item for _, own in batch for item in own])
     for export, own in batch:
         valid = direct_insert.insert(connection, export, own)
+        presence = Presence(connection, export)
         fates = Counter({(str(item.delivery.path), "insert"): item.rows for item in valid})
         loaded += _record(connection, valid, fates, orders)
+        if presence.contests([_answer(item) for item in valid]):
+            raise direct_insert.NotPlain("another delivery speaks for the same days, and may lack a key")
     return loaded
 
 
 def _merge(
     connection: duckdb.DuckDBPyConnection, staging: Staging, valid: list[ValidDelivery], orders: Iterator[int]
 ) -> list[Loaded]:
-    """Bring an export's valid deliveries in and write the ledger. The staged table may hold rows of others too."""
-    export, staged = staging.export, staging.table
-    fates: Counter[tuple[str, str]] = Counter()
-    is_all = {"files": [str(item.delivery.path) for item in valid]}
-    others = _number(connection, f"select count(*) from {staged} where not list_contains($files, _file)", is_all)
-    rounds = _rounds(valid)
-    for files in rounds:
-        table = staged
-        if others or len(rounds) > 1:
-            table = f"round_{export.name}"
-            connection.execute(
-                f"create or replace temp table {table} as from {staged} where list_contains($files, _file)",
-                {"files": files},
-            )
-        fates.update(_apply(connection, export, table))
-        if table != staged:
-            connection.execute(f"drop table {table}")
-    return _record(connection, valid, fates, orders)
+    """Bring an export's valid deliveries in and write the ledger, in rounds; between them, keys vanish and return.
+
+    In each round a campaign comes but once: an overwritten version would not be seen else.
+    """
+    export = staging.export
+    presence = Presence(connection, export)
+    by_id = {item.delivery.delivery_id: item for item in valid}
+    loaded: list[Loaded] = []
+    for answers in presence.rounds([_answer(item) for item in valid]):
+        own = [by_id[answer.delivery_id] for answer in answers]
+        presence.enter(answers)
+        loaded += _record(connection, own, _merge_round(connection, staging, own), orders)
+        presence.settle(answers)
+    return loaded
+
+
+def _answer(item: ValidDelivery) -> Answer:
+    own = item.delivery
+    return Answer(own.delivery_id, own.campaign_id, item.row_campaign_id, own.dates, own.pulled_at)
+
+
+def _merge_round(
+    connection: duckdb.DuckDBPyConnection, staging: Staging, valid: list[ValidDelivery]
+) -> Counter[tuple[str, str]]:
+    """Merge the rows of deliveries of different campaigns; per file and fate, how many rows met it.
+
+    The staged table may hold rows of others too.
+    """
+    export, table = staging.export, staging.table
+    files = [str(item.delivery.path) for item in valid if item.rows]
+    if not files:
+        return Counter()
+    of_others = f"select count(*) from {table} where not list_contains($files, _file)"
+    if not _number(connection, of_others, {"files": files}):
+        return Counter(_apply(connection, export, table))
+    table = f"round_{export.name}"
+    connection.execute(
+        f"create or replace temp table {table} as from {staging.table} where list_contains($files, _file)",
+        {"files": files},
+    )
+    fates = _apply(connection, export, table)
+    connection.execute(f"drop table {table}")
+    return Counter(fates)
 
 
 def _orders(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[HashedDelivery]) -> Iterator[int]:
@@ -158,11 +186,11 @@ def _name_batch(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[Hash
         "create or replace temp table batch (file VARCHAR, delivery_id VARCHAR, export VARCHAR, campaign_id VARCHAR,"
         " pulled_at TIMESTAMP, start_date DATE, end_date DATE)"
     )
-    _insert_rows(
+    insert_rows(
         connection,
         "batch",
         [
-            (str(d.path), d.delivery_id, d.export, d.campaign_id, _naive(d.pulled_at), d.dates.start, d.dates.end)
+            (str(d.path), d.delivery_id, d.export, d.campaign_id, naive(d.pulled_at), d.dates.start, d.dates.end)
             for d in (item.delivery for item in deliveries)
         ],
     )
@@ -177,25 +205,8 @@ def _record(
     """Write the ledger."""
     loaded = [_loaded(item, fates, orders) for item in valid]
     entries = [_ledger_entry(item, fate) for item, fate in zip(valid, loaded, strict=True)]
-    _insert_rows(connection, f"deliveries ({', '.join(entries[0])})", [tuple(entry.values()) for entry in entries])
+    insert_rows(connection, f"deliveries ({', '.join(entries[0])})", [tuple(entry.values()) for entry in entries])
     return loaded
-
-
-def _rounds(valid: list[ValidDelivery]) -> list[list[str]]:
-    """The files to merge at once: a campaign comes but once in each, else an overwritten version would not be seen.
-
-    The id in the rows decides: two ids that the API lists may lead to one campaign.
-    """
-    rounds: list[list[str]] = []
-    merged: Counter[str | None] = Counter()
-    for item in valid:
-        if item.rows:
-            place = merged[item.row_campaign_id]
-            merged[item.row_campaign_id] += 1
-            if place == len(rounds):
-                rounds.append([])
-            rounds[place].append(str(item.delivery.path))
-    return rounds
 
 
 def _apply(connection: duckdb.DuckDBPyConnection, export: Export, staged: str) -> dict[tuple[str, str], int]:
@@ -249,10 +260,10 @@ def _ledger_entry(item: ValidDelivery, loaded: Loaded) -> dict[str, Any]:
         "row_campaign_id": item.row_campaign_id,
         "start_date": delivery.dates.start,
         "end_date": delivery.dates.end,
-        "requested_at": _naive(delivery.requested_at),
-        "received_at": _naive(delivery.received_at),
-        "server_date": delivery.server_date and _naive(delivery.server_date),
-        "pulled_at": _naive(delivery.pulled_at),
+        "requested_at": naive(delivery.requested_at),
+        "received_at": naive(delivery.received_at),
+        "server_date": delivery.server_date and naive(delivery.server_date),
+        "pulled_at": naive(delivery.pulled_at),
         "declared_rows": delivery.declared_rows,
         "rows": loaded.rows,
         "bytes": item.hashed.size,
@@ -268,16 +279,6 @@ def _ledger_entry(item: ValidDelivery, loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _insert_rows(connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """All rows with one statement: each of its own costs a millisecond."""
-    places = ", ".join(f"({', '.join('?' * len(row))})" for row in rows)
-    connection.execute(f"insert into {table} values {places}", [value for row in rows for value in row])
-
-
 def _number(connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any] | None = None) -> int:
     row = connection.execute(sql, values or {}).fetchone()
     return int(row[0]) if row else 0
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -49,7 +49,7 @@ def insert(
     # Dates are literals (they are ours), so that DuckDB can skip the blocks of all other days.
     days = f"{DATE_COLUMN} between date '{first}' and date '{last}'"
     of_batch = f"{days} and _delivery_id in (select delivery_id from batch)"
-    singles = [column.name for column in export.columns if column.one_per_delivery]
+    singles = [column.name for column in export.columns if column.one_per_delivery or column.one_per_row]
     mixed = " or ".join(f"min({name}) <> max({name})" for name in singles)
     found = {
         delivery_id: (rows, campaign, is_mixed)
@@ -62,6 +62,9 @@ def insert(
         raise NotPlain("a key is there already, or twice")
     if connection.execute(read_sql.doubtful_texts(export, export.name, of_batch)).fetchall() == [(True,)]:
         raise NotPlain("a text may not have come as text")
+    large = f"select exists(from {export.name} where {of_batch} and ({read_sql.large_money(export)}))"
+    if connection.execute(large).fetchall() == [(True,)]:
+        raise NotPlain("an amount is so large that it must be read exactly")
     valid, suspect = [], suspects(connection, export, deliveries)
     for item in deliveries:
         rows, campaign, is_mixed = found.get(item.delivery.delivery_id, (0, None, False))

@@ -7,9 +7,10 @@ from datetime import UTC
 import duckdb
 
 from soundlink_pipeline.contracts.campaigns import LISTED_COLUMNS
-from soundlink_pipeline.contracts.table import Column
+from soundlink_pipeline.contracts.table import MONEY, Column
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.stored import DamagedFile
+from soundlink_pipeline.loading.read_sql import SIX_DECIMALS_IN_DOUBLE
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS
 
 
@@ -54,4 +55,6 @@ def _listed(column: Column) -> str:
     text = f"item ->> '$.{head}{''.join(part.capitalize() for part in tail)}'"
     if column.type == "TIMESTAMP":
         return f"try_cast({text} as timestamptz) at time zone 'UTC'"
-    return f"try_cast({text} as {column.type})"
+    value = f"try_cast({text} as {column.type})"
+    # Its text comes from a double: a larger amount may have lost its last digits. _listed_json has them.
+    return f"case when abs({value}) < {SIX_DECIMALS_IN_DOUBLE} then {value} end" if column.type == MONEY else value

@@ -68,25 +68,29 @@ left join (select * from {export.name} where {DATE_COLUMN} between $first and $l
 
 
 def keep_history(export: Export, changes: str) -> str:
-    """Log the versions about to be overwritten by different values. Binds `$first` and `$last`."""
+    """Log the versions about to be overwritten by different values. Binds `$first` and `$last`.
+
+    A row that only came back to be merged (`presence.enter`) has no `_valid_from`: its version was logged as it went.
+    """
     table, _ = export_tables(export)
     columns = ", ".join(f"t.{name}" for name in table.column_names)  # without an analyst's own
     return f"""
 insert into {history_table(export)} by name
-select {columns}, c._pulled_at as _valid_until, c._delivery_id as _replaced_by_delivery_id
+select {columns}, c._pulled_at as _valid_until, c._delivery_id as _replaced_by_delivery_id, false as _vanished
 from {export.name} as t
 join (from {changes} where op = 'update') as c on {_on_key(export, "t", "c")}
-where t.{DATE_COLUMN} between $first and $last
+where t.{DATE_COLUMN} between $first and $last and t._valid_from is not null
 """
 
 
 def merge(export: Export, changes: str) -> str:
-    """Bring inserts and greater versions in. `_valid_from` moves only when values differ."""
+    """Bring inserts and greater versions in. `_valid_from` moves only when values that are believed differ."""
     names = export.column_names
     assignments = [f"{n} = c.{n}" for n in names if n not in export.primary_key]
     assignments += [
         "_pulled_at = c._pulled_at",
-        "_valid_from = case when c.op = 'update' then c._pulled_at else t._valid_from end",
+        "_valid_from = case when c.op = 'update' and t._valid_from is not null then c._pulled_at"
+        " else t._valid_from end",
         "_delivery_id = c._delivery_id",
         "_last_seen_delivery_id = case when c._seen_before > c._delivery_id then c._seen_before end",
     ]

@@ -59,6 +59,7 @@ class Staging:
         self.export = export
         self._by_file = {str(item.delivery.path): item for item in deliveries}
         self._singles = [column.name for column in export.columns if column.one_per_delivery]
+        self._per_row = export.one_per_row
         self._first_rowid: dict[str, int] = {}
         self._suspects: set[str] = set()
         self.table = f"staged_{export.name}"
@@ -79,8 +80,10 @@ class Staging:
                 return []
             self._read(files)
         self._suspects = suspects(self._connection, self.export, [self._by_file[file] for file in files])
-        valid = [self._validate(file, faults) for file, faults in self._faults(files).items()]
-        return [delivery for delivery in valid if delivery is not None]
+        found = [self._validate(file, faults) for file, faults in self._faults(files).items()]
+        valid = [delivery for delivery in found if delivery is not None]
+        self._correct_money(valid)
+        return valid
 
     def clear(self) -> None:
         self._connection.execute(f"drop table if exists {self.table}")
@@ -94,6 +97,20 @@ class Staging:
             if exact or self._connection.execute(doubtful).fetchall() != [(True,)]:
                 return
 
+    def _correct_money(self, valid: list[ValidDelivery]) -> None:
+        """Read the amounts of deliveries with very large ones again, exactly."""
+        files = [str(item.delivery.path) for item in valid]
+        large = [
+            file
+            for (file,) in self._connection.execute(
+                f"select distinct _file from {self.table}"
+                f" where list_contains($files, _file) and ({read_sql.large_money(self.export)})",
+                {"files": files},
+            ).fetchall()
+        ]
+        if large:
+            self._connection.execute(read_sql.correct_money(self.export, self.table, large, LONGEST_LINE_BYTES))
+
     def _readable(self, file: str) -> bool:
         try:
             self._read([file])
@@ -104,9 +121,9 @@ class Staging:
         return True
 
     def _faults(self, files: list[str]) -> dict[str, list[Any]]:
-        """Per file its rows by fault: (fault, rows, first rowid, then least and greatest date, account, campaign)."""
+        """Per file its rows by fault: (fault, rows, first rowid, then least and greatest date, campaign, account)."""
         found: dict[str, list[Any]] = {file: [] for file in files}
-        bounds = ", ".join(f"min({name}), max({name})" for name in (DATE_COLUMN, *self._singles))
+        bounds = ", ".join(f"min({name}), max({name})" for name in (DATE_COLUMN, *self._singles, *self._per_row))
         for file, *fault in self._connection.execute(
             f"select _file, _fault, count(*), min(rowid), {bounds} from {self.table} group by _file, _fault"
         ).fetchall():
@@ -150,7 +167,7 @@ class Staging:
         )
 
     def _mixed(self, hashed: HashedDelivery, faults: list[Any]) -> str | None:
-        """Rules about a delivery as a whole: its dates, and one campaign and account."""
+        """Rules about a delivery as a whole: its dates, one campaign, no row under two accounts."""
         if not faults:
             return None
         _, _, _, first, last, *bounds = faults[0]
@@ -162,11 +179,34 @@ class Staging:
                 [dates.start, dates.end],
                 f"{DATE_COLUMN} must be within the range requested, {dates}",
             )
-        for name, least, greatest in zip(self._singles, bounds[::2], bounds[1::2], strict=True):
-            if least != greatest:
+        for name, least, greatest in zip((*self._singles, *self._per_row), bounds[::2], bounds[1::2], strict=True):
+            if least == greatest:
+                continue
+            if name in self._singles:
                 rule = f"all rows must be of one {name}, here are {_shown(least)} and {_shown(greatest)}"
                 return self._first_row_with(hashed, f"{name} = ?", [greatest], rule)
+            if reason := self._under_two(hashed, name):
+                return reason
         return None
+
+    def _under_two(self, hashed: HashedDelivery, name: str) -> str | None:
+        """The reason where two rows differ in the key column `name` alone; the second of the first such pair."""
+        rest = ", ".join(column for column in self.export.primary_key if column != name)
+        found = self._connection.execute(
+            f"""
+            select min(again), count(*) from (
+                select max(first) as again from (
+                    select {rest}, {name}, min(rowid) as first from {self.table} where _file = ? group by all
+                ) group by {rest} having count(*) > 1
+            )
+            """,
+            [str(hashed.delivery.path)],
+        ).fetchall()
+        rowid, count = found[0]
+        if rowid is None:
+            return None
+        line, row = self._row(hashed, rowid)
+        return f"line {line}: a row stands under two values of {name} ({self._key(row or {})}); {count} rows do"
 
     def _first_row_with(self, hashed: HashedDelivery, where: str, values: list[Any], rule: str) -> str:
         """A reason that names the first row for which a condition on the staged table holds."""

@@ -24,9 +24,8 @@ from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.models.tests import DataTest
-from soundlink_pipeline.warehouse.migration import MODEL_STATE
 from soundlink_pipeline.warehouse.sql import cannot_write, quote, transaction
-from soundlink_pipeline.warehouse.tables import create, warehouse_tables
+from soundlink_pipeline.warehouse.tables import MODEL_STATE, create, warehouse_tables
 
 SHOWN_ROWS = 10
 # What each model was built from: its SQL, and the last delivery then loaded. Private to the pipeline, not published.

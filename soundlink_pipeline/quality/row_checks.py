@@ -150,7 +150,7 @@ def _integrity(export: Export) -> Iterator[RowCheck]:
                 and start_date <= $end and end_date >= $start
                 and not exists (
                     from deliveries as l
-                    where l.export = d.export and l.row_campaign_id = d.row_campaign_id
+                    where l.export = d.export and l.speaks_for = d.speaks_for
                         and l.start_date <= d.end_date and l.end_date >= d.start_date
                         and (l.delivery_id > d.delivery_id or l.load_order > d.load_order)
                 )
@@ -232,24 +232,28 @@ def _history(export: Export) -> Iterator[RowCheck]:
     measures = ", ".join(f"h.{name} as {name}_before, t.{name} as {name}_now" for name in export.measures)
     yield RowCheck(
         "settled_values_final",
-        f"No value changed that was final: pulled {SETTLED_AFTER_DAYS} days after its day began, or later.",
-        f"Soundlink has broken its promise that a day is revised for {REVISION_DAYS} days only. The new value is in the"
-        f" table, the old one in {history_table(export)}. Tell those who reported the old number; ask Soundlink why.",
+        "No value changed, and no key vanished, that was final: pulled"
+        f" {SETTLED_AFTER_DAYS} days after its day began, or later.",
+        f"Soundlink has broken its promise that a day is revised for {REVISION_DAYS} days only. The table holds what it"
+        f" says now, {history_table(export)} what it said. Tell those who reported the old number; ask Soundlink why.",
         "error",
         f"""
         select {", ".join(f"h.{name}" for name in export.row_key)},
-            h._pulled_at as final_since, h._valid_until as revised_at, {measures}
-        from {history_table(export)} as h join {export.name} as t using ({", ".join(export.primary_key)})
+            case when h._vanished then seen.pulled_at else h._pulled_at end as final_since,
+            h._valid_until as revised_at, {measures}
+        from {history_table(export)} as h
+        left join {export.name} as t using ({", ".join(export.primary_key)})
+        left join deliveries as seen on seen.delivery_id = greatest(h._delivery_id, h._last_seen_delivery_id)
         where h.{DATE_COLUMN} between $start and $end
-            and h._pulled_at >= h.{DATE_COLUMN} + interval {SETTLED_AFTER_DAYS} days
+            and final_since >= h.{DATE_COLUMN} + interval {SETTLED_AFTER_DAYS} days
         order by revised_at desc, {", ".join(f"h.{name}" for name in export.row_key)}
         """,
     )
     yield RowCheck(
         "no_vanished_keys",
         "Every key that was ever delivered for a day is in the newest delivery of that day.",
-        "The rows stay in the table and are listed in vanished_rows; sums still count them. If Soundlink says they were"
-        " withdrawn, leave them out with an anti join on vanished_rows.",
+        "The table holds what the newest delivery says; rows that it lacks are in vanished_rows, and in no sum. They"
+        " come back by themselves once they are delivered again. If they are missing by mistake, ask Soundlink.",
         "warn",
         f"""
         select campaign_id, report_date, key, last_seen_at, vanished_at from vanished_rows

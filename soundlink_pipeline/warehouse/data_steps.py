@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import duckdb
 
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.warehouse.presence import Presence
 
 
 @dataclass(frozen=True)
@@ -23,5 +24,13 @@ class DataStep:
     run: Callable[[duckdb.DuckDBPyConnection, Sequence[Export]], None]
 
 
+def _take_out_vanished(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> None:
+    """Until version 0.2 rows that a newer delivery lacked stayed in the tables, and `vanished_rows` was a view."""
+    for export in exports:
+        Presence(connection, export).settle_all()
+
+
 # In the order in which they run.
-DATA_STEPS: tuple[DataStep, ...] = ()
+DATA_STEPS: tuple[DataStep, ...] = (
+    DataStep("rows that the newest delivery of their day lacks leave the tables", _take_out_vanished),
+)

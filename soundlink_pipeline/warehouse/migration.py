@@ -26,10 +26,8 @@ from soundlink_pipeline.warehouse.stored_contract import (
     stored_contract,
 )
 from soundlink_pipeline.warehouse.table_migration import Obstruction, TableMigration
-from soundlink_pipeline.warehouse.tables import comments, create, warehouse_tables
+from soundlink_pipeline.warehouse.tables import MODEL_STATE, comments, create, warehouse_tables
 
-# What each SQL model was built from; `models/build.py` keeps it.
-MODEL_STATE = "_model_state"
 # Rows that are written anew pass through memory; more than this of them spills to disk.
 _MEMORY_LIMIT = "1GiB"
 

@@ -11,8 +11,11 @@ from soundlink_pipeline.contracts.campaigns import LISTED_COLUMNS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.warehouse.iso_views import COUNTRIES, CURRENCIES
-from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS, vanished_rows
+from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS
 from soundlink_pipeline.warehouse.sql import quote
+
+# What each SQL model was built from; `models/build.py` keeps it. Not published.
+MODEL_STATE = "_model_state"
 
 
 def _own(name: str, type: str, meaning: str) -> Column:
@@ -20,7 +23,7 @@ def _own(name: str, type: str, meaning: str) -> Column:
     return Column(name, type, meaning, nullable=None)
 
 
-_OWN_COLUMNS = (
+OWN_COLUMNS = (
     _own("_pulled_at", "TIMESTAMP", "Moment (UTC, server's clock) of the newest pull that delivered this version."),
     _own("_valid_from", "TIMESTAMP", "Moment (UTC) of the pull that first delivered these values."),
     _own("_delivery_id", "VARCHAR", "The delivery this version is from; see deliveries."),
@@ -28,7 +31,8 @@ _OWN_COLUMNS = (
 )
 _HISTORY_COLUMNS = (
     _own("_valid_until", "TIMESTAMP", "Moment (UTC) of the pull whose values replaced these."),
-    _own("_replaced_by_delivery_id", "VARCHAR", "The delivery that replaced these values."),
+    _own("_replaced_by_delivery_id", "VARCHAR", "The delivery that replaced these values, or no longer held the key."),
+    _own("_vanished", "BOOLEAN", "True where the key was no longer delivered; else other values replaced these."),
 )
 
 DELIVERIES = Table(
@@ -74,6 +78,34 @@ DELIVERIES = Table(
             "landed_file", "VARCHAR", "The file below landing/ it is kept in for the retention time.", nullable=False
         ),
         Column("load_order", "BIGINT", "Its place in the order of loading.", nullable=False),
+        Column(
+            "speaks_for",
+            "VARCHAR",
+            "The campaign_id for whose days it is an answer, row_campaign_id; of an empty delivery that of its path's"
+            " last delivery with rows. Null: for none.",
+        ),
+    ),
+)
+
+VANISHED_ROWS = Table(
+    name="vanished_rows",
+    meaning=(
+        "Keys that a newer delivery of their campaign and day no longer holds, with the last version of each. They are"
+        " not in the tables; a key that is delivered again is, and leaves this table. Grain: one row per export and"
+        " key."
+    ),
+    grain=("export", "key"),
+    columns=(
+        Column("export", "VARCHAR", "The export, which is also the name of its table.", nullable=False),
+        Column("campaign_id", "VARCHAR", "The campaign_id in the row.", nullable=False),
+        Column("report_date", "DATE", "UTC day the row is about.", nullable=False),
+        Column("key", "JSON", "The primary key of the row, as a JSON object.", nullable=False),
+        Column("row", "JSON", "The row's greatest version, as a JSON object of texts and nulls.", nullable=False),
+        Column("delivery_id", "VARCHAR", "The delivery that version is from.", nullable=False),
+        Column("last_seen_at", "TIMESTAMP", "Moment of the newest pull that held the key (UTC).", nullable=False),
+        Column("vanished_at", "TIMESTAMP", "Moment of the first pull after it, which did not (UTC).", nullable=False),
+        Column("last_seen_delivery_id", "VARCHAR", "The newest delivery that held the key.", nullable=False),
+        Column("vanished_delivery_id", "VARCHAR", "The first delivery after it, which did not.", nullable=False),
     ),
 )
 
@@ -103,14 +135,15 @@ def export_tables(export: Export) -> tuple[Table, Table]:
     table = Table(
         name=export.name,
         meaning=export.describe(),
-        columns=(*export.columns, *_OWN_COLUMNS),
+        columns=(*export.columns, *OWN_COLUMNS),
         grain=export.primary_key,
         primary_key=export.primary_key,
     )
     history = Table(
         name=history_table(export),
         meaning=(
-            f"Versions of {export.name} that were overwritten by different values. Grain: one per overwritten version."
+            f"Versions of {export.name} that are believed no more: overwritten by different values, or of a key that"
+            " was no longer delivered. Grain: one per version and end."
         ),
         columns=(*table.columns, *_HISTORY_COLUMNS),
         grain=(*export.primary_key, "_valid_until", "_delivery_id"),
@@ -124,7 +157,7 @@ def warehouse_tables(exports: Iterable[Export]) -> list[Table]:
     """Every table and view of the warehouse but the SQL models; a view stands behind the tables it reads."""
     exports = tuple(exports)
     of_exports = [table for export in exports for table in export_tables(export)]
-    return [*of_exports, DELIVERIES, REPORT_DATE_STATUS, vanished_rows(exports), CAMPAIGNS, COUNTRIES, CURRENCIES]
+    return [*of_exports, DELIVERIES, REPORT_DATE_STATUS, VANISHED_ROWS, CAMPAIGNS, COUNTRIES, CURRENCIES]
 
 
 def schema_statements(exports: Iterable[Export]) -> list[str]:

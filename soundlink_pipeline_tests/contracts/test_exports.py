@@ -81,6 +81,7 @@ def changed(column: str, /, **values: Any) -> tuple[ExportColumn, ...]:
         ({"columns": changed("cpl", name="cost")}, "'cpl' is used but not declared"),
         ({"primary_key": ("report_date", "country_code")}, "must hold report_date and campaign_id"),
         ({"columns": changed("campaign_id", one_per_delivery=False)}, "of one campaign_id"),
+        ({"columns": changed("currency", one_per_row=True)}, "only key columns can be one per row"),
         ({"columns": changed("report_date", type="VARCHAR")}, "'report_date' must be of type DATE"),
     ],
 )

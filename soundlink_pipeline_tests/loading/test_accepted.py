@@ -1,8 +1,11 @@
 """Loading: what is accepted, and exactly as what."""
 
+import itertools
 import json
+import random
 from decimal import Decimal
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import duckdb
@@ -25,6 +28,25 @@ def test_documented_line_is_loaded_to_the_letter(warehouse: NativeFile, tmp_path
     loaded = query(warehouse, f"select {', '.join(export.column_names)} from {export.name}")
     documented = json.loads(sample_line(export), parse_float=Decimal)
     assert loaded == [tuple(expected(column, documented[column.name]) for column in export.columns)]
+
+
+def test_every_amount_is_stored_digit_by_digit(warehouse: NativeFile, tmp_path: Path) -> None:
+    """Up to the largest that DECIMAL(18,6) holds; a double would change the last digits of those from 2^33 on."""
+    rng = random.Random(7)
+    amounts = [f"{rng.randrange(10 ** rng.randint(1, 12))}.{rng.randrange(10**6):06d}" for _ in range(295)]
+    amounts += ["999999999999.990001", "-999999999999.990001", "8589934592.000001", "8589934591.999999", "1.25e10"]
+    pairs = ["".join(letters) for letters in itertools.product(ascii_uppercase, repeat=2)]
+    lines = [
+        json.dumps(row(spend_media="?", campaign_id=f"{n // 150}", country_code=pairs[n])).replace('"?"', amount)
+        for n, amount in enumerate(amounts)
+    ]
+    # Of two files, with blank lines between: an amount is found again by its place.
+    files = ["\n\n".join(lines[:150]), "\n".join([*lines[150:], ""])]
+    small = arrival(tmp_path, [row(campaign_id="other")], campaign="other")
+    batch = [arrival(tmp_path, file.encode(), campaign=f"{n}") for n, file in enumerate(files)]
+    assert load(warehouse, batch[0], small, batch[1]).rejected == []
+    found = query(warehouse, f"select spend_media from {TABLE} where campaign_id <> 'other' order by spend_media")
+    assert [amount for (amount,) in found] == sorted(map(Decimal, amounts))
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def test_ledger_tells_everything_about_a_delivery(warehouse: NativeFile, tmp_pat
         "run_id": "run-1",
         "landed_file": f"{TABLE}/camp_1/{delivery.name.removesuffix('.ndjson')}_loaded-00000002.ndjson.zst",
         "load_order": 2,
+        "speaks_for": "f1e28d31-c358-4284-9bef-00a2334625fd",
     }
     assert query(warehouse, "select declared_rows, server_date from deliveries where load_order = 1") == [
         (4, NOON.replace(tzinfo=None))

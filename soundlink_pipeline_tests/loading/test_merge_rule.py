@@ -1,13 +1,13 @@
 """The merge rule against a model in plain Python: whatever the order, the table is the source's last answer.
 
 A row's version is (exported_at, moment of the pull, line); the greatest wins. A key that a newer whole delivery of its
-date no longer holds has vanished, and stays in the table.
+campaign and date no longer holds has vanished: it leaves the table, and waits in `vanished_rows` until it comes back.
 """
 
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class Line:
     country: str
     exported: int  # hours
     streams: int
+    account: str = "org-1"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Pull:
             row(
                 report_date=str(line.day),
                 country_code=line.country,
+                account_id=line.account,
                 campaign_id=self.campaign,
                 exported_at=f"2026-05-20T{line.exported:02d}:00:00Z",
                 streams=line.streams,
@@ -62,58 +64,82 @@ class Pull:
         return arrival(folder, rows, campaign=self.path, dates=dates, pulled=NOON + timedelta(hours=self.hour - 24))
 
 
-# Two ids the API lists lead to campaign X: the row's campaign_id need not be the path's.
-PATHS = {"camp_x": "X", "alias_x": "X", "Y": "Y"}
+# Two ids the API lists lead to campaign X: the row's campaign_id need not be the path's. One led to Y and then to X.
+PATHS = {"camp_x": "X", "alias_x": "X", "Y": "Y", "moved": "YX"}
 
 
 @st.composite
 def pulls(draw: st.DrawFn) -> list[Pull]:
     made = []
-    for hour in draw(st.lists(st.integers(0, 40), min_size=1, max_size=5, unique=True)):
+    moved = draw(st.integers(0, 40))
+    account_moved = draw(st.integers(0, 40))
+    for hour in draw(st.lists(st.integers(0, 40), min_size=1, max_size=6, unique=True)):
         path = draw(st.sampled_from(sorted(PATHS)))
         first, last = sorted((draw(st.sampled_from(DAYS)), draw(st.sampled_from(DAYS))))
+        days = [day for day in DAYS if first <= day <= last]
         line = st.builds(
             Line,
-            st.sampled_from([day for day in DAYS if first <= day <= last]),
+            st.sampled_from(days),
             st.sampled_from(["NA", "US"]),
             st.integers(0, 2),
             st.integers(0, 1),
+            # An organization moves between two pulls, or between two days of one.
+            st.just("org-1" if hour < account_moved else "org-2"),
         )
-        made.append(Pull(path, PATHS[path], first, last, hour, tuple(draw(st.lists(line, max_size=4)))))
+        lines = tuple(draw(st.lists(line, max_size=4)))
+        if draw(st.booleans()) and len(days) > 1:
+            lines = tuple(replace(one, account="org-1") if one.day == first else one for one in lines)
+        made.append(Pull(path, PATHS[path][-1 if hour < moved else 0], first, last, hour, lines))
     return made
 
 
-def model(loaded: list[tuple[Pull, HashedDelivery]]) -> dict[str, list[Any]]:
+Loaded = list[tuple[Pull, HashedDelivery]]
+
+
+def spoken_for(loaded: Loaded) -> dict[str, str | None]:
+    """Of each delivery the campaign it speaks for: its rows', or that of its path's last rows if nobody else has it."""
+    by_id = sorted((item.delivery.delivery_id, pull) for pull, item in loaded)
+    found: dict[str, str | None] = {}
+    for at, (name, pull) in enumerate(by_id):
+        before = [other for _, other in by_id[:at] if other.lines]
+        campaign = next((other.campaign for other in reversed(before) if other.path == pull.path), None)
+        newest = next((other.path for other in reversed(before) if other.campaign == campaign), None)
+        found[name] = pull.campaign if pull.lines else campaign if newest == pull.path else None
+    return found
+
+
+def model(loaded: Loaded) -> dict[str, list[Any]]:
     """What `snapshot` must find, of the columns that the pulls vary; nothing of it asks for the order of loading."""
-    best: dict[tuple[str, date, str], tuple[Any, ...]] = {}
-    seen: dict[tuple[str, date, str], tuple[datetime, str]] = {}
+    best: dict[tuple[str, str, date, str], tuple[Any, ...]] = {}
+    seen: dict[tuple[str, str, date, str], str] = {}
     status: dict[tuple[str, date], list[tuple[datetime, str | None]]] = {}
-    leads_to: dict[str, set[str]] = {}
+    moments = {item.delivery.delivery_id: item.delivery.pulled_at.replace(tzinfo=None) for _, item in loaded}
     for pull, item in loaded:
-        moment, name = item.delivery.pulled_at.replace(tzinfo=None), item.delivery.delivery_id
+        name = item.delivery.delivery_id
         for number, line in enumerate(pull.lines):
-            key = (pull.campaign, line.day, line.country)
-            version = (line.exported, moment, number, line.streams, name)
+            key = (pull.campaign, line.account, line.day, line.country)
+            version = (line.exported, name, number, line.streams)
             best[key] = max(best.get(key, version), version)
-            seen[key] = max(seen.get(key, (moment, name)), (moment, name))
-        if pull.lines:
-            leads_to.setdefault(pull.path, set()).add(pull.campaign)
+            seen[key] = max(seen.get(key, name), name)
         for day in DateRange(pull.first, pull.last).dates():
-            status.setdefault((pull.path, day), []).append((moment, pull.campaign if pull.lines else None))
-    vanished = []
-    for key, (last_seen, last_name) in seen.items():
-        later = [
-            (item.delivery.pulled_at.replace(tzinfo=None), item.delivery.delivery_id)
+            status.setdefault((pull.path, day), []).append((moments[name], pull.campaign if pull.lines else None))
+    speaks, present, vanished = spoken_for(loaded), [], []
+    for key, (exported, delivery, _, streams) in best.items():
+        speaking = [
+            item.delivery.delivery_id
             for pull, item in loaded
-            if key[0] in leads_to.get(pull.path, set())
-            and pull.first <= key[1] <= pull.last
-            and item.delivery.pulled_at.replace(tzinfo=None) > last_seen
+            if speaks[item.delivery.delivery_id] == key[0] and pull.first <= key[2] <= pull.last
         ]
-        if later:
-            vanished.append((*key, last_seen, min(later)[0], last_name, min(later)[1]))
+        if seen[key] == max(speaking):
+            at = datetime(2026, 5, 20, exported)  # noqa: DTZ001
+            present.append((*key, streams, at, moments[delivery], delivery))
+        else:
+            gone = min(name for name in speaking if name > seen[key])
+            vanished.append((*key, str(streams), delivery, moments[seen[key]], moments[gone], seen[key], gone))
     return {
-        "rows": sorted((*key, v[3], datetime(2026, 5, 20, v[0]), v[1], v[4]) for key, v in best.items()),  # noqa: DTZ001
+        "rows": sorted(present),
         "vanished": sorted(vanished),
+        "speaks": sorted(speaks.items()),
         "status": [
             (
                 path,
@@ -129,20 +155,25 @@ def model(loaded: list[tuple[Pull, HashedDelivery]]) -> dict[str, list[Any]]:
 
 
 def found(connection: duckdb.DuckDBPyConnection) -> dict[str, list[Any]]:
-    rows = connection.execute(
-        f"select campaign_id, report_date, country_code, streams, exported_at, _pulled_at, _delivery_id "
-        f"from {EXPORT.name} order by 1, 2, 3"
-    )
-    rows_found = rows.fetchall()
-    vanished = connection.execute(
-        "select campaign_id, report_date, key ->> 'country_code', last_seen_at, vanished_at, last_seen_delivery_id,"
-        " vanished_delivery_id from vanished_rows order by all"
-    ).fetchall()
-    status = connection.execute(
-        "select campaign_id, row_campaign_id, report_date, last_pulled_at, deliveries, is_settled"
-        " from report_date_status order by campaign_id, report_date"
-    ).fetchall()
-    return {"rows": rows_found, "vanished": vanished, "status": status}
+    def rows(sql: str) -> list[Any]:
+        return connection.execute(sql).fetchall()
+
+    return {
+        "rows": rows(
+            "select campaign_id, account_id, report_date, country_code, streams, exported_at, _pulled_at, _delivery_id"
+            f" from {EXPORT.name} order by all"
+        ),
+        "vanished": rows(
+            "select campaign_id, key ->> 'account_id', report_date, key ->> 'country_code', row ->> 'streams',"
+            " delivery_id, last_seen_at, vanished_at, last_seen_delivery_id, vanished_delivery_id"
+            " from vanished_rows order by all"
+        ),
+        "speaks": rows("select delivery_id, speaks_for from deliveries order by all"),
+        "status": rows(
+            "select campaign_id, row_campaign_id, report_date, last_pulled_at, deliveries, is_settled"
+            " from report_date_status order by campaign_id, report_date"
+        ),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +183,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.Duck
 
 
 def load_in(connection: duckdb.DuckDBPyConnection, batches: list[list[HashedDelivery]]) -> None:
-    for table in (EXPORT.name, f"{EXPORT.name}_history", "deliveries"):
+    for table in (EXPORT.name, f"{EXPORT.name}_history", "deliveries", "vanished_rows"):
         connection.execute(f"truncate {table}")
     for batch in batches:
         result = load_batch(connection, EXPORTS, batch)
@@ -161,34 +192,35 @@ def load_in(connection: duckdb.DuckDBPyConnection, batches: list[list[HashedDeli
             assert item.rows == item.inserted + item.updated + item.unchanged + item.ignored_as_older
 
 
-def check_history(connection: duckdb.DuckDBPyConnection) -> None:
-    """Every version in the history differs in values from the one that replaced it, and is a smaller version."""
-    key, values = ", ".join(EXPORT.primary_key), ", ".join(VALUES)
-    versions = connection.execute(
-        f"""
-        with versions as (
-            select {key}, {values}, exported_at, _delivery_id, _valid_from, _valid_until, _replaced_by_delivery_id
-            from {EXPORT.name}_history
-            union all by name
-            select {key}, {values}, exported_at, _delivery_id, _valid_from from {EXPORT.name}
-        )
-        select {key}, [({values})] as said, (exported_at, _delivery_id) as version, _valid_from, _valid_until,
-            _replaced_by_delivery_id
-        from versions order by {key}, version
-        """
-    ).fetchall()
-    for before, after in itertools.pairwise(versions):
-        if before[:5] == after[:5]:
-            assert before[5] != after[5], "a version was logged that nothing different replaced"
-            assert before[6] < after[6]
-            assert before[8] == after[7], "one version's end is the next one's beginning"
-        else:
-            assert before[8] is None, "a version was logged of which the table holds no successor"
-    if versions:
-        assert versions[-1][8] is None
-    assert connection.execute(f"select count(*) from {EXPORT.name}").fetchall() == [
-        (sum(version[8] is None for version in versions),)
-    ]
+def check_history(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> None:
+    """The history, and since when the table's rows are believed, are what the order of loading makes of the model."""
+    moments = {item.delivery.delivery_id: item.delivery.pulled_at.replace(tzinfo=None) for _, item in loaded}
+    history: list[tuple[Any, ...]] = []
+    believed: dict[tuple[Any, ...], tuple[int, datetime]] = {}
+    for end, (_, item) in enumerate(loaded, start=1):
+        now, own = model(loaded[:end]), item.delivery.delivery_id
+        present = {line[:4]: line[4] for line in now["rows"]}
+        vanished = {line[:4]: line[4:] for line in now["vanished"]}
+        for key, (streams, since) in list(believed.items()):
+            if key not in present and vanished[key][1] == own and vanished[key][0] != str(streams):
+                # Overwritten, and in the same breath no longer there: empty deliveries found their campaign just now.
+                history.append((*key, streams, since, moments[own], own, False))
+            elif key not in present:
+                history.append((*key, streams, since, vanished[key][3], vanished[key][5], True))
+            elif present[key] != streams:
+                history.append((*key, streams, since, moments[own], own, False))
+                believed[key] = (present[key], moments[own])
+            if key not in present:
+                del believed[key]
+        for key in present.keys() - believed.keys():
+            believed[key] = (present[key], moments[own])
+    columns = "campaign_id, account_id, report_date, country_code, streams, _valid_from"
+    assert connection.execute(
+        f"select {columns}, _valid_until, _replaced_by_delivery_id, _vanished from {EXPORT.name}_history order by all"
+    ).fetchall() == sorted(history)
+    assert connection.execute(f"select {columns} from {EXPORT.name} order by all").fetchall() == sorted(
+        (*key, *value) for key, value in believed.items()
+    )
 
 
 def test_any_order_and_any_batches_give_the_table_of_the_model(
@@ -206,9 +238,10 @@ def test_any_order_and_any_batches_give_the_table_of_the_model(
             if cut:
                 batches.append([])
             batches[-1].append(item)
-        load_in(connection, [batch for batch in batches if batch])
+        again = [item for _, item in data.draw(st.lists(st.sampled_from(items), max_size=2))]
+        load_in(connection, [batch for batch in (*batches, again) if batch])
         assert found(connection) == model(items)
-        check_history(connection)
+        check_history(connection, items)
         for _, item in items:
             item.delivery.path.unlink()
 
@@ -248,20 +281,21 @@ CASES = {
         Pull("alias_x", "X", *BOTH_DAYS, 2, (NA,)),
     ],
 }
-VANISHED = dict(zip(CASES, ([], ["NA"], ["NA", "US"], [], [], [], ["US"]), strict=True))
+HERE = dict(zip(CASES, (["US"], ["US"], [], ["US"], ["US"], ["NA", "US"], ["NA"]), strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one by one"])
-def test_vanished_keys_are_listed_and_kept_whatever_the_order(
+def test_table_holds_the_last_answer_whatever_the_order(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path, case: str, together: bool
 ) -> None:
     items = [(pull, pull.arrival(tmp_path)) for pull in CASES[case]]
-    for order in itertools.permutations(item for _, item in items):
-        load_in(connection, [list(order)] if together else [[item] for item in order])
+    for order in itertools.permutations(items):
+        own = [item for _, item in order]
+        load_in(connection, [own] if together else [[item] for item in own])
         assert found(connection) == model(items)
-        assert [line[2] for line in sorted(found(connection)["vanished"], key=lambda v: v[2])] == VANISHED[case]
-        check_history(connection)
+        assert sorted(line[3] for line in found(connection)["rows"]) == HERE[case]
+        check_history(connection, list(order))
 
 
 def test_same_pulls_in_both_orders_give_the_same_rows_to_the_last_column(
@@ -282,7 +316,7 @@ def test_newer_exported_at_with_the_same_values_is_taken_over_without_history(
 ) -> None:
     older, newer = (Pull("camp_x", "X", *BOTH_DAYS, hour, (Line(DAYS[0], "US", hour, 1),)) for hour in (1, 2))
     load_in(connection, [[older.arrival(tmp_path)], [newer.arrival(tmp_path)]])
-    assert [str(line[4]) for line in found(connection)["rows"]] == ["2026-05-20 02:00:00"]
+    assert [str(line[5]) for line in found(connection)["rows"]] == ["2026-05-20 02:00:00"]
     assert connection.execute(f"from {EXPORT.name}_history").fetchall() == []
 
 
@@ -290,5 +324,5 @@ def test_vanished_row_names_its_key(connection: duckdb.DuckDBPyConnection, tmp_p
     load_in(connection, [[pull.arrival(tmp_path)] for pull in CASES["two ids of one campaign"]])
     ((key,),) = connection.execute("select key from vanished_rows").fetchall()
     assert json.loads(key) == {
-        name: row(campaign_id="X", report_date="2026-05-14")[name] for name in EXPORT.primary_key
+        name: row(campaign_id="X", report_date="2026-05-14", account_id="org-1")[name] for name in EXPORT.primary_key
     }

@@ -225,7 +225,6 @@ def test_empty_delivery_that_should_have_rows_is_refused(warehouse: NativeFile, 
         ({"report_date": "2026-03-31"}, "report_date must be within the range requested, 2026-04-01 to 2026-04-30 ("),
         ({"report_date": "2026-05-01"}, "report_date must be within the range requested, 2026-04-01 to 2026-04-30 ("),
         ({"campaign_id": "zzz"}, 'all rows must be of one campaign_id, here are "f1e28d31-'),
-        ({"account_id": "zzz"}, 'all rows must be of one account_id, here are "a7ac3173-'),
     ],
 )
 def test_row_that_does_not_belong_into_the_delivery_is_refused(
@@ -238,6 +237,19 @@ def test_row_that_does_not_belong_into_the_delivery_is_refused(
     assert 'country_code "DE"' in reason
     assert next(iter(changes.values())) in reason
     assert countries(warehouse) == ["NA"]
+
+
+def test_row_under_two_accounts_is_refused_and_a_move_between_two_rows_is_not(
+    warehouse: NativeFile, tmp_path: Path
+) -> None:
+    moved = [row(), row(country_code="DE", account_id="zzz"), row(country_code="NA")]
+    both = [*moved, row(country_code="DE")]
+    reason = refusal(load(warehouse, arrival(tmp_path, both)))
+    assert reason.startswith("line 4: a row stands under two values of account_id")
+    assert countries(warehouse) == []
+    load(warehouse, arrival(tmp_path, moved))
+    assert countries(warehouse) == ["DE", "NA", "US"]
+    assert query(warehouse, f"select count(distinct account_id) from {TABLE}") == [(2,)]
 
 
 def test_edges_of_the_range_are_within_it(warehouse: NativeFile, tmp_path: Path) -> None:

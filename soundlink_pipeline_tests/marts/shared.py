@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,20 @@ class Marts:
             | moments
             | _NOTHING
             | kept
-            | {"row_campaign_id": path.removeprefix("alias-") if rows else None},
+            | {"row_campaign_id": path.removeprefix("alias-") if rows else None}
+            | {"speaks_for": path.removeprefix("alias-")},
+        )
+
+    def vanished(self, day: str, country: str, *, last_seen: str, vanished: str) -> None:
+        """A country row of campaign c1 that the delivery `last_seen` was the last to hold."""
+        values = row(CAMPAIGN_COUNTRY_DAILY) | {"report_date": day, "country_code": country, "campaign_id": "c1"}
+        key = {name: values[name] for name in CAMPAIGN_COUNTRY_DAILY.primary_key}
+        named = {"export": COUNTRY, "campaign_id": "c1", "report_date": day}
+        texts = {"key": json.dumps(key), "row": json.dumps(values)}
+        seen = {"delivery_id": last_seen, "last_seen_delivery_id": last_seen, "last_seen_at": last_seen[:16]}
+        self.put(
+            "vanished_rows",
+            named | texts | seen | {"vanished_delivery_id": vanished, "vanished_at": vanished[:16]},
         )
 
     def listed(self, campaign: str, listed_at: str = "2026-05-01", **changes: Any) -> None:
@@ -96,7 +110,8 @@ class Marts:
         return [item.test.name for item in found if not item.passed and (item.test.singular or not singular)]
 
     def clear(self) -> None:
-        for table in (COUNTRY, ENGAGEMENT, f"{COUNTRY}_history", f"{ENGAGEMENT}_history", "deliveries", "campaigns"):
+        histories = (f"{COUNTRY}_history", f"{ENGAGEMENT}_history")
+        for table in (COUNTRY, ENGAGEMENT, *histories, "vanished_rows", "deliveries", "campaigns"):
             self.connection.execute(f"delete from {table}")
 
 

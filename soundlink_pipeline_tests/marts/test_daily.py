@@ -185,11 +185,14 @@ def test_day_is_told_with_its_rows_and_with_what_was_revised_and_what_vanished(m
     old, new = (identity for (identity,) in marts.rows("deliveries", "delivery_id"))
     marts.country("2026-03-01", "US", _delivery_id=new)
     marts.country("2026-03-01", "DE", _delivery_id=new)
-    marts.country("2026-03-01", "FR", _delivery_id=old)
+    marts.vanished("2026-03-01", "FR", last_seen=old, vanished=new)
     for country, until in (("US", first), ("US", second), ("DE", second)):
         versions = {"_valid_until": until, "_delivery_id": until}
         marts.country("2026-03-01", country, table=f"{COUNTRY}_history", **versions)
+    # That it was no longer delivered is no revision of its values.
+    gone = {"_valid_until": second, "_delivery_id": old, "_vanished": True}
+    marts.country("2026-03-01", "FR", table=f"{COUNTRY}_history", **gone)
     marts.build()
     columns = "export, rows, revised_keys, vanished_keys, last_pulled_at"
-    assert one(marts, "marts.data_status", columns) == (COUNTRY, 3, 2, 1, "2026-03-03 07:00:00")
+    assert one(marts, "marts.data_status", columns) == (COUNTRY, 2, 2, 1, "2026-03-03 07:00:00")
     assert one(marts, "marts.data_status", STATUS) == (0, 1, True, False)

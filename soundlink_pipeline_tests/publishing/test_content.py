@@ -46,6 +46,7 @@ def test_published_file_holds_all_that_is_not_private(warehouse: NativeFile, tar
         "campaigns": 1,
         "deliveries": 3,
         "marts.totals": 1,
+        "vanished_rows": 0,
     }
     assert (result.path, result.bytes) == (target, target.stat().st_size)
     assert result.seconds > 0

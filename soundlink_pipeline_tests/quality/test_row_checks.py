@@ -169,7 +169,8 @@ def test_rows_are_counted_of_the_newest_delivery_only_in_whatever_order_they_wer
         pulled=later + timedelta(hours=1),
         dates=DateRange(DAY.start, DAY.start),
     )
-    assert broken(warehouse, export) == {"no_vanished_keys", "no_rows_gone"}
+    # It vanished, from a day that was final.
+    assert broken(warehouse, export) == {"no_vanished_keys", "no_rows_gone", "settled_values_final"}
 
 
 def test_a_value_that_changes_once_it_is_final_breaks_the_vendors_promise_and_one_before_does_not(
@@ -206,7 +207,28 @@ def test_a_key_that_a_newer_delivery_lacks_is_a_warning_until_it_comes_back(
     assert (answer.bad_rows, answer.check.severity) == (1, "warn")
     assert '"country_code":"NA"' in only_row(answer)["key"]
     put(warehouse, tmp_path, export, both, pulled=NOON + timedelta(days=2))
-    assert broken(warehouse, export) == set()
+    # Of a day that was final already that it vanished stays a broken promise.
+    assert broken(warehouse, export) == {"settled_values_final"}
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_key_that_vanishes_from_a_settled_day_breaks_the_vendors_promise(
+    warehouse: NativeFile, tmp_path: Path, final: bool
+) -> None:
+    export, settles = CAMPAIGN_COUNTRY_DAILY, datetime(2026, 4, 9, tzinfo=UTC)
+    seen = settles if final else settles - timedelta(seconds=1)
+    put(warehouse, tmp_path, export, [row(), row(country_code="NA")], pulled=settles - timedelta(days=1))
+    put(warehouse, tmp_path, export, [row(), row(country_code="NA")], pulled=seen)
+    put(warehouse, tmp_path, export, [row()], pulled=settles + timedelta(days=2))
+    assert broken(warehouse, export) == {
+        "no_vanished_keys",
+        "no_rows_gone",
+        *(["settled_values_final"] if final else []),
+    }
+    if final:
+        cells = only_row(asked(warehouse, export)["settled_values_final"])
+        assert (cells["country_code"], cells["streams_before"], cells["streams_now"]) == ("NA", 203, None)
+        assert cells["final_since"].date() == date(2026, 4, 9)
 
 
 def test_how_many_rows_went_is_told_per_day_until_they_come_back(warehouse: NativeFile, tmp_path: Path) -> None:
@@ -232,7 +254,7 @@ def test_how_many_rows_went_is_told_per_day_until_they_come_back(warehouse: Nati
     )
     assert only_row(asked(warehouse, export)["no_rows_gone"])["rows_gone"] == 2
     put(warehouse, tmp_path, export, all_of_both, pulled=NOON + timedelta(hours=3))
-    assert broken(warehouse, export) == set()
+    assert "no_rows_gone" not in broken(warehouse, export)
 
 
 def test_unknown_fields_are_told_until_a_delivery_comes_without(warehouse: NativeFile, tmp_path: Path) -> None:

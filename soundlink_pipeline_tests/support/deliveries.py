@@ -107,8 +107,9 @@ def snapshot(connection: duckdb.DuckDBPyConnection, exports: Iterable[Export] = 
     """What must not depend on the order of loading."""
     found = {}
     for export in exports:
-        columns = ", ".join((*export.column_names, "_pulled_at", "_delivery_id"))
+        columns = ", ".join((*export.column_names, "_pulled_at", "_delivery_id", "_last_seen_delivery_id"))
         found[export.name] = connection.execute(f"select {columns} from {export.name} order by all").fetchall()
-    for view in ("vanished_rows", "report_date_status"):
-        found[view] = connection.execute(f"select * from {view} order by all").fetchall()
+    for table in ("vanished_rows", "report_date_status"):
+        found[table] = connection.execute(f"select * from {table} order by all").fetchall()
+    found["speaks"] = connection.execute("select delivery_id, speaks_for from deliveries order by all").fetchall()
     return found

@@ -71,7 +71,7 @@ def test_oldest_unsettled_date_is_that_of_a_campaign_still_listed(tmp_path: Path
 
 def test_days_of_a_range_are_told_with_rows_and_totals(warehouse: NativeFile, tmp_path: Path) -> None:
     other = row(country_code="NA", streams=7, spend_media=0.5)
-    load(warehouse, arrival(tmp_path / "in", [other], pulled=NOON + timedelta(hours=1)))
+    load(warehouse, arrival(tmp_path / "in", [row(), other], pulled=NOON + timedelta(hours=1)))
     with ledger(warehouse) as asked:
         first, second = asked.date_status(CAMPAIGN_COUNTRY_DAILY, DateRange(date(2026, 3, 31), date(2026, 4, 1)))
     assert (first.rows, first.last_pulled_at, first.settled) == (0, None, False)

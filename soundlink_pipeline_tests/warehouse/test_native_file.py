@@ -30,7 +30,7 @@ TABLE = CAMPAIGN_COUNTRY_DAILY.name
 
 def test_every_table_and_column_says_what_it_means(warehouse: NativeFile) -> None:
     tables = {TABLE, f"{TABLE}_history", "campaign_engagement_daily", "campaign_engagement_daily_history"}
-    tables |= {"deliveries", "campaigns"}
+    tables |= {"deliveries", "campaigns", "vanished_rows"}
     assert {
         name for (name,) in query(warehouse, "select table_name from duckdb_tables() where comment is not null")
     } == tables
@@ -60,7 +60,7 @@ def test_column_that_the_contract_gains_is_added_to_an_older_warehouse(warehouse
     gained = ExportColumn(name="saves", type="BIGINT", meaning="Saves of the track.", nullable=True)
     newer = replace(CAMPAIGN_COUNTRY_DAILY, columns=(*CAMPAIGN_COUNTRY_DAILY.columns, gained))
     later = NativeFile(tmp_path, exports=(newer,), wait_seconds=0)
-    load(later, arrival(tmp_path / "in", [row(country_code="DE", saves=7)], pulled=NOON + timedelta(hours=1)))
+    load(later, arrival(tmp_path / "in", [row(country_code="DE", saves=7), row()], pulled=NOON + timedelta(hours=1)))
     assert query(later, f"select country_code, saves from {TABLE} order by 1") == [("DE", 7), ("US", None)]
     assert query(later, f"select saves from {TABLE}_history") == []
 

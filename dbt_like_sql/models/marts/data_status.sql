@@ -114,6 +114,7 @@ revised as (
         report_date,
         count(distinct (provider, account_id, campaign_id, country_code)) as revised_keys
     from country_history
+    where _vanished is distinct from true
     group by report_date
 
     union all
@@ -126,6 +127,7 @@ revised as (
             (provider, account_id, campaign_id, engagement_context, country_code, engaged_spotify_track_id)
         ) as revised_keys
     from engagement_history
+    where _vanished is distinct from true
     group by report_date
 ),
 

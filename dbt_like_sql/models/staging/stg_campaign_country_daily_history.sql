@@ -50,7 +50,8 @@ final as (
         _delivery_id,
         _valid_until,
         _last_seen_delivery_id,
-        _replaced_by_delivery_id
+        _replaced_by_delivery_id,
+        _vanished
     from source
 )
 

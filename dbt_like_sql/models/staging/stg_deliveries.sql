@@ -11,6 +11,7 @@ final as (
         export,
         campaign_id,
         row_campaign_id,
+        speaks_for,
         start_date,
         end_date,
 

@@ -10,6 +10,10 @@ final as (
         report_date,
         key,
 
+        -- its last version
+        row,
+        delivery_id,
+
         -- when it was there, and when no more
         last_seen_at,
         vanished_at,
