@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export, ExportColumn
 from soundlink_pipeline.loading.batch import load_batch
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
@@ -25,6 +26,7 @@ EXPORT = replace(CAMPAIGN_COUNTRY_DAILY, measures=("listeners",), charted={}, id
 TABLE, HISTORY = EXPORT.name, f"{EXPORT.name}_history"
 OWN = ("_pulled_at", "_valid_from", "_delivery_id")
 DAY = timedelta(days=1)
+FIRST = DateRange(date(2026, 4, 1), date(2026, 4, 1))
 REBUILD = "Move it away, with warehouse.duckdb.wal if there is one, and run the job rebuild_from_landing"
 
 
@@ -47,7 +49,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """DE with 12 streams and unknown impressions; US with 15 streams, and 12 before."""
     folder = tmp_path_factory.mktemp("loaded")
     warehouse = NativeFile(folder / "data", exports=[EXPORT])
-    de = row(country_code="DE", streams=12, impressions=None, listeners=1)
+    de = row(country_code="DE", report_date="2026-04-02", streams=12, impressions=None, listeners=1)
     load(warehouse, arrival(folder / "in", [row(streams=12), de]))
     load(warehouse, arrival(folder / "in", [row(streams=15), de], pulled=NOON + timedelta(hours=1)))
     return folder / "data"
@@ -206,7 +208,7 @@ def test_changed_contract_keeps_the_rows_and_the_next_load_goes_by_it(data: Path
         assert values(connection, case.column) == case.after
         assert all_values(connection, [*other, *OWN]) == before
         assert schema(connection) == declared(case.export)
-        delivery = arrival(tmp_path / "in", case.delivered, pulled=NOON + DAY)
+        delivery = arrival(tmp_path / "in", case.delivered, pulled=NOON + DAY, dates=FIRST)
         result = load_batch(connection, warehouse.exports, [delivery])
         if case.refused:
             assert case.refused in refusal(result)
@@ -269,7 +271,9 @@ def test_change_that_would_falsify_rows_is_refused_with_what_to_do(data: Path, e
 
 def test_value_that_the_wider_type_has_not_got_is_not_rounded(data: Path, tmp_path: Path) -> None:
     odd = 2**53 + 1  # no DOUBLE of its own
-    load(NativeFile(data, exports=[EXPORT]), arrival(tmp_path / "in", [row(streams=odd)], pulled=NOON + DAY))
+    load(
+        NativeFile(data, exports=[EXPORT]), arrival(tmp_path / "in", [row(streams=odd)], pulled=NOON + DAY, dates=FIRST)
+    )
     with pytest.raises(WarehouseUnusable, match="which would change the values of 1 rows"):
         NativeFile(data, exports=[changed("streams", type="DOUBLE")]).prepare()
     with NativeFile(data, exports=[changed("streams", type="VARCHAR")]).write() as connection:

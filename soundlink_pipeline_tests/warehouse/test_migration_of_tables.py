@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,19 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.warehouse import data_steps, stored_contract, tables
 from soundlink_pipeline.warehouse.data_steps import DataStep
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
-from soundlink_pipeline.warehouse.migration import MODEL_STATE
 from soundlink_pipeline.warehouse.native_file import NativeFile
-from soundlink_pipeline.warehouse.tables import CAMPAIGNS, DELIVERIES
+from soundlink_pipeline.warehouse.tables import CAMPAIGNS, DELIVERIES, MODEL_STATE
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query, row
 
 DAY = timedelta(days=1)
+FIRST = DateRange(date(2026, 4, 1), date(2026, 4, 1))
 TABLE = CAMPAIGN_COUNTRY_DAILY.name
 NOTES = "select country_code, note, \"My 'note'\" from campaign_country_daily order by all"
 SPEND = replace(
@@ -41,7 +42,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One delivery, one campaign."""
     folder = tmp_path_factory.mktemp("loaded")
     warehouse = NativeFile(folder / "data")
-    load(warehouse, arrival(folder / "in", [row(), row(country_code="DE")]))
+    load(warehouse, arrival(folder / "in", [row(), row(country_code="DE", report_date="2026-04-02")]))
     with warehouse.write() as connection:
         connection.execute("insert into campaigns (campaign_id, status) values ('camp_1', 'active')")
         connection.execute(f"create table {MODEL_STATE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT)")
@@ -77,7 +78,7 @@ def test_columns_of_an_analyst_stay_through_migrations_and_loads(data: Path, tmp
     assert "cost_per_result" not in {name for name, *_ in found}
     assert found[-2:] == [("note", "Mine.", None), ("My 'note'", None, "'it''s new'")]
     assert query(changed, "select index_name from duckdb_indexes()") == [("mine",)]
-    load(changed, arrival(tmp_path / "in", [row(streams=1), row(country_code="AT")], pulled=NOON + DAY))
+    load(changed, arrival(tmp_path / "in", [row(streams=1), row(country_code="AT")], pulled=NOON + DAY, dates=FIRST))
     assert query(changed, NOTES) == [
         ("AT", None, "it's new"),
         ("DE", "seen", "it's new"),
