@@ -27,7 +27,8 @@ def test_first_rows_revisions_ledger_and_listing_are_loaded_beside_them(tmp_path
             connection.execute(f"update {table} set note = 'mine'")
     hour = timedelta(hours=1)
     for streams, moment in ((5, NOON + hour), (6, NOON + 2 * hour), (7, NOON - hour)):
-        load(warehouse, arrival(folder, [row(streams=streams), row(country_code="AT")], pulled=moment))
+        rows = [row(streams=streams), row(streams=2, country_code="DE"), row(country_code="AT")]
+        load(warehouse, arrival(folder, rows, pulled=moment))
     load(warehouse, arrival(folder, [row(campaign_id="another")], campaign="camp_2"))  # no day of it is there yet
     save(warehouse, listed[1])
     assert query(warehouse, f"select streams, note from {TABLE} where campaign_id <> 'another' order by streams") == [

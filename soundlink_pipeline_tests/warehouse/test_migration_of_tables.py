@@ -77,7 +77,8 @@ def test_columns_of_an_analyst_stay_through_migrations_and_loads(data: Path, tmp
     assert "cost_per_result" not in {name for name, *_ in found}
     assert found[-2:] == [("note", "Mine.", None), ("My 'note'", None, "'it''s new'")]
     assert query(changed, "select index_name from duckdb_indexes()") == [("mine",)]
-    load(changed, arrival(tmp_path / "in", [row(streams=1), row(country_code="AT")], pulled=NOON + DAY))
+    rows = [row(streams=1), row(country_code="DE"), row(country_code="AT")]
+    load(changed, arrival(tmp_path / "in", rows, pulled=NOON + DAY))
     assert query(changed, NOTES) == [
         ("AT", None, "it's new"),
         ("DE", "seen", "it's new"),
@@ -241,7 +242,7 @@ def test_view_becomes_a_table_that_a_step_fills_once(data: Path, monkeypatch: py
             "insert into report_date_status (export, campaign_id) select export, campaign_id from deliveries"
         )
 
-    monkeypatch.setattr(data_steps, "DATA_STEPS", (DataStep("status is stored", fill),))
+    monkeypatch.setattr(data_steps, "DATA_STEPS", (*data_steps.DATA_STEPS, DataStep("status is stored", fill)))
     warehouse = NativeFile(data)
     assert warehouse.prepare() == ["the view report_date_status becomes a table", "status is stored"]
     with warehouse.write() as connection:
@@ -321,7 +322,7 @@ def step(monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> Iterator
         run()
 
     with monkeypatch.context() as patch:
-        patch.setattr(data_steps, "DATA_STEPS", (DataStep("rows are moved", do),))
+        patch.setattr(data_steps, "DATA_STEPS", (*data_steps.DATA_STEPS, DataStep("rows are moved", do)))
         yield
 
 
@@ -356,6 +357,7 @@ def test_migration_that_is_killed_leaves_the_warehouse_as_it_was(data: Path) -> 
             os.kill(os.getpid(), signal.SIGKILL)
         stored_contract.StoredContract.save = save
         data_steps.DATA_STEPS = (
+            *data_steps.DATA_STEPS,
             data_steps.DataStep("rows are moved", lambda connection, _: connection.execute("delete from {TABLE}")),
         )
         NativeFile(Path({str(data)!r})).prepare()
