@@ -162,6 +162,12 @@ def test_key_of_our_own_table_may_change_while_it_tells_rows_apart(data: Path, m
     assert query(warehouse, nullable) == [(False,)]
 
 
+def test_table_that_declares_no_key_any_more_keeps_its_rows(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, replace(CAMPAIGNS, grain=()))
+    assert NativeFile(data).prepare() == []
+    assert query(NativeFile(data), "select campaign_id from campaigns") == [("camp_1",)]
+
+
 @pytest.mark.parametrize(
     ("grain", "why"),
     [
@@ -259,6 +265,7 @@ def test_view_becomes_a_table_that_a_step_fills_once(data: Path, monkeypatch: py
 VANISHED = Table(
     name="vanished_rows",
     meaning="Keys that have gone. Grain: one row per key.",
+    grain=("export", "key"),
     columns=(
         *(Column(name, "VARCHAR", "Text.") for name in ("export", "campaign_id")),
         *(Column(name, "JSON", "Values.") for name in ("key", "row")),
