@@ -88,7 +88,7 @@ class TableMigration:
         names = {source.name: name for name, source in self._sources.items() if source}
         before = [names.get(name, name) for name in self._stored.key]
         now = key_of(self._table)
-        if set(before) == set(now):
+        if set(before) == set(now) or not now:
             return
         change = f"the primary key of {self._table.name} was {', '.join(before)}, and is {', '.join(now)} now"
         if self._table.primary_key:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.loading.shared import TABLE
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query, row, save
 
-FIRST = DateRange(date(2026, 4, 1), date(2026, 4, 1))
 TABLES = (TABLE, f"{TABLE}_history", "deliveries", "campaigns")
 
 
 def test_first_rows_revisions_ledger_and_listing_are_loaded_beside_them(tmp_path: Path) -> None:
     warehouse, landing, folder = NativeFile(tmp_path / "data"), Landing(tmp_path / "data"), tmp_path / "in"
     listed = [landing.land_listing([b'{"campaignId":"camp_1"}'], NOON, None, f"run-{n}") for n in (1, 2)]
-    load(warehouse, arrival(folder, [row(streams=1), row(streams=2, country_code="DE", report_date="2026-04-02")]))
+    load(warehouse, arrival(folder, [row(streams=1), row(streams=2, country_code="DE")]))
     save(warehouse, listed[0])
     with warehouse.write() as connection:
         for table in TABLES:
@@ -29,7 +27,8 @@ def test_first_rows_revisions_ledger_and_listing_are_loaded_beside_them(tmp_path
             connection.execute(f"update {table} set note = 'mine'")
     hour = timedelta(hours=1)
     for streams, moment in ((5, NOON + hour), (6, NOON + 2 * hour), (7, NOON - hour)):
-        load(warehouse, arrival(folder, [row(streams=streams), row(country_code="AT")], pulled=moment, dates=FIRST))
+        rows = [row(streams=streams), row(streams=2, country_code="DE"), row(country_code="AT")]
+        load(warehouse, arrival(folder, rows, pulled=moment))
     load(warehouse, arrival(folder, [row(campaign_id="another")], campaign="camp_2"))  # no day of it is there yet
     save(warehouse, listed[1])
     assert query(warehouse, f"select streams, note from {TABLE} where campaign_id <> 'another' order by streams") == [

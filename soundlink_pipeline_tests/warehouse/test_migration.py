@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
-from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export, ExportColumn
 from soundlink_pipeline.loading.batch import load_batch
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
@@ -26,7 +25,6 @@ EXPORT = replace(CAMPAIGN_COUNTRY_DAILY, measures=("listeners",), charted={}, id
 TABLE, HISTORY = EXPORT.name, f"{EXPORT.name}_history"
 OWN = ("_pulled_at", "_valid_from", "_delivery_id")
 DAY = timedelta(days=1)
-FIRST = DateRange(date(2026, 4, 1), date(2026, 4, 1))
 REBUILD = "Move it away, with warehouse.duckdb.wal if there is one, and run the job rebuild_from_landing"
 
 
@@ -44,14 +42,19 @@ def changed(of: str, **attributes: Any) -> Export:
     )
 
 
+def rows(de: Row | None = None, **us: Any) -> tuple[Row, Row]:
+    """A delivery's rows: US as given, and DE with its own values."""
+    own: Row = {"country_code": "DE", "streams": 12, "impressions": None, "listeners": 1}
+    return row(**us), row(**own | (de or {}))
+
+
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """DE with 12 streams and unknown impressions; US with 15 streams, and 12 before."""
     folder = tmp_path_factory.mktemp("loaded")
     warehouse = NativeFile(folder / "data", exports=[EXPORT])
-    de = row(country_code="DE", report_date="2026-04-02", streams=12, impressions=None, listeners=1)
-    load(warehouse, arrival(folder / "in", [row(streams=12), de]))
-    load(warehouse, arrival(folder / "in", [row(streams=15), de], pulled=NOON + timedelta(hours=1)))
+    load(warehouse, arrival(folder / "in", rows(streams=12)))
+    load(warehouse, arrival(folder / "in", rows(streams=15), pulled=NOON + timedelta(hours=1)))
     return folder / "data"
 
 
@@ -62,10 +65,10 @@ def data(loaded: Path, tmp_path: Path) -> Path:
 
 def values(connection: duckdb.DuckDBPyConnection, column: str) -> tuple[Any, ...]:
     """In DE and in US, and in the versions of US that were overwritten, oldest first."""
-    of_table = f"select {column} as x, 1 as place, listeners as next from {TABLE}"
-    of_history = f"select {column}, 2, epoch(_valid_until) from {HISTORY}"
-    rows = connection.execute(f"select x from ({of_table} union all {of_history}) order by place, next").fetchall()
-    return tuple(value for (value,) in rows)
+    of_table = f"select {column} as x, 1 as place, listeners as next, 0 as of from {TABLE}"
+    of_history = f"select {column}, 2, epoch(_valid_until), listeners from {HISTORY}"
+    found = connection.execute(f"select x from ({of_table} union all {of_history}) order by place, next, of").fetchall()
+    return tuple(value for (value,) in found)
 
 
 def all_values(connection: duckdb.DuckDBPyConnection, columns: list[str]) -> list[list[tuple[Any, ...]]]:
@@ -95,14 +98,14 @@ def declared(export: Export) -> list[tuple[Any, ...]]:
 class Case:
     """A changed contract, what it makes of `column` in DE, US and the history's US, and the next delivery.
 
-    `then` is what US holds by that one; `refused` is why it is refused instead.
+    `then` is what DE, US and the history hold by that one; `refused` is why it is refused instead.
     """
 
     export: Export
     column: str
     after: tuple[Any, ...]
     delivered: tuple[Row, ...]
-    then: Any = None
+    then: tuple[Any, ...] = ()
     refused: str = ""
 
 
@@ -112,88 +115,102 @@ STREAMS = (12, 15, 12)
 USD = ("USD", "USD", "USD")
 PLAYS = changed("streams", name="plays", renamed_from=("spins", "streams"))
 CASES = {
-    "name, declared": Case(PLAYS, "plays", STREAMS, (row(streams=..., plays=13),), 13),
+    "name, declared": Case(
+        PLAYS, "plays", STREAMS, rows({"streams": ..., "plays": 12}, streams=..., plays=13), (12, 13, 12, 15)
+    ),
     "name, not declared, which is another column": Case(
-        changed("streams", name="plays"), "plays", (None, None, None), (row(streams=..., plays=13),), 13
+        changed("streams", name="plays"),
+        "plays",
+        (None, None, None),
+        rows({"streams": ..., "plays": 12}, streams=..., plays=13),
+        (12, 13, None, None, None),
     ),
     "name, which a new column takes": Case(
-        replace(PLAYS, columns=(*PLAYS.columns, column("streams"))),
+        replace(PLAYS, columns=(*PLAYS.columns, replace(column("streams"), nullable=True))),
         "(plays, streams)",
         ((12, None), (15, None), (12, None)),
-        (row(plays=13, streams=14),),
-        (13, 14),
+        rows({"streams": ..., "plays": 12}, plays=13, streams=14),
+        ((12, None), (13, 14), (12, None), (15, None)),
     ),
     "name of a key column": Case(
         changed("country_code", name="market", renamed_from=("country_code",)),
         "market",
         ("DE", "US", "US"),
-        (row(country_code=..., market="US", streams=13),),
-        "US",
+        rows({"country_code": ..., "market": "DE"}, country_code=..., market="US", streams=13),
+        ("DE", "US", "US", "US"),
     ),
     "name and type": Case(
         changed("streams", name="plays", renamed_from=("streams",), type="DOUBLE"),
         "plays",
         (12.0, 15.0, 12.0),
-        (row(streams=..., plays=13.5),),
-        13.5,
+        rows({"streams": ..., "plays": 12}, streams=..., plays=13.5),
+        (12.0, 13.5, 12.0, 15.0),
     ),
     "type, with a fraction": Case(
-        changed("streams", type="DOUBLE"), "streams", (12.0, 15.0, 12.0), (row(streams=13.5),), 13.5
+        changed("streams", type="DOUBLE"), "streams", (12.0, 15.0, 12.0), rows(streams=13.5), (12.0, 13.5, 12.0, 15.0)
     ),
     "type, with more digits": Case(
         changed("spend_media", type="DECIMAL(24,8)"),
         "spend_media",
         (MONEY, MONEY, MONEY),
-        (row(spend_media=43.12345678),),
-        Decimal("43.12345678"),
+        rows(spend_media=43.12345678),
+        (MONEY, Decimal("43.12345678"), MONEY, MONEY),
     ),
-    "type, a text": Case(changed("streams", type="VARCHAR"), "streams", ("12", "15", "12"), (row(streams="13"),), "13"),
-    "meaning": Case(changed("streams", meaning="Plays."), "streams", STREAMS, (row(streams=13),), 13),
-    "nullable": Case(changed("streams", nullable=True), "streams", STREAMS, (row(streams=None),), None),
+    "type, a text": Case(
+        changed("streams", type="VARCHAR"),
+        "streams",
+        ("12", "15", "12"),
+        rows({"streams": "12"}, streams="13"),
+        ("12", "13", "12", "15"),
+    ),
+    "meaning": Case(changed("streams", meaning="Plays."), "streams", STREAMS, rows(streams=13), (12, 13, 12, 15)),
+    "nullable": Case(changed("streams", nullable=True), "streams", STREAMS, rows(streams=None), (12, None, 12, 15)),
     "not nullable, where no row has a null": Case(
         changed("link_clicks", nullable=False),
         "link_clicks",
         (89, 89, 89),
-        (row(link_clicks=None),),
+        rows(link_clicks=None),
         refused="link_clicks must be an integer",
     ),
     "allowed": Case(
-        changed("currency", allowed=("EUR", "SEK")), "currency", USD, (row(),), refused="currency must be one of"
+        changed("currency", allowed=("EUR", "SEK")), "currency", USD, rows(), refused="currency must be one of"
     ),
     "minimum": Case(
-        changed("streams", minimum=100), "streams", STREAMS, (row(streams=99),), refused="streams must be an integer of"
+        changed("streams", minimum=10), "streams", STREAMS, rows(streams=9), refused="streams must be an integer of"
     ),
-    "country": Case(changed("currency", country=True), "currency", USD, (row(),), refused="currency must be two"),
+    "country": Case(changed("currency", country=True), "currency", USD, rows(), refused="currency must be two"),
     "one_per_delivery": Case(
-        changed("currency", one_per_delivery=True),
-        "currency",
-        USD,
-        (row(), row(country_code="DE", currency="EUR")),
-        refused="currency",
+        changed("currency", one_per_delivery=True), "currency", USD, rows(currency="EUR"), refused="currency"
     ),
     "order of the columns": Case(
-        replace(EXPORT, columns=EXPORT.columns[::-1]), "streams", STREAMS, (row(streams=13),), 13
+        replace(EXPORT, columns=EXPORT.columns[::-1]), "streams", STREAMS, rows(streams=13), (12, 13, 12, 15)
     ),
-    "added": Case(replace(EXPORT, columns=(SAVES, *EXPORT.columns)), "saves", (None, None, None), (row(saves=7),), 7),
+    "added": Case(
+        replace(EXPORT, columns=(replace(SAVES, nullable=True), *EXPORT.columns)),
+        "saves",
+        (None, None, None),
+        rows(saves=7),
+        (None, 7, None, None),
+    ),
     "added, with a value for the rows there are": Case(
         replace(EXPORT, columns=(*EXPORT.columns, replace(SAVES, backfill="streams * 2"))),
         "saves",
         (24, 30, 24),
-        (row(saves=7),),
-        7,
+        rows({"saves": 24}, saves=7),
+        (24, 7, 24, 30),
     ),
     "dropped": Case(
         replace(EXPORT, columns=tuple(c for c in EXPORT.columns if c.name != "cpf")),
         "streams",
         STREAMS,
-        (row(streams=13),),
-        13,
+        rows(streams=13),
+        (12, 13, 12, 15),
     ),
     "order of the key": Case(
-        replace(EXPORT, primary_key=EXPORT.primary_key[::-1]), "streams", STREAMS, (row(streams=13),), 13
+        replace(EXPORT, primary_key=EXPORT.primary_key[::-1]), "streams", STREAMS, rows(streams=13), (12, 13, 12, 15)
     ),
     "title and grain": Case(
-        replace(EXPORT, title="Told anew.", grain="row"), "streams", STREAMS, (row(streams=13),), 13
+        replace(EXPORT, title="Told anew.", grain="row"), "streams", STREAMS, rows(streams=13), (12, 13, 12, 15)
     ),
 }
 
@@ -208,14 +225,13 @@ def test_changed_contract_keeps_the_rows_and_the_next_load_goes_by_it(data: Path
         assert values(connection, case.column) == case.after
         assert all_values(connection, [*other, *OWN]) == before
         assert schema(connection) == declared(case.export)
-        delivery = arrival(tmp_path / "in", case.delivered, pulled=NOON + DAY, dates=FIRST)
+        delivery = arrival(tmp_path / "in", case.delivered, pulled=NOON + DAY)
         result = load_batch(connection, warehouse.exports, [delivery])
         if case.refused:
             assert case.refused in refusal(result)
             assert values(connection, case.column) == case.after
         else:
-            de, us, earlier = case.after
-            assert values(connection, case.column) == (de, case.then, earlier, us)
+            assert values(connection, case.column) == case.then
 
 
 REFUSED = {
@@ -271,9 +287,7 @@ def test_change_that_would_falsify_rows_is_refused_with_what_to_do(data: Path, e
 
 def test_value_that_the_wider_type_has_not_got_is_not_rounded(data: Path, tmp_path: Path) -> None:
     odd = 2**53 + 1  # no DOUBLE of its own
-    load(
-        NativeFile(data, exports=[EXPORT]), arrival(tmp_path / "in", [row(streams=odd)], pulled=NOON + DAY, dates=FIRST)
-    )
+    load(NativeFile(data, exports=[EXPORT]), arrival(tmp_path / "in", rows(streams=odd), pulled=NOON + DAY))
     with pytest.raises(WarehouseUnusable, match="which would change the values of 1 rows"):
         NativeFile(data, exports=[changed("streams", type="DOUBLE")]).prepare()
     with NativeFile(data, exports=[changed("streams", type="VARCHAR")]).write() as connection:

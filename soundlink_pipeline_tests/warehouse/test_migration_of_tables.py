@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
-from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.table import Column, Table
@@ -29,7 +28,6 @@ from soundlink_pipeline.warehouse.tables import CAMPAIGNS, DELIVERIES, MODEL_STA
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query, row
 
 DAY = timedelta(days=1)
-FIRST = DateRange(date(2026, 4, 1), date(2026, 4, 1))
 TABLE = CAMPAIGN_COUNTRY_DAILY.name
 NOTES = "select country_code, note, \"My 'note'\" from campaign_country_daily order by all"
 SPEND = replace(
@@ -42,7 +40,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One delivery, one campaign."""
     folder = tmp_path_factory.mktemp("loaded")
     warehouse = NativeFile(folder / "data")
-    load(warehouse, arrival(folder / "in", [row(), row(country_code="DE", report_date="2026-04-02")]))
+    load(warehouse, arrival(folder / "in", [row(), row(country_code="DE")]))
     with warehouse.write() as connection:
         connection.execute("insert into campaigns (campaign_id, status) values ('camp_1', 'active')")
         connection.execute(f"create table {MODEL_STATE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT)")
@@ -78,7 +76,8 @@ def test_columns_of_an_analyst_stay_through_migrations_and_loads(data: Path, tmp
     assert "cost_per_result" not in {name for name, *_ in found}
     assert found[-2:] == [("note", "Mine.", None), ("My 'note'", None, "'it''s new'")]
     assert query(changed, "select index_name from duckdb_indexes()") == [("mine",)]
-    load(changed, arrival(tmp_path / "in", [row(streams=1), row(country_code="AT")], pulled=NOON + DAY, dates=FIRST))
+    rows = [row(streams=1), row(country_code="DE"), row(country_code="AT")]
+    load(changed, arrival(tmp_path / "in", rows, pulled=NOON + DAY))
     assert query(changed, NOTES) == [
         ("AT", None, "it's new"),
         ("DE", "seen", "it's new"),
@@ -162,6 +161,12 @@ def test_key_of_our_own_table_may_change_while_it_tells_rows_apart(data: Path, m
     assert query(warehouse, nullable) == [(False,)]
 
 
+def test_table_that_declares_no_key_any_more_keeps_its_rows(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, replace(CAMPAIGNS, grain=()))
+    assert NativeFile(data).prepare() == []
+    assert query(NativeFile(data), "select campaign_id from campaigns") == [("camp_1",)]
+
+
 @pytest.mark.parametrize(
     ("grain", "why"),
     [
@@ -242,7 +247,7 @@ def test_view_becomes_a_table_that_a_step_fills_once(data: Path, monkeypatch: py
             "insert into report_date_status (export, campaign_id) select export, campaign_id from deliveries"
         )
 
-    monkeypatch.setattr(data_steps, "DATA_STEPS", (DataStep("status is stored", fill),))
+    monkeypatch.setattr(data_steps, "DATA_STEPS", (*data_steps.DATA_STEPS, DataStep("status is stored", fill)))
     warehouse = NativeFile(data)
     assert warehouse.prepare() == ["the view report_date_status becomes a table", "status is stored"]
     with warehouse.write() as connection:
@@ -259,6 +264,7 @@ def test_view_becomes_a_table_that_a_step_fills_once(data: Path, monkeypatch: py
 VANISHED = Table(
     name="vanished_rows",
     meaning="Keys that have gone. Grain: one row per key.",
+    grain=("export", "key"),
     columns=(
         *(Column(name, "VARCHAR", "Text.") for name in ("export", "campaign_id")),
         *(Column(name, "JSON", "Values.") for name in ("key", "row")),
@@ -306,7 +312,7 @@ def test_new_warehouse_has_no_step_to_catch_up_on(tmp_path: Path, monkeypatch: p
     def never(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(data_steps, "DATA_STEPS", (DataStep("rows are moved", never),))
+    monkeypatch.setattr(data_steps, "DATA_STEPS", (*data_steps.DATA_STEPS, DataStep("rows are moved", never),))
     for _ in range(2):
         with NativeFile(tmp_path).write():
             pass
@@ -322,7 +328,7 @@ def step(monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> Iterator
         run()
 
     with monkeypatch.context() as patch:
-        patch.setattr(data_steps, "DATA_STEPS", (DataStep("rows are moved", do),))
+        patch.setattr(data_steps, "DATA_STEPS", (*data_steps.DATA_STEPS, DataStep("rows are moved", do)))
         yield
 
 
@@ -357,6 +363,7 @@ def test_migration_that_is_killed_leaves_the_warehouse_as_it_was(data: Path) -> 
             os.kill(os.getpid(), signal.SIGKILL)
         stored_contract.StoredContract.save = save
         data_steps.DATA_STEPS = (
+            *data_steps.DATA_STEPS,
             data_steps.DataStep("rows are moved", lambda connection, _: connection.execute("delete from {TABLE}")),
         )
         NativeFile(Path({str(data)!r})).prepare()
