@@ -84,7 +84,7 @@ def test_days_of_a_range_are_told_with_rows_and_totals(warehouse: NativeFile, tm
 
 def test_money_of_a_day_has_a_total_for_each_currency(warehouse: NativeFile, tmp_path: Path) -> None:
     yen = [row(country_code=code, currency="JPY", spend_media=800, spend_total=1000) for code in ("JP", "KR")]
-    load(warehouse, arrival(tmp_path / "in", yen, pulled=NOON + timedelta(hours=1)))
+    load(warehouse, arrival(tmp_path / "in", [row(), *yen], pulled=NOON + timedelta(hours=1)))
     with ledger(warehouse) as asked:
         (day,) = asked.date_status(CAMPAIGN_COUNTRY_DAILY, DateRange(APRIL.start, APRIL.start))
         columns, rows = asked.newest_rows(CAMPAIGN_COUNTRY_DAILY, APRIL)

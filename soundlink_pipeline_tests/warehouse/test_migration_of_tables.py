@@ -312,7 +312,14 @@ def test_new_warehouse_has_no_step_to_catch_up_on(tmp_path: Path, monkeypatch: p
     def never(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(data_steps, "DATA_STEPS", (*data_steps.DATA_STEPS, DataStep("rows are moved", never),))
+    monkeypatch.setattr(
+        data_steps,
+        "DATA_STEPS",
+        (
+            *data_steps.DATA_STEPS,
+            DataStep("rows are moved", never),
+        ),
+    )
     for _ in range(2):
         with NativeFile(tmp_path).write():
             pass
