@@ -131,7 +131,7 @@ def rebuild(warehouse: Home, landing: Landing, log: Log) -> PullResult:
     """
     result = PullResult()
     for folder, why in landing.unreadable_folders().items():
-        result.lost.append(f"the landed files in {folder} cannot be seen ({why})")
+        result.lost.append(f"the landed files in {folder} cannot be seen ({why}): let the pipeline's user read it")
     with warehouse.write() as connection:
         ledger = Ledger(connection)
         result.lost += _save_listings(landing, partial(save_listing, connection), ledger, log)
