@@ -24,6 +24,7 @@ from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.models.tests import DataTest
+from soundlink_pipeline.warehouse.instances import in_memory
 from soundlink_pipeline.warehouse.sql import cannot_write, quote, transaction
 from soundlink_pipeline.warehouse.tables import MODEL_STATE, create, warehouse_tables
 
@@ -76,8 +77,7 @@ def check_models(project: SqlProject, exports: Iterable[Export] = EXPORTS) -> di
     tables: dict[str, Table] = {}
     if not project.models and not project.tests:
         return tables
-    connection = duckdb.connect(":memory:")
-    try:
+    with in_memory() as connection:
         for table in warehouse_tables(exports):
             connection.execute(create(table))
         for model in list(project.models.values()):
@@ -91,8 +91,6 @@ def check_models(project: SqlProject, exports: Iterable[Export] = EXPORTS) -> di
             if test.singular:
                 _bind_test(connection, project, test)
         project.tests = [test for test in project.tests if test.name not in project.errors]
-    finally:
-        connection.close()
     return tables
 
 

@@ -7,7 +7,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -26,13 +25,7 @@ from soundlink_pipeline.orchestration.asset_checks import (
 from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, pull_failure
 from soundlink_pipeline.orchestration.partition_pages import report_partitions, run_metadata
-from soundlink_pipeline.orchestration.pull_step import (
-    describe_plan,
-    list_for_run,
-    open_client,
-    plan_for_run,
-    pull_range,
-)
+from soundlink_pipeline.orchestration.pull_step import list_for_run, open_client, pull_range
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import (
     OWNER,
@@ -131,15 +124,11 @@ def _campaigns_asset() -> dg.AssetsDefinition:
             listing = list_for_run(context, soundlink, client)
             items = listing.items()
             selected = context.run.asset_selection
-            exports = [e for e in EXPORTS if not selected or dg.AssetKey(e.name) in selected]
-            text = f"{len(items)} campaigns listed"
-            if dates and exports:
-                refetch = _refetch_of_next_step(context.run.run_config)
-                planned, _ = plan_for_run(context, soundlink, listing, exports, dates, refetch=refetch)
-                text += f". Next, {describe_plan(planned, soundlink, pacer)}"
-            else:
+            exports_are_next = not selected or any(dg.AssetKey(export.name) in selected for export in EXPORTS)
+            if not dates or not exports_are_next:
+                # Otherwise the step that pulls saves it, with what it asks the warehouse in any case.
                 save_and_ask(soundlink.warehouse, soundlink.landing, listing, lambda _: None)
-            context.log.info(text)
+            context.log.info(f"{len(items)} campaigns listed")
             # The API is not ours to materialize: that it answered is an observation.
             observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
             context.log_event(dg.AssetObservation(_API, metadata=observed))
@@ -153,11 +142,6 @@ def _campaigns_asset() -> dg.AssetsDefinition:
         )
 
     return campaigns
-
-
-def _refetch_of_next_step(run_config: Mapping[str, Any]) -> bool:
-    """What the next step's config says."""
-    return bool(run_config.get("ops", {}).get(_EXPORTS, {}).get("config", {}).get("refetch"))
 
 
 def _code(*files: str) -> dg.CodeReferencesMetadataValue:

@@ -55,7 +55,7 @@ def list_for_run(context: dg.AssetExecutionContext, soundlink: Soundlink, client
     )
 
 
-def plan_for_run(
+def _plan(
     context: dg.AssetExecutionContext,
     soundlink: Soundlink,
     listing: Listing,
@@ -77,7 +77,7 @@ def plan_for_run(
     return save_and_ask(soundlink.warehouse, soundlink.landing, listing, question)
 
 
-def describe_plan(planned: Plan, soundlink: Soundlink, pacer: Pacer) -> str:
+def _describe(planned: Plan, soundlink: Soundlink, pacer: Pacer) -> str:
     settings = soundlink.settings
     return planned.describe(
         per_minute=settings.requests_per_minute,
@@ -103,8 +103,8 @@ def pull_range(
     leftovers = load_leftovers(soundlink.warehouse, soundlink.landing, later.append)
     with open_client(context, soundlink) as (client, pacer):
         listing = list_for_run(context, soundlink, client)
-        planned, held = plan_for_run(context, soundlink, listing, exports, dates, refetch=refetch)
-        log(describe_plan(planned, soundlink, pacer))  # first, so that the operator knows how long it takes
+        planned, held = _plan(context, soundlink, listing, exports, dates, refetch=refetch)
+        log(_describe(planned, soundlink, pacer))  # first, so that the operator knows how long it takes
         for line in later:
             log(line)
         result = Puller(

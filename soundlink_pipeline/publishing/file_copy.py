@@ -38,6 +38,7 @@ from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.durable import sync_path
 from soundlink_pipeline.publishing.place import Access, BadLink, place_of
 from soundlink_pipeline.warehouse.home import Home
+from soundlink_pipeline.warehouse.instances import opened
 from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile, write_ahead_logs
 from soundlink_pipeline.warehouse.sql import is_locked
 from soundlink_pipeline.warehouse.tables import comments, create
@@ -158,15 +159,15 @@ def publish(
 def read_published(target: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection to the published file; waits while it is being replaced. Raises duckdb.Error."""
     deadline = time.monotonic() + _REPLACED_WITHIN_SECONDS
-    while True:
-        try:
-            connection = duckdb.connect(str(target), read_only=True)
-            break
-        except duckdb.IOException as error:
-            if not is_locked(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(_OPENING_SECONDS / 5)
-    with connection:
+    with contextlib.ExitStack() as closing:
+        while True:
+            try:
+                connection = closing.enter_context(opened(target, read_only=True))
+                break
+            except duckdb.IOException as error:
+                if not is_locked(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_OPENING_SECONDS / 5)
         yield connection
 
 
@@ -228,8 +229,7 @@ def _finish(
     exports: Sequence[Export], copy: Path, spill: Path, run_id: str, now: datetime
 ) -> tuple[dict[str, int], date | None, date | None]:
     """Drop the pipeline's private tables, add `publication`; returns rows per table and newest dates."""
-    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(spill)}
-    with duckdb.connect(str(copy), config=config) as connection:
+    with opened(copy, temporary=spill) as connection:
         connection.execute("begin")
         tables = connection.execute(
             "select schema_name, table_name from duckdb_tables()"

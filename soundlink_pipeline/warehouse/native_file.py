@@ -15,7 +15,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,12 +26,11 @@ from filelock import FileLock, Timeout
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.warehouse.home import Description, Obstacle, WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.instances import FileInUse, opened
 from soundlink_pipeline.warehouse.migration import MigrationRefused, migrate, plan
 from soundlink_pipeline.warehouse.sql import cannot_write, is_locked
 from soundlink_pipeline.warehouse.stored_contract import declared_contract, stored_fingerprint
 
-# What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
-_STORAGE_VERSION = "v1.5.0"
 _WAIT_SECONDS = 120.0
 # How DuckDB's errors tell a damaged file; it raises them as errors of several kinds.
 _DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
@@ -190,27 +189,23 @@ class NativeFile:
 
     @contextmanager
     def _connected(self, *, read_only: bool, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        connection = self._connect(read_only, self._wait_seconds if wait_seconds is None else wait_seconds)
-        try:
-            yield connection
-        except duckdb.Error as error:
-            # Damage and a full disk may show only now: DuckDB reads a file's blocks when it needs them.
-            unusable = self._unusable(error)
-            if unusable is None:
-                raise
-            raise unusable from error
-        finally:
-            connection.close()
+        with ExitStack() as closing:
+            connection = self._connect(closing, read_only, self._wait_seconds if wait_seconds is None else wait_seconds)
+            try:
+                yield connection
+            except duckdb.Error as error:
+                # Damage and a full disk may show only now: DuckDB reads a file's blocks when it needs them.
+                unusable = self._unusable(error)
+                if unusable is None:
+                    raise
+                raise unusable from error
 
-    def _connect(self, read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyConnection:
+    def _connect(self, closing: ExitStack, read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyConnection:
+        """A connection that `closing` ends."""
         deadline = time.monotonic() + wait_seconds
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "temp_directory": str(self._temporary),
-            "storage_compatibility_version": _STORAGE_VERSION,
-        }
         while True:
             try:
-                connection = duckdb.connect(str(self.path), read_only=read_only, config=config)
+                connection = closing.enter_context(opened(self.path, read_only=read_only, temporary=self._temporary))
             except duckdb.Error as error:
                 who = _holder(error)
                 if who is None:
@@ -303,4 +298,4 @@ def _holder(error: duckdb.Error) -> str | None:
         process = re.search(r"\(PID (\d+)\)", str(error))
         return f"process {process[1]}" if process else "another process"
     # Within one process a file is open for reading or for writing, not both.
-    return "this very process" if "with a different configuration" in str(error) else None
+    return "this very process" if isinstance(error, FileInUse) else None

@@ -19,7 +19,7 @@ from soundlink_pipeline_tests.support.project import REPOSITORY, Project, projec
 LOADING = "load_and_quarantine"
 # The product's function that opens it, and how often a refresh of both exports does.
 REFRESH = {
-    "save_and_ask": 2,  # the step that lists the campaigns, and the one that pulls
+    "save_and_ask": 1,  # all questions before the first request for an export
     LOADING: 2,  # one batch per export
     "pull_exports": 1,  # checks and pages of both exports
     "build": 1,  # every model

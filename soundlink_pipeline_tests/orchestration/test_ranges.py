@@ -168,17 +168,18 @@ def test_a_new_run_asks_for_what_is_missing_or_not_settled_unless_it_is_told_to_
     assert len(asked(here.sim)) == live
 
 
-def test_a_runs_first_line_says_how_many_requests_it_takes_and_how_long_at_the_apis_limits(here: Project) -> None:
+def test_a_runs_plan_says_how_many_requests_it_takes_and_how_long_at_the_apis_limits(here: Project) -> None:
     here.settings |= {"SOUNDLINK_REQUESTS_PER_MINUTE": "60", "SOUNDLINK_REQUESTS_PER_HOUR": "61"}
     names, count = f"{BREAKDOWN} and {ENGAGEMENT}", len(here.sim.world.campaigns)
     result = here.refresh("2026-02-20", "2026-02-21")
     requests = len(asked(here.sim))
     plan = f"{names}, 2026-02-20 to 2026-02-21: {requests} requests for {requests // 2} of {count} campaigns"
-    assert lines_of(here, result)[:2] == [f"{count} campaigns listed. Next, {plan}", plan]
+    assert lines_of(here, result)[:2] == [f"{count} campaigns listed", plan]
 
     here.settings["SOUNDLINK_REQUESTS_PER_HOUR"] = str(requests + 2)  # the next listing, and nothing left
     refused = here.refresh("2026-02-26", "2026-02-27", asset_selection=[dg.AssetKey("campaigns")])
     assert lines_of(here, refused) == [f"{count} campaigns listed"]  # which asks for no export
+    assert here.query(f"select count(*) from campaigns where _run_id = '{refused.run_id}'") == [(count,)]
     with here.soundlink.connect(lambda _: None) as (_, pacer):
         assert pacer.left_this_hour() == 0
 
@@ -225,6 +226,7 @@ def test_a_run_for_a_single_day_begins_with_its_plan_too(here: Project) -> None:
     job = build_definitions(settings_from(here.settings), lambda: KEY).resolve_job_def(DAILY_REFRESH)
     result = job.execute_in_process(instance=here.instance, partition_key="2026-02-20", run_config=QUIET)
     assert result.success
-    first = next(log.user_message for log in here.instance.all_logs(result.run_id) if not log.is_dagster_event)
-    assert f" campaigns listed. Next, {BREAKDOWN} and {ENGAGEMENT}, 2026-02-20 to 2026-02-20: " in first
-    assert f": {len(asked(here.sim))} requests for " in first
+    listed, planned = lines_of(here, result)[:2]
+    assert listed == f"{len(here.sim.world.campaigns)} campaigns listed"
+    assert planned.startswith(f"{BREAKDOWN} and {ENGAGEMENT}, 2026-02-20 to 2026-02-20: ")
+    assert f": {len(asked(here.sim))} requests for " in planned

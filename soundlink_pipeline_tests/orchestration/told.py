@@ -19,6 +19,6 @@ def materialized(here: Project, export: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def lines_of(here: Project, result: dg.JobExecutionResult) -> list[str]:
+def lines_of(here: Project, result: dg.ExecutionResult) -> list[str]:
     """What the run has logged in its own words, in order."""
     return [log.user_message for log in here.instance.all_logs(result.run_id) if not log.is_dagster_event]

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import ExitStack
 from datetime import date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -131,8 +132,8 @@ def test_a_second_database_that_is_attached_is_not_compared(
         connection.execute("create table more as select 1 as x")
     connect = warehouse._connect
 
-    def with_another(read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyConnection:
-        connection = connect(read_only, wait_seconds)
+    def with_another(closing: ExitStack, read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyConnection:
+        connection = connect(closing, read_only, wait_seconds)
         connection.execute(f"attach '{other}' as other (read_only)")
         return connection
 

@@ -85,9 +85,6 @@ COUNTED = [
     f"marts.{name}"
     for name in ("campaign_daily", "campaign_summary", "country_daily", "country_summary", "data_status")
 ]
-    f"marts.{name}"
-    for name in ["campaign_daily", "campaign_summary", "country_daily", "country_summary", "data_status"]
-]
 
 
 def expected(built: bool) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +35,7 @@ from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing import file_copy
 from soundlink_pipeline.pulling import listing as pulling_listing
 from soundlink_pipeline.warehouse import native_file
+from soundlink_pipeline.warehouse.instances import opened
 from soundlink_pipeline_tests.support import project
 from soundlink_pipeline_tests.support.instances import instance_settings
 from soundlink_pipeline_tests.support.project import FROM_FAILURE, KEY, Project
@@ -133,7 +134,7 @@ class _Way:
 
 
 class _Followed:
-    """A DuckDB connection that tells of commits, checkpoints and its end; all else goes straight to it."""
+    """A DuckDB connection that tells of commits and checkpoints; all else goes straight to it."""
 
     def __init__(self, real: duckdb.DuckDBPyConnection, way: _Way) -> None:
         self._real, self._way = real, way
@@ -145,18 +146,22 @@ class _Followed:
         with self._way.step(name):
             return self._real.execute(query, *values)
 
-    def close(self) -> None:
-        with self._way.step(CLOSING):
-            self._real.close()
-
-    def __enter__(self) -> _Followed:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
+
+
+class _FollowedFile:
+    """A database file that tells of its end, while it is open."""
+
+    def __init__(self, real: AbstractContextManager[duckdb.DuckDBPyConnection], way: _Way) -> None:
+        self._real, self._way = real, way
+
+    def __enter__(self) -> _Followed:
+        return _Followed(self._real.__enter__(), self._way)
+
+    def __exit__(self, *raised: Any) -> bool | None:
+        with self._way.step(CLOSING):
+            return self._real.__exit__(*raised)
 
 
 def _loaded_once(job_of: Callable[[str, dict[str, str]], dg.JobDefinition]) -> Callable[..., dg.JobDefinition]:
@@ -177,11 +182,12 @@ def _work(order: Order, gate: Any) -> None:
     os.environ["SOUNDLINK_API_KEY"] = KEY
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a session in the background ignores it
     setup_interrupt_handlers()
-    way, connect = _Way(order, gate), duckdb.connect
+    way = _Way(order, gate)
     for name, places in _STEPS.items():
         for owner, attribute in places:
             way.follow(owner, attribute, name)
-    duckdb.connect = lambda *arguments, **options: _Followed(connect(*arguments, **options), way)  # type: ignore[assignment]
+    for module in (native_file, file_copy):
+        module.opened = lambda *arguments, **options: _FollowedFile(opened(*arguments, **options), way)  # type: ignore[attr-defined]
     project.job_of = _loaded_once(project.job_of)
     with instance_of(order.folder) as instance:
         here = Project(cast(Any, None), instance, order.folder, order.settings)
