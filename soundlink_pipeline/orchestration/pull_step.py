@@ -31,14 +31,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_client(context: dg.AssetExecutionContext, soundlink: Soundlink) -> Iterator[tuple["SoundlinkClient", Pacer]]:
-    """The step's client; a key or a URL that cannot be one fails the step with that sentence.
-
-    So does a warehouse that cannot be brought to the present contract: before any request.
-    """
+    """The step's client; a key or a URL that cannot be one fails the step with that sentence."""
     with ExitStack() as stack:
         with as_operator_failure(ValueError):
-            for change in soundlink.warehouse.prepare():
-                context.log.info(f"{soundlink.warehouse.describe().name} brought to the present contract: {change}")
             made = stack.enter_context(soundlink.connect(context.log.info))
         yield made
 

@@ -33,7 +33,13 @@ class Soundlink:
 
     @contextmanager
     def connect(self, log: Log) -> Iterator[tuple[SoundlinkClient, Pacer]]:
-        """A client for one step, within the limits that all processes with this data directory share."""
+        """A client for one step, within the limits that all processes with this data directory share.
+
+        First the warehouse is brought to the present contract. Raises WarehouseUnusable if it cannot be: before any
+        request; WarehouseLocked.
+        """
+        for change in self.warehouse.prepare():
+            log(f"{self.warehouse.describe().name} brought to the present contract: {change}")
         # Not at the top: httpx is a fifth of what loading the definitions costs, and only a run sends requests.
         from soundlink_pipeline.api.client import SoundlinkClient  # noqa: PLC0415
 

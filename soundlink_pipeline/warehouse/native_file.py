@@ -100,9 +100,11 @@ class NativeFile:
     @contextmanager
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The one connection that may write; tables exist. Raises WarehouseLocked, WarehouseUnusable."""
-        with self.turn(), self._connected(read_only=False) as connection:
-            self._ensure_tables(connection)
-            yield connection
+        with self.turn():
+            with self._connected(read_only=False) as connection:
+                self._ensure_tables(connection)
+                yield connection
+            self._mark_prepared()
 
     def prepare(self) -> list[str]:
         """Bring a warehouse that exists to the present contract, before a run's first request.
@@ -111,8 +113,11 @@ class NativeFile:
         """
         if not self.exists() or self._is_prepared():
             return []
-        with self.turn(), self._connected(read_only=False) as connection:
-            return self._ensure_tables(connection)
+        with self.turn():
+            with self._connected(read_only=False) as connection:
+                changes = self._ensure_tables(connection)
+            self._mark_prepared()
+        return changes
 
     def pending(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
         """What the next writer will change to reach the present contract. Raises WarehouseUnusable if it cannot."""
@@ -248,12 +253,10 @@ class NativeFile:
 
     def _ensure_tables(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
         """Bring the tables to the present contract; what that changed, in words."""
-        changes = []
-        if stored_fingerprint(connection) != self._fingerprint:
-            with self._told():
-                changes = migrate(connection, self.exports)
-        self._mark_prepared()
-        return changes
+        if stored_fingerprint(connection) == self._fingerprint:
+            return []
+        with self._told():
+            return migrate(connection, self.exports)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -270,9 +273,9 @@ class NativeFile:
             ) from None
 
     def _mark(self) -> str:
-        """Tells this file with this contract from any other."""
+        """Tells the file as it is, with this contract, from any other."""
         file = self.path.stat()
-        return f"{self._fingerprint} {file.st_dev}:{file.st_ino}"
+        return f"{self._fingerprint} {file.st_size} {file.st_mtime_ns}"
 
     def _mark_prepared(self) -> None:
         if not self._is_prepared():

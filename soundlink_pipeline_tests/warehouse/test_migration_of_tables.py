@@ -426,8 +426,10 @@ def test_warehouse_is_opened_before_a_run_only_if_its_contract_may_be_another(
         return real(path, **named)
 
     monkeypatch.setattr(duckdb, "connect", connect)
-    assert NativeFile(data).prepare() == []  # a copy, which nobody has looked at
-    assert len(openings) == 1
+    assert NativeFile(data).prepare() == []  # a copy as whole as the folder it is of
+    assert openings == []
+    (data / "warehouse.duckdb").touch()  # somebody has written to it, or put another one there
+    assert NativeFile(data).prepare() == []
     assert NativeFile(data).prepare() == []
     assert len(openings) == 1
     assert NativeFile(data, exports=[SPEND]).prepare()
