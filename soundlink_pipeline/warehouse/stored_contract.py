@@ -83,7 +83,7 @@ def declared_contract(exports: Iterable[Export]) -> StoredContract:
     tables = warehouse_tables(exports)
     stored = {table.name: _as_stored(table) for table in tables}
     # Whatever follows from a declaration, comments too.
-    whole = json.dumps([{n: asdict(table) for n, table in stored.items()}, schema_statements(exports), steps])
+    whole = repr((stored, schema_statements(exports), steps))
     fingerprint = hashlib.sha256(whole.encode()).hexdigest()
     return StoredContract(version("soundlink-pipeline"), stored, tuple(steps), fingerprint)
 

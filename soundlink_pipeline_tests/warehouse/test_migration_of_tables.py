@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.warehouse import data_steps, stored_contract, tables
 from soundlink_pipeline.warehouse.data_steps import DataStep
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
+from soundlink_pipeline.warehouse.instances import opened
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS, DELIVERIES, MODEL_STATE
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query, row
@@ -418,14 +419,13 @@ def test_query_that_an_older_contract_cannot_answer_says_so(data: Path) -> None:
 def test_warehouse_is_opened_before_a_run_only_if_its_contract_may_be_another(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    openings: list[str] = []
-    real = duckdb.connect
+    openings: list[Path] = []
 
-    def connect(path: str, **named: Any) -> duckdb.DuckDBPyConnection:
+    def counted(path: Path, **named: Any) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
         openings.append(path)
-        return real(path, **named)
+        return opened(path, **named)
 
-    monkeypatch.setattr(duckdb, "connect", connect)
+    monkeypatch.setattr("soundlink_pipeline.warehouse.native_file.opened", counted)
     assert NativeFile(data).prepare() == []  # a copy as whole as the folder it is of
     assert openings == []
     (data / "warehouse.duckdb").touch()  # somebody has written to it, or put another one there
