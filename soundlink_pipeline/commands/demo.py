@@ -39,6 +39,8 @@ DAYS_THAT_PASS = SETTLED_AFTER_DAYS  # so that the backfilled days become final
 CAMPAIGNS = 12
 _PORT = 8765
 _KEY = "sk_demo_simulator"
+# What real accounts bring, so that the demo shows what becomes of it.
+_ODDITIES = ("--changing-targets", "--null-metrics", "--currencies", "--anonymous-networks")
 # Both the pipeline's and the simulator's limits are raised, so that the demo does not wait for them.
 _REQUESTS = 100_000
 
@@ -149,7 +151,7 @@ def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
 @contextmanager
 def _simulator(first_day: date, port: int, *options: str) -> Iterator[str]:
     """A local Soundlink API in a process of its own; yields its base URL."""
-    command = [sys.executable, "-m", "soundlink_pipeline.simulator", "--quiet", "--port", str(port)]
+    command = [sys.executable, "-m", "soundlink_pipeline.simulator", "--quiet", "--port", str(port), *_ODDITIES]
     command += ["--first-day", first_day.isoformat(), "--campaigns", str(CAMPAIGNS), *options]
     command += ["--per-minute", str(_REQUESTS), "--per-hour", str(_REQUESTS)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  (our own interpreter)
@@ -207,7 +209,7 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             "4. Revised: the value before, and the value now",
             """
             select h.report_date, h.country_code as country, h.streams as streams_before, t.streams as streams_now,
-                h.spend_total as spend_before, t.spend_total as spend_now, h._valid_until::date as revised_on
+                t.currency, h.spend_total as spend_before, t.spend_total as spend_now, h._valid_until::date as revised_on
             from campaign_country_daily_history as h
             join campaign_country_daily as t using (provider, account_id, report_date, campaign_id, country_code)
             where h.streams <> t.streams or h.spend_total <> t.spend_total
@@ -237,7 +239,7 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             """
             select campaign_name, currency, settled_spend_total as spend, settled_streams as streams,
                 settled_followers as followers, round(settled_cpf, 2) as cost_per_follower
-            from marts.campaign_summary order by currency, spend desc limit 5
+            from marts.campaign_summary order by streams desc limit 5
             """,
         )
         one = connection.execute("select count(*) from campaigns").fetchall()[0][0]

@@ -115,7 +115,8 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
             select distinct campaign_id, row_campaign_id from deliveries
             where export = $export and row_campaign_id is not null
         )
-        select s.campaign_id, first_day, last_day, arg_max(r.campaign_name, r.report_date),
+        select s.campaign_id, first_day, last_day,
+            arg_max(r.campaign_name, (r.report_date, r.exported_at, r.country_code)),
             list(distinct r.currency order by r.currency) filter (r.currency is not null), {columns}
         from streaks as s
         left join paths as p on p.campaign_id = s.campaign_id

@@ -18,15 +18,15 @@ class Oddities:
 
     changing_targets: bool = _switch("every fourth campaign promotes something else later, and then what nobody knows")
     null_metrics: bool = _switch("in some countries impressions are null, in others all clicks")
-    currencies: bool = _switch("some campaigns turn from USD to EUR half-way, others are in JPY or KWD")
+    currencies: bool = _switch("one campaign in eight turns from USD to EUR half-way, one is in JPY and one in KWD")
     anonymous_networks: bool = _switch("some listeners have no country: codes A1 and T1")
 
     def of(self, campaign: Campaign, index: int) -> Campaign:
         """The campaign number ``index`` of a world, with those of them that it has."""
         if self.changing_targets and index % 4 == 0:
             campaign = _with_other_targets(campaign)
-        if self.currencies and index % 4:
-            campaign = _in_another_currency(campaign, index % 4)
+        if self.currencies and index % 8 in (1, 2, 3):
+            campaign = _in_another_currency(campaign, index % 8)
         if self.anonymous_networks:
             campaign = _with_networks(campaign)
         return replace(campaign, null_metrics=self.null_metrics)

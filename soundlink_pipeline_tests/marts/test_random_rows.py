@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date
@@ -116,7 +117,7 @@ def ads_are_what_their_rows_make(marts: Marts, ads: list[Row]) -> None:
 
 def listening_is_what_its_rows_make(marts: Marts, listening: list[Row]) -> None:
     key = ("campaign_id", "report_date", "track", "engagement_context")
-    names = (*NAMES, "engaged_track_isrc", "status")
+    names = (*NAMES, "engaged_track_isrc", "status", "playlist_position")
     columns = ("campaign_id", "report_date", "engaged_spotify_track_id", "engagement_context")
     assert attributes(marts, "track_engagement_daily", columns, names) == {
         k: of(row, names) for k, row in newest(key, listening).items()
@@ -160,9 +161,10 @@ def of(row: Row, names: Iterable[str]) -> tuple[Any, ...]:
 
 
 def newest(key: Iterable[str], rows: list[Row]) -> dict[tuple[Any, ...], Row]:
-    return {
-        k: max(of_key, key=lambda row: (row["exported_at"], row["country_code"])) for k, of_key in by(key, rows).items()
-    }
+    def newness(row: Row) -> tuple[str, float, str]:
+        return row["exported_at"], -(row.get("playlist_position") or math.inf), row["country_code"]
+
+    return {of_key: max(found, key=newness) for of_key, found in by(key, rows).items()}
 
 
 def shown(value: float | None) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from soundlink_pipeline_tests.marts.shared import COUNTRY, ENGAGEMENT, OTHER, PROMOTED, Marts, one
+from soundlink_pipeline_tests.marts.shared import COUNTRY, ENGAGEMENT, OTHER, PROMOTED, Marts, one, playlist
 
 TARGET = "campaign_target_type, campaign_target_spotify_track_id, campaign_target_playlist_id"
 
 
-def target(kind: str | None = None, track: str | None = None, playlist: str | None = None) -> dict[str, Any]:
-    return dict(zip(TARGET.split(", "), (kind, track, playlist), strict=True))
+def target(kind: str | None = None, track: str | None = None, list_id: str | None = None) -> dict[str, Any]:
+    return dict(zip(TARGET.split(", "), (kind, track, list_id), strict=True))
 
 
-TRACK, PLAYLIST, UNDETERMINED = target("track", PROMOTED), target("playlist", playlist="p1"), target()
+TRACK, PLAYLIST, UNDETERMINED = target("track", PROMOTED), target("playlist", list_id="p1"), target()
 
 # Attributes are those of one row, the newest
 
@@ -40,6 +40,23 @@ def test_of_rows_of_one_moment_the_greatest_country_code_is_the_newest(marts: Ma
     marts.build()
     for mart in ("campaign_daily", "track_engagement_daily", "campaign_summary"):
         assert one(marts, f"marts.{mart}", TARGET) == ("playlist", None, "p1"), mart
+
+
+def test_place_in_the_playlist_is_the_newest_rows_and_of_one_moment_the_highest(marts: Marts) -> None:
+    older, newer = "2026-03-02 03:00", "2026-03-03 03:00"
+    for day, rows in {
+        "2026-03-01": [("US", 5, older), ("DE", None, newer)],
+        "2026-03-02": [("US", 7, newer), ("DE", 5, newer), ("FR", None, newer), ("IT", 1, older)],
+    }.items():
+        for country, position, moment in rows:
+            of: dict[str, Any] = {"exported_at": moment, "engaged_track_name": f"in {country}"}
+            marts.engagement(day, OTHER, country, new=(1, 1), **playlist(position, **of))
+    marts.build()
+    columns = "report_date, playlist_position, engaged_track_name"
+    assert marts.rows("marts.track_engagement_daily", columns) == [
+        ("2026-03-01", None, "in DE"),
+        ("2026-03-02", 5, "in DE"),
+    ]
 
 
 def test_campaign_that_turned_from_a_track_to_a_playlist_is_a_playlist_campaign(marts: Marts) -> None:

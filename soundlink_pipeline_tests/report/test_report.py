@@ -176,6 +176,17 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path, capsys: pytest.Capt
     assert f"{wrong} cannot be read" in refused(capsys, "--database", str(wrong))
 
 
+def test_a_file_of_an_earlier_version_is_told_how_to_renew(
+    database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = tmp_path / "earlier.duckdb"
+    earlier.write_bytes(database.read_bytes())
+    with duckdb.connect(str(earlier)) as connection:
+        connection.execute("alter table marts.track_engagement_daily drop column exported_at")
+    line = refused(capsys, "--database", str(earlier))
+    assert line == f"{earlier} was made by another version of the pipeline: make rebuild makes its models anew."
+
+
 def test_an_output_that_cannot_be_written_is_named(
     database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

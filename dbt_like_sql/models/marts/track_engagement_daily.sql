@@ -38,12 +38,12 @@ track_days as (
                 campaign_target_playlist_id := campaign_target_playlist_id,
                 engaged_track_name := engaged_track_name,
                 engaged_track_isrc := engaged_track_isrc,
-                status := status
+                status := status,
+                playlist_position := playlist_position
             ),
-            (exported_at, country_code)
+            -- of one moment the highest place, and no place last
+            (exported_at, -coalesce(playlist_position, 9223372036854775807), country_code)
         ) as newest,
-        -- The highest place of all countries: a figure of the day, not of one row.
-        min(playlist_position) as playlist_position,
 
         count(distinct country_code) as countries,
         sum(new_listeners)::bigint as new_listeners,
@@ -75,7 +75,7 @@ final as (
         track_days.newest.engaged_track_name,
         track_days.newest.engaged_track_isrc,
         track_days.newest.status,
-        track_days.playlist_position,
+        track_days.newest.playlist_position,
         coalesce(
             track_days.newest.campaign_target_type = 'track'
             and track_days.engaged_spotify_track_id = track_days.newest.campaign_target_spotify_track_id,
