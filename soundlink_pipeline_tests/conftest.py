@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import gc
 import os
 import shutil
 import threading
@@ -33,6 +34,20 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     group = _shared_fixture(item)
     if group:
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_sessionstart() -> None:
+    """What imports make stays until the end: looking for garbage in it, again and again, finds none."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    from soundlink_pipeline_tests.support import made_once  # noqa: PLC0415  # only who collects pays for its imports
+
+    made_once.share()
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

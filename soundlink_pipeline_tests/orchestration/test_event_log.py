@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from soundlink_pipeline.orchestration import event_log
 from soundlink_pipeline.orchestration.event_log import TESTED, PooledSqliteEventLog, PooledSqliteStorage
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
-from soundlink_pipeline_tests.support.instances import instance_settings
+from soundlink_pipeline_tests.support.instances import copied_run_databases, copy_empty_storage, instance_settings
 from soundlink_pipeline_tests.support.project import REPOSITORY
 
 
@@ -86,6 +88,14 @@ def _as_told(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
     return told
 
 
+@pytest.fixture(autouse=True)
+def _copied_run_databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Making a run's database takes longer than most of what is tested with it. One test is about the making, too."""
+    made = request.function is test_what_is_written_is_dagsters_own_and_either_storage_goes_on_with_the_other
+    with nullcontext() if made else copied_run_databases():
+        yield
+
+
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -121,6 +131,8 @@ def test_what_is_written_is_dagsters_own_and_either_storage_goes_on_with_the_oth
 
 
 def test_partitions_stored_as_a_batch_are_told_of_as_if_each_had_been_stored_by_itself(tmp_path: Path) -> None:
+    copy_empty_storage(tmp_path / "theirs")
+    copy_empty_storage(tmp_path / "storage")
     told, sizes = [], []
     theirs = {"telemetry": {"enabled": False}, "storage": {"sqlite": {"base_dir": str(tmp_path / "theirs")}}}
     for number, settings in enumerate((theirs, instance_settings(tmp_path))):
@@ -144,6 +156,7 @@ def test_partitions_stored_as_a_batch_are_told_of_as_if_each_had_been_stored_by_
 
 
 def test_a_batch_that_cannot_be_stored_is_stored_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy_empty_storage(tmp_path / "storage")
     with dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance:
         log = instance.event_log_storage
         with pytest.MonkeyPatch.context() as patch:
@@ -156,6 +169,8 @@ def test_a_batch_that_cannot_be_stored_is_stored_one_by_one(tmp_path: Path, caps
 
 
 def test_outputs_and_checks_are_in_the_log_where_dagster_puts_them(tmp_path: Path) -> None:
+    copy_empty_storage(tmp_path / "theirs")
+    copy_empty_storage(tmp_path / "storage")
     logs = []
     theirs = {"telemetry": {"enabled": False}, "storage": {"sqlite": {"base_dir": str(tmp_path / "theirs")}}}
     for number, settings in enumerate((theirs, instance_settings(tmp_path))):
@@ -173,6 +188,7 @@ def test_outputs_and_checks_are_in_the_log_where_dagster_puts_them(tmp_path: Pat
 def test_what_is_held_is_stored_with_what_follows_outlives_an_error_and_is_seen_by_whoever_looks(
     tmp_path: Path,
 ) -> None:
+    copy_empty_storage(tmp_path / "storage")
     kinds = (dg.DagsterEventType.STEP_OUTPUT, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     with (
         dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance,
@@ -208,6 +224,7 @@ def test_what_is_held_is_stored_with_what_follows_outlives_an_error_and_is_seen_
 
 
 def test_a_check_that_no_step_answers_is_stored_at_once(tmp_path: Path) -> None:
+    copy_empty_storage(tmp_path / "storage")
     with (
         dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance,
         dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as other,
@@ -219,6 +236,7 @@ def test_a_check_that_no_step_answers_is_stored_at_once(tmp_path: Path) -> None:
 
 
 def test_another_process_sees_each_event_at_once_and_can_write_between(tmp_path: Path) -> None:
+    copy_empty_storage(tmp_path / "storage")
     script = """
 import sys, yaml
 from pathlib import Path
@@ -246,6 +264,7 @@ with dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instan
 
 
 def test_who_follows_a_run_is_told_while_its_database_is_kept_open(tmp_path: Path) -> None:
+    copy_empty_storage(tmp_path / "storage")
     with (
         dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance,
         dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as follower,
@@ -268,6 +287,7 @@ def test_who_follows_a_run_is_told_while_its_database_is_kept_open(tmp_path: Pat
 
 
 def test_only_the_last_used_databases_stay_open_and_none_after_the_end(tmp_path: Path) -> None:
+    copy_empty_storage(tmp_path / "storage")
     with dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance:
         runs = [one_step.execute_in_process(instance=instance, run_config=QUIET).run_id for _ in range(7)]
         assert all(_said(instance, run_id) == ["said"] for run_id in runs)
@@ -316,6 +336,7 @@ def test_the_versions_it_was_tested_with_are_those_that_may_be_installed(version
 def test_another_version_gets_dagsters_own_storage_and_one_line_of_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    copy_empty_storage(tmp_path / "storage")
     monkeypatch.setattr(dg, "__version__", "1.14.0")
     event_log._warn_of_fallback.cache_clear()
     run_ids = []

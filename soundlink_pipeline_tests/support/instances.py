@@ -31,13 +31,23 @@ def instance_settings(home: Path) -> dict[str, Any]:
 def instance_at(home: Path, **settings: Any) -> Iterator[dg.DagsterInstance]:
     """An instance without a run. Until the block ends, the database of each run in this process is a copy, too."""
     home.mkdir()
-    shutil.copytree(_empty_storage(), home / "storage")
+    copy_empty_storage(home / "storage")
     with (
         dg.DagsterInstance.local_temp(str(home), {**instance_settings(home), **settings}) as instance,
-        pytest.MonkeyPatch.context() as patch,
+        copied_run_databases(),
     ):
-        patch.setattr(SqliteEventLogStorage, "_initdb", _copy_database)
         yield instance
+
+
+@contextmanager
+def copied_run_databases() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqliteEventLogStorage, "_initdb", _copy_database)
+        yield
+
+
+def copy_empty_storage(base_dir: Path) -> None:
+    shutil.copytree(_empty_storage(), base_dir)
 
 
 @cache

@@ -9,6 +9,7 @@ from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS, DELIVERIES, VANISHED_ROWS, history_table, warehouse_tables
 from soundlink_pipeline_tests.support.deliveries import arrival, load, query, row
+from soundlink_pipeline_tests.support.made_once import new_warehouses
 
 TABLES = warehouse_tables(EXPORTS)
 
@@ -17,7 +18,8 @@ TABLES = warehouse_tables(EXPORTS)
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> NativeFile:
     folder = tmp_path_factory.mktemp("warehouse")
     warehouse = NativeFile(folder)
-    load(warehouse, arrival(folder / "in", [row()]))
+    with new_warehouses():
+        load(warehouse, arrival(folder / "in", [row()]))
     return warehouse
 
 
