@@ -134,6 +134,15 @@ class Export:
             return ()
         return tuple(column.name for column in self.columns if column.type == MONEY)
 
+    def earlier_names(self, column: ExportColumn) -> tuple[str, ...]:
+        """Names under which a delivery from before a renaming has the column; not one that another column has now."""
+        return tuple(name for name in column.renamed_from if name not in self.column_names)
+
+    @property
+    def known_fields(self) -> tuple[str, ...]:
+        """Every field that a delivery may have, earlier names too."""
+        return (*self.column_names, *(name for column in self.columns for name in self.earlier_names(column)))
+
     @property
     def row_key(self) -> tuple[str, ...]:
         """The primary key without provider and account_id, which all rows of an account share."""

@@ -49,7 +49,7 @@ def suspects(connection: duckdb.DuckDBPyConnection, export: Export, deliveries: 
                 )
                 where not list_contains($known, name)
                 """,
-                {"files": asked, "longest": LONGEST_LINE_BYTES, "known": export.column_names},
+                {"files": asked, "longest": LONGEST_LINE_BYTES, "known": export.known_fields},
             ).fetchall()
             odd |= {file for (file,) in found}
         except BAD_BYTES:
@@ -87,7 +87,7 @@ def unknown_fields(export: Export, hashed: HashedDelivery) -> tuple[tuple[str, .
     except (ValueError, TypeError, RecursionError):
         # A field given twice is no reason here: DuckDB refuses it itself where the contract knows the field.
         return (), first_unreadable_line(hashed.delivery, _STRICT)
-    return tuple(sorted(names.difference(export.column_names))), None
+    return tuple(sorted(names.difference(export.known_fields))), None
 
 
 def nth_row(delivery: Delivery, index: int) -> tuple[int, dict[str, Any] | None]:

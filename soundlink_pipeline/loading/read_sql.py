@@ -148,8 +148,11 @@ def correct_money(export: Export, table: str, files: list[str], maximum_line_byt
     DuckDB reads a DECIMAL exactly where it is declared (2.0.0 did not), but then tells no text from a number: so only
     what keeps every rule already is read so. Rows match by their place in their file.
     """
-    names = _money(export)
-    read_as = ", ".join(f"{name}: '{MONEY}'" for name in names)
+    earlier = {column.name: export.earlier_names(column) for column in export.columns if column.type == MONEY}
+    read_as = ", ".join(f"{each}: '{MONEY}'" for name in earlier for each in (name, *earlier[name]))
+    sets = ", ".join(
+        f"{name} = coalesce({', '.join(f'e.{each}' for each in (name, *earlier[name]))})" for name in earlier
+    )
     place = "row_number() over (partition by {} order by rowid) as place"
     return f"""
 create or replace temp table exact_money as
@@ -157,7 +160,7 @@ select * from read_json(
     {_list(files)}, format = 'newline_delimited', columns = {{{read_as}}},
     filename = '_file', hive_partitioning = false, maximum_object_size = {maximum_line_bytes}
 );
-update {table} as t set {", ".join(f"{name} = e.{name}" for name in names)}
+update {table} as t set {sets}
 from (
     select s.id, e.* from (select *, {place.format("_file")} from exact_money) as e
     join (select rowid as id, _file, {place.format("_file")} from {table}) as s
@@ -173,13 +176,23 @@ def _list(files: list[str]) -> str:
 
 def _delivered(export: Export, files: list[str], maximum_line_bytes: int, *, exact: bool) -> str:
     """The CTE `typed`: every row of NDJSON `files` in one pass over the bytes, each column raw and typed."""
-    read_as = ", ".join(f"{c.name}: '{'JSON' if _read_as_json(c, exact) else 'VARCHAR'}'" for c in export.columns)
+    read_as = ", ".join(
+        f"{name}: '{'JSON' if _read_as_json(c, exact) else 'VARCHAR'}'"
+        for c in export.columns
+        for name in (c.name, *export.earlier_names(c))
+    )
+    renamed = ", ".join(
+        f"coalesce({c.name}, {', '.join(earlier)}) as {c.name}"
+        for c in export.columns
+        if (earlier := export.earlier_names(c))
+    )
+    read = f"* replace ({renamed})" if renamed else "*"
     typed = ",\n        ".join(
         f"{c.name}::varchar as raw_{c.name}, {_typed(c, exact)} as {c.name}" for c in export.columns
     )
     return f"""
 with delivered as (
-    select * from read_json(
+    select {read} from read_json(
         {_list(files)}, format = 'newline_delimited', columns = {{{read_as}}},
         filename = true, hive_partitioning = false, maximum_object_size = {maximum_line_bytes}
     )

@@ -3,6 +3,8 @@
 import itertools
 import json
 import random
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from string import ascii_uppercase
@@ -19,7 +21,7 @@ from soundlink_pipeline.loading.batch import load_batch
 from soundlink_pipeline.loading.json_lines import suspects
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.loading.shared import BREAKDOWN, LINE, TABLE, codes, countries, expected, utc
-from soundlink_pipeline_tests.support.deliveries import arrival, load, ndjson, query, row, sample_line
+from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, ndjson, query, row, sample_line
 
 
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
@@ -183,3 +185,25 @@ def test_folder_that_looks_like_a_pattern_or_partition_is_just_a_folder(warehous
     folder = tmp_path / "country_code=XX" / "[a]*'?"
     assert not load(warehouse, arrival(folder, [row()])).rejected
     assert countries(warehouse) == ["US"]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["directly", "staged"])
+def test_delivery_from_before_a_renaming_is_read_under_the_earlier_name(tmp_path: Path, first: bool) -> None:
+    columns = {column.name: column for column in BREAKDOWN.columns}
+    columns["spend_media"] = replace(columns["spend_media"], name="spend_meta", renamed_from=("spend_media",))
+    columns["streams"] = replace(columns["streams"], name="plays", renamed_from=("spins", "streams"))
+    of_now: dict[str, Any] = {"measures": ("plays",), "charted": {}, "identities": (), "ratios": ()}
+    renamed: Export = replace(BREAKDOWN, columns=tuple(columns.values()), **of_now)
+    warehouse = NativeFile(tmp_path / "data", exports=[renamed])
+    old = row(streams=12, spend_media=10**10)
+    new = row(country_code="DE", campaign_id="other", streams=..., plays=13, spend_media=..., spend_meta=5)
+    both = [arrival(tmp_path, [old]), arrival(tmp_path, [new], campaign="camp_2")]
+    if not first:
+        assert load(
+            warehouse, arrival(tmp_path, [row(report_date="2026-04-02")], pulled=NOON - timedelta(days=1))
+        ).loaded
+    result = load(warehouse, *both)
+    assert (len(result.loaded), result.rejected) == (2, [])
+    assert {item.unknown_fields for item in result.loaded} == {()}
+    held = query(warehouse, f"select country_code, plays, spend_meta from {TABLE} order by all")
+    assert held == [("DE", 13, Decimal(5)), ("US", 12, Decimal(10**10))]
