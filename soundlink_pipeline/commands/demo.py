@@ -209,7 +209,8 @@ def _show(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
             "4. Revised: the value before, and the value now",
             """
             select h.report_date, h.country_code as country, h.streams as streams_before, t.streams as streams_now,
-                t.currency, h.spend_total as spend_before, t.spend_total as spend_now, h._valid_until::date as revised_on
+                t.currency, h.spend_total as spend_before, t.spend_total as spend_now,
+                h._valid_until::date as revised_on
             from campaign_country_daily_history as h
             join campaign_country_daily as t using (provider, account_id, report_date, campaign_id, country_code)
             where h.streams <> t.streams or h.spend_total <> t.spend_total
