@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
@@ -31,7 +31,7 @@ _charts: dict[str, bytes] = {}
 def share() -> None:
     """From now on, in this process."""
     NativeFile._connect = _connect_to_copy  # type: ignore[assignment, method-assign]
-    trend.days_chart = _draw_once  # type: ignore[attr-defined, assignment]
+    trend.days_chart = _draw_once  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -63,9 +63,9 @@ def _connect_to_copy(
     return _connect(home, closing, read_only, wait_seconds)
 
 
-def _draw_once(days: pd.DataFrame, measures: Mapping[str, str]) -> bytes:
+def _draw_once(days: pd.DataFrame, measures: Mapping[str, str], **options: Any) -> bytes:
     """Equal charts are equal bytes; `display/test_charts.py` holds that."""
-    asked = f"{days.sort_values('report_date').to_csv()}{dict(measures)}"
+    asked = f"{days.sort_values('report_date').to_csv()}{dict(measures)}{options}"
     if asked not in _charts:
-        _charts[asked] = charts.days_chart(days, measures)
+        _charts[asked] = charts.days_chart(days, measures, **options)
     return _charts[asked]

@@ -61,7 +61,8 @@ def test_the_operator_reads_exactly_what_is_missing_and_why(tmp_path: Path, monk
             assert here.table(export) == [row for row in expected if row[at] not in without[export.name]]
         here.sim.faults.clear()
         here.sim.stats.reset()
-        assert here.resume(failed).success
+        again = here.resume(failed)
+        assert again.success, failure_of(again)
         assert len(here.sim.stats.records) == 6
         for export in EXPORTS:
             assert here.table(export) == truth(here.sim.world, export, days)
