@@ -15,6 +15,7 @@ from soundlink_pipeline.contracts.schema import (
     ExportColumn,
     Identity,
     Ratio,
+    Tail,
 )
 from soundlink_pipeline.contracts.table import MONEY
 
@@ -69,12 +70,16 @@ _COUNTRY = ExportColumn(
     country=True,
 )
 
+# Events are attributed up to 7 days after a click, and there is none before the ads run or after their end.
+ATTRIBUTION = Tail(days=7)
+
 CAMPAIGN_COUNTRY_DAILY = Export(
     name="campaign_country_daily",
     path="/v1/campaigns/{campaign_id}/metrics/breakdown/export",
     title="What a campaign cost and brought, per country and day: Meta ads, attributed Spotify listening, spend.",
     grain="provider, account_id, report_date, campaign_id and country_code",
     primary_key=("provider", "account_id", DATE_COLUMN, CAMPAIGN_COLUMN, "country_code"),
+    tail=ATTRIBUTION,
     columns=(
         *_IDENTITY,
         _COUNTRY,

@@ -1,22 +1,28 @@
-"""Campaigns: the fields that the API lists of each, and whether one can have rows in a range of days.
+"""Campaigns: the fields that the API lists of each, and on which days rows are expected of one.
 
 Of a campaign only `campaignId` may be relied on; every other field may be missing, null or new (the vendor's
-generations differ), so each is read leniently, and a campaign is pulled wherever its fields leave a doubt.
+generations differ), so each is read leniently, and rows are expected wherever its fields leave a doubt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.schema import Tail
 from soundlink_pipeline.contracts.table import MONEY, Column
 
-# How long after a campaign's end its links are still played.
-TAIL_DAYS = 30
-_FINISHED = ("ended", "stopped")
+# No ads run in these, and none will unless the status changes. A cycle that goes on although its renewal has failed
+# shows in its rows, which keep it expected. Any other status may have rows: inactive and paused ones may be resumed,
+# and those that renew or restart are about to run.
+_OVER = ("ended", "stopped", "completed", "failed", "restart_failed", "renew_failed")
+# Before its ads run a campaign has a link that may be played, and a change of status when it begins.
+_NOT_BEGUN = "creating"
+_LONGEST_DURATION = 100_000  # days; more is no duration
+_DAY = timedelta(days=1)
 
 # The listed fields that are kept as columns: their names in snake case. Of those not kept, `_listed_json` has them all.
 LISTED_COLUMNS = (
@@ -53,23 +59,82 @@ class CampaignPages:
     server_date: datetime | None
 
 
-def may_have_rows(campaign: Mapping[str, Any], dates: DateRange) -> bool:
-    """Whether the campaign can have rows with a report_date in `dates`. In doubt: yes.
+@dataclass(frozen=True)
+class ExpectedDays:
+    """The report dates on which rows are expected: from `first` to `last`, both included; None has no bound.
 
-    No, if it was created after the range; or if it is ended or stopped, and its end, the TAIL_DAYS of engagement after
-    it and the SETTLED_AFTER_DAYS of the last of those lie before the range. Its end is the later of its last change and
-    its planned duration.
+    `last` may lie before `first`: then none are.
+    """
+
+    first: date | None
+    last: date | None
+
+    def meet(self, dates: DateRange) -> bool:
+        """Whether rows are expected on a day of `dates`."""
+        first, last = self.first or dates.start, self.last or dates.end
+        return max(first, dates.start) <= min(last, dates.end)
+
+
+def expected_days(campaign: Mapping[str, Any], tail: Tail, newest_row: date | None = None) -> ExpectedDays:
+    """On which days rows of a listed campaign are expected of an export with this `tail`. In doubt: on each.
+
+    `newest_row` is the newest report_date that has rows of it in the export.
     """
     created = _moment(campaign.get("createdAt"))
-    if created is not None and created > datetime.combine(dates.end, time.max, UTC):
-        return False
+    if created is None:
+        return ExpectedDays(None, None)
+    first, end = created.date(), _end(campaign, created)
+    if campaign.get("status") == _NOT_BEGUN and not tail.before_start:
+        last = first - _DAY if first > date.min else first
+    elif end is None:
+        return ExpectedDays(first, None)
+    else:
+        last = _after(end, tail.days)
+    if newest_row is not None:
+        last = max(last, _after(newest_row, tail.after_rows))
+    return ExpectedDays(first, last)
+
+
+def created_on(campaign: Mapping[str, Any]) -> date | None:
+    """The UTC day of creation, or None where it cannot be read."""
+    created = _moment(campaign.get("createdAt"))
+    return None if created is None else created.date()
+
+
+def left_out(campaigns: Iterable[Mapping[str, Any]], start_date: date) -> str | None:
+    """A sentence about the days before the first partition on which campaigns were there; None if there are none."""
+    earliest = min((day for campaign in campaigns if (day := created_on(campaign)) is not None), default=None)
+    if earliest is None or earliest >= start_date:
+        return None
+    days = (start_date - earliest).days
+    return (
+        f"the earliest campaign was created on {earliest}; the {days} {'day' if days == 1 else 'days'} from then to"
+        f" SOUNDLINK_START_DATE ({start_date}) are left out"
+    )
+
+
+def _end(campaign: Mapping[str, Any], created: datetime) -> date | None:
+    """The UTC day on which the ads are over at the latest; None of a campaign that may be running.
+
+    It is the later of the last change and the planned duration. The change to a status that means an end is a change
+    itself, so `updatedAt` is never before the end; it may be long after it, since a campaign's name may change, too.
+    Such a campaign is asked for a while longer, never shorter.
+    """
+    if campaign.get("status") not in (*_OVER, _NOT_BEGUN):
+        return None
     updated, duration = _moment(campaign.get("updatedAt")), campaign.get("campaignDuration")
-    if campaign.get("status") not in _FINISHED or created is None or updated is None:
-        return True
-    if isinstance(duration, bool) or not isinstance(duration, int | float) or not 0 <= duration < 100_000:
-        return True
-    end = max(updated, created + timedelta(days=duration))
-    return end >= datetime.combine(dates.start, time(), UTC) - timedelta(days=TAIL_DAYS + SETTLED_AFTER_DAYS)
+    if updated is None or isinstance(duration, bool) or not isinstance(duration, int | float):
+        return None
+    if not 0 <= duration < _LONGEST_DURATION:
+        return None
+    try:
+        return max(updated, created + timedelta(days=duration)).date()
+    except OverflowError:
+        return None
+
+
+def _after(day: date, days: int) -> date:
+    return day + timedelta(days=days) if (date.max - day).days > days else date.max
 
 
 def _moment(value: object) -> datetime | None:

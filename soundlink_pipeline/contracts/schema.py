@@ -79,10 +79,31 @@ class Ratio:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tail:
+    """How an export's rows go on beyond the days on which a campaign's ads run.
+
+    `days` after the end rows are expected whatever has come, and `after_rows` days after the last day with rows. Beyond
+    that the export is `probed` where nobody says how long its rows go on. `before_start`: a campaign that has not begun
+    may have rows.
+    """
+
+    days: int
+    after_rows: int = 0
+    probed: bool = False
+    before_start: bool = False
+
+
+# Listening goes on, for as long as nobody says. A refresh reaches 8 days back, so that a campaign with rows on one of
+# the last 14 days pulled is asked for again, and every day expected gets its final pull.
+LISTENING = Tail(days=30, after_rows=7, probed=True, before_start=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Export:
     """One NDJSON export of the API: a path under a campaign, and the table it fills.
 
     `path` holds `{campaign_id}`, the id the API lists (it may differ from the `campaign_id` in the rows).
+    `tail` says how its rows go on after a campaign's end.
     `title` and `grain` are for people; `measures` are the additive columns worth a total in the UI, `charted` those
     that are worth a picture, with a title each. `identities` and `ratios` are what the API says of a row's figures: no
     reason to refuse a delivery, but checked once it is loaded (`quality/row_checks.py`).
@@ -95,6 +116,7 @@ class Export:
     primary_key: tuple[str, ...]
     columns: tuple[ExportColumn, ...]
     measures: tuple[str, ...]
+    tail: Tail = LISTENING
     charted: Mapping[str, str] = field(default_factory=dict)
     identities: tuple[Identity, ...] = ()
     ratios: tuple[Ratio, ...] = ()

@@ -20,10 +20,10 @@ from soundlink_pipeline.api.download import Download
 from soundlink_pipeline.api.errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
 from soundlink_pipeline.api.key import looks_like_a_key
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
-from soundlink_pipeline.contracts.campaigns import CampaignPages, may_have_rows
+from soundlink_pipeline.contracts.campaigns import CampaignPages, expected_days, left_out
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
+from soundlink_pipeline.doctor.finding import Finding, counted, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.settings.settings import Settings
@@ -106,9 +106,17 @@ def _requests(project: ProjectState, client: SoundlinkClient, pacer: Pacer, fold
         else:
             campaigns, pages = answer.items, client.requests - before
             yield ok("campaigns:read", f"{len(campaigns)} campaigns listed")
+            if left := left_out(campaigns, settings.start_date):
+                yield ok("first day", left)
     now = (answer and answer.server_date) or project.clock()
     trailing = refresh_range(now, settings.start_date)
-    live = [campaign for campaign in campaigns if trailing and may_have_rows(campaign, trailing)]
+    asked = [
+        (export, campaign)
+        for export in EXPORTS
+        for campaign in campaigns
+        if trailing and expected_days(campaign, export.tail).meet(trailing)
+    ]
+    live = [campaign for campaign in campaigns if any(campaign is other for _, other in asked)]
     if campaigns:
         campaign_id, day = (live or campaigns)[0]["campaignId"], last_closed_day(now)
         try:
@@ -123,7 +131,7 @@ def _requests(project: ProjectState, client: SoundlinkClient, pacer: Pacer, fold
     if answer and answer.server_date:
         yield _clock(answer.requested_at - answer.server_date)
     if campaigns:
-        yield _limits(settings, len(live), pages, pacer.left_this_hour())
+        yield _limits(settings, len(asked), len(live), pages, pacer.left_this_hour())
     yield ok("requests", f"{client.requests} made by the doctor, counted towards the limits")
 
 
@@ -149,11 +157,11 @@ def _clock(ahead: timedelta) -> Finding:
     return warn("clock", f"this machine's is {off} the API's", fix)
 
 
-def _limits(settings: Settings, live: int, pages: int, left: int) -> Finding:
-    needed = len(EXPORTS) * live + pages
+def _limits(settings: Settings, exports: int, live: int, pages: int, left: int) -> Finding:
+    needed = exports + pages
     message = (
         f"{left} of {settings.requests_per_hour} requests left this hour; a daily refresh needs {needed}:"
-        f" {len(EXPORTS)} for each of {live} live campaigns, {pages} for the listing"
+        f" {exports} exports of {counted(live, 'live campaign')}, {pages} for the listing"
     )
     if needed <= left:
         return ok("limits", message)

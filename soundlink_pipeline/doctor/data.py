@@ -10,6 +10,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectState
 from soundlink_pipeline.landing.deliveries import Delivery
@@ -30,7 +31,8 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
         try:
             with warehouse.read(0.5) as connection:
                 for export in EXPORTS:
-                    yield _newest_day(connection, export.name, project.settings.start_date, now)
+                    yield _newest_day(connection, export, project.settings.start_date, now)
+                yield from _before_the_first_day(connection, project.settings.start_date)
                 loaded = dict(connection.execute("select delivery_id, received_at from deliveries").fetchall())
                 refused = [delivery for delivery in refused if not _has_healed(connection, delivery)]
                 listed_at = Ledger(connection).listed_at()
@@ -60,27 +62,48 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
         yield ok("landed files", "all are loaded")
 
 
-def _newest_day(connection: duckdb.DuckDBPyConnection, export: str, start_date: date, now: datetime) -> Finding:
+def _newest_day(connection: duckdb.DuckDBPyConnection, export: Export, start_date: date, now: datetime) -> Finding:
     """The newest day that every campaign has data for, and the days since the first pull that some have none for."""
     newest, due = newest_complete_day(connection, export, now), due_day(now)
-    ((first,),) = connection.execute("select min(start_date) from deliveries where export = ?", [export]).fetchall()
+    earliest = "select min(start_date) from deliveries where export = $1"
+    ((first,),) = connection.execute(earliest, [export.name]).fetchall()
     since = max(first or start_date, due - timedelta(days=HEALING_DAYS - 1))
     # A day before the first pull may be complete because no campaign existed yet; that is no news.
     message = f"newest complete day {newest}" if newest and newest >= since else "no complete day"
     if since > due:
-        return ok(export, message)
+        return ok(export.name, message)
     found = missing(connection, export, DateRange(since, due))
     late = newest is None or newest < due
     if not late and not found:
-        return ok(export, message)
+        return ok(export.name, message)
     if late:
         message += f", though {due} is due"
     if not found:
-        return warn(export, message, "no campaign has been listed since then: see the last run above")
+        return warn(export.name, message, "no campaign has been listed since then: see the last run above")
     days = sorted({day for campaign in found for day in campaign.days})
     which = f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
     message += f"; {counted(len(found), 'campaign')} without {counted(len(days), 'day')}, {which}"
-    return warn(export, message, f"see the last run above; make backfill FROM={days[0]} TO={days[-1]} pulls them")
+    return warn(export.name, message, f"see the last run above; make backfill FROM={days[0]} TO={days[-1]} pulls them")
+
+
+def _before_the_first_day(connection: duckdb.DuckDBPyConnection, start_date: date) -> Iterator[Finding]:
+    """The days that were pulled before SOUNDLINK_START_DATE was moved to a later one: nothing pulls them again."""
+    ((first,),) = connection.execute("select min(start_date) from deliveries").fetchall()
+    if first is None or first >= start_date:
+        return
+    last = start_date - timedelta(days=1)
+    ledger = Ledger(connection)
+    unsettled = sorted({day for export in EXPORTS for day in ledger.unsettled_days(export, first, last)})
+    message = f"days from {first} on were pulled before SOUNDLINK_START_DATE ({start_date})"
+    if not unsettled:
+        yield ok("first day", f"{message}; all of them are final")
+        return
+    which = f"{unsettled[0]} to {unsettled[-1]}" if len(unsettled) > 1 else str(unsettled[0])
+    yield warn(
+        "first day",
+        f"{message}; {counted(len(unsettled), 'day')} of them, {which}, will not be pulled again and stay unsettled",
+        f"with SOUNDLINK_START_DATE={unsettled[0]}, make backfill FROM={unsettled[0]} TO={unsettled[-1]} settles them",
+    )
 
 
 def _published(path: Path, loaded: dict[str, datetime], now: datetime) -> Iterator[Finding]:

@@ -74,7 +74,7 @@ def run_export_checks(
 
 def check_delivered(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> dg.AssetCheckResult:
     """Whether the window was pulled for every campaign that can have rows in it."""
-    found = missing(connection, export.name, dates)
+    found = missing(connection, export, dates)
     metadata: dict[str, Any] = {"window": str(dates), "campaigns missing": len(found)}
     if found:
         metadata["missing"] = dg.MetadataValue.md(_as_table(found))
@@ -161,7 +161,7 @@ def _newest_published(file: Path, now: datetime) -> Newest:
 
 
 def _newest_days(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, date | None]:
-    return {export.name: newest_complete_day(connection, export.name, now) for export in EXPORTS}
+    return {export.name: newest_complete_day(connection, export, now) for export in EXPORTS}
 
 
 def _newest_day(asset: str, days: dict[str, date | None], fault: str | None, due: date) -> dg.AssetCheckResult:

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from soundlink_pipeline.contracts.campaigns import left_out
 from soundlink_pipeline.contracts.days import REVISION_DAYS
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
@@ -137,6 +138,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
             metadata={
                 "dagster/row_count": len(items),
                 "requests": client.requests,
+                "left out": left_out(items, soundlink.settings.start_date) or "nothing",
                 "campaigns by status": dg.MetadataValue.md(markdown_table(["status", "campaigns"], statuses)),
             }
         )

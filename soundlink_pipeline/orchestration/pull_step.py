@@ -3,7 +3,7 @@
 The assets they serve are in `orchestration/export_assets.py`; how requests are made and loaded is in `pulling/`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from soundlink_pipeline.api.pacing import Pacer
+from soundlink_pipeline.contracts.campaigns import left_out
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.deliveries import Listing
@@ -20,7 +21,7 @@ from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.landed import load_leftovers
 from soundlink_pipeline.pulling.listing import list_campaigns, save_and_ask
 from soundlink_pipeline.pulling.outcome import PullResult
-from soundlink_pipeline.pulling.planning import Plan
+from soundlink_pipeline.pulling.planning import Plan, PullRequest
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.pulling.shrinking import NOTHING_HELD, HeldRows
 from soundlink_pipeline.warehouse.ledger import Ledger
@@ -50,28 +51,6 @@ def list_for_run(context: dg.AssetExecutionContext, soundlink: Soundlink, client
     )
 
 
-def _plan(
-    context: dg.AssetExecutionContext,
-    soundlink: Soundlink,
-    listing: Listing,
-    exports: Sequence[Export],
-    dates: DateRange,
-    *,
-    refetch: bool,
-) -> tuple[Plan, HeldRows]:
-    """What the run is to request, and which rows are held of that.
-
-    Opens the warehouse once, and saves the listing to it where that was not done.
-    """
-    campaigns, lineage = listing.items(), run_lineage(context)
-
-    def question(ledger: Ledger) -> tuple[Plan, HeldRows]:
-        planned = Plan(exports, campaigns, dates, ledger.done_days(dates, lineage, settled=not refetch))
-        return planned, HeldRows.before(ledger, planned.missing)
-
-    return save_and_ask(soundlink.warehouse, soundlink.landing, listing, question)
-
-
 def _describe(planned: Plan, soundlink: Soundlink, pacer: Pacer) -> str:
     settings = soundlink.settings
     return planned.describe(
@@ -97,20 +76,46 @@ def pull_range(
     log, later = context.log.info, list[str]()
     leftovers = load_leftovers(soundlink.warehouse, soundlink.landing, later.append)
     with open_client(context, soundlink) as (client, pacer):
-        listing = list_for_run(context, soundlink, client)
-        planned, held = _plan(context, soundlink, listing, exports, dates, refetch=refetch)
+        listing, lineage = list_for_run(context, soundlink, client), run_lineage(context)
+        campaigns = listing.items()
+
+        def plan(ledger: Ledger, given_up: Collection[tuple[str, str]] = ()) -> tuple[Plan, HeldRows]:
+            """What the run is to request, and which rows are held of that."""
+            so_far = ledger.pulled_so_far(exports, dates, lineage, settled=not refetch)
+            first_day = soundlink.settings.start_date
+            now = listing.listed_at
+            planned = Plan(exports, campaigns, dates, so_far, now=now, first_day=first_day, given_up=given_up)
+            return planned, NOTHING_HELD if accept_smaller else HeldRows.before(ledger, planned.missing)
+
+        def pull(requests: Sequence[PullRequest], held: HeldRows) -> PullResult:
+            return Puller(
+                client,
+                pacer,
+                landing=soundlink.landing,
+                warehouse=soundlink.warehouse,
+                run_id=context.run.run_id,
+                log=log,
+                held=held,
+            ).run(requests)
+
+        planned, held = save_and_ask(soundlink.warehouse, soundlink.landing, listing, plan)
         log(_describe(planned, soundlink, pacer))  # first, so that the operator knows how long it takes
+        if planned.is_first and (left := left_out(campaigns, soundlink.settings.start_date)):
+            log(left)
         for line in later:
             log(line)
-        result = Puller(
-            client,
-            pacer,
-            landing=soundlink.landing,
-            warehouse=soundlink.warehouse,
-            run_id=context.run.run_id,
-            log=log,
-            held=NOTHING_HELD if accept_smaller else held,
-        ).run(planned.missing)
+        result, further = pull(planned.missing, held), planned
+        made = {request.identity for request in planned.missing}
+        while not pacer.cancelled.is_set() and further.may_go_on(result.with_rows):
+            failed = {(item.export, item.campaign_id) for item in result.failed}
+            with soundlink.warehouse.read() as connection:
+                further, held = plan(Ledger(connection), failed)
+            more = [request for request in further.missing if request.identity not in made]
+            if not more:
+                break
+            log(f"{len(more)} further requests, for campaigns that are over and still have rows")
+            result.add(pull(more, held))
+            made |= {request.identity for request in more}
         result.requests = client.requests
     result.loaded[:0] = leftovers.loaded
     result.failed[:0] = leftovers.failed

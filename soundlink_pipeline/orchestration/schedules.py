@@ -77,7 +77,7 @@ def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinitio
         try:
             if soundlink.warehouse.exists():
                 with soundlink.warehouse.read(_WAIT_SECONDS) as connection:
-                    unsettled = Ledger(connection).oldest_unsettled(now)
+                    unsettled = Ledger(connection).oldest_unsettled(soundlink.warehouse.exports, now, start_date)
         except (WarehouseLocked, WarehouseUnusable) as error:
             # The trailing days do not depend on the ledger; the next tick pulls an older gap.
             unread = f"; older unsettled days wait for the next tick: the ledger could not be read ({error})"

@@ -39,6 +39,7 @@ from soundlink_pipeline.durable import sync_path
 from soundlink_pipeline.publishing.place import Access, BadLink, place_of
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.instances import opened
+from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile, write_ahead_logs
 from soundlink_pipeline.warehouse.sql import is_locked
 from soundlink_pipeline.warehouse.tables import comments, create
@@ -244,15 +245,7 @@ def _finish(
                 rows[table if schema == "main" else f"{schema}.{table}"] = count
         newest_of_each = " union all ".join(f"select max({DATE_COLUMN}) as day from {e.name}" for e in exports)
         ((newest,),) = connection.execute(f"select max(day) from ({newest_of_each})").fetchall()
-        ((settled,),) = connection.execute(
-            """
-            select max(report_date) from (
-                select report_date from report_date_status group by report_date
-                having bool_and(is_settled)
-                    and count(distinct export) = (select count(distinct export) from deliveries)
-            )
-            """
-        ).fetchall()
+        settled = Ledger(connection).newest_settled_day(exports)
         for statement in (create(PUBLICATION), *comments(PUBLICATION)):
             connection.execute(statement)
         connection.execute(

@@ -55,6 +55,16 @@ class PullResult:
             [item for item in self.failed if item.export == export.name],
         )
 
+    def add(self, more: PullResult) -> None:
+        self.requests += more.requests
+        self.loaded += more.loaded
+        self.failed += more.failed
+
+    @property
+    def with_rows(self) -> set[tuple[str, str]]:
+        """The exports of campaigns that a delivery with rows came for: name and campaign id."""
+        return {(item.delivery.export, item.delivery.campaign_id) for item in self.loaded if item.rows}
+
     @property
     def rows(self) -> int:
         return sum(item.rows for item in self.loaded)

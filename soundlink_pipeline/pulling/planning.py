@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from soundlink_pipeline.contracts.campaigns import may_have_rows
-from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.campaigns import created_on, expected_days
+from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, last_closed_day
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.pulling.tails import Over, turns
+from soundlink_pipeline.warehouse.ledger import PulledSoFar
+
+_NOTHING = PulledSoFar()
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,25 @@ class PullRequest:
     campaign_id: str
     dates: DateRange
 
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.export.name, self.campaign_id
+
+    @property
+    def identity(self) -> tuple[str, str, DateRange]:
+        return *self.place, self.dates
+
     def describe(self) -> str:
         return f"{self.export.name} of campaign {self.campaign_id}, {self.dates}"
 
 
 class Plan:
-    """The requests a run is going to make: `missing` of all `requests`, the others being done.
+    """The requests a run is going to make: `missing`, which are all `requests` but those done, and the `probes`.
 
-    `campaigns` are as the API lists them; `done` is what the ledger knows of days that need not be pulled.
+    `campaigns` are as the API lists them at `now` (aware); `so_far` is what the ledger knows; `first_day` is the first
+    partition. A run whose range ends with the newest closed day is a refresh: it also makes up for what a campaign has
+    missed, and probes those that are over. `given_up` are the exports of campaigns that have failed in this run.
+    What the answers bring may call for further requests: they are in a plan that is made after them.
     """
 
     def __init__(
@@ -35,24 +50,56 @@ class Plan:
         exports: Sequence[Export],
         campaigns: Sequence[dict[str, Any]],
         dates: DateRange,
-        done: Mapping[tuple[str, str], set[date]],
+        so_far: PulledSoFar = _NOTHING,
+        *,
+        now: datetime,
+        first_day: date = date.min,
+        given_up: Collection[tuple[str, str]] = (),
     ) -> None:
         self.exports, self.dates, self.listed = exports, dates, len(campaigns)
-        self.requests = [request for export in exports for request in plan(export, campaigns, dates)]
-        self.missing = without_done(self.requests, done)
+        self.is_first = not so_far.first_day  # nothing was ever pulled
+        is_refresh, today = dates.end >= last_closed_day(now), now.astimezone(UTC).date()
+        make_up_from = first_day if is_refresh else None
+        planned = [r for export in exports for r in plan(export, campaigns, dates, so_far, make_up_from=make_up_from)]
+        expected, unanswered = {r.place for r in planned}, {r.place for r in without_done(planned, so_far.done)}
+        self.probes, self._tails, self._waits = list[PullRequest](), list[PullRequest](), False
+        turn_of = turns(campaigns)
+        for export in exports:
+            for campaign in campaigns:
+                over = Over.of(export, campaign, so_far)
+                if over is None:
+                    continue
+                slices = [PullRequest(export, over.campaign_id, part) for part in over.slices(dates, so_far, today)]
+                tail = without_done(slices, so_far.done)
+                if over.place in unanswered:
+                    self._waits |= bool(tail)  # whether more is asked for depends on the rows that come
+                elif tail:
+                    self._tails.append(tail[0])
+                    self._waits |= len(tail) > 1
+                elif is_refresh and over.place not in expected:
+                    probe = over.probe(today, turn_of[over.campaign_id], so_far, first_day)
+                    self.probes += [PullRequest(export, over.campaign_id, probe)] if probe else []
+        self.requests = [r for r in (*planned, *self._tails) if r.place not in given_up]
+        self.probes = [r for r in self.probes if r.place not in given_up]
+        self.missing = [*without_done(self.requests, so_far.done), *self.probes]
 
     @property
     def campaigns(self) -> int:
-        """How many campaigns can have rows in the range."""
+        """How many campaigns are asked for days of the range."""
         return len({request.campaign_id for request in self.requests})
+
+    def may_go_on(self, with_rows: Collection[tuple[str, str]]) -> bool:
+        """Whether its answers may call for further requests; `with_rows` are the exports of campaigns that had some."""
+        return self._waits or any(request.place in with_rows for request in (*self._tails, *self.probes))
 
     def describe(self, *, per_minute: int, per_hour: int, left_this_hour: int) -> str:
         """The run's requests and how long they take at the API's limits, for its first line of log."""
         seconds = expected_seconds(len(self.missing), per_minute, per_hour, left_this_hour)
-        skipped = len(self.requests) - len(self.missing)
+        skipped = len(self.requests) - (len(self.missing) - len(self.probes))
         return (
             f"{' and '.join(export.name for export in self.exports)}, {self.dates}: {len(self.missing)} requests for"
             f" {self.campaigns} of {self.listed} campaigns"
+            + (f" and {len(self.probes)} of those that are over, to see whether rows still come" if self.probes else "")
             + (f"; at the API's limits this takes at least {duration(seconds)}" if seconds > 1 else "")
             + (
                 f". {skipped} requests skipped: already pulled and final (refetch: true in the run's config repeats"
@@ -63,15 +110,47 @@ class Plan:
         )
 
 
-def plan(export: Export, campaigns: Iterable[dict[str, Any]], dates: DateRange) -> list[PullRequest]:
-    """One request per campaign that can have rows and slice of at most 90 days, oldest days first."""
-    listed = list(campaigns)
-    return [
-        PullRequest(export, campaign["campaignId"], part)
-        for part in dates.slices()
-        for campaign in listed
-        if may_have_rows(campaign, part)
-    ]
+def plan(
+    export: Export,
+    campaigns: Iterable[dict[str, Any]],
+    dates: DateRange,
+    so_far: PulledSoFar = _NOTHING,
+    *,
+    make_up_from: date | None = None,
+) -> list[PullRequest]:
+    """One request per campaign of which rows are expected and slice of at most 90 days, oldest days first.
+
+    With `make_up_from` a campaign's days begin where its last final pull ended, if that is before `dates`, but not
+    before that day: a campaign that was let go and is live again, or that has failed, has no gap in between.
+    """
+    found = []
+    newest = max((day for (name, _), day in so_far.newest_final.items() if name == export.name), default=None)
+    for number, campaign in enumerate(campaigns):
+        place = export.name, campaign["campaignId"]
+        expected = expected_days(campaign, export.tail, so_far.newest_row.get(place))
+        start = dates.start
+        if make_up_from is not None and expected.meet(dates):
+            start = max(make_up_from, min(start, _left_off(export, campaign, dates, so_far, newest)))
+        found += [
+            (part.start, number, PullRequest(export, campaign["campaignId"], part))
+            for part in DateRange(start, dates.end).slices()
+            if expected.meet(part)
+        ]
+    return [request for *_, request in sorted(found, key=lambda item: item[:2])]
+
+
+def _left_off(
+    export: Export, campaign: Mapping[str, Any], dates: DateRange, so_far: PulledSoFar, newest: date | None
+) -> date:
+    """The first day that others were pulled for and the campaign was not, or not since it was final.
+
+    `newest` is the newest final day of any campaign: what was pulled of nobody is not made up for.
+    """
+    final = so_far.newest_final.get((export.name, campaign["campaignId"]))
+    if final is not None:
+        return final + timedelta(days=1) if newest is not None and final < newest else dates.start
+    first = so_far.first_day.get(export.name, dates.start)
+    return max(first, created_on(campaign) or first, dates.end - timedelta(days=MAX_DAYS_PER_PULL - 1))
 
 
 def without_done(requests: Iterable[PullRequest], done: Mapping[tuple[str, str], set[date]]) -> list[PullRequest]:

@@ -15,6 +15,7 @@ import duckdb
 from soundlink_pipeline.contracts.currencies import minor_unit_sql
 from soundlink_pipeline.contracts.days import REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, CURRENCY_COLUMN, DATE_COLUMN, Export, Ratio
+from soundlink_pipeline.quality.late_rows import late_rows
 from soundlink_pipeline.quality.rows_gone import rows_gone
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.tables import history_table
@@ -248,6 +249,14 @@ def _history(export: Export) -> Iterator[RowCheck]:
             and final_since >= h.{DATE_COLUMN} + interval {SETTLED_AFTER_DAYS} days
         order by revised_at desc, {", ".join(f"h.{name}" for name in export.row_key)}
         """,
+    )
+    yield RowCheck(
+        "no_late_rows",
+        f"No row came of a day that was final without it: pulled {SETTLED_AFTER_DAYS} days after its start, or later.",
+        "The rows below are in the tables, and the marts of their days are built anew: sums of days that were called"
+        " settled have grown. Tell those who reported them; ask Soundlink why if it goes on.",
+        "warn",
+        late_rows(export),
     )
     yield RowCheck(
         "no_vanished_keys",

@@ -17,7 +17,7 @@ from zlib import crc32
 import duckdb
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
-from soundlink_pipeline.contracts.campaigns import may_have_rows
+from soundlink_pipeline.contracts.campaigns import expected_days
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.contracts.overview import FIGURES, Figure, figure_of
 from soundlink_pipeline.quality.completeness import name_of
@@ -154,7 +154,8 @@ def _live(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     live = {}
     for campaign_id, listed_json, listed_at in rows:
         listed, newest = json.loads(listed_json), last_closed_day(listed_at.replace(tzinfo=UTC))
-        if may_have_rows(listed, DateRange(newest - timedelta(days=_LIVE_DAYS - 1), newest)):
+        dates = DateRange(newest - timedelta(days=_LIVE_DAYS - 1), newest)
+        if expected_days(listed, CAMPAIGN_COUNTRY_DAILY.tail).meet(dates):
             live[campaign_id] = listed
     return live
 

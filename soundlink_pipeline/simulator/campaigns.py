@@ -68,6 +68,16 @@ class Campaign:
             changed |= fields if since <= day else {}
         return replace(self, **changed) if changed else self
 
+    tail_days: int = TAIL_OF_ENGAGEMENT.days  # how long its links are played after the ads
+    ends_as: str = ""  # the status after the end, where it is neither ended nor stopped
+    renewed_on: date | None = None  # the first day of a second cycle, after the end of the first
+
+    def last_day_on(self, day: date) -> date:
+        """The last active day of the cycle that counts on a day: the first, or the one it was renewed for."""
+        if self.renewed_on is None or day < self.renewed_on:
+            return self.last_day
+        return self.renewed_on + timedelta(days=self.duration - 1)
+
     @cached_property
     def ids(self) -> frozenset[str]:
         """Every id that a URL may name it by."""
@@ -77,17 +87,27 @@ class Campaign:
     def ended_at(self) -> datetime:
         return midnight(self.last_day + timedelta(days=1))
 
+    @property
+    def begins(self) -> bool:
+        """Whether its ads ever run."""
+        return self.ends_as != "creating"
+
     def status_on(self, day: date) -> str:
         """`status` of an engagement row: scheduled before the start, ended after the last active day."""
-        if day < self.start:
+        if day < self.start or not self.begins:
             return "scheduled"
-        return "active" if day <= self.last_day else "ended"
+        return "active" if day <= self.last_day_on(day) else "ended"
 
     def listing(self, now: datetime) -> dict[str, Any]:
         """The list item as of ``now``; fields and order as documented for a campaign."""
         today = self.on(now.date())
-        if now >= self.ended_at:
-            status, updated_at = ("stopped" if self.stopped else "ended"), self.ended_at
+        ended_at = midnight(self.last_day_on(now.date()) + timedelta(days=1))
+        if not self.begins:
+            status, updated_at = "creating", self.created_at
+        elif now >= ended_at:
+            status, updated_at = self.ends_as or ("stopped" if self.stopped else "ended"), ended_at
+        elif self.renewed_on is not None and now >= midnight(self.renewed_on):
+            status, updated_at = "active", midnight(self.renewed_on)
         elif now >= midnight(self.start):
             status, updated_at = "active", max(midnight(self.start), self.created_at)
         else:

@@ -7,6 +7,11 @@ from typing import Any
 from soundlink_pipeline.simulator.campaigns import Campaign
 from soundlink_pipeline.simulator.chance import base62_of
 
+_LONG_TAIL_DAYS = 150
+_PLAIN_CAMPAIGNS = 3  # so many come to their end as ever
+_ENDS = ("restart_failed", "creating", "renew_failed", "ended", "completed", "failed", "stopped")
+_PAUSE = timedelta(days=50)
+
 
 def _switch(what: str) -> Any:
     return field(default=False, metadata={"help": what})
@@ -21,6 +26,11 @@ class Oddities:
     currencies: bool = _switch("one campaign in eight turns from USD to EUR half-way, one is in JPY and one in KWD")
     anonymous_networks: bool = _switch("some listeners have no country: codes A1 and T1")
 
+    long_tails: bool = _switch("links are played for 150 days after the ads, and not for 30")
+    late_rows: bool = _switch("one row in fifty turns up after its day was final, up to 50 days later")
+    all_statuses: bool = _switch("from the fourth campaign on they end in every way, and some never begin")
+    renewals: bool = _switch("from the fourth campaign on every third has a second cycle 50 days after the first")
+
     def of(self, campaign: Campaign, index: int) -> Campaign:
         """The campaign number ``index`` of a world, with those of them that it has."""
         if self.changing_targets and index % 4 == 0:
@@ -29,6 +39,12 @@ class Oddities:
             campaign = _in_another_currency(campaign, index % 8)
         if self.anonymous_networks:
             campaign = _with_networks(campaign)
+        if self.long_tails:
+            campaign = replace(campaign, tail_days=_LONG_TAIL_DAYS)
+        if self.all_statuses and index >= _PLAIN_CAMPAIGNS:
+            campaign = replace(campaign, ends_as=_ENDS[index % len(_ENDS)])
+        if self.renewals and index >= _PLAIN_CAMPAIGNS and index % 3 == 0:
+            campaign = replace(campaign, renewed_on=campaign.last_day + _PAUSE)
         return replace(campaign, null_metrics=self.null_metrics)
 
 

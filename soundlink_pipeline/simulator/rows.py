@@ -10,7 +10,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from soundlink_pipeline.simulator.campaigns import TAIL_OF_ATTRIBUTION, TAIL_OF_ENGAGEMENT, Campaign, Track, iso
+from soundlink_pipeline.simulator.campaigns import TAIL_OF_ATTRIBUTION, Campaign, Track, iso
 from soundlink_pipeline.simulator.chance import dice
 from soundlink_pipeline.simulator.snapshot import Snapshot
 
@@ -87,7 +87,7 @@ def _breakdown_figures(
 ) -> Row:
     """The measures of one country. After the last active day: late attributions, and no advertising."""
     spread, rate, clicks, landing, listening, depth, following = (rng.random() for _ in range(7))
-    days_after = (day - campaign.last_day).days
+    days_after = (day - campaign.last_day_on(day)).days
     final_cents = campaign.daily_budget * 100 * weight * (0.7 + 0.4 * spread)
     final_listeners = final_cents * (0.02 + 0.03 * listening)
     media = 0
@@ -177,10 +177,10 @@ def _contexts(campaign: Campaign) -> tuple[str, ...]:
 
 def _interest(campaign: Campaign, day: date) -> float:
     """How much of the usual audience listens: a trickle before the start, a fading tail after the end."""
-    days_after = (day - campaign.last_day).days
-    if day < campaign.start:
+    days_after = (day - campaign.last_day_on(day)).days
+    if day < campaign.start or not campaign.begins:
         return 0.15
-    return 1.0 if days_after <= 0 else 0.5 * (1 - days_after / (TAIL_OF_ENGAGEMENT.days + 1))
+    return 1.0 if days_after <= 0 else 0.5 * (1 - days_after / (campaign.tail_days + 1))
 
 
 def _positions(rng: Random, tracks: int, context: str, day: date, seen: Snapshot) -> list[int | None]:

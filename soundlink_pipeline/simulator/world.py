@@ -10,13 +10,15 @@ from typing import Any
 
 from soundlink_pipeline.simulator.campaigns import (
     TAIL_OF_ATTRIBUTION,
-    TAIL_OF_ENGAGEMENT,
     Campaign,
+    iso,
     make_campaign,
+    midnight,
 )
+from soundlink_pipeline.simulator.chance import dice
 from soundlink_pipeline.simulator.oddities import PLAIN, Oddities
 from soundlink_pipeline.simulator.rows import breakdown_day, engagement_day
-from soundlink_pipeline.simulator.snapshot import Snapshot, snapshot
+from soundlink_pipeline.simulator.snapshot import SETTLED_AFTER, Snapshot, snapshot
 
 BREAKDOWN = "campaign_country_daily"
 ENGAGEMENT = "campaign_engagement_daily"
@@ -50,6 +52,7 @@ class World:
     ) -> None:
         self.seed = seed
         self.first_day = first_day
+        self.late_rows = oddities.late_rows
         self.campaigns = [
             oddities.of(
                 make_campaign(
@@ -99,19 +102,34 @@ class World:
         rows_of_day = _DAYS[export]
         rows: list[dict[str, Any]] = []
         for day in _days_with_rows(export, campaign, start, min(end, now.date())):
-            rows += rows_of_day(self.seed, campaign, day, snapshot(day, now))
+            found = rows_of_day(self.seed, campaign, day, snapshot(day, now))
+            rows += self._turned_up(found, export, day, now) if self.late_rows else found
         if engagement_context is not None:
             rows = [row for row in rows if row["engagement_context"] == engagement_context]
         return rows
 
+    def _turned_up(self, rows: list[dict[str, Any]], export: str, day: date, now: datetime) -> list[dict[str, Any]]:
+        """Those that have turned up: one in fifty does so up to 50 days after its day was final, with that moment."""
+        found = []
+        for row in rows:
+            key = [str(row.get(name)) for name in ("campaign_id", "country_code", "engaged_spotify_track_id")]
+            rng = dice(self.seed, "late", export, day, *key)
+            is_late, late_by = rng.random() < 0.02, timedelta(days=1 + int(rng.random() * 50))
+            turns_up = midnight(day) + SETTLED_AFTER + late_by
+            if not is_late:
+                found.append(row)
+            elif now >= turns_up:
+                found.append({**row, "exported_at": iso(turns_up)})
+        return found
+
 
 def _days_with_rows(export: str, campaign: Campaign, start: date, end: date) -> Iterator[date]:
     """Breakdown: active days and the attribution window. Engagement: from creation to the end of the tail."""
-    if export == BREAKDOWN:
-        first, last = campaign.start, campaign.last_day + TAIL_OF_ATTRIBUTION
-    else:
-        first, last = campaign.created_at.date(), campaign.last_day + TAIL_OF_ENGAGEMENT
-    day, last = max(start, first), min(end, last)
-    while day <= last:
-        yield day
+    if export == BREAKDOWN and not campaign.begins:
+        return
+    tail = TAIL_OF_ATTRIBUTION if export == BREAKDOWN else timedelta(days=campaign.tail_days)
+    day = max(start, campaign.start if export == BREAKDOWN else campaign.created_at.date())
+    while day <= end:
+        if day <= campaign.last_day_on(day) + tail:
+            yield day
         day += timedelta(days=1)

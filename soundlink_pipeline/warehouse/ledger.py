@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import duckdb
 
-from soundlink_pipeline.contracts.campaigns import may_have_rows
-from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange, last_closed_day
+from soundlink_pipeline.contracts.campaigns import ExpectedDays, expected_days
+from soundlink_pipeline.contracts.days import HEALING_DAYS, SETTLED_AFTER_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, CURRENCY_COLUMN, DATE_COLUMN, VERSION_COLUMN, Export
 
 # Per export and campaign id (as the API lists it), days.
@@ -28,31 +29,113 @@ class DateStatus:
     settled: bool
 
 
+@dataclass(frozen=True)
+class PulledSoFar:
+    """What the ledger knows when a run is planned. Keys are export and campaign id (as the API lists it).
+
+    `done`: days that need not be pulled. `newest_row`: the newest day with rows. `newest_final`: the newest day that
+    was pulled after it settled. `rows_before`: how many rows the newest delivery held that ends before a day. Per
+    export: `first_day`, the earliest that was pulled; `refreshed_since`, the day of the first pull that reached to the
+    day before it.
+    """
+
+    done: DaysByRequest = field(default_factory=dict)
+    newest_row: Mapping[tuple[str, str], date] = field(default_factory=dict)
+    newest_final: Mapping[tuple[str, str], date] = field(default_factory=dict)
+    rows_before: Mapping[tuple[str, str, date], int] = field(default_factory=dict)
+    first_day: Mapping[str, date] = field(default_factory=dict)
+    refreshed_since: Mapping[str, date] = field(default_factory=dict)
+
+
 class Ledger:
     """Questions over one connection to a warehouse whose tables exist. Each raises duckdb.Error, and writes nothing."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def oldest_unsettled(self, now: datetime) -> date | None:
-        """The earliest report_date of the last HEALING_DAYS that was pulled but not since it settled.
+    def campaigns(self) -> dict[str, dict[str, Any]]:
+        """The newest listing: each campaign as the API listed it, by its listed id."""
+        rows = self._connection.execute(
+            """
+            select campaign_id, _listed_json from campaigns
+            where _listed_at = (select max(_listed_at) from campaigns) order by campaign_id
+            """
+        ).fetchall()
+        return {campaign_id: json.loads(listed) for campaign_id, listed in rows}
 
-        Only of campaigns that a run would request: of one that is no longer listed nothing more can be pulled, and one
-        that has long ended has no rows on the days after its tail; neither holds the answer back.
+    def expected_days(self, export: Export) -> dict[str, ExpectedDays]:
+        """By listed id, the days on which rows of a campaign are expected: of every campaign that was ever listed.
+
+        This is the one rule of what is expected, from the listing and the rows that have come; `data_status` says the
+        same in SQL.
+        """
+        newest = self.newest_rows_of(export)
+        listed = self._connection.execute("select campaign_id, _listed_json from campaigns").fetchall()
+        return {name: expected_days(json.loads(item), export.tail, newest.get(name)) for name, item in listed}
+
+    def newest_rows_of(self, export: Export) -> dict[str, date]:
+        """By listed id, the newest report_date with rows of a campaign."""
+        rows = self._connection.execute(
+            f"""
+            with newest as (select {CAMPAIGN_COLUMN}, max({DATE_COLUMN}) as day from {export.name} group by all)
+            select d.campaign_id, max(n.day)
+            from (select distinct campaign_id, row_campaign_id from deliveries where export = $1) as d
+            join newest as n on n.{CAMPAIGN_COLUMN} = d.row_campaign_id
+            group by all
+            """,
+            [export.name],
+        ).fetchall()
+        return dict(rows)
+
+    def oldest_unsettled(self, exports: Iterable[Export], now: datetime, first_day: date) -> date | None:
+        """The earliest report_date of the last HEALING_DAYS, from `first_day` on, that was pulled but not since it
+        settled.
+
+        Only of campaigns that a run would request: of one that is no longer listed nothing more can be pulled, and of
+        one that is over no rows are expected after its tail; neither holds the answer back.
         """
         newest = last_closed_day(now)
-        found = self._connection.execute(
-            """
-            select min(s.report_date), any_value(c._listed_json)
-            from report_date_status as s join campaigns as c using (campaign_id)
-            where not s.is_settled and s.report_date between $since and $until
-                and c._listed_at = (select max(_listed_at) from campaigns)
-            group by campaign_id
-            """,
-            {"since": newest - timedelta(days=HEALING_DAYS - 1), "until": newest},
-        ).fetchall()
-        days = (day for day, listed in found if may_have_rows(json.loads(listed), DateRange(day, newest)))
+        since, listed = max(first_day, newest - timedelta(days=HEALING_DAYS - 1)), self.campaigns()
+        days = [
+            day
+            for export in exports
+            for day, campaigns in self.unsettled_days(export, since, newest).items()
+            if any(campaign_id in listed for campaign_id in campaigns)
+        ]
         return min(days, default=None)
+
+    def unsettled_days(self, export: Export, start: date, end: date) -> dict[date, set[str]]:
+        """Days pulled for a campaign, but not since they settled, with the campaigns whose rows are expected then."""
+        rows = self._connection.execute(
+            """
+            select campaign_id, list(report_date) from report_date_status
+            where export = $export and not is_settled and report_date between $start and $end group by all
+            """,
+            {"export": export.name, "start": start, "end": end},
+        ).fetchall()
+        expected = self.expected_days(export) if rows else {}
+        found: dict[date, set[str]] = {}
+        for campaign_id, days in rows:
+            for day in days:
+                if campaign_id not in expected or expected[campaign_id].meet(DateRange(day, day)):
+                    found.setdefault(day, set()).add(campaign_id)
+        return found
+
+    def newest_settled_day(self, exports: Iterable[Export]) -> date | None:
+        """The newest day pulled of every export that was ever pulled, and final for all whose rows are expected."""
+        final: list[set[date]] = []
+        for export in exports:
+            days = self._connection.execute(
+                "select min(start_date), max(end_date) from deliveries where export = $1", [export.name]
+            ).fetchall()
+            ((first, last),) = days
+            if first is None:
+                continue
+            pulled = self._connection.execute(
+                "select distinct report_date from report_date_status where export = $1", [export.name]
+            ).fetchall()
+            final.append({day for (day,) in pulled} - self.unsettled_days(export, first, last).keys())
+        return max(set.intersection(*final), default=None) if final else None
 
     def date_status(self, export: Export, dates: DateRange) -> list[DateStatus]:
         """Per report_date of `dates`: rows, totals of the export's measures, last pull, settled or not.
@@ -68,9 +151,7 @@ class Ledger:
                 select unnest(generate_series($start, $end, interval 1 day))::date as report_date
             ),
             pulled as (
-                select report_date, max(last_pulled_at) as last_pulled_at,
-                    list(coalesce(_listed_json, '{{}}')) filter (not is_settled) as unsettled
-                from report_date_status left join campaigns using (campaign_id)
+                select report_date, max(last_pulled_at) as last_pulled_at from report_date_status
                 where export = $export and report_date between $start and $end
                 group by report_date
             ),
@@ -78,23 +159,22 @@ class Ledger:
                 select report_date, count(*) as n, [{totals}] as totals from {export.name}
                 where report_date between $start and $end group by report_date
             )
-            select report_date, coalesce(n, 0), totals, last_pulled_at, coalesce(unsettled, [])
+            select report_date, coalesce(n, 0), totals, last_pulled_at
             from days left join pulled using (report_date) left join measured using (report_date)
             order by report_date
             """,
             {"start": dates.start, "end": dates.end, "export": export.name},
         ).fetchall()
+        unsettled = self.unsettled_days(export, dates.start, dates.end)
         return [
             DateStatus(
                 report_date=day,
                 rows=count,
                 totals=dict(zip(counts, sums or [0.0] * len(counts), strict=True)) | money.get(day, {}),
                 last_pulled_at=None if pulled is None else pulled.replace(tzinfo=UTC),
-                # A campaign that has long ended has no rows on this day that could change.
-                settled=pulled is not None
-                and not any(may_have_rows(json.loads(listed), DateRange(day, day)) for listed in unsettled),
+                settled=pulled is not None and day not in unsettled,
             )
-            for day, count, sums, pulled, unsettled in rows
+            for day, count, sums, pulled in rows
         ]
 
     def _money(self, export: Export, dates: DateRange) -> dict[date, dict[str, float]]:
@@ -115,6 +195,45 @@ class Ledger:
                 {f"{name}, {currency}": total for name, total in zip(names, sums, strict=True)}
             )
         return found
+
+    def pulled_so_far(
+        self, exports: Iterable[Export], dates: DateRange, run_ids: Sequence[str], *, settled: bool
+    ) -> PulledSoFar:
+        """What a run over `dates` must know before it asks; `run_ids` and `settled` as in `done_days`."""
+        states = self._connection.execute(
+            f"""
+            select export, campaign_id,
+                max(least(end_date, (pulled_at - interval {SETTLED_AFTER_DAYS} days)::date))
+                    filter (pulled_at >= start_date + interval {SETTLED_AFTER_DAYS} days)
+            from deliveries group by all
+            """
+        ).fetchall()
+        before = self._connection.execute(
+            """
+            select export, campaign_id, day::date, arg_max(rows, (end_date, delivery_id))
+            from deliveries join unnest($starts::date[]) as s (day) on end_date < day
+            group by all
+            """,
+            {"starts": [part.start for part in dates.slices()]},
+        ).fetchall()
+        spans = self._connection.execute(
+            """
+            select export, min(start_date), min(pulled_at::date) filter (end_date >= pulled_at::date - 1)
+            from deliveries group by all
+            """
+        ).fetchall()
+        return PulledSoFar(
+            done=self.done_days(dates, run_ids, settled=settled),
+            newest_final={(export, campaign_id): day for export, campaign_id, day in states if day is not None},
+            rows_before={(export, campaign_id, day): rows for export, campaign_id, day, rows in before},
+            first_day={export: day for export, day, _ in spans},
+            refreshed_since={export: day for export, _, day in spans if day is not None},
+            newest_row={
+                (export.name, campaign_id): day
+                for export in exports
+                for campaign_id, day in self.newest_rows_of(export).items()
+            },
+        )
 
     def done_days(self, dates: DateRange, run_ids: Sequence[str], *, settled: bool) -> DaysByRequest:
         """Per export and listed campaign id the days of `dates` that need not be pulled.

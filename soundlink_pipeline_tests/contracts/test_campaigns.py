@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from soundlink_pipeline.contracts.campaigns import may_have_rows
+from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION
+from soundlink_pipeline.contracts.campaigns import ExpectedDays, expected_days
 from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.schema import LISTENING, Tail
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -26,30 +28,75 @@ ENDED = {
 }
 
 
+FIRST, LAST = date(2026, 1, 1), date(2026, 1, 31)  # of creation, and of the planned 30 days
+
+
+def last_expected(changes: dict[str, Any], tail: Tail = LISTENING, newest_row: date | None = None) -> date | None:
+    return expected_days(ENDED | changes, tail, newest_row).last
+
+
+def rows_are_expected(campaign: dict[str, Any], tail: Tail = LISTENING) -> bool:
+    return expected_days(campaign, tail).meet(APRIL)
+
+
 @pytest.mark.parametrize(
-    ("changes", "asked"),
+    ("created", "expected"),
     [
-        # created after the range
-        ({"status": "active", "createdAt": "2026-04-30T23:59:59Z"}, True),
-        ({"status": "active", "createdAt": "2026-05-01T00:00:00Z"}, False),
-        ({"status": "active", "createdAt": "2026-05-01T01:00:00+02:00"}, True),
-        ({"status": "active", "createdAt": "2026-04-30T23:00:00-02:00"}, False),
-        # over: 30 days of engagement and 8 of revisions lie before the range; 1 April - 38 days = 22 February
-        ({"updatedAt": "2026-02-22T00:00:00Z"}, True),
-        ({"updatedAt": "2026-02-21T23:59:59Z"}, False),
-        ({"status": "stopped", "updatedAt": "2026-02-21T23:59:59Z"}, False),
-        # its end is the later of the last change and the planned duration: 1 January + 52 days = 22 February
-        ({"campaignDuration": 52}, True),
-        ({"campaignDuration": 51.9}, False),
-        ({"campaignDuration": 0}, False),
+        ("2026-04-30T23:59:59Z", True),
+        ("2026-05-01T00:00:00Z", False),
+        ("2026-05-01T01:00:00+02:00", True),
+        ("2026-04-30T23:00:00-02:00", False),
     ],
 )
-def test_campaign_is_skipped_only_where_it_cannot_have_rows(changes: dict[str, Any], asked: bool) -> None:
-    assert may_have_rows(ENDED | changes, APRIL) is asked
+def test_no_rows_are_expected_before_the_utc_day_of_creation(created: str, expected: bool) -> None:
+    assert rows_are_expected(ENDED | {"status": "active", "createdAt": created}) is expected
 
 
-def test_unchanged_example_would_be_skipped() -> None:
-    assert not may_have_rows(ENDED, APRIL)
+@pytest.mark.parametrize("status", ["ended", "stopped", "completed", "failed", "restart_failed", "renew_failed"])
+@pytest.mark.parametrize(
+    ("changes", "end"),
+    [
+        # the later of the last change and the planned duration
+        ({"updatedAt": "2026-02-22T00:00:00Z"}, "2026-02-22"),
+        ({"updatedAt": "2026-02-21T23:59:59Z"}, "2026-02-21"),
+        ({"updatedAt": "2026-02-22T01:00:00+02:00"}, "2026-02-21"),
+        ({}, "2026-01-31"),
+        ({"campaignDuration": 51.9}, "2026-02-21"),
+        ({"campaignDuration": 0}, "2026-01-05"),
+    ],
+)
+def test_thirty_days_of_listening_and_seven_of_attribution_are_expected_after_the_end(
+    status: str, changes: dict[str, Any], end: str
+) -> None:
+    last = date.fromisoformat(end)
+    assert last_expected(changes | {"status": status}) == last + timedelta(days=30)
+    assert last_expected(changes | {"status": status}, ATTRIBUTION) == last + timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("newest_row", "listening", "attribution"),
+    [
+        (None, "2026-03-02", "2026-02-07"),
+        ("2026-01-20", "2026-03-02", "2026-02-07"),
+        ("2026-02-23", "2026-03-02", "2026-02-23"),
+        ("2026-02-24", "2026-03-03", "2026-02-24"),  # 7 days after the last day with rows
+        ("2026-06-01", "2026-06-08", "2026-06-01"),
+        ("9999-12-30", "9999-12-31", "9999-12-30"),
+    ],
+)
+def test_rows_that_come_are_expected_to_go_on(newest_row: str | None, listening: str, attribution: str) -> None:
+    newest = date.fromisoformat(newest_row) if newest_row else None
+    assert last_expected({}, LISTENING, newest) == date.fromisoformat(listening)
+    assert last_expected({}, ATTRIBUTION, newest) == date.fromisoformat(attribution)
+
+
+def test_a_campaign_that_never_begins_has_no_ads_and_is_listened_to_like_one_that_is_over() -> None:
+    creating = ENDED | {"status": "creating"}
+    assert not expected_days(creating, ATTRIBUTION).meet(DateRange(FIRST, date(2099, 1, 1)))
+    assert expected_days(creating, LISTENING) == ExpectedDays(FIRST, LAST + timedelta(days=30))
+    assert expected_days(creating, ATTRIBUTION, FIRST).meet(DateRange(FIRST, FIRST)), "it has rows nevertheless"
+    begun = expected_days(creating | {"status": "active"}, ATTRIBUTION)
+    assert begun == ExpectedDays(FIRST, None)
 
 
 @pytest.mark.parametrize("field", ["status", "campaignDuration", "createdAt", "updatedAt"])
@@ -58,19 +105,26 @@ def test_unchanged_example_would_be_skipped() -> None:
     [..., None, "", "soon", [], {}, True, -1, float("nan"), float("inf"), 10**400, "2026-99-99T00:00:00Z"],
     ids=repr,
 )
-def test_missing_or_odd_field_leads_to_asking(field: str, value: object) -> None:
+@pytest.mark.parametrize("tail", [LISTENING, ATTRIBUTION])
+def test_missing_or_odd_field_leads_to_asking(field: str, value: object, tail: Tail) -> None:
     campaign = {name: text for name, text in (ENDED | {field: value}).items() if text is not ...}
-    assert may_have_rows(campaign, APRIL)
+    assert not rows_are_expected(ENDED, tail)
+    assert rows_are_expected(campaign, tail)
 
 
-@pytest.mark.parametrize("status", ["active", "creating", "renewing", "restart_failed", "Ended", "archived"])
-def test_other_or_unknown_status_leads_to_asking(status: str) -> None:
-    assert may_have_rows(ENDED | {"status": status}, APRIL)
+@pytest.mark.parametrize(
+    "status",
+    ["active", "inactive", "paused", "renewing", "restarting", "renew_awaiting_charge", "Ended", "archived"],
+)
+@pytest.mark.parametrize("tail", [LISTENING, ATTRIBUTION])
+def test_a_campaign_that_runs_or_may_run_again_is_live_and_so_is_one_of_unknown_status(status: str, tail: Tail) -> None:
+    assert expected_days(ENDED | {"status": status}, tail) == ExpectedDays(FIRST, None)
 
 
 @pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"])
-def test_last_change_at_the_end_of_time_leads_to_asking(moment: str) -> None:
-    assert may_have_rows(ENDED | {"updatedAt": moment}, APRIL)
+@pytest.mark.parametrize("field", ["createdAt", "updatedAt"])
+def test_a_moment_at_the_end_of_time_is_no_error(moment: str, field: str) -> None:
+    assert expected_days(ENDED | {field: moment}, LISTENING).last in (None, date.max)
 
 
 FULL = {

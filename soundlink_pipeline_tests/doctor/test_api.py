@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -203,9 +202,19 @@ def test_clock_that_is_off_is_warned_of(here: Project, minutes: int, level: str)
 
 def test_limits_are_compared_with_what_a_daily_refresh_needs(here: Project) -> None:
     finding = Examined(here).one("API", "limits")
-    live = int(re.findall(r"each of (\d+) live", finding.message)[0])
-    assert live == 3
-    assert "a daily refresh needs 7: 2 for each" in finding.message
+    assert "a daily refresh needs 7: 6 exports of 3 live campaigns, 1 for the listing" in finding.message
     few = Examined(here, SOUNDLINK_REQUESTS_PER_HOUR="9", SOUNDLINK_REQUESTS_PER_MINUTE="9").one("API", "limits")
     assert few.level == "warn"
     assert few.message.startswith("6 of 9 requests left this hour")
+
+
+def test_days_on_which_campaigns_were_there_before_the_first_partition_are_told(here: Project) -> None:
+    earliest = min(campaign.created_at for campaign in here.sim.world.campaigns).date()
+    finding = Examined(here, SOUNDLINK_START_DATE=str(earliest + timedelta(days=41))).one("API", "first day")
+    assert (finding.level, finding.message) == (
+        "ok",
+        f"the earliest campaign was created on {earliest}; the 41 days from then to SOUNDLINK_START_DATE"
+        f" ({earliest + timedelta(days=41)}) are left out",
+    )
+    on_time = Examined(here, SOUNDLINK_START_DATE=str(earliest))
+    assert [finding for finding in on_time.group("API") if finding.what == "first day"] == []

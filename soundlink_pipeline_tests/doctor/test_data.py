@@ -115,3 +115,17 @@ def test_published_file_that_is_missing_older_or_damaged_is_told(here: Project) 
     assert Examined(here).one("Data", "soundlink.duckdb").level == "FAULT"
     published.unlink()
     assert Examined(here).one("Data", "soundlink.duckdb").level == "warn"
+
+
+def test_days_pulled_before_a_later_first_day_are_named_as_long_as_they_are_not_final(pulled: Project) -> None:
+    message = "days from 2026-02-22 on were pulled before SOUNDLINK_START_DATE (2026-02-26); {}"
+    examined = Examined(pulled, SOUNDLINK_START_DATE="2026-02-26")
+    finding = examined.one("Data", "first day")
+    left = "3 days of them, 2026-02-23 to 2026-02-25, will not be pulled again and stay unsettled"
+    assert (finding.level, finding.message) == ("warn", message.format(left))
+    assert "SOUNDLINK_START_DATE=2026-02-23, make backfill FROM=2026-02-23 TO=2026-02-25" in finding.fix
+    pulled.sim.clock.set(utc("2026-03-06T06:00"))
+    pull(pulled.soundlink, "2026-02-22", "2026-02-26", "run-2")
+    finding = Examined(pulled, SOUNDLINK_START_DATE="2026-02-26").one("Data", "first day")
+    assert (finding.level, finding.message) == ("ok", message.format("all of them are final"))
+    assert [item for item in Examined(pulled).group("Data") if item.what == "first day"] == []

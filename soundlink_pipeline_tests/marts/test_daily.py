@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
+from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline_tests.marts.shared import (
     COUNTRY,
     ENGAGEMENT,
@@ -159,23 +163,56 @@ def test_day_is_complete_when_every_listed_campaign_was_pulled(marts: Marts) -> 
     ]
 
 
-def test_day_after_a_campaigns_tail_needs_no_further_pull(marts: Marts) -> None:
-    # Ended on March 1; 30 days of engagement and 8 of revisions later it is April 8.
-    ended: dict[str, Any] = {
-        "status": "ended",
-        "created_at": "2026-02-01",
-        "updated_at": "2026-03-01",
-        "campaign_duration": 10,
-    }
-    marts.listed("c1", **ended)
+# Over on March 1.
+ENDED: dict[str, Any] = {"status": "ended", "campaign_duration": 10}
+ENDED |= {"created_at": "2026-02-01", "updated_at": "2026-03-01"}
+
+
+@pytest.mark.parametrize(("export", "last", "after"), [(COUNTRY, "03-08", "03-09"), (ENGAGEMENT, "03-31", "04-01")])
+def test_day_after_a_campaigns_tail_needs_no_further_pull(marts: Marts, export: str, last: str, after: str) -> None:
+    # 7 days of attribution, 30 of listening.
+    marts.listed("c1", **ENDED)
     marts.listed("c2", **RUNNING)
-    for campaign, at in (("c1", "2026-04-10"), ("c2", SETTLED)):
-        marts.pulled(ENGAGEMENT, "2026-04-08", "2026-04-09", path=campaign, at=at)
+    for campaign, at in (("c1", "2026-03-10"), ("c2", SETTLED)):
+        marts.pulled(export, f"2026-{last}", f"2026-{after}", path=campaign, at=at)
     marts.build()
-    assert marts.rows("marts.data_status", f"report_date, {STATUS}") == [
-        ("2026-04-08", 2, 2, True, False),
-        ("2026-04-09", 1, 2, True, True),
+    assert marts.rows("marts.data_status", f"report_date, {STATUS}, campaigns_probed") == [
+        (f"2026-{last}", 2, 2, True, False, 0),
+        (f"2026-{after}", 1, 2, True, True, 1),
     ]
+
+
+def test_campaign_that_is_only_probed_is_counted_and_never_waited_for(marts: Marts) -> None:
+    marts.listed("c1", **ENDED)
+    marts.listed("alias-c2", **ENDED)
+    marts.listed("c3", **RUNNING)
+    marts.pulled(ENGAGEMENT, "2026-05-01", "2026-05-03", path="c3", at="2026-06-01")
+    marts.pulled(ENGAGEMENT, "2026-05-01", "2026-05-02", path="c1", at="2026-06-01", rows=0)
+    marts.pulled(ENGAGEMENT, "2026-05-01", "2026-05-01", path="alias-c2", at="2026-06-01")
+    columns = f"report_date, {STATUS}, campaigns_probed"
+    marts.build()
+    assert marts.rows("marts.data_status", columns) == [
+        ("2026-05-01", 1, 3, True, True, 2),
+        ("2026-05-02", 1, 2, True, True, 1),
+        ("2026-05-03", 1, 1, True, True, 0),
+    ]
+    # A row of 25 April: more are expected until 7 days later, in a build of all days and in one of some.
+    marts.engagement("2026-04-25", campaign_id="c2")
+    for dates in (None, DateRange(date(2026, 5, 1), date(2026, 5, 3))):
+        marts.build(dates)
+        assert marts.rows("marts.data_status", columns, "report_date >= '2026-05-01'") == [
+            ("2026-05-01", 2, 3, True, True, 1),
+            ("2026-05-02", 2, 2, False, False, 1),
+            ("2026-05-03", 1, 1, True, True, 0),
+        ]
+
+
+def test_campaigns_of_fixed_ids_are_expected_on_every_day(marts: Marts) -> None:
+    marts.listed("c1")
+    marts.listed("c2")
+    marts.pulled(COUNTRY, "2026-03-01", path="c1")
+    marts.build()
+    assert one(marts, "marts.data_status", STATUS) == (2, 1, False, False)
 
 
 def test_day_is_told_with_its_rows_and_with_what_was_revised_and_what_vanished(marts: Marts) -> None:

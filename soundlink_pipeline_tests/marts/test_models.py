@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import duckdb
 import pytest
 import yaml
 
-from soundlink_pipeline.contracts.campaigns import TAIL_DAYS, may_have_rows
+from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION
+from soundlink_pipeline.contracts.campaigns import ExpectedDays, expected_days
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.schema import LISTENING
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.warehouse import tables
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -32,28 +34,44 @@ from soundlink_pipeline_tests.marts.shared import (
 # Staging
 
 
-@pytest.mark.parametrize("status", ["active", "ended", "stopped", None])
+STATUSES = [
+    "active",
+    "ended",
+    "stopped",
+    "completed",
+    "failed",
+    "restart_failed",
+    "renew_failed",
+    "creating",
+    "new",
+    None,
+]
+
+
+@pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("created", ["2026-01-10T12:00:00Z", None])
 @pytest.mark.parametrize("updated", ["2026-02-01T00:00:00Z", "2026-02-20T23:00:00Z", None])
 @pytest.mark.parametrize("duration", [30, 0, None])
-def test_days_a_campaign_may_have_rows_on_are_those_it_is_asked_for(
+def test_days_on_which_the_models_expect_rows_of_a_campaign_are_those_it_is_asked_for(
     rule: duckdb.DuckDBPyConnection, status: str | None, created: str | None, updated: str | None, duration: int | None
 ) -> None:
     listed = {"status": status, "createdAt": created, "updatedAt": updated, "campaignDuration": duration}
-    days = [date(2026, 1, 9) + timedelta(days=offset) for offset in range(100)]
     rule.execute("delete from campaigns")
     rule.execute(
         "insert into campaigns (campaign_id, status, created_at, updated_at, campaign_duration) values (?, ?, ?, ?, ?)",
         ["c1", status, created and created[:-1], updated and updated[:-1], duration],
     )
-    ((first, last),) = rule.execute("select may_have_rows_from, may_have_rows_until from days").fetchall()
-    assert [day for day in days if (first or day) <= day <= (last or day)] == [
-        day for day in days if may_have_rows(listed, DateRange(day, day))
-    ]
+    first, *lasts = rule.execute(
+        "select may_have_rows_from, country_rows_until, may_have_rows_until from days"
+    ).fetchall()[0]
+    assert [ExpectedDays(first, last) for last in lasts] == [expected_days(listed, export.tail) for export in EXPORTS]
 
 
 def test_days_in_the_sql_folder_are_those_of_the_contracts(project: SqlProject) -> None:
-    assert project.variables["engagement_tail_days"] == TAIL_DAYS
+    assert project.variables["attribution_days"] == ATTRIBUTION.days
+    assert project.variables["engagement_tail_days"] == LISTENING.days
+    assert project.variables["engagement_after_rows_days"] == LISTENING.after_rows
+    assert ATTRIBUTION.after_rows == 0
     assert project.variables["settled_after_days"] == SETTLED_AFTER_DAYS
     texts = [path.read_text(encoding="utf-8") for path in (FOLDER / "models").rglob("*.yml")]
     told = {days for text in texts for days in re.findall(r"report_date \+ (\d+) days", text)}

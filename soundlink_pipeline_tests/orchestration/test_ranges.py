@@ -172,8 +172,8 @@ def test_a_runs_plan_says_how_many_requests_it_takes_and_how_long_at_the_apis_li
     here.settings |= {"SOUNDLINK_REQUESTS_PER_MINUTE": "60", "SOUNDLINK_REQUESTS_PER_HOUR": "61"}
     names, count = f"{BREAKDOWN} and {ENGAGEMENT}", len(here.sim.world.campaigns)
     result = here.refresh("2026-02-20", "2026-02-21")
-    requests = len(asked(here.sim))
-    plan = f"{names}, 2026-02-20 to 2026-02-21: {requests} requests for {requests // 2} of {count} campaigns"
+    requests, campaigns = len(asked(here.sim)), len({path.split("/")[3] for path, _ in asked(here.sim)})
+    plan = f"{names}, 2026-02-20 to 2026-02-21: {requests} requests for {campaigns} of {count} campaigns"
     assert lines_of(here, result)[:2] == [f"{count} campaigns listed", plan]
 
     here.settings["SOUNDLINK_REQUESTS_PER_HOUR"] = str(requests + 2)  # the next listing, and nothing left

@@ -79,8 +79,10 @@ def test_a_home_without_a_file_is_listed_to_loaded_checked_and_rebuilt(tmp_path:
     first = DateRange(APRIL.start, date(2026, 4, 8))
 
     assert load_leftovers(home, landing, lambda _: None).rows == 2
-    done = save_and_ask(home, landing, listing, lambda ledger: ledger.done_days(first, ["run-1"], settled=True))
-    plan = Plan([BREAKDOWN], campaigns, first, done)
+    so_far = save_and_ask(
+        home, landing, listing, lambda ledger: ledger.pulled_so_far([BREAKDOWN], first, ["run-1"], settled=True)
+    )
+    plan = Plan([BREAKDOWN], campaigns, first, so_far, now=NOON)
     assert [(item.campaign_id, item.dates) for item in plan.missing] == [("camp_2", first)]
     with home.read() as connection:
         ledger = Ledger(connection)

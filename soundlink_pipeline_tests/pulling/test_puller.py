@@ -27,7 +27,7 @@ from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import ledger
 from soundlink_pipeline_tests.support.project import KEY, asked, environment, listed, pull, puller, small_world, utc
 
-DATES = DateRange(date(2026, 2, 18), date(2026, 2, 22))  # every campaign may have rows then
+DATES = DateRange(date(2026, 2, 9), date(2026, 2, 13))  # rows of every campaign are expected then
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.quality.completeness import due_day, missing, newest_complete_day
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import arrival, load, save
 
-TABLE = CAMPAIGN_COUNTRY_DAILY.name
+TABLE = CAMPAIGN_COUNTRY_DAILY
 NOW = datetime(2026, 5, 10, 7, tzinfo=UTC)
 YESTERDAY = date(2026, 5, 9)
 OLD = {"createdAt": "2026-01-01T00:00:00Z"}
@@ -38,7 +39,7 @@ class Books:
         dates = DateRange(start, end)
         load(self.warehouse, arrival(self.folder / "in", [], campaign=campaign, dates=dates, pulled=pulled))
 
-    def newest(self, now: datetime = NOW, export: str = TABLE) -> date | None:
+    def newest(self, now: datetime = NOW, export: Export = TABLE) -> date | None:
         with self.warehouse.read() as connection:
             return newest_complete_day(connection, export, now)
 
@@ -84,7 +85,7 @@ def test_a_day_is_complete_once_every_campaign_that_can_have_rows_was_pulled(boo
     assert books.newest() == date(2026, 5, 7)
     books.pull("b", date(2026, 5, 9), YESTERDAY)
     assert books.newest() == YESTERDAY
-    assert books.newest(export=CAMPAIGN_ENGAGEMENT_DAILY.name) is None
+    assert books.newest(export=CAMPAIGN_ENGAGEMENT_DAILY) is None
     assert books.missing(date(2026, 5, 7), YESTERDAY) == {"b": (date(2026, 5, 8),)}
 
 

@@ -315,3 +315,41 @@ def test_many_bad_rows_are_counted_and_the_first_of_them_shown(warehouse: Native
     assert answer.bad_rows == 9
     assert str(answer).startswith("9 rows break fees_add_up")
     assert [row[answer.columns.index("country_code")] for row in answer.rows] == codes[:5]
+
+
+@pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
+@pytest.mark.parametrize("first", [[], [row(country_code="NA")]], ids=["was empty", "had rows"])
+def test_a_row_of_a_day_that_was_final_without_it_is_named_by_the_run_that_found_it(
+    warehouse: NativeFile, tmp_path: Path, export: Export, first: list[Row]
+) -> None:
+    documented = row(export)
+    day = date.fromisoformat(documented["report_date"])
+    dates = DateRange(day - timedelta(days=40), day + timedelta(days=40))
+    held = [row(export, country_code="NA")] if first else []
+    final, later = NOON + timedelta(days=10), NOON + timedelta(days=31)
+    put(warehouse, tmp_path, export, held, dates=dates, pulled=final)
+    put(warehouse, tmp_path, export, [documented, *held], dates=dates, pulled=later)
+    # The window of the run that found it, weeks after the day; and a day later it is still within it.
+    for days_later in (0, 1):
+        end = later.date() + timedelta(days=days_later - 1)
+        answer = asked(warehouse, export, DateRange(end - timedelta(days=7), end))["no_late_rows"]
+        found = only_row(answer)
+        assert (found["country_code"], found["report_date"]) == ("US", day)
+        assert (found["final_since"], found["came_at"]) == (final.replace(tzinfo=None), later.replace(tzinfo=None))
+        assert (answer.check.severity, answer.check.blocking) == ("warn", False)
+    after = DateRange(later.date() + timedelta(days=1), later.date() + timedelta(days=8))
+    assert "no_late_rows" not in broken(warehouse, export, after)
+
+
+def test_a_row_that_came_with_the_first_final_pull_or_changed_since_is_not_late(
+    warehouse: NativeFile, tmp_path: Path
+) -> None:
+    export = CAMPAIGN_COUNTRY_DAILY
+    day = date.fromisoformat(row()["report_date"])
+    final = datetime.combine(day, NOON.timetz()) + timedelta(days=8)
+    put(warehouse, tmp_path, export, [], dates=DAY, pulled=final - timedelta(days=1))
+    put(warehouse, tmp_path, export, [row()], dates=DAY, pulled=final)
+    put(warehouse, tmp_path, export, [row(streams=1)], dates=DAY, pulled=final + timedelta(days=3))
+    window = DateRange(DAY.start, DAY.end)
+    assert "no_late_rows" not in broken(warehouse, export, window)
+    assert "settled_values_final" in broken(warehouse, export, window)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, EXPORTS, World, ndjson
+from soundlink_pipeline.simulator.campaigns import midnight
+from soundlink_pipeline.simulator.oddities import Oddities
 from soundlink_pipeline_tests.simulator.shared import NOW
 
 
@@ -218,3 +220,64 @@ def test_a_benchmark_world_has_its_rows_spread_evenly() -> None:
     now = datetime(2026, 6, 1, tzinfo=UTC)
     rows = sum(len(world.rows(export, world.campaigns[0].uuid, world.first_day, end, now)) for export in EXPORTS)
     assert 9_000 < rows < 12_000  # 30 campaigns of them make some 312,000
+
+
+def test_listening_goes_on_for_as_long_as_it_is_told_to() -> None:
+    for tail_days in (30, 150):
+        world = World(campaigns=4, oddities=Oddities(long_tails=tail_days == 150))
+        campaign, now = world.campaigns[3], datetime(2027, 1, 1, tzinfo=UTC)
+        start, end = campaign.last_day, campaign.last_day + timedelta(days=89)
+        rows = world.rows(ENGAGEMENT, campaign.uuid, start, end, now)
+        rows += world.rows(ENGAGEMENT, campaign.uuid, end + timedelta(days=1), end + timedelta(days=90), now)
+        newest = max(date.fromisoformat(row["report_date"]) for row in rows)
+        assert campaign.last_day + timedelta(days=tail_days // 2) < newest
+        assert newest <= campaign.last_day + timedelta(days=tail_days)
+        ads = world.rows(BREAKDOWN, campaign.uuid, start + timedelta(days=8), end, now)
+        assert ads == []
+
+
+def test_late_rows_turn_up_after_their_day_was_final_and_stay() -> None:
+    world, punctual = World(campaigns=2, oddities=Oddities(late_rows=True)), World(campaigns=2)
+    campaign, day = world.campaigns[0], date(2026, 1, 1)
+    days = (campaign.uuid, day, day + timedelta(days=30))
+    final = datetime(2026, 2, 8, tzinfo=UTC)
+    counts = [len(world.rows(ENGAGEMENT, *days, final + timedelta(days=late))) for late in range(0, 60, 6)]
+    whole = punctual.rows(ENGAGEMENT, *days, final)
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1] == len(whole)
+    stamps = {row["exported_at"] for row in world.rows(ENGAGEMENT, *days, final + timedelta(days=60))}
+    assert stamps > {row["exported_at"] for row in whole}
+    assert max(stamps) > "2026-02-08"
+
+
+def test_campaigns_end_in_every_way_and_some_never_begin() -> None:
+    world, now = World(campaigns=24, oddities=Oddities(all_statuses=True)), datetime(2027, 1, 1, tzinfo=UTC)
+    listing = {item["campaignId"]: item["status"] for item in world.listing(now)}
+    ends = {"restart_failed", "renew_failed", "ended", "completed", "failed", "stopped", "creating"}
+    assert set(listing.values()) == ends
+    for campaign in world.campaigns:
+        start = campaign.created_at.date()
+        ads = world.rows(BREAKDOWN, campaign.uuid, start, start + timedelta(days=89), now)
+        assert (ads == []) is (listing[campaign.path_id] == "creating")
+        played = world.rows(ENGAGEMENT, campaign.uuid, start, start + timedelta(days=89), now)
+        if listing[campaign.path_id] == "creating":
+            assert {row["status"] for row in played} == {"scheduled"}
+
+
+def test_a_renewed_campaign_is_active_again_after_its_pause() -> None:
+    world = World(campaigns=4, oddities=Oddities(renewals=True))
+    campaign = world.campaigns[3]
+    assert campaign.renewed_on == campaign.last_day + timedelta(days=50)
+    moments = {
+        "active": campaign.start,
+        "ended": campaign.last_day + timedelta(days=20),
+        "active again": campaign.renewed_on + timedelta(days=2),
+        "ended again": campaign.renewed_on + timedelta(days=campaign.duration + 1),
+    }
+    found = {name: campaign.listing(midnight(day)) for name, day in moments.items()}
+    assert {name: item["status"] for name, item in found.items()} == {name: name.split()[0] for name in moments}
+    assert found["active again"]["updatedAt"][:10] == str(campaign.renewed_on)
+    now = datetime(2027, 1, 1, tzinfo=UTC)
+    rows = world.rows(BREAKDOWN, campaign.uuid, campaign.renewed_on - timedelta(days=20), campaign.renewed_on, now)
+    assert {row["report_date"] for row in rows} == {str(campaign.renewed_on)}
+    assert any(row["spend_total"] for row in rows)

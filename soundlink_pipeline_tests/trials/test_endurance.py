@@ -19,8 +19,9 @@ import pytest
 from benchmarks.endurance.picture import flatness
 from benchmarks.endurance.truth import Known, hold_against_the_world
 from benchmarks.endurance.world import FIRST_DAY, KINDS, Year, calendar
-from soundlink_pipeline.contracts.campaigns import may_have_rows
+from soundlink_pipeline.contracts.campaigns import expected_days
 from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.schema import LISTENING
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator.campaigns import midnight
@@ -168,7 +169,7 @@ def test_some_campaigns_are_live_all_the_year() -> None:
     for number in range(365):
         now = midnight(FIRST_DAY + timedelta(days=number + 1)) + timedelta(hours=7)
         window = DateRange(now.date() - timedelta(days=8), now.date() - timedelta(days=1))
-        assert 3 <= sum(may_have_rows(listed, window) for listed in world.listing(now)) <= 12, now
+        assert 3 <= sum(expected_days(listed, LISTENING).meet(window) for listed in world.listing(now)) <= 12, now
 
 
 def test_slower_refreshes_are_told_among_equally_many_campaigns() -> None:

@@ -46,9 +46,9 @@ def test_oldest_unsettled_date_is_that_of_a_campaign_still_listed(tmp_path: Path
     warehouse, landing = NativeFile(tmp_path), Landing(tmp_path)
     now = NOON
 
-    def oldest_unsettled() -> date | None:
+    def oldest_unsettled(first_day: date = date(2026, 1, 1)) -> date | None:
         with ledger(warehouse) as asked:
-            return asked.oldest_unsettled(now)
+            return asked.oldest_unsettled(EXPORTS, now, first_day)
 
     with warehouse.write():
         pass
@@ -67,6 +67,7 @@ def test_oldest_unsettled_date_is_that_of_a_campaign_still_listed(tmp_path: Path
     assert oldest_unsettled() == date(2026, 5, 1)
     save(warehouse, landing.land_listing([b'{"campaignId":"listed"}'], now - timedelta(days=1), None, "r2"))
     assert oldest_unsettled() == date(2026, 5, 10)
+    assert oldest_unsettled(first_day=date(2026, 5, 11)) is None, "before the first partition nothing is asked for"
 
 
 def test_days_of_a_range_are_told_with_rows_and_totals(warehouse: NativeFile, tmp_path: Path) -> None:

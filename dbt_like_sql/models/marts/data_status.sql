@@ -55,20 +55,107 @@ vanished as (
     {% endif %}
 ),
 
+paths as (
+    select distinct
+        export,
+        campaign_id,
+        row_campaign_id
+    from {{ source('soundlink', 'deliveries') }}
+    where row_campaign_id is not null
+),
+
+-- Rows are expected for as long as they come: those before the days of this build tell, too.
+newest_rows as (
+    select
+        'campaign_country_daily' as export,
+        campaign_id as row_campaign_id,
+        max(report_date) as newest_row
+    from {{ ref('stg_campaign_country_daily') }}
+    {% if is_incremental() %}
+    where report_date >= date '{{ var("start_date") }}'
+    {% endif %}
+    group by campaign_id
+
+    union all
+
+    select
+        'campaign_engagement_daily' as export,
+        campaign_id as row_campaign_id,
+        max(report_date) + {{ var('engagement_after_rows_days') }} as newest_row
+    from {{ ref('stg_campaign_engagement_daily') }}
+    {% if is_incremental() %}
+    where report_date >= date '{{ var("start_date") }}' - {{ var('engagement_after_rows_days') }}
+    {% endif %}
+    group by campaign_id
+),
+
+expected_by_rows as (
+    select
+        paths.export,
+        paths.campaign_id,
+        max(newest_rows.newest_row) as expected_until
+    from paths
+    inner join newest_rows
+        on paths.export = newest_rows.export
+        and paths.row_campaign_id = newest_rows.row_campaign_id
+    group by paths.export, paths.campaign_id
+),
+
+expected_by_listing as (
+    select
+        'campaign_country_daily' as export,
+        campaign_id,
+        is_listed,
+        may_have_rows_from as expected_from,
+        country_rows_until as expected_until
+    from campaigns
+
+    union all
+
+    select
+        'campaign_engagement_daily' as export,
+        campaign_id,
+        is_listed,
+        may_have_rows_from as expected_from,
+        may_have_rows_until as expected_until
+    from campaigns
+),
+
+expected_days as (
+    select
+        expected_by_listing.export,
+        expected_by_listing.campaign_id,
+        expected_by_listing.is_listed,
+        coalesce(expected_by_listing.expected_from, date '0001-01-01') as expected_from,
+        -- greatest() passes over nulls: without an end by the listing there is none.
+        case
+            when expected_by_listing.expected_until is null then date '9999-12-31'
+            else greatest(expected_by_listing.expected_until, expected_by_rows.expected_until)
+        end as expected_until
+    from expected_by_listing
+    left join expected_by_rows
+        on expected_by_listing.export = expected_by_rows.export
+        and expected_by_listing.campaign_id = expected_by_rows.campaign_id
+),
+
 pulled_days as (
     select
         pulls.export,
         pulls.report_date,
         count(*) as campaigns_pulled,
+        count(*) filter (where pulls.report_date > expected_days.expected_until) as campaigns_probed,
         max(pulls.last_pulled_at) as last_pulled_at,
-        -- Where a campaign can have no rows on the day, nothing can change any more. What is not known may be.
+        -- Where no rows are expected, nothing is waited for. What is not known may have some.
         bool_and(
             pulls.is_settled
-            or coalesce(pulls.report_date < campaigns.may_have_rows_from, false)
-            or coalesce(pulls.report_date > campaigns.may_have_rows_until, false)
+            or coalesce(
+                pulls.report_date not between expected_days.expected_from and expected_days.expected_until, false
+            )
         ) as is_settled
     from pulls
-    left join campaigns on pulls.campaign_id = campaigns.campaign_id
+    left join expected_days
+        on pulls.export = expected_days.export
+        and pulls.campaign_id = expected_days.campaign_id
     group by pulls.export, pulls.report_date
 ),
 
@@ -79,14 +166,14 @@ expected as (
         count(*) as campaigns_expected,
         count(pulls.campaign_id) as expected_and_pulled
     from pulled_days
-    inner join campaigns
-        on campaigns.is_listed
-        and pulled_days.report_date >= coalesce(campaigns.may_have_rows_from, pulled_days.report_date)
-        and pulled_days.report_date <= coalesce(campaigns.may_have_rows_until, pulled_days.report_date)
+    inner join expected_days
+        on pulled_days.export = expected_days.export
+        and expected_days.is_listed
+        and pulled_days.report_date between expected_days.expected_from and expected_days.expected_until
     left join pulls
         on pulled_days.export = pulls.export
         and pulled_days.report_date = pulls.report_date
-        and campaigns.campaign_id = pulls.campaign_id
+        and expected_days.campaign_id = pulls.campaign_id
     group by pulled_days.export, pulled_days.report_date
 ),
 
@@ -149,6 +236,7 @@ final as (
         -- measures
         coalesce(expected.campaigns_expected, 0) as campaigns_expected,
         pulled_days.campaigns_pulled,
+        pulled_days.campaigns_probed,
         coalesce(row_counts.rows, 0) as rows,
         coalesce(revised.revised_keys, 0) as revised_keys,
         coalesce(vanished_counts.vanished_keys, 0) as vanished_keys,

@@ -7,11 +7,12 @@ ends as (
         *,
         -- greatest() passes over nulls: with either of the two unknown, so is the end.
         case
-            when status in ('ended', 'stopped')
+            when status in ('ended', 'stopped', 'completed', 'failed', 'restart_failed', 'renew_failed', 'creating')
+                and created_at is not null
                 and updated_at is not null
                 and campaign_duration between 0 and 99999
-                then greatest(updated_at, created_at + to_days(campaign_duration::integer))
-        end as ended_at
+                then greatest(updated_at, created_at + to_days(campaign_duration::integer))::date
+        end as ends_on
     from source
 ),
 
@@ -41,13 +42,12 @@ final as (
 
         -- status
         created_at::date as may_have_rows_from,
-        -- engagement goes on after the end, and the last day of it is revised until it is final
-        (
-            case
-                when created_at is not null
-                    then ended_at + interval {{ var('engagement_tail_days') + var('settled_after_days') }} days
-            end
-        )::date as may_have_rows_until,
+        -- before the ads run there is no click to attribute anything to
+        case
+            when status = 'creating' then created_at::date - 1
+            else ends_on + {{ var('attribution_days') }}
+        end as country_rows_until,
+        ends_on + {{ var('engagement_tail_days') }} as may_have_rows_until,
         _listed_at = max(_listed_at) over () as is_listed,
         _listed_at,
         _run_id

@@ -1,0 +1,101 @@
+"""What is asked of a campaign that is over: rows go on for as long as they come, and nobody says for how long.
+
+A first load asks past the end, slice by slice, until one is empty. A refresh asks daily for as long as rows are
+expected (`contracts/campaigns.py`), and after that probes: one request over the last 90 days that are final, weekly at
+first and then every three weeks. Both are pure functions of the ledger, the listing and the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from soundlink_pipeline.contracts.campaigns import created_on, expected_days
+from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, SETTLED_AFTER_DAYS, DateRange
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.warehouse.ledger import PulledSoFar
+
+# A day is final after 8 days, so that a row is known 29 days after that at the latest: the promise is 30.
+PROBE_EVERY = 21
+_AT_FIRST_EVERY, _AT_FIRST_TIMES = 7, 4
+# However the order of probing changes with the listing: no longer than this after the last.
+_PROBE_AT_LATEST = 27
+
+
+@dataclass(frozen=True)
+class Over:
+    """An export of a campaign that is over: the last day on which rows are expected."""
+
+    export: str
+    campaign_id: str
+    last_expected: date
+
+    @classmethod
+    def of(cls, export: Export, campaign: Mapping[str, Any], so_far: PulledSoFar) -> Over | None:
+        """None where rows are expected without end, or where none come after those expected."""
+        if not export.tail.probed:
+            return None
+        place = export.name, campaign["campaignId"]
+        last = expected_days(campaign, export.tail, so_far.newest_row.get(place)).last
+        return None if last is None else cls(*place, last)
+
+    def slices(self, dates: DateRange, so_far: PulledSoFar, today: date) -> Iterable[DateRange]:
+        """The slices of `dates` after the last day expected that a first load asks for, as far as is known by now.
+
+        The rows before a slice decide: none, and it is not asked for. Nothing pulled before it is a doubt.
+        """
+        for part in dates.slices():
+            if part.start <= self.last_expected:
+                continue
+            if part.start > last_final_day(today) or so_far.rows_before.get((*self.place, part.start)) == 0:
+                return
+            yield part
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.export, self.campaign_id
+
+    def probe(self, today: date, turn: int, so_far: PulledSoFar, first_day: date) -> DateRange | None:
+        """The range of a probe, if one is due: up to 90 days that are final, from `first_day` on.
+
+        `turn` tells campaigns apart, so that they are not all probed on one day.
+        """
+        end = last_final_day(today)
+        start = max(end - timedelta(days=MAX_DAYS_PER_PULL - 1), first_day)
+        if start > end:
+            return None
+        # Before the first refresh nobody was there to probe; what it has missed since is made up.
+        since = so_far.refreshed_since.get(self.export, today)
+        known = so_far.newest_final.get(self.place)
+        turn_day = self._last_turn(today, turn)
+        overdue = (end - max(known or since, last_final_day(since))).days >= _PROBE_AT_LATEST
+        missed = turn_day >= since and (known is None or known < last_final_day(turn_day))
+        return DateRange(start, end) if missed or overdue else None
+
+    def _last_turn(self, today: date, turn: int) -> date:
+        """The newest day, up to `today`, on which it was its turn: weekly four times, then every three weeks."""
+        # The day before, a refresh has asked for the last day expected for the last time.
+        weekly_until = _after(self.last_expected, SETTLED_AFTER_DAYS + 1 + _AT_FIRST_EVERY * _AT_FIRST_TIMES)
+        weekly = _turn(min(today, weekly_until), turn, _AT_FIRST_EVERY)
+        return max(weekly, _turn(today, turn, PROBE_EVERY))
+
+
+def last_final_day(today: date) -> date:
+    """The newest day whose rows are final whenever on `today` they are asked for, and were the day before."""
+    return today - timedelta(days=SETTLED_AFTER_DAYS + 1)
+
+
+def turns(campaigns: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """A number for each campaign, by age: new ones change no other's, and any 21 in a row have a day each."""
+    by_age = sorted(campaigns, key=lambda item: (created_on(item) or date.max, item["campaignId"]))
+    return {item["campaignId"]: number for number, item in enumerate(by_age)}
+
+
+def _turn(until: date, turn: int, every: int) -> date:
+    return until - timedelta(days=(until.toordinal() + turn) % every)
+
+
+def _after(day: date, days: int) -> date:
+    return day + timedelta(days=days) if (date.max - day).days > days else date.max

@@ -1,0 +1,50 @@
+"""Rows that came after a final pull of their day had not held them: found by probes, or by a refetch."""
+
+from __future__ import annotations
+
+from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, SETTLED_AFTER_DAYS
+from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.warehouse.sql import quote
+from soundlink_pipeline.warehouse.tables import history_table
+
+# A probe reaches so far back from the first day of the run's range.
+_REACH_DAYS = MAX_DAYS_PER_PULL + 1
+
+
+def late_rows(export: Export) -> str:
+    """A query for the late rows that came since `$start`, up to the report date `$end`, the newest first.
+
+    They are of days before the window, too. A row whose values have changed is not late, it is in the history.
+    """
+    key = ", ".join(f"t.{name}" for name in export.row_key)
+    measures = "".join(f", t.{name}" for name in export.measures)
+    settled = f"interval {SETTLED_AFTER_DAYS} days"
+    return f"""
+        with paths as (
+            -- an empty delivery names no campaign of its own: what its path delivered before or after tells
+            select distinct campaign_id, row_campaign_id from deliveries
+            where export = {quote(export.name)} and row_campaign_id is not null
+        ),
+        pulls as (
+            select p.row_campaign_id, d.pulled_at, d.load_order,
+                unnest(generate_series(d.start_date, d.end_date, interval 1 day))::date as day
+            from deliveries as d join paths as p using (campaign_id)
+            where d.export = {quote(export.name)}
+                and d.end_date >= $start::date - {_REACH_DAYS} and d.start_date <= $end
+        ),
+        followed as (
+            -- What was loaded after the pull that brought a row may have held it, too, though it was made before.
+            select row_campaign_id, day, came.pulled_at as came_at, min(final.pulled_at) as final_since
+            from pulls as came join pulls as final using (row_campaign_id, day)
+            where final.pulled_at >= day + {settled}
+                and final.pulled_at < came.pulled_at and final.load_order < came.load_order
+            group by all
+        )
+        select {key}, f.final_since, f.came_at{measures}
+        from {export.name} as t
+        join followed as f
+            on f.row_campaign_id = t.{CAMPAIGN_COLUMN} and f.day = t.{DATE_COLUMN} and f.came_at = t._valid_from
+        anti join {history_table(export)} as h using ({", ".join(export.primary_key)})
+        where t.{DATE_COLUMN} between $start::date - {_REACH_DAYS} and $end and t._valid_from >= $start
+        order by came_at desc, {key}
+    """
