@@ -137,7 +137,7 @@ def test_only_days_that_are_not_done_are_asked_for_in_one_request_from_the_first
 def test_a_data_folder_may_have_any_name_that_the_settings_take(api: Simulator, tmp_path: Path) -> None:
     folder = tmp_path / 'it\'s a#b 100%25 "q" ]{x,y} ~ü;$ =1'
     told = environment(api.base_url, folder)
-    assert pull(Soundlink(settings_from(told), lambda: KEY), "2026-02-18", "2026-02-22").failed == []
+    assert pull(Soundlink(settings_from(told), lambda: KEY), str(DATES.start), str(DATES.end)).failed == []
     lost = Soundlink(settings_from(told), lambda: KEY)
     lost.warehouse.path.unlink()
     assert len(rebuild(lost.warehouse, lost.landing, lambda _: None).loaded) == 12
