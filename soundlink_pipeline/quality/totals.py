@@ -155,7 +155,7 @@ def _live(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     for campaign_id, listed_json, listed_at in rows:
         listed, newest = json.loads(listed_json), last_closed_day(listed_at.replace(tzinfo=UTC))
         dates = DateRange(newest - timedelta(days=_LIVE_DAYS - 1), newest)
-        if expected_days(listed, CAMPAIGN_COUNTRY_DAILY.tail).meet(dates):
+        if expected_days(listed, LISTENING).meet(dates):
             live[campaign_id] = listed
     return live
 
