@@ -24,7 +24,7 @@ from soundlink_pipeline.quality.completeness import name_of
 
 # The live campaigns are compared in so many parts, one a day.
 PARTS = 7
-# A campaign is live while it could have rows on one of so many days: until a week after its last day has settled, so
+# A campaign is live while country rows are expected on one of so many days: until a week after its last day has settled, so
 # that its final sums are compared, too.
 _LIVE_DAYS = SETTLED_AFTER_DAYS + PARTS
 # Money is loaded to the sixth decimal; a sum that was made of binary fractions is off by less.
@@ -155,7 +155,7 @@ def _live(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     for campaign_id, listed_json, listed_at in rows:
         listed, newest = json.loads(listed_json), last_closed_day(listed_at.replace(tzinfo=UTC))
         dates = DateRange(newest - timedelta(days=_LIVE_DAYS - 1), newest)
-        if expected_days(listed, LISTENING).meet(dates):
+        if expected_days(listed, CAMPAIGN_COUNTRY_DAILY.tail).meet(dates):
             live[campaign_id] = listed
     return live
 

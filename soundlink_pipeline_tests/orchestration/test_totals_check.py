@@ -86,13 +86,13 @@ def test_each_live_campaign_is_compared_with_one_request_over_its_settled_days(h
     result = here.execute(COMPARE_TOTALS)
     found = evaluated(result)
     ids = sorted(campaign.path_id for campaign in here.sim.world.campaigns)
-    assert (found.passed, value(found, "campaigns compared"), value(found, "requests")) == (True, 8, 8)
+    assert (found.passed, value(found, "campaigns compared"), value(found, "requests")) == (True, 6, 6)
     assert value(found, "differences") == "none"
     assert found.description is None
     assert asked(here) == [overview_of(campaign) for campaign in ids]
     assert lines_of(here, result) == [
-        "8 requests, one each for the totals of 8 of 8 live campaigns",
-        "8 requests sent",
+        "6 requests, one each for the totals of 6 of 6 live campaigns",
+        "6 requests sent",
     ]
 
 
@@ -123,7 +123,7 @@ def test_a_difference_is_a_warning_with_both_numbers(here: Project) -> None:
 def test_a_difference_is_shown_until_its_campaign_is_compared_again(here: Project) -> None:
     here.sim.overview_off["streams"] = 10
     ids = {row[0] for row in table(compared(here), "differences")}
-    assert len(ids) == 8
+    assert len(ids) == 6
     here.sim.overview_off.clear()
     part = part_of(here.sim.world.campaigns[0].path_id)
     again = {campaign for campaign in ids if part_of(campaign) == part}
@@ -154,7 +154,7 @@ def test_other_runs_repeat_what_is_known_and_make_no_request(here: Project) -> N
     # Alone it is what an operator wants: all campaigns.
     alone = everything.get_subset(asset_check_selection={CHECK})
     found = evaluated(alone.execute_in_process(instance=here.instance, run_config=QUIET))
-    assert value(found, "requests") == 8
+    assert value(found, "requests") == 6
 
 
 def test_a_refresh_has_every_check_but_this_one() -> None:
@@ -170,7 +170,7 @@ def test_a_key_without_the_scope_costs_one_request_and_is_told(here: Project) ->
     assert not found.passed
     assert (value(found, "requests"), value(found, "campaigns compared")) == (1, 0)
     assert found.description is not None
-    assert found.description.startswith("8 campaigns could not be compared: the API key lacks a scope")
+    assert found.description.startswith("6 campaigns could not be compared: the API key lacks a scope")
     assert "requestId" in found.description
     reasons = [row[2] for row in table(found, "could not be compared")]
     assert reasons[1:] == ["not requested after the API had refused the others"] * 7
@@ -182,7 +182,7 @@ def test_campaigns_without_totals_do_not_cost_the_others(here: Project) -> None:
     here.sim.faults.add("html", campaign=proxied.uuid)
     here.sim.faults.add("json", campaign=without.uuid, data={"streams": None, "total_listeners": 3})
     found = compared(here)
-    assert (found.passed, value(found, "campaigns compared"), value(found, "requests")) == (False, 5, 8)
+    assert (found.passed, value(found, "campaigns compared"), value(found, "requests")) == (False, 3, 6)
     told = {campaign: why for campaign, _, why in table(found, "could not be compared")}
     assert told.keys() == {unknown.path_id, proxied.path_id, without.path_id}
     assert "HTTP 404" in told[unknown.path_id]
@@ -196,7 +196,7 @@ def test_what_the_documents_leave_open_is_no_difference_and_is_counted(here: Pro
     found = compared(here)
     assert found.passed
     uncertain = {row[0]: row[1:] for row in table(found, "figures not compared")}
-    assert uncertain["listeners"] == ["the overview says less: it may count new listeners only", "8"]
+    assert uncertain["listeners"] == ["the overview says less: it may count new listeners only", "6"]
 
 
 def test_without_a_warehouse_there_is_nothing_to_compare_and_no_key_is_needed(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_the_warehouse_is_opened_once_and_closed_while_the_api_is_asked(
     monkeypatch.setattr(Stats, "add", requested)
     monkeypatch.setattr(NativeFile, "_connect", connected)
     assert compared(here).passed
-    assert opened == ["warehouse", *["overview"] * 8]
+    assert opened == ["warehouse", *["overview"] * 6]
 
 
 def test_the_schedule_compares_each_part_once_a_week() -> None:
