@@ -24,8 +24,8 @@ from soundlink_pipeline.quality.completeness import name_of
 
 # The live campaigns are compared in so many parts, one a day.
 PARTS = 7
-# A campaign is live while country rows are expected on one of so many days: until a week after its last day has settled, so
-# that its final sums are compared, too.
+# A campaign is live while country rows are expected on one of so many days: until a week after its last day has
+# settled, so that its final sums are compared, too.
 _LIVE_DAYS = SETTLED_AFTER_DAYS + PARTS
 # Money is loaded to the sixth decimal; a sum that was made of binary fractions is off by less.
 _SAME = Decimal("0.0000005")

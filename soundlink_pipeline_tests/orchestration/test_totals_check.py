@@ -85,7 +85,8 @@ def overview_of(campaign: str) -> str:
 def test_each_live_campaign_is_compared_with_one_request_over_its_settled_days(here: Project) -> None:
     result = here.execute(COMPARE_TOTALS)
     found = evaluated(result)
-    ids = sorted(campaign.path_id for campaign in here.sim.world.campaigns)
+    # The world's last two have not begun, or ended so long ago that they were compared for the last time.
+    ids = sorted(campaign.path_id for campaign in here.sim.world.campaigns[:6])
     assert (found.passed, value(found, "campaigns compared"), value(found, "requests")) == (True, 6, 6)
     assert value(found, "differences") == "none"
     assert found.description is None
@@ -173,7 +174,7 @@ def test_a_key_without_the_scope_costs_one_request_and_is_told(here: Project) ->
     assert found.description.startswith("6 campaigns could not be compared: the API key lacks a scope")
     assert "requestId" in found.description
     reasons = [row[2] for row in table(found, "could not be compared")]
-    assert reasons[1:] == ["not requested after the API had refused the others"] * 7
+    assert reasons[1:] == ["not requested after the API had refused the others"] * 5
 
 
 def test_campaigns_without_totals_do_not_cost_the_others(here: Project) -> None:
