@@ -80,7 +80,7 @@ class NativeFile:
         self._turn = FileLock(self.path.with_suffix(".lock"))  # a thread that has it may take it again
         self._temporary = data_dir / "tmp"
         # What `prepare` spares itself the opening by.
-        self._marker = self._temporary / "warehouse.contract"
+        self._marker = self.path.with_suffix(".contract")
 
     @contextmanager
     def turn(self) -> Iterator[None]:

@@ -193,5 +193,5 @@ def test_a_proxy_that_is_no_use_is_told_without_its_password(
     monkeypatch.setenv("NO_PROXY", "[::1]")
     monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(NotDelivered, match=reason) as raised:
-        deliver(httpx.URL("https://hooks.invalid/x"), {}, 0.3)
+        deliver(httpx.URL("https://hooks.invalid/x"), {}, 10)
     assert "hidden" not in str(raised.value)

@@ -245,7 +245,7 @@ def assert_data_folder_is_in_order(here: Project) -> None:
     exports = "|".join(export.name for export in EXPORTS)
     known = (
         rf"(landing|quarantine)/({exports})/[0-9A-Za-z%_-]+/{DAY}_{DAY}_asked-\S+\.ndjson(\.zst)?(\.reason\.txt)?"
-        r"|landing/campaigns/asked-\S+\.ndjson\.zst|(warehouse|soundlink)\.duckdb|warehouse\.lock|requests\.sqlite(\.lock)?"
+        r"|landing/campaigns/asked-\S+\.ndjson\.zst|(warehouse|soundlink)\.duckdb|warehouse\.(lock|contract)|requests\.sqlite(\.lock)?"
         r"|report(-[0-9A-Za-z-]*)?\.html"
     )
     files = [str(path.relative_to(here.data)) for path in here.data.rglob("*") if not path.is_dir()]

@@ -39,7 +39,8 @@ BACKFILL, REFRESH = ("2026-02-12", "2026-02-15"), ("2026-02-21", "2026-02-25")
 # Dagster's steps of a run.
 RUN_STEPS = 4
 # What analysts and the next run find in the data folder, and nothing else.
-KEPT = {"landing", "requests.sqlite", "requests.sqlite.lock", "soundlink.duckdb", "warehouse.duckdb", "warehouse.lock"}
+KEPT = {"landing", "requests.sqlite", "requests.sqlite.lock", "soundlink.duckdb"}
+KEPT |= {f"warehouse.{kind}" for kind in ("duckdb", "lock", "contract")}
 
 
 @dataclass(frozen=True)
