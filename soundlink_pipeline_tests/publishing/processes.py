@@ -26,7 +26,7 @@ def ask(path: Path, *queries: str) -> Any:
 
 
 def files(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if path.is_file()} - {"warehouse.lock"}
+    return {path.name for path in folder.iterdir() if path.is_file()} - {"warehouse.lock", "warehouse.contract"}
 
 
 BOTH = {"warehouse.duckdb", "soundlink.duckdb"}

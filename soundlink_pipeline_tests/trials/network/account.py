@@ -26,8 +26,8 @@ from soundlink_pipeline_tests.conftest import WaitingClock
 from soundlink_pipeline_tests.support.project import KEY, day, each_day, listed, puller, truth, utc
 from soundlink_pipeline_tests.trials.network.troubles import Place
 
-BEFORE, NOW = utc("2026-02-26T06:00"), utc("2026-03-12T06:00")  # the days below are revised in between
-DATES = DateRange(day("2026-02-23"), day("2026-02-24"))
+BEFORE, NOW = utc("2026-03-06T06:00"), utc("2026-03-20T06:00")  # the days below are revised in between
+DATES = DateRange(day("2026-03-03"), day("2026-03-04"))
 PATIENT = httpx.Timeout(20, pool=None)  # only a server that hangs may fail in time
 QUICK = httpx.Timeout(20, read=0.3, pool=None)
 TLS = ssl.create_default_context()  # costly to make anew for every client

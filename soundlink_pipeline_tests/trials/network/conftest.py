@@ -16,9 +16,9 @@ from soundlink_pipeline_tests.trials.network.account import BEFORE, NOW, Account
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[Simulator]:
-    """Four campaigns: one whose id in the rows is another, one that has no rows any more in the first export."""
+    """Five campaigns: one whose id in the rows is another, one that has soon no rows any more."""
     world = World(campaigns=6, countries_per_campaign=2, tracks_per_campaign=1)
-    world.campaigns = [world.campaigns[index] for index in (0, 1, 2, 5)]
+    world.campaigns = [world.campaigns[index] for index in (0, 1, 2, 3, 5)]
     with running_simulator(world, SimClock(NOW), keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as simulator:
         yield simulator
 

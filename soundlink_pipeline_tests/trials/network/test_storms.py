@@ -35,7 +35,7 @@ class Outage(Fault):
         (5, {"status": 500}, 5, 5, 15),  # an API that fails this long is waited for
         (5, {"status": 429}, 5, 5, 15),
         (60, {"status": 429, "retry_after": 60}, 2, 60, 62),
-        (250, {"status": 429, "retry_after": "Thu, 12 Mar 2026 06:05:00 GMT"}, 2, 300, 302),  # it is 06:00 there
+        (250, {"status": 429, "retry_after": "Fri, 20 Mar 2026 06:05:00 GMT"}, 2, 300, 302),  # it is 06:00 there
         (180, {"status": 503, "retry_after": 60}, 4, 180, 200),
         (3600, {"status": 500}, TRIES, 15, 31),  # and one that fails for an hour is given up after half a minute
         (3600, {"status": 429}, TRIES, 15, 31),
