@@ -34,7 +34,9 @@ class Year(World):
         # Without the first two of a world: they run for so long that the start of the year would be unlike its end.
         self.campaigns = [
             ODDITIES.of(
-                make_campaign(seed, 2 + n, FIRST_DAY - WARMING_UP + n * CAMPAIGN_EVERY, countries=12, tracks=3), n
+                make_campaign(seed, 2 + n, FIRST_DAY - WARMING_UP + n * CAMPAIGN_EVERY, countries=12, tracks=3),
+                n,
+                FIRST_DAY,
             )
             for n in range(count)
         ]
