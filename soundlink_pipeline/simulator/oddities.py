@@ -1,6 +1,6 @@
 """What real accounts bring and a plain world does not: a switch each, off unless it is asked for."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -29,6 +29,10 @@ class Oddities:
     reattributed_countries: bool = _switch("a campaign's third country turns, on most days, into another code")
     relinked_tracks: bool = _switch("32 days into a campaign one of its tracks gets another Spotify id")
     vanishing_keys: bool = _switch("one row in six leaves its day before it has settled; half of those come back")
+
+    @classmethod
+    def all(cls) -> "Oddities":
+        return cls(**{switch.name: True for switch in fields(cls)})
 
     def of(self, campaign: Campaign, index: int, first_day: date) -> Campaign:
         """The campaign number ``index`` of a world that begins on a day, with those of them that it has."""
