@@ -141,6 +141,7 @@ def all_of(marts: Marts) -> dict[str, list[Any]]:
     return {name: marts.rows(f"marts.{name}", "*") for name in SUMS}
 
 
+@pytest.mark.timeout(7200)  # with --histories as many as one likes
 def test_marts_add_up_to_what_would_be_answered_now(marts: Marts, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     with_vanished = 0
     for seed in range(pytestconfig.getoption("histories")):
