@@ -17,6 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("soundlink")
     group.addoption("--kills", type=int, default=2, help="moments at which test_crashes kills a run")
     group.addoption("--sequences", type=int, default=20, help="random sequences of faults in network/test_faults")
+    group.addoption("--histories", type=int, default=2, help="random histories of pulls in marts")
     group.addoption("--inputs", type=int, default=2000, help="damaged deliveries in fuzzing")
 
 

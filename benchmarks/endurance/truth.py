@@ -1,8 +1,9 @@
 """Whether every row is true: tables, history, ledger, marts, published file and landing against the simulated world."""
 
+import json
 import time
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -96,6 +97,7 @@ def _everything_agrees(connection: duckdb.DuckDBPyConnection, world: World, know
     for export in EXPORTS:
         name, history = export.name, f"{export.name}_history"
         key, values = ", ".join(export.primary_key), ", ".join(export.column_names)
+        facts = ", ".join(export.value_columns)
         # What was believed at any earlier moment is still known: the values, though not when they were generated.
         believed = [column for column in export.column_names if column != "exported_at"]
         for dates, moment in Random(now.toordinal()).sample(known.ranges, min(3, len(known.ranges))):
@@ -114,10 +116,12 @@ def _everything_agrees(connection: duckdb.DuckDBPyConnection, world: World, know
             connection,
             f"""
             select 'versions of a key follow one another', {key} from (
-                select {key}, _valid_from, _valid_until from {history}
-                union all select {key}, _valid_from, null from {name}
-            ) qualify _valid_until is distinct from
-                lead(_valid_from) over (partition by {key} order by _valid_until nulls last)
+                select {key}, _valid_from, _valid_until, _vanished from {history}
+                union all select {key}, _valid_from, null, false from {name}
+            )
+            window versions as (partition by {key} order by _valid_until nulls last)
+            qualify case when _vanished then lead(_valid_from) over versions <= _valid_until
+                else _valid_until is distinct from lead(_valid_from) over versions end
             union all by name
             select 'every row is of a delivery in the ledger', {key} from {name}
             where _delivery_id not in (select delivery_id from deliveries where export = '{name}')
@@ -126,10 +130,21 @@ def _everything_agrees(connection: duckdb.DuckDBPyConnection, world: World, know
         _none(
             connection,
             f"""
-            select 'the ledger counts what was done', inserted, updated, n, versions from
+            select 'the ledger counts what was done', inserted, updated, n, overwritten, changed from
                 (select sum(inserted) as inserted, sum(updated) as updated from deliveries where export = '{name}'),
-                (select count(*) as n from {name}), (select count(*) as versions from {history})
-            where inserted <> n or updated <> versions
+                (select count(*) as n from (
+                    select 1 from {name} union all select 1 from vanished_rows where export = '{name}'
+                )),
+                (select count(*) filter (where not _vanished) as overwritten from {history}),
+                -- its version was logged when it vanished
+                (select count(*) as changed from (
+                    select _vanished, was, lead(was) over (partition by {key} order by _valid_until nulls last) as comes
+                    from (
+                        select {key}, hash({facts}) as was, _valid_until, _vanished from {history}
+                        union all select {key}, hash({facts}), null, false from {name}
+                    )
+                ) where _vanished and comes <> was)
+            where inserted <> n or updated <> overwritten + changed
             """,
         )
         _none(
@@ -141,7 +156,7 @@ def _everything_agrees(connection: duckdb.DuckDBPyConnection, world: World, know
             where t.report_date < date '{now.date() - timedelta(days=8)}' and s.is_settled is distinct from true
             """,
         )
-    _none(connection, "select * from vanished_rows")
+    _vanished_agrees(connection, world, now)
     country, engagement = ("impressions", "streams", "followers", "spend_total"), ("streams", "new_listeners")
     for mart, raw, measures in (
         ("campaign_daily", "campaign_country_daily", country),
@@ -160,6 +175,23 @@ def _everything_agrees(connection: duckdb.DuckDBPyConnection, world: World, know
     for (table,) in tables:
         _none(connection, f"from warehouse.{table} except all from published.{table}")
         _none(connection, f"from published.{table} except all from warehouse.{table}")
+
+
+def _vanished_agrees(connection: duckdb.DuckDBPyConnection, world: World, now: datetime) -> None:
+    """What has vanished was once answered, and is no more."""
+    vanished = connection.execute(
+        "select v.export, v.campaign_id, v.report_date, json(v.key), d.pulled_at"
+        " from vanished_rows as v join deliveries as d on d.delivery_id = v.last_seen_delivery_id"
+    ).fetchall()
+    for export, campaign, day, key, pulled_at in Random(now.toordinal()).sample(vanished, min(50, len(vanished))):
+
+        def is_answered(moment: datetime, asked: tuple[str, str, date], key: Any) -> bool:
+            rows = world.rows(asked[0], asked[1], asked[2], asked[2], moment)
+            return any(key.items() <= row.items() for row in rows)
+
+        asked, wanted = (export, campaign, day), json.loads(key)
+        assert is_answered(pulled_at.replace(tzinfo=UTC), asked, wanted), f"{key} was never answered"
+        assert not is_answered(now, asked, wanted), f"{key} has not vanished"
 
 
 def _none(connection: duckdb.DuckDBPyConnection, wrong: str) -> None:

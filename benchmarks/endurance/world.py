@@ -5,13 +5,15 @@ from random import Random
 
 from soundlink_pipeline.simulator import Oddities, World
 from soundlink_pipeline.simulator.campaigns import make_campaign
+from soundlink_pipeline.simulator.oddities import MOVES_AFTER
 
 FIRST_DAY = date(2024, 12, 31)  # of the partitions; the first refresh is on the morning after
 # A campaign begins every so many days and can have rows for some 75: six or so are live at any time.
 CAMPAIGN_EVERY = timedelta(days=12)
 WARMING_UP = timedelta(days=144)
 # What real accounts bring.
-ODDITIES = Oddities(changing_targets=True, null_metrics=True, currencies=True, anonymous_networks=True)
+ODDITIES = Oddities.of_rows()
+ACCOUNT_MOVES = timedelta(days=8)  # after the first day, so that most days that are open then hold rows already
 # What may happen, and for how many days it may last; None: as long as --longest says.
 KINDS: dict[str, int | None] = {
     "outage": None,  # whatever is asked, a sign-in page answers
@@ -34,7 +36,9 @@ class Year(World):
         # Without the first two of a world: they run for so long that the start of the year would be unlike its end.
         self.campaigns = [
             ODDITIES.of(
-                make_campaign(seed, 2 + n, FIRST_DAY - WARMING_UP + n * CAMPAIGN_EVERY, countries=12, tracks=3), n
+                make_campaign(seed, 2 + n, FIRST_DAY - WARMING_UP + n * CAMPAIGN_EVERY, countries=12, tracks=3),
+                n,
+                FIRST_DAY + ACCOUNT_MOVES - MOVES_AFTER,
             )
             for n in range(count)
         ]

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from soundlink_pipeline.simulator.chance import base62_of, dice, isrc_of, uuid_of
+from soundlink_pipeline.simulator.rekeying import LASTING_KEYS, Rekeying
 
 # NA is Namibia: the classic value that a careless reader turns into "missing".
 COUNTRIES = (
@@ -60,6 +61,7 @@ class Campaign:
     currency: str = "USD"
     null_metrics: bool = False  # whether some countries report no impressions, and others no clicks
     changes: tuple[tuple[date, dict[str, Any]], ...] = ()  # fields that are different from a day on, in order
+    rekeying: Rekeying = LASTING_KEYS  # what becomes of the keys of its rows
 
     def on(self, day: date) -> "Campaign":
         """The campaign as it is on a day."""
@@ -114,7 +116,7 @@ class Campaign:
             status, updated_at = "creating", self.created_at
         return {
             "campaignId": self.path_id,
-            "organizationId": self.account_id,
+            "organizationId": self.rekeying.account_at(self.account_id, now),
             "status": status,
             "socialPlatform": self.social_platform,
             "dailyBudget": self.daily_budget,

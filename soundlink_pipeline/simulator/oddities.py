@@ -1,11 +1,15 @@
 """What real accounts bring and a plain world does not: a switch each, off unless it is asked for."""
 
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, fields, replace
+from datetime import date, timedelta
 from typing import Any
 
-from soundlink_pipeline.simulator.campaigns import Campaign
-from soundlink_pipeline.simulator.chance import base62_of
+from soundlink_pipeline.simulator.campaigns import COUNTRIES, Campaign, midnight
+from soundlink_pipeline.simulator.chance import base62_of, uuid_of
+from soundlink_pipeline.simulator.rekeying import Change
+
+# When an account moves, after the first day of its world, and when a track is linked anew, after a campaign's start.
+MOVES_AFTER = RELINKS_AFTER = timedelta(days=32)
 
 _LONG_TAIL_DAYS = 150
 _PLAIN_CAMPAIGNS = 3  # so many come to their end as ever
@@ -30,9 +34,20 @@ class Oddities:
     late_rows: bool = _switch("one row in fifty turns up after its day was final, up to 50 days later")
     all_statuses: bool = _switch("from the fourth campaign on they end in every way, and some never begin")
     renewals: bool = _switch("from the fourth campaign on every third has a second cycle 50 days after the first")
+    moving_account: bool = _switch("32 days into the world the account gets another id; settled days keep the old one")
+    reattributed_countries: bool = _switch("a campaign's third country turns, on most days, into another code")
+    relinked_tracks: bool = _switch("32 days into a campaign one of its tracks gets another Spotify id")
+    vanishing_keys: bool = _switch("one row in six leaves its day before it has settled; half of those come back")
 
-    def of(self, campaign: Campaign, index: int) -> Campaign:
-        """The campaign number ``index`` of a world, with those of them that it has."""
+    @classmethod
+    def of_rows(cls) -> "Oddities":
+        """All that concern what a day's rows hold, and none of those about when a campaign ends or rows come late."""
+        of_time = ("long_tails", "late_rows", "all_statuses", "renewals")
+        return cls(**{switch.name: switch.name not in of_time for switch in fields(cls)})
+
+    def of(self, campaign: Campaign, index: int, first_day: date) -> Campaign:
+        """The campaign number ``index`` of a world that begins on a day, with those of them that it has."""
+        campaign = self._rekeyed(campaign, first_day)
         if self.changing_targets and index % 4 == 0:
             campaign = _with_other_targets(campaign)
         if self.currencies and index % 8 in (1, 2, 3):
@@ -46,6 +61,18 @@ class Oddities:
         if self.renewals and index >= _PLAIN_CAMPAIGNS and index % 3 == 0:
             campaign = replace(campaign, renewed_on=campaign.last_day + _PAUSE)
         return replace(campaign, null_metrics=self.null_metrics)
+
+    def _rekeyed(self, campaign: Campaign, first_day: date) -> Campaign:
+        rekeying = replace(campaign.rekeying, vanishing=self.vanishing_keys)
+        if self.moving_account:
+            moved = Change(campaign.account_id, uuid_of(campaign.account_id, "moved"))
+            rekeying = replace(rekeying, account=moved, account_since=midnight(first_day + MOVES_AFTER))
+        if self.reattributed_countries:
+            rekeying = replace(rekeying, country=_another_country(campaign))
+        if self.relinked_tracks:
+            track_since = midnight(campaign.start + RELINKS_AFTER)
+            rekeying = replace(rekeying, track=_another_link(campaign), track_since=track_since)
+        return replace(campaign, rekeying=rekeying)
 
 
 PLAIN = Oddities()
@@ -77,3 +104,16 @@ def _with_networks(campaign: Campaign) -> Campaign:
     weights = {code: weight * 0.9 for code, weight in weights.items()} | {"A1": 0.05, "T1": 0.05}
     codes = tuple(sorted(weights))
     return replace(campaign, countries=codes, country_weights=tuple(weights[code] for code in codes))
+
+
+def _another_country(campaign: Campaign) -> Change | None:
+    """The third largest country (or the smallest of fewer), and a code that the campaign does not have."""
+    by_weight = sorted(zip(campaign.country_weights, campaign.countries, strict=True), reverse=True)
+    free = [code for code in COUNTRIES.split() if code not in campaign.countries]
+    return Change(by_weight[:3][-1][1], free[0]) if free else None
+
+
+def _another_link(campaign: Campaign) -> Change | None:
+    """A track with an ISRC, which it keeps; not the promoted one, if there is another."""
+    known = sorted((track == campaign.target_track, track.spotify_id) for track in campaign.tracks if track.isrc)
+    return Change(known[0][1], base62_of(campaign.uuid, known[0][1], "relinked")) if known else None

@@ -64,6 +64,7 @@ class World:
                     duration=duration_days,
                 ),
                 index,
+                first_day,
             )
             for index in range(campaigns)
         ]
@@ -102,7 +103,9 @@ class World:
         rows_of_day = _DAYS[export]
         rows: list[dict[str, Any]] = []
         for day in _days_with_rows(export, campaign, start, min(end, now.date())):
-            found = rows_of_day(self.seed, campaign, day, snapshot(day, now))
+            seen = snapshot(day, now)
+            plain = rows_of_day(self.seed, campaign, day, seen)
+            found = campaign.rekeying.rows(campaign.uuid, day, seen.exported_at, seen.nights, plain)
             rows += self._turned_up(found, export, day, now) if self.late_rows else found
         if engagement_context is not None:
             rows = [row for row in rows if row["engagement_context"] == engagement_context]
