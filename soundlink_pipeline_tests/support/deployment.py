@@ -109,9 +109,9 @@ class Deployment:
     def until_all_runs_ended(self) -> None:
         until(lambda: all(run["endTime"] for run in self.runs()), "all runs end", 300)
 
-    def until_only_one_is_missing(self, start: date, live: int) -> None:
-        assert live > 2
-        landed, pulls = self.home / "data" / "landing", 2 * live
+    def until_only_one_is_missing(self, start: date, pulls: int) -> None:
+        assert pulls > 4
+        landed = self.home / "data" / "landing"
         until(lambda: len(list(landed.glob(f"*/*/{start}_*.ndjson*"))) == pulls - 1, "all others have landed")
 
     def messages(self, run_id: str) -> list[str]:
