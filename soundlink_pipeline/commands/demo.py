@@ -39,8 +39,12 @@ DAYS_THAT_PASS = SETTLED_AFTER_DAYS  # so that the backfilled days become final
 CAMPAIGNS = 12
 _PORT = 8765
 _KEY = "sk_demo_simulator"
-# What real accounts bring, so that the demo shows what becomes of it.
-_ODDITIES = ("--changing-targets", "--null-metrics", "--currencies", "--anonymous-networks")
+# What real accounts bring, so that the demo shows what becomes of it. Without rows that vanish, which would hide how
+# figures grow, and without an account that moves, which would show campaigns twice.
+_ODDITIES = (
+    *("--changing-targets", "--null-metrics", "--currencies", "--anonymous-networks"),
+    *("--reattributed-countries", "--relinked-tracks"),
+)
 # Both the pipeline's and the simulator's limits are raised, so that the demo does not wait for them.
 _REQUESTS = 100_000
 

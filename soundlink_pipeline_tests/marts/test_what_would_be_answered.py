@@ -141,40 +141,40 @@ def all_of(marts: Marts) -> dict[str, list[Any]]:
     return {name: marts.rows(f"marts.{name}", "*") for name in SUMS}
 
 
-@pytest.mark.timeout(7200)  # with --histories as many as one likes
-def test_marts_add_up_to_what_would_be_answered_now(marts: Marts, tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    with_vanished = 0
-    for seed in range(pytestconfig.getoption("histories")):
-        random, held, batches = Random(seed), Held(), list[list[HashedDelivery]]()
-        marts.clear()
-        marts.build()
-        for number, pull in enumerate(history(random)):
-            told = f"history {seed}, pull {number}: {pull}"
-            batches.append(answers(pull, tmp_path))
-            result = load_batch(marts.connection, EXPORTS, batches[-1])
-            assert not result.rejected, told
-            for model in marts.project.models.values():  # each after those that it is made of
-                if model.name in SUMS:
-                    build_model(marts.connection, marts.project, model, pull.dates)
-            for export in EXPORTS:
-                for campaign in pull.campaigns:
-                    for day in pull.dates.dates():
-                        key = (export.name, WORLD.campaigns[campaign].uuid, day)
-                        held[key] = max(held.get(key, pull.moment), pull.moment)
-            for mart in SUMS:
-                assert found(marts, mart) == expected(held, mart), f"{mart} after {told}"
-        tables, models = snapshot(marts.connection), all_of(marts)
-        with_vanished += bool(tables["vanished_rows"])
-        marts.build()
-        assert all_of(marts) == models, f"models of history {seed}, built in full"
-        models = marts.everything()
-        marts.clear()
-        for batch in batches:
-            load_batch(marts.connection, EXPORTS, batch)
-        marts.build()
-        assert snapshot(marts.connection) == tables, f"tables of history {seed}, loaded anew"
-        assert marts.everything() == models, f"models of history {seed}, loaded anew"
-        version_0_2.leave(marts.connection)
-        migrate(marts.connection, EXPORTS)
-        assert snapshot(marts.connection) == tables, f"tables of history {seed}, of an earlier version"
-    assert with_vanished
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each history."""
+    metafunc.parametrize("seed", range(metafunc.config.getoption("histories")))
+
+
+def test_marts_add_up_to_what_would_be_answered_now(marts: Marts, tmp_path: Path, seed: int) -> None:
+    random, held, batches = Random(seed), Held(), list[list[HashedDelivery]]()
+    marts.clear()
+    marts.build()
+    for number, pull in enumerate(history(random)):
+        told = f"history {seed}, pull {number}: {pull}"
+        batches.append(answers(pull, tmp_path))
+        result = load_batch(marts.connection, EXPORTS, batches[-1])
+        assert not result.rejected, told
+        for model in marts.project.models.values():  # each after those that it is made of
+            if model.name in SUMS:
+                build_model(marts.connection, marts.project, model, pull.dates)
+        for export in EXPORTS:
+            for campaign in pull.campaigns:
+                for day in pull.dates.dates():
+                    key = (export.name, WORLD.campaigns[campaign].uuid, day)
+                    held[key] = max(held.get(key, pull.moment), pull.moment)
+        for mart in SUMS:
+            assert found(marts, mart) == expected(held, mart), f"{mart} after {told}"
+    tables, models = snapshot(marts.connection), all_of(marts)
+    marts.build()
+    assert all_of(marts) == models, f"models of history {seed}, built in full"
+    models = marts.everything()
+    marts.clear()
+    for batch in batches:
+        load_batch(marts.connection, EXPORTS, batch)
+    marts.build()
+    assert snapshot(marts.connection) == tables, f"tables of history {seed}, loaded anew"
+    assert marts.everything() == models, f"models of history {seed}, loaded anew"
+    version_0_2.leave(marts.connection)
+    migrate(marts.connection, EXPORTS)
+    assert snapshot(marts.connection) == tables, f"tables of history {seed}, of an earlier version"
