@@ -19,6 +19,8 @@ SETTLED_AFTER_DAYS = 1 + REVISION_DAYS
 TRAILING_DAYS = SETTLED_AFTER_DAYS
 # The most days one request may cover, both ends counted: the API's cap, hence also the size of a backfill run.
 MAX_DAYS_PER_PULL = 90
+# A probe of a campaign that is over reaches so far back from the first day of a refresh's range.
+PROBE_REACH_DAYS = MAX_DAYS_PER_PULL + 1
 # How far back the schedule looks for days that were pulled but never settled.
 HEALING_DAYS = 90
 

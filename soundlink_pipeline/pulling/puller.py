@@ -171,6 +171,7 @@ class Puller:
             reason = (
                 f"{what}, and the second one {describe(again)}, but other ones: neither is taken. Pull"
                 " again; if Soundlink says that so few rows are right, with accept_smaller: true in the run's config"
+                " (make backfill … REFETCH=1 ACCEPT_SMALLER=1)"
             )
             kept = {self._landing.refuse(answer.delivery, reason).parent for answer in (first, second)}
             raise NotBelieved(f"{reason}; both are kept in {', '.join(map(str, kept))}")

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, SETTLED_AFTER_DAYS
+from soundlink_pipeline.contracts.days import PROBE_REACH_DAYS, SETTLED_AFTER_DAYS
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.tables import history_table
-
-# A probe reaches so far back from the first day of the run's range.
-_REACH_DAYS = MAX_DAYS_PER_PULL + 1
 
 
 def late_rows(export: Export) -> str:
@@ -30,7 +27,7 @@ def late_rows(export: Export) -> str:
                 unnest(generate_series(d.start_date, d.end_date, interval 1 day))::date as day
             from deliveries as d join paths as p using (campaign_id)
             where d.export = {quote(export.name)}
-                and d.end_date >= $start::date - {_REACH_DAYS} and d.start_date <= $end
+                and d.end_date >= $start::date - {PROBE_REACH_DAYS} and d.start_date <= $end
         ),
         followed as (
             -- What was loaded after the pull that brought a row may have held it, too, though it was made before.
@@ -45,6 +42,6 @@ def late_rows(export: Export) -> str:
         join followed as f
             on f.row_campaign_id = t.{CAMPAIGN_COLUMN} and f.day = t.{DATE_COLUMN} and f.came_at = t._valid_from
         anti join {history_table(export)} as h using ({", ".join(export.primary_key)})
-        where t.{DATE_COLUMN} between $start::date - {_REACH_DAYS} and $end and t._valid_from >= $start
+        where t.{DATE_COLUMN} between $start::date - {PROBE_REACH_DAYS} and $end and t._valid_from >= $start
         order by came_at desc, {key}
     """

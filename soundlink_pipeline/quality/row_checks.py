@@ -13,7 +13,7 @@ from typing import Any, Literal
 import duckdb
 
 from soundlink_pipeline.contracts.currencies import minor_unit_sql
-from soundlink_pipeline.contracts.days import REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
+from soundlink_pipeline.contracts.days import PROBE_REACH_DAYS, REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, CURRENCY_COLUMN, DATE_COLUMN, Export, Ratio
 from soundlink_pipeline.quality.late_rows import late_rows
 from soundlink_pipeline.quality.rows_gone import rows_gone
@@ -111,6 +111,12 @@ def _run(connection: duckdb.DuckDBPyConnection, check: RowCheck, window: Mapping
     return CheckResult(check, rows[0][-1], columns, [row[:-1] for row in rows]) if rows else CheckResult(check)
 
 
+def _touched(day: str, changed_at: str) -> str:
+    """Of the window; or of days before it that a probe reaches, where the change came with the window's pulls."""
+    reach = f"{day} between $start::date - {PROBE_REACH_DAYS} and $end"
+    return f"{reach} and ({day} >= $start or {changed_at} >= $start)"
+
+
 def _in_window(export: Export) -> str:
     return f"from {export.name} where {DATE_COLUMN} between $start and $end"
 
@@ -148,7 +154,8 @@ def _integrity(export: Export) -> Iterator[RowCheck]:
         with newest as (
             select * from deliveries as d
             where export = {quote(export.name)} and row_campaign_id is not null
-                and start_date <= $end and end_date >= $start
+                and start_date <= $end
+                and (end_date >= $start or pulled_at >= $start and end_date >= $start::date - {PROBE_REACH_DAYS})
                 and not exists (
                     from deliveries as l
                     where l.export = d.export and l.speaks_for = d.speaks_for
@@ -245,7 +252,7 @@ def _history(export: Export) -> Iterator[RowCheck]:
         from {history_table(export)} as h
         left join {export.name} as t using ({", ".join(export.primary_key)})
         left join deliveries as seen on seen.delivery_id = greatest(h._delivery_id, h._last_seen_delivery_id)
-        where h.{DATE_COLUMN} between $start and $end
+        where {_touched(f"h.{DATE_COLUMN}", "h._valid_until")}
             and final_since >= h.{DATE_COLUMN} + interval {SETTLED_AFTER_DAYS} days
         order by revised_at desc, {", ".join(f"h.{name}" for name in export.row_key)}
         """,
@@ -266,7 +273,7 @@ def _history(export: Export) -> Iterator[RowCheck]:
         "warn",
         f"""
         select campaign_id, report_date, key, last_seen_at, vanished_at from vanished_rows
-        where export = {quote(export.name)} and report_date between $start and $end
+        where export = {quote(export.name)} and {_touched("report_date", "vanished_at")}
         order by vanished_at desc, {key.split(", ")[0]}, key
         """,
     )

@@ -353,3 +353,24 @@ def test_a_row_that_came_with_the_first_final_pull_or_changed_since_is_not_late(
     window = DateRange(DAY.start, DAY.end)
     assert "no_late_rows" not in broken(warehouse, export, window)
     assert "settled_values_final" in broken(warehouse, export, window)
+
+
+def test_what_a_probe_changes_on_days_before_the_window_is_found_while_its_pull_is_within(
+    warehouse: NativeFile, tmp_path: Path
+) -> None:
+    export, day = CAMPAIGN_COUNTRY_DAILY, DateRange(DAY.start, DAY.start)
+    final = datetime(2026, 4, 20, tzinfo=UTC)
+    probed = final + timedelta(days=30)
+    put(warehouse, tmp_path, export, [row(), row(country_code="NA")], pulled=final)
+    put(warehouse, tmp_path, export, [row(streams=204)], pulled=probed)
+    window = DateRange(date(2026, 5, 12), date(2026, 5, 19))  # of the refresh that probes, on May 20
+    later = DateRange(date(2026, 5, 25), date(2026, 6, 1))
+    far = DateRange(date(2026, 8, 1), date(2026, 8, 8))
+    found = {}
+    for name, dates in (("day", day), ("window", window), ("later", later), ("far", far)):
+        with warehouse.read() as connection:
+            found[name] = {result.check.name for result in run_checks(connection, export, dates) if not result.passed}
+    expected = {"settled_values_final", "no_vanished_keys", "no_rows_gone"}
+    assert expected <= found["day"]
+    assert expected <= found["window"]
+    assert found["later"] == found["far"] == set()
