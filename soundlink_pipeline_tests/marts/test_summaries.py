@@ -145,6 +145,14 @@ def test_campaign_that_has_not_started_counts_from_its_first_day_and_playlists_a
     assert marts.rows("marts.catalog_spillover", "campaign_id, week_since_start") == [("c1", 0), ("c1", 1)]
 
 
+def test_weeks_of_a_campaign_that_moves_to_another_account_go_on(marts: Marts) -> None:
+    marts.engagement("2026-03-01", OTHER, new=(1, 1))
+    marts.engagement("2026-03-09", OTHER, new=(1, 1), account_id="a2")
+    marts.build()
+    columns = "account_id, week_since_start, week_start_date"
+    assert marts.rows("marts.catalog_spillover", columns) == [("a1", 0, "2026-03-01"), ("a2", 1, "2026-03-08")]
+
+
 # playlist_position_performance
 
 

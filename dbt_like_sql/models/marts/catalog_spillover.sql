@@ -7,9 +7,9 @@ with track_days as (
     where engagement_context = 'catalog' and campaign_target_type = 'track'
 ),
 
+-- A campaign that moves to another account goes on: its weeks are counted from its one start.
 campaigns as (
     select
-        account_id,
         campaign_id,
         max_by(
             campaign_name, (report_date, exported_at, engaged_spotify_track_id)
@@ -17,7 +17,7 @@ campaigns as (
         -- the day the campaign started, or if it has not yet, its first day with rows
         coalesce(min(report_date) filter (where status <> 'scheduled'), min(report_date)) as start_date
     from track_days
-    group by account_id, campaign_id
+    group by campaign_id
 ),
 
 track_weeks as (
@@ -29,8 +29,7 @@ track_weeks as (
         floor((track_days.report_date - campaigns.start_date) / 7)::integer as week_since_start
     from track_days
     inner join campaigns
-        on track_days.account_id = campaigns.account_id
-        and track_days.campaign_id = campaigns.campaign_id
+        on track_days.campaign_id = campaigns.campaign_id
 ),
 
 weeks as (
