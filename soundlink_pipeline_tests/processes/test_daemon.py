@@ -21,6 +21,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.simulator import (
     BREAKDOWN,
+    ENGAGEMENT,
     Fault,
     KeyInfo,
     Record,
@@ -45,19 +46,15 @@ from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, asked, env
 pytestmark = pytest.mark.timeout(900)
 
 
-def pulls(world: World, start: date, end: date, *, first: bool = False) -> int:
-    """How many requests a run makes for a range: of campaigns created by its end, and over for 7 or 30 days at most.
-
-    The `first` load of a long time asks for listening until the 90 days before had none.
-    """
-    found = 0
-    for campaign in world.campaigns:
-        planned = (campaign.created_at + timedelta(days=campaign.duration)).date()
-        over = max(planned, campaign.ended_at.date())
-        if campaign.created_at.date() <= end:
-            found += over + timedelta(days=7) >= start
-            found += over + timedelta(days=30 + (90 if first else 0)) >= start
-    return found
+# The campaigns, by their place in the deployment's world, that each run of the backfill asks for. The first runs on,
+# the second ends within the second run's days, the others within the first's. Breakdown goes on for a week after that,
+# engagement for as long as the run before has found rows.
+ASKED_FOR = {
+    BREAKDOWN: ({0, 1, 2, 3, 4, 5}, {0, 1}, {0}),
+    ENGAGEMENT: ({0, 1, 2, 3, 4, 5}, {0, 1, 2, 3, 4, 5}, {0, 1, 2, 3}),
+}
+# And the requests of a run over a day in the second run's: it knows of no day without engagement before it.
+PULLS_OF_A_DAY = 2 + 6
 
 
 def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(here: Deployment, scheduled: str) -> None:
@@ -108,26 +105,26 @@ def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterat
 def test_a_backfill_from_the_shell_can_be_stopped_and_begun_again(tmp_path: Path, how: signal.Signals) -> None:
     home, start, end = tmp_path / "project", date(2026, 2, 18), date(2026, 2, 22)
     world = World(campaigns=6, countries_per_campaign=2, tracks_per_campaign=1)
+    pulls = 2 * 5 + 1  # the ads of one ended weeks before: it may have engagement only
     clock = SimClock(datetime(2026, 3, 10, 6, tzinfo=UTC))
     with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
         hanging = world.campaigns[0]
         sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
         here = Deployment(home, sim, "", environment(sim.base_url, home / "data"), 0)
         with shell_backfill(home, sim, start, end) as process:
-            here.until_only_one_is_missing(start, pulls(world, start, end))
+            here.until_only_one_is_missing(start, pulls)
             stopped = time.monotonic()
             process.send_signal(how)
             process.wait(120)
             assert time.monotonic() - stopped < 60
-        requests = pulls(world, start, end)
         if how is signal.SIGINT:  # who is killed loads no more, and keeps the pool's one place
-            assert here.query("select count(*), count(distinct run_id) from deliveries") == [(requests - 1, 1)]
+            assert here.query("select count(*), count(distinct run_id) from deliveries") == [(pulls - 1, 1)]
         with shell_backfill(home, sim, start, end) as process:
             process.wait(120)
         assert process.returncode == 0
         here.assert_tables_are_true(start, end)
         # These days are settled: only the one that was stopped was asked for again.
-        assert here.query("select count(*), count(distinct delivery_id) from deliveries") == [(requests, requests)]
+        assert here.query("select count(*), count(distinct delivery_id) from deliveries") == [(pulls, pulls)]
 
 
 def test_a_backfill_from_the_shell_tells_what_is_wrong_with_its_range(tmp_path: Path) -> None:
@@ -146,13 +143,12 @@ def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Dep
     hanging = here.sim.world.campaigns[0]
     here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
     run_id = here.launch(start, end, priority=1, refetch=True)  # before what waits
-    asked_once = pulls(here.sim.world, start, end)
-    here.until_only_one_is_missing(start, asked_once)
+    here.until_only_one_is_missing(start, PULLS_OF_A_DAY)
     worker = here.worker(run_id)
     here.graphql("mutation($id: String!){terminateRun(runId: $id){__typename}}", id=run_id)
     until(lambda: here.status(run_id) == "CANCELED", "the run is canceled", 60)
     until(lambda: worker not in session(here.leader), "its process ends", 60)
-    assert here.query(f"select count(*) from deliveries where run_id = '{run_id}'") == [(asked_once - 1,)]
+    assert here.query(f"select count(*) from deliveries where run_id = '{run_id}'") == [(PULLS_OF_A_DAY - 1,)]
 
 
 def requests_by_run(sim: Simulator) -> list[list[Record]]:
@@ -182,16 +178,17 @@ def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(quiet
     here.assert_tables_are_true(FIRST_DAY, last)
     for export in EXPORTS:
         assert set(days) <= here.materialized(export.name)
-    requests = 0
-    for start, end in slices:
+    for number, (start, end) in enumerate(slices):
         part = f"startDate={start}&endDate={end}"
         (asked_by_run,) = (run for run in requests_by_run(here.sim) if any(part in record.query for record in run))
         exports = [(record.path, record.query) for record in asked_by_run[1:]]  # the campaigns once, then only exports
         assert all(path.endswith("/export") and part in query for path, query in exports)
-        expected = pulls(here.sim.world, date.fromisoformat(start), date.fromisoformat(end), first=True)
-        assert len(exports) == len(set(exports)) == expected
-        requests += len(exports)
-    assert requests < 2 * 3 * len(here.sim.world.campaigns)
+        paths = [
+            f"/v1/campaigns/{here.sim.world.campaigns[place].path_id}/metrics/{kind}/export"
+            for kind, export in (("breakdown", BREAKDOWN), ("engagement", ENGAGEMENT))
+            for place in ASKED_FOR[export][number]
+        ]
+        assert sorted(path for path, _ in exports) == sorted(paths)
     here.assert_key_is_nowhere(delivered_with_it=str(MIXED))
 
 
@@ -204,8 +201,7 @@ def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(quiet: Depl
     here.sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, match=f"startDate={start}", seconds=600))
     run_id = here.launch(start, end, refetch=True)
     queued_id = here.launch(start, end, priority=-1, refetch=True)
-    asked_once = pulls(here.sim.world, start, end)
-    here.until_only_one_is_missing(start, asked_once)
+    here.until_only_one_is_missing(start, PULLS_OF_A_DAY)
     assert here.status(queued_id) == "QUEUED"
     os.kill(here.worker(run_id), signal.SIGKILL)
     retry = until(
@@ -220,4 +216,4 @@ def test_a_killed_run_is_tried_again_and_asks_only_for_what_it_lacks(quiet: Depl
     # The one that hung was asked for again; the run behind asks for everything.
     paths = [path for path, _ in asked(here.sim)]
     assert paths.count(f"/v1/campaigns/{hanging.path_id}/metrics/breakdown/export") == 3
-    assert len(paths) == 1 + 2 * asked_once
+    assert len(paths) == 1 + 2 * PULLS_OF_A_DAY
