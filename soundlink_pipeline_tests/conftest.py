@@ -87,7 +87,9 @@ def pytest_runtest_makereport(
     report = yield
     # Where more wants to run than there are processors, each takes the longer.
     seconds = call.duration / max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    too_long = call.when == "call" and report.passed and seconds > _LONGEST_SECONDS
+    # Who gives a --timeout has asked for many kills, faults or inputs.
+    limited = item.config.getoption("timeout") is None
+    too_long = limited and call.when == "call" and report.passed and seconds > _LONGEST_SECONDS
     if too_long and not any(item.get_closest_marker(name) for name in _MAY_TAKE_LONG):
         report.outcome = "failed"
         report.longrepr = (

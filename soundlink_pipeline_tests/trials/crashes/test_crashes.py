@@ -37,7 +37,7 @@ from soundlink_pipeline_tests.trials.crashes.trial import (
     api,
     settings,
 )
-from soundlink_pipeline_tests.trials.crashes.worker import CLOSING, COMMITTING, Order, instance_of, outcome, run
+from soundlink_pipeline_tests.trials.crashes.worker import CLOSING, COMMITTING, STEPS, Order, instance_of, outcome, run
 
 # What is tried besides random moments: the first of each, and by those who ask for many kills all of them.
 MANY_KILLS = 50
@@ -72,6 +72,8 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
         for start, end, moment in EARLIER:
             sim.clock.set(moment)
             steps.append(run(Order(folder, settings(sim, folder), start, end)).steps())
+    never = STEPS.keys() - {step.name for of_run in steps for step in of_run}
+    assert not never, f"no run comes to {never}: the product calls it by another name now"
     return Past(folder, dict(zip((BACKFILL, REFRESH), steps, strict=True)))
 
 

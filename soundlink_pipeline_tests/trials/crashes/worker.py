@@ -36,6 +36,7 @@ from soundlink_pipeline.publishing import file_copy
 from soundlink_pipeline.pulling import listing as pulling_listing
 from soundlink_pipeline.warehouse import native_file
 from soundlink_pipeline.warehouse.instances import opened
+from soundlink_pipeline.warehouse.presence import Presence
 from soundlink_pipeline_tests.support import project
 from soundlink_pipeline_tests.support.instances import instance_settings
 from soundlink_pipeline_tests.support.project import FROM_FAILURE, KEY, Project
@@ -46,7 +47,7 @@ _PROCESSES.set_forkserver_preload([__name__, "matplotlib.backends.backend_svg", 
 PATIENCE_SECONDS = 240
 
 # What a run does, by the name a kill is told under. Functions are named where they are looked up.
-_STEPS: dict[str, list[tuple[Any, str]]] = {
+STEPS: dict[str, list[tuple[Any, str]]] = {
     "listing": [(folder.Landing, "land_listing"), (pulling_listing, "save_listing")],
     "loading leftovers": [(pull_step, "load_leftovers")],
     "fetching": [(SoundlinkClient, "_get_export")],
@@ -55,6 +56,8 @@ _STEPS: dict[str, list[tuple[Any, str]]] = {
     "staging": [(validation.Staging, "validate")],
     "merging": [(batch, "_merge")],
     "writing the ledger": [(batch, "_record")],
+    "taking out what vanished": [(Presence, "settle")],
+    "marking the contract": [(native_file.NativeFile, "_mark_prepared")],
     "archiving": [(folder, "_compress")],
     "checking": [(export_assets, "run_export_checks")],
     "building a model": [(model_assets, "build_model")],
@@ -183,7 +186,7 @@ def _work(order: Order, gate: Any) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a session in the background ignores it
     setup_interrupt_handlers()
     way = _Way(order, gate)
-    for name, places in _STEPS.items():
+    for name, places in STEPS.items():
         for owner, attribute in places:
             way.follow(owner, attribute, name)
     for module in (native_file, file_copy):
