@@ -11,7 +11,8 @@ from soundlink_pipeline.warehouse.tables import history_table
 def late_rows(export: Export) -> str:
     """A query for the late rows that came since `$start`, up to the report date `$end`, the newest first.
 
-    They are of days before the window, too. A row whose values have changed is not late, it is in the history.
+    They are of days before the window, too. A row whose values have changed is not late, it is in the history; nor is
+    one of a day whose rows stand under other keys since, which `settled_values_final` tells.
     """
     key = ", ".join(f"t.{name}" for name in export.row_key)
     measures = "".join(f", t.{name}" for name in export.measures)
@@ -42,6 +43,8 @@ def late_rows(export: Export) -> str:
         join followed as f
             on f.row_campaign_id = t.{CAMPAIGN_COLUMN} and f.day = t.{DATE_COLUMN} and f.came_at = t._valid_from
         anti join {history_table(export)} as h using ({", ".join(export.primary_key)})
+        anti join (from vanished_rows where export = {quote(export.name)}) as v
+            on v.campaign_id = t.{CAMPAIGN_COLUMN} and v.report_date = t.{DATE_COLUMN} and v.vanished_at = f.came_at
         where t.{DATE_COLUMN} between $start::date - {PROBE_REACH_DAYS} and $end and t._valid_from >= $start
         order by came_at desc, {key}
     """

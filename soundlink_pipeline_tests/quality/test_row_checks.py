@@ -374,3 +374,16 @@ def test_what_a_probe_changes_on_days_before_the_window_is_found_while_its_pull_
     assert expected <= found["day"]
     assert expected <= found["window"]
     assert found["later"] == found["far"] == set()
+
+
+def test_rows_of_a_settled_day_that_get_other_keys_break_the_promise_and_are_not_late(
+    warehouse: NativeFile, tmp_path: Path
+) -> None:
+    export, final = CAMPAIGN_COUNTRY_DAILY, datetime(2026, 4, 20, tzinfo=UTC)
+    codes = ("DE", "NA")
+    put(warehouse, tmp_path, export, [row(country_code=code) for code in codes], pulled=final)
+    moved = [row(country_code=code, account_id="another") for code in codes]
+    put(warehouse, tmp_path, export, moved, pulled=final + timedelta(days=1))
+    assert broken(warehouse, export) == {"settled_values_final", "no_vanished_keys", "no_rows_gone"}
+    put(warehouse, tmp_path, export, [*moved, row(account_id="another")], pulled=final + timedelta(days=2))
+    assert "no_late_rows" in broken(warehouse, export)
