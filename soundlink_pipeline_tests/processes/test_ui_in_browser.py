@@ -298,4 +298,4 @@ def test_pictures_counts_and_columns_are_on_the_assets_pages(here: Deployment, s
     ((rows,),) = here.query("select count(*) from marts.campaign_summary")
     count = page.get_by_text("Row count", exact=True).locator("..")
     expect(count.get_by_text(str(rows), exact=True)).to_be_visible()
-    expect(page.get_by_text("Each campaign in one row", exact=False).first).to_be_visible()
+    expect(page.get_by_text("Each campaign and currency in one row", exact=False).first).to_be_visible()
