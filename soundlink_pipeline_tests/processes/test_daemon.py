@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 import pytest
 
@@ -179,21 +178,30 @@ def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(quiet
     here.assert_tables_are_true(FIRST_DAY, last)
     for export in EXPORTS:
         assert set(days) <= here.materialized(export.name)
-    for number, (start, end) in enumerate(slices):
-        part = f"startDate={start}&endDate={end}"
-        (asked_by_run,) = (run for run in requests_by_run(here.sim) if any(part in record.query for record in run))
-        exports = [(record.path, record.query) for record in asked_by_run[1:]]  # the campaigns once, then only exports
-        assert all(path.endswith("/export") for path, _ in exports)
-        for _, query in exports:
-            # Cut where a probe of the scheduled run has brought final days already.
-            asked_for = dict(parse_qsl(query))
-            assert start <= asked_for["startDate"] <= asked_for["endDate"] <= end
-        paths = [
-            f"/v1/campaigns/{here.sim.world.campaigns[place].path_id}/metrics/{kind}/export"
-            for kind, export in (("breakdown", BREAKDOWN), ("engagement", ENGAGEMENT))
-            for place in ASKED_FOR[export][number]
+    campaigns = {campaign.path_id: place for place, campaign in enumerate(here.sim.world.campaigns)}
+    paths = {export.name: export.path for export in EXPORTS}
+    for run in runs:
+        start, end = run["tags"][RANGE_START], run["tags"][RANGE_END]
+        loaded = here.query(
+            "select export, campaign_id, start_date::varchar, end_date::varchar"
+            f" from deliveries where run_id = '{run['id']}'"
+        )
+        number = slices.index((start, end))
+        asked_for = [(export, place) for export, of_run in ASKED_FOR.items() for place in of_run[number]]
+        assert sorted((export, campaigns[name]) for export, name, *_ in loaded) == sorted(asked_for)
+        # Where the schedule's run was first, some days of a campaign may be final already.
+        assert all(start <= first <= last <= end for *_, first, last in loaded)
+        requests = [
+            (paths[export].format(campaign_id=name), f"startDate={first}&endDate={last}")
+            for export, name, first, last in loaded
         ]
-        assert sorted(path for path, _ in exports) == sorted(paths)
+        (asked_by_run,) = (
+            records
+            for records in requests_by_run(here.sim)
+            if any((record.path, record.query) in requests for record in records)
+        )
+        # The campaigns once, then only exports.
+        assert sorted((record.path, record.query) for record in asked_by_run[1:]) == sorted(requests)
     here.assert_key_is_nowhere(delivered_with_it=str(MIXED))
 
 
