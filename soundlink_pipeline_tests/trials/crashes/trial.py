@@ -29,14 +29,15 @@ from soundlink_pipeline_tests.trials.crashes.worker import Order, Step, Worker, 
 
 SQL = read_project(REPOSITORY / "dbt_like_sql")
 WORLD = World(campaigns=5, countries_per_campaign=2, tracks_per_campaign=1)
-# Two runs before, the second of which finds the first one's values revised. The first one's oldest days are final, so
-# that no campaign has anything to make up for: every run asks for its own range.
+# Two runs before, the second of which finds the first one's values revised. As the schedule's do, each begins with the
+# first day that the run before has not pulled since it was final: no campaign has anything to make up for, and every
+# run asks for its own range.
 EARLIER = (
     ("2026-02-12", "2026-02-21", utc("2026-02-22T06:00")),
-    ("2026-02-20", "2026-02-23", utc("2026-02-24T06:00")),
+    ("2026-02-15", "2026-02-23", utc("2026-02-24T06:00")),
 )
 NOW = utc("2026-02-26T06:00")
-BACKFILL, REFRESH = ("2026-02-06", "2026-02-09"), ("2026-02-21", "2026-02-25")
+BACKFILL, REFRESH = ("2026-02-06", "2026-02-09"), ("2026-02-17", "2026-02-25")
 # Dagster's steps of a run.
 RUN_STEPS = 4
 # What analysts and the next run find in the data folder, and nothing else.
