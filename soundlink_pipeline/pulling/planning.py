@@ -10,7 +10,7 @@ from typing import Any
 from soundlink_pipeline.contracts.campaigns import created_on, expected_days
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, last_closed_day
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.pulling.tails import Over, turns
+from soundlink_pipeline.pulling.tails import Over, first_missing, last_final_day, turns
 from soundlink_pipeline.warehouse.ledger import PulledSoFar
 
 _NOTHING = PulledSoFar()
@@ -144,13 +144,22 @@ def _left_off(
 ) -> date:
     """The first day that others were pulled for and the campaign was not, or not since it was final.
 
-    `newest` is the newest final day of any campaign: what was pulled of nobody is not made up for.
+    `newest` is the newest final day of any campaign: what was pulled of nobody is not made up for, but for the last 90
+    days since the first refresh, of which none is left out.
     """
-    final = so_far.newest_final.get((export.name, campaign["campaignId"]))
-    if final is not None:
-        return final + timedelta(days=1) if newest is not None and final < newest else dates.start
+    place = export.name, campaign["campaignId"]
+    final = so_far.newest_final.get(place)
     first = so_far.first_day.get(export.name, dates.start)
-    return max(first, created_on(campaign) or first, dates.end - timedelta(days=MAX_DAYS_PER_PULL - 1))
+    reach = max(first, created_on(campaign) or first, dates.end - timedelta(days=MAX_DAYS_PER_PULL - 1))
+    if final is None:
+        return reach
+    left_off = final + timedelta(days=1) if newest is not None and final < newest else dates.start
+    since = so_far.refreshed_since.get(export.name)
+    if since is None:
+        return left_off
+    start = max(reach, last_final_day(since) + timedelta(days=1))
+    missing = first_missing(so_far.final.get(place, ()), start, dates.start - timedelta(days=1))
+    return left_off if missing is None else min(left_off, missing)
 
 
 def without_done(requests: Iterable[PullRequest], done: Mapping[tuple[str, str], set[date]]) -> list[PullRequest]:

@@ -7,7 +7,7 @@ first and then every three weeks. Both are pure functions of the ledger, the lis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -26,10 +26,11 @@ _PROBE_AT_LATEST = 27
 
 @dataclass(frozen=True)
 class Over:
-    """An export of a campaign that is over: the last day on which rows are expected."""
+    """An export of a campaign that is over: the day it was created, and the last on which rows are expected."""
 
     export: str
     campaign_id: str
+    created: date
     last_expected: date
 
     @classmethod
@@ -38,8 +39,10 @@ class Over:
         if not export.tail.probed:
             return None
         place = export.name, campaign["campaignId"]
-        last = expected_days(campaign, export.tail, so_far.newest_row.get(place)).last
-        return None if last is None else cls(*place, last)
+        expected = expected_days(campaign, export.tail, so_far.newest_row.get(place))
+        if expected.first is None or expected.last is None:
+            return None
+        return cls(*place, expected.first, expected.last)
 
     def slices(self, dates: DateRange, so_far: PulledSoFar, today: date) -> Iterable[DateRange]:
         """The slices of `dates` after the last day expected that a first load asks for, as far as is known by now.
@@ -68,10 +71,13 @@ class Over:
             return None
         # Before the first refresh nobody was there to probe; what it has missed since is made up.
         since = so_far.refreshed_since.get(self.export, today)
-        known = so_far.newest_final.get(self.place)
+        before = last_final_day(since) + timedelta(days=self.place in so_far.newest_final)
+        missing = first_missing(so_far.final.get(self.place, ()), max(start, self.created, before), end)
+        if missing is None:
+            return None
         turn_day = self._last_turn(today, turn)
-        overdue = (end - max(known or since, last_final_day(since))).days >= _PROBE_AT_LATEST
-        missed = turn_day >= since and (known is None or known < last_final_day(turn_day))
+        overdue = (end - missing).days + 1 >= _PROBE_AT_LATEST
+        missed = turn_day >= since and missing <= last_final_day(turn_day)
         return DateRange(start, end) if missed or overdue else None
 
     def _last_turn(self, today: date, turn: int) -> date:
@@ -85,6 +91,15 @@ class Over:
 def last_final_day(today: date) -> date:
     """The newest day whose rows are final whenever on `today` they are asked for, and were the day before."""
     return today - timedelta(days=SETTLED_AFTER_DAYS + 1)
+
+
+def first_missing(final: Collection[date], start: date, end: date) -> date | None:
+    """The first day from `start` to `end` that is not among the `final`; None if there is none.
+
+    Not the day after the newest of them: where a run was missed, what was pulled since may leave a gap before it.
+    """
+    days = (start + timedelta(days=number) for number in range((end - start).days + 1))
+    return next((day for day in days if day not in final), None)
 
 
 def turns(campaigns: Iterable[Mapping[str, Any]]) -> dict[str, int]:

@@ -11,7 +11,13 @@ from typing import Any
 import duckdb
 
 from soundlink_pipeline.contracts.campaigns import ExpectedDays, expected_days
-from soundlink_pipeline.contracts.days import HEALING_DAYS, SETTLED_AFTER_DAYS, DateRange, last_closed_day
+from soundlink_pipeline.contracts.days import (
+    HEALING_DAYS,
+    MAX_DAYS_PER_PULL,
+    SETTLED_AFTER_DAYS,
+    DateRange,
+    last_closed_day,
+)
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, CURRENCY_COLUMN, DATE_COLUMN, VERSION_COLUMN, Export
 
 # Per export and campaign id (as the API lists it), days.
@@ -34,14 +40,16 @@ class PulledSoFar:
     """What the ledger knows when a run is planned. Keys are export and campaign id (as the API lists it).
 
     `done`: days that need not be pulled. `newest_row`: the newest day with rows. `newest_final`: the newest day that
-    was pulled after it settled. `rows_before`: how many rows the newest delivery held that ends before a day. Per
-    export: `first_day`, the earliest that was pulled; `refreshed_since`, the day of the first pull that reached to the
-    day before it.
+    was pulled after it settled. `final`: the days pulled after they settled, of those that are within the reach of a
+    probe on the day after the run's range. `rows_before`: how many rows the newest delivery held that ends before a
+    day. Per export: `first_day`, the earliest that was pulled; `refreshed_since`, the day of the first pull that
+    reached to the day before it.
     """
 
     done: DaysByRequest = field(default_factory=dict)
     newest_row: Mapping[tuple[str, str], date] = field(default_factory=dict)
     newest_final: Mapping[tuple[str, str], date] = field(default_factory=dict)
+    final: Mapping[tuple[str, str], set[date]] = field(default_factory=dict)
     rows_before: Mapping[tuple[str, str, date], int] = field(default_factory=dict)
     first_day: Mapping[str, date] = field(default_factory=dict)
     refreshed_since: Mapping[str, date] = field(default_factory=dict)
@@ -208,6 +216,22 @@ class Ledger:
             from deliveries group by all
             """
         ).fetchall()
+        final = self._connection.execute(
+            f"""
+            select export, campaign_id, list(distinct day::date)
+            from (
+                select export, campaign_id,
+                    unnest(generate_series(
+                        greatest(start_date, $since),
+                        least(end_date, (pulled_at - interval {SETTLED_AFTER_DAYS} days)::date),
+                        interval 1 day
+                    )) as day
+                from deliveries where end_date >= $since
+            )
+            group by all
+            """,
+            {"since": dates.end - timedelta(days=MAX_DAYS_PER_PULL + SETTLED_AFTER_DAYS - 1)},
+        ).fetchall()
         before = self._connection.execute(
             """
             select export, campaign_id, day::date, arg_max(rows, (end_date, delivery_id))
@@ -225,6 +249,7 @@ class Ledger:
         return PulledSoFar(
             done=self.done_days(dates, run_ids, settled=settled),
             newest_final={(export, campaign_id): day for export, campaign_id, day in states if day is not None},
+            final={(export, campaign_id): set(days) for export, campaign_id, days in final},
             rows_before={(export, campaign_id, day): rows for export, campaign_id, day, rows in before},
             first_day={export: day for export, day, _ in spans},
             refreshed_since={export: day for export, _, day in spans if day is not None},

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import duckdb
@@ -61,10 +62,12 @@ class Account:
         self.final: dict[tuple[str, str], set[date]] = {}
         self.newest_row: dict[tuple[str, str], date] = {}
 
-    def refreshed(self, campaigns: list[dict[str, Any]], today: date) -> list[PullRequest]:
+    def refreshed(
+        self, campaigns: list[dict[str, Any]], today: date, oldest_unsettled: date | None = None
+    ) -> list[PullRequest]:
         """The requests of the refresh in the morning of a day."""
         now = datetime.combine(today, time(7), UTC)
-        dates = refresh_range(now, self.first_day)
+        dates = refresh_range(now, self.first_day, oldest_unsettled)
         assert dates is not None
         return self.run(campaigns, dates, now)
 
@@ -112,6 +115,11 @@ class Account:
             done={place: found for place, found in done.items() if found},
             newest_row=self.newest_row,
             newest_final={place: max(found) for place, found in self.final.items() if found},
+            final={
+                place: within
+                for place, found in self.final.items()
+                if (within := {day for day in found if day >= dates.end - days(90 + 8 - 1)})
+            },
             rows_before={key: rows for key, (_, rows) in before.items()},
             first_day=first,
             refreshed_since=since,
@@ -202,6 +210,64 @@ def test_every_row_of_a_tail_of_150_days_is_known_30_days_after_its_day_was_fina
     assert account.known.keys() == expected
     late = {row: known for row, known in account.known.items() if known > row[2] + days(8 + 30)}
     assert late == {}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_that_come_and_go_are_known_in_time_though_runs_are_missed(seed: int) -> None:
+    random = Random(seed)
+    ends = {f"c{number}": START + days(random.randint(5, 40)) for number in range(4)}
+    # A day has rows or not, and they stay: by the time it is final they are all there.
+    with_rows = {
+        (name, START + days(number))
+        for name in ends
+        for first in random.sample(range(200), 8)
+        for number in range(first, first + random.choice([1, 1, 3]))
+    }
+    outages = {number + offset for number in random.sample(range(20, 225), 9) for offset in range(random.randint(1, 5))}
+
+    def has_rows(export: str, name: str, day: date, now: date) -> bool:
+        return export == ENGAGEMENT.name and day < now and (name, day) in with_rows
+
+    account = Account(has_rows)
+    healed_from: date | None = None
+    for number in range(1, 245):
+        today = START + days(number)
+        if number in outages:
+            # What was pulled on the last day of a run is not final yet: the next run heals from its oldest day on.
+            healed_from = healed_from or today - days(8)
+            continue
+        running = [
+            listed("live", START),
+            *(listed(name, START, end if today > end else None) for name, end in ends.items()),
+        ]
+        account.refreshed(running, today, healed_from)
+        healed_from = None
+    rows = {(ENGAGEMENT.name, name, day) for name, day in with_rows}
+    assert rows - account.known.keys() == set()
+    assert {row: known for row, known in account.known.items() if known > row[2] + days(8 + 30)} == {}
+
+
+def test_after_a_missed_run_no_day_between_the_last_probe_and_the_range_that_heals_is_left_out() -> None:
+    # The probe of day 150 asks for all up to day 141, and its answer holds a row. The run of day 158 is missed. That of
+    # day 159 heals from day 150 on, and finds a row of day 156.
+    campaigns = [listed("c1", START, START + days(60)), listed("live", START)]
+    with_rows = {START + days(100), START + days(156)}
+    account = Account(
+        lambda export, name, day, now: (export, name) == (ENGAGEMENT.name, "c1") and day in with_rows and day < now
+    )
+
+    def asked(number: int, healed_from: date | None = None) -> list[str]:
+        requests = account.refreshed(campaigns, START + days(number), healed_from)
+        return of(ENGAGEMENT, [request for request in requests if request.campaign_id == "c1"])
+
+    before = {number: found for number in range(60, 158) if (found := asked(number))}
+    assert max(before) == 150
+    assert before[150] == [f"{START + days(52)} to {START + days(141)}"]
+    assert asked(159, START + days(150)) == [
+        f"{START + days(150)} to {START + days(158)}",
+        f"{START + days(142)} to {START + days(149)}",
+    ]
+    assert asked(160) == [f"{START + days(152)} to {START + days(159)}"]
 
 
 def test_a_tail_that_goes_on_is_asked_for_daily_until_14_days_pulled_have_none() -> None:
