@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-
 import duckdb
 
 from soundlink_pipeline.contracts.campaigns import LISTED_COLUMNS
@@ -11,6 +9,7 @@ from soundlink_pipeline.contracts.table import MONEY, Column
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.loading.read_sql import SIX_DECIMALS_IN_DOUBLE
+from soundlink_pipeline.warehouse.sql import naive
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS
 
 
@@ -40,7 +39,7 @@ def save_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int
             """,
             {
                 "lines": lines,
-                "listed_at": listing.listed_at.astimezone(UTC).replace(tzinfo=None),
+                "listed_at": naive(listing.listed_at),
                 "run_id": listing.run_id,
             },
         )
