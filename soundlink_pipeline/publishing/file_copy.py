@@ -27,7 +27,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,7 +41,7 @@ from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.instances import opened
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile, write_ahead_logs
-from soundlink_pipeline.warehouse.sql import is_locked
+from soundlink_pipeline.warehouse.sql import is_locked, naive
 from soundlink_pipeline.warehouse.tables import comments, create
 
 # Rows of every table, sums and newest version of each export: by table and name of the figure.
@@ -251,7 +251,7 @@ def _finish(
         connection.execute(
             "insert into publication values (?, ?, ?, ?, ?, ?)",
             [
-                now.astimezone(UTC).replace(tzinfo=None),
+                naive(now),
                 run_id,
                 newest,
                 settled,
