@@ -34,6 +34,7 @@ from soundlink_pipeline.orchestration.run_context import (
     backfill_policy,
     is_for_days,
     range_of_run,
+    run_lineage,
 )
 from soundlink_pipeline.pulling.listing import save_and_ask
 from soundlink_pipeline.quality.row_checks import CheckResult
@@ -213,9 +214,11 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         blocking: list[tuple[Export, CheckResult]] = []
         results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
         with as_operator_failure(), soundlink.warehouse.read() as connection:
+            of_run = Ledger(connection).delivered_by(run_lineage(context))
             for export in exports:
                 own = pulled.of(export)
-                found, failed = run_export_checks(connection, export, dates, pulled=not own.failed)
+                loaded = of_run | {item.delivery.delivery_id for item in own.loaded}
+                found, failed = run_export_checks(connection, export, dates, pulled=not own.failed, loaded=loaded)
                 checks = [result for result in found if check_key(result) in wanted_checks]
                 blocking += [(export, result) for result in failed]
                 if own.failed:

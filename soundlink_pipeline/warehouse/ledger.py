@@ -372,6 +372,11 @@ class Ledger:
         """Every delivery in the ledger: its id, and its place in the order of loading."""
         return dict(self._connection.execute("select delivery_id, load_order from deliveries").fetchall())
 
+    def delivered_by(self, run_ids: Sequence[str]) -> set[str]:
+        """The ids of the deliveries that these runs have pulled."""
+        query = "select delivery_id from deliveries where list_contains($1, run_id)"
+        return {name for (name,) in self._connection.execute(query, [list(run_ids)]).fetchall()}
+
     def checksums(self) -> dict[str, str]:
         """Every delivery in the ledger: its id, and the SHA-256 of its bytes."""
         return dict(self._connection.execute("select delivery_id, sha256 from deliveries").fetchall())
