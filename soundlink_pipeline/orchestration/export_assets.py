@@ -31,6 +31,7 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import (
     OWNER,
     POOL,
+    SOUNDLINK_API,
     backfill_policy,
     is_for_days,
     range_of_run,
@@ -42,7 +43,6 @@ from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS, export_tables
 
-_API = "soundlink_api"
 _CAMPAIGNS = "campaigns"
 # The step that pulls; also its name in a run's config.
 _EXPORTS = "exports"
@@ -82,7 +82,7 @@ def build_assets(
 def _api(settings: Settings) -> dg.AssetSpec:
     exports = "\n".join(f"- `GET {export.path}`: {export.name}" for export in EXPORTS)
     return dg.AssetSpec(
-        _API,
+        SOUNDLINK_API,
         group_name="sources",
         kinds={"api"},
         owners=[OWNER],
@@ -101,7 +101,7 @@ def _api(settings: Settings) -> dg.AssetSpec:
 def _campaigns_asset() -> dg.AssetsDefinition:
     @dg.asset(
         name=_CAMPAIGNS,
-        deps=[_API],
+        deps=[SOUNDLINK_API],
         group_name="sources",
         kinds={"api", "duckdb"},
         owners=[OWNER],
@@ -133,7 +133,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
             context.log.info(f"{len(items)} campaigns listed")
             # The API is not ours to materialize: that it answered is an observation.
             observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
-            context.log_event(dg.AssetObservation(_API, metadata=observed))
+            context.log_event(dg.AssetObservation(SOUNDLINK_API, metadata=observed))
         statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
         return dg.MaterializeResult(
             metadata={
@@ -164,7 +164,7 @@ def _export_spec(export: Export) -> dg.AssetSpec:
     table, history = export_tables(export)
     return dg.AssetSpec(
         export.name,
-        deps=[_CAMPAIGNS, _API],
+        deps=[_CAMPAIGNS, SOUNDLINK_API],
         group_name="exports",
         kinds={"api", "duckdb"},
         owners=[OWNER],
