@@ -48,9 +48,9 @@ _SAYS = (
     f" (`GET {OVERVIEW_PATH}`): {', '.join(figure.name for figure in FIGURES)}, over its settled days."
     f" One request a campaign. {COMPARE_TOTALS}_schedule compares a {PARTS}th of the campaigns each day, so that each"
     " is compared once a week; executed from here, or by make totals, it compares all of them. A difference is shown"
-    " until its campaign is compared again.\n\n**If not** (a warning; everything else goes on): pull the range of the campaign again with"
-    " refetch: true in the run's config. If settled_values_final fails then, Soundlink has changed final rows. If the"
-    " difference stays, ask Soundlink which of both numbers is right."
+    " until its campaign is compared again.\n\n**If not** (a warning; everything else goes on): pull the range of the"
+    " campaign again with refetch: true in the run's config. If settled_values_final fails then, Soundlink has changed"
+    " final rows. If the difference stays, ask Soundlink which of both numbers is right."
 )
 
 

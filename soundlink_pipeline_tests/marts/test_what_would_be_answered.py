@@ -48,22 +48,22 @@ SPLITS = ("new_listener_streams", "returning_listener_streams", "streams")
 TRACK = ("engagement_context", "engaged_spotify_track_id")
 # Each mart: the export whose rows it adds up, by what of them, and what; listeners under the name they have over days.
 SUMS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
-    "campaign_daily": (BREAKDOWN, ("account_id", "campaign_id", "report_date", "currency"), named(*ADS, "listeners")),
+    "campaign_daily": (BREAKDOWN, ("campaign_id", "report_date", "currency"), named(*ADS, "listeners")),
     "country_daily": (BREAKDOWN, ("country_code", "report_date", "currency"), named(*ADS, "listeners")),
     "campaign_summary": (
         BREAKDOWN,
-        ("account_id", "campaign_id", "currency"),
+        ("campaign_id", "currency"),
         named(*ADS, listener_days="listeners"),
     ),
     "country_summary": (BREAKDOWN, ("country_code", "currency"), named(*ADS, listener_days="listeners")),
     "track_engagement_daily": (
         ENGAGEMENT,
-        ("account_id", "campaign_id", "report_date", *TRACK),
+        ("campaign_id", "report_date", *TRACK),
         named(*SPLITS, "new_listeners", "returning_listeners", "listeners"),
     ),
     "track_engagement_summary": (
         ENGAGEMENT,
-        ("account_id", "campaign_id", *TRACK),
+        ("campaign_id", *TRACK),
         named(*SPLITS, unique_listeners="new_listeners"),
     ),
 }
