@@ -209,17 +209,17 @@ def damaged(tmp_path_factory: pytest.TempPathFactory, project: SqlProject) -> It
 
 
 def test_status_that_the_api_has_never_announced_is_a_warning(marts: Marts) -> None:
-    marts.listed("c0", **RUNNING | {"status": None})
+    marts.listed("c0", status=None)
     # What it lists today, and what it listed of older campaigns.
     today = (
         "creating active inactive ended renewing restarting restart_failed renew_awaiting_charge renew_failed stopped"
     )
     for status in (*today.split(), "paused", "completed", "failed"):
-        marts.listed(f"c-{status}", **RUNNING | {"status": status})
+        marts.listed(f"c-{status}", status=status)
     model = marts.project.models["stg_campaigns"]
     marts.build()
     assert [item.test.name for item in run_tests(marts.connection, marts.project, model) if not item.passed] == []
-    marts.listed("c1", **RUNNING | {"status": "exploded"})
+    marts.listed("c1", status="exploded")
     assert [item.test.name for item in run_tests(marts.connection, marts.project, model) if not item.passed] == [
         "accepted_values_status"
     ]
