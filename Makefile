@@ -85,8 +85,9 @@ chaos: install ## Run the slow tests: 200 kills, 2,000 sequences of network faul
 	$(BIN)/python -m pytest soundlink_pipeline_tests/trials/crashes soundlink_pipeline_tests/trials/network \
 		-s --kills 200 --sequences 2000 --timeout 7200
 
-fuzz: install ## Test 100,000 damaged deliveries: each is loaded exactly or refused whole
+fuzz: install ## Test 100,000 damaged deliveries: each is loaded exactly or refused whole; and 200 histories of pulls
 	$(BIN)/python -m pytest soundlink_pipeline_tests/trials/fuzzing -s --inputs 100000 --timeout 7200
+	$(BIN)/python -m pytest soundlink_pipeline_tests/marts/test_what_would_be_answered.py --histories 200 --timeout 7200
 
 endurance: install ## Simulate a year of daily refreshes, revisions, outages and kills, and chart time, memory and disk
 	$(BIN)/python -m benchmarks.endurance

@@ -34,7 +34,7 @@ WORLD = World(
     duration_days=24,
     countries_per_campaign=3,
     tracks_per_campaign=2,
-    oddities=Oddities.of_rows(),
+    oddities=Oddities.every(),
 )
 
 
@@ -84,14 +84,15 @@ class Pull:
 
 
 def history(random: Random) -> list[Pull]:
-    """Around the days on which the account moves, in order or not."""
+    """Around the days on which the account moves, and around those on which campaign 3 is renewed; in order or not."""
     pulls = []
     for hour in random.sample(range(24 * 15), random.randint(3, 6)):
         moment = datetime(2026, 1, 25, 7, tzinfo=UTC) + timedelta(hours=hour)
         start = FIRST + timedelta(days=random.randint(0, 28))
         end = min(start + timedelta(days=random.randint(0, 14)), moment.date() - timedelta(days=random.randint(0, 2)))
         campaigns = tuple(sorted(random.sample(range(4), random.randint(1, 4))))
-        pulls.append(Pull(moment, campaigns, DateRange(min(start, end), end)))
+        later = timedelta(days=60 * (random.random() < 0.3))
+        pulls.append(Pull(moment + later, campaigns, DateRange(min(start, end) + later, end + later)))
     return sorted(pulls, key=lambda pull: pull.moment) if random.random() < 0.3 else pulls
 
 

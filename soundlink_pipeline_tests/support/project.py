@@ -172,12 +172,18 @@ def project(folder: Path, world: World | None = None, sql_dir: Path | None = Non
 
 def truth(world: World, export: Export, days: Iterable[tuple[date, datetime]]) -> list[tuple[Any, ...]]:
     """What the table must hold when each day was last pulled at the moment given."""
-    rows = [
-        tuple(_typed(column.type, row[column.name]) for column in export.columns)
+    answered = (
+        row
         for report_date, pulled_at in days
         for campaign in world.campaigns
         for row in world.rows(export.name, campaign.uuid, report_date, report_date, pulled_at)
-    ]
+    )
+    return as_in_table(export, answered)
+
+
+def as_in_table(export: Export, answered: Iterable[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """The rows of answers by the vendor's types, in the order of the primary key."""
+    rows = [tuple(_typed(column.type, row[column.name]) for column in export.columns) for row in answered]
     places = [export.column_names.index(name) for name in export.primary_key]
     return sorted(rows, key=lambda row: [row[place] for place in places])
 

@@ -29,7 +29,7 @@ WORLD = World(
     duration_days=24,
     countries_per_campaign=3,
     tracks_per_campaign=2,
-    oddities=Oddities.of_rows(),
+    oddities=Oddities.every(),
 )
 NOW = utc("2026-02-02T07:00")
 
