@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,17 +72,17 @@ def environment(sim_url: str, data_dir: Path, **more: str) -> dict[str, str]:
     }
 
 
-_jobs_of_this_run: dict[str, dg.JobDefinition] = {}
-
-
 def job_of(name: str, settings: dict[str, str]) -> dg.JobDefinition:
-    """A job as a run worker makes it from its environment. Dagster calls this four times in a run; it is made once."""
-    asked = json.dumps([name, settings], sort_keys=True)
-    job = _jobs_of_this_run.get(asked)
-    if job is None:
-        made = build_definitions(settings_from(settings), _KEY_FROM_ENVIRONMENT)
-        job = _jobs_of_this_run[asked] = made.resolve_job_def(name)
-    return job
+    """A job as a run worker makes it from its environment. Dagster calls this four times in a run."""
+    models = Path(settings["SOUNDLINK_SQL_DIR"])
+    files = sorted((str(path), path.stat().st_mtime_ns) for path in models.rglob("*") if path.is_file())
+    return _definitions(json.dumps(settings, sort_keys=True), tuple(files)).resolve_job_def(name)
+
+
+@lru_cache(maxsize=1)
+def _definitions(settings: str, models: tuple[tuple[str, int], ...]) -> dg.Definitions:
+    """Made once for as many runs as nothing changes between."""
+    return build_definitions(settings_from(json.loads(settings)), _KEY_FROM_ENVIRONMENT)
 
 
 @dataclass
@@ -111,7 +112,6 @@ class Project:
         asked_for: tuple[Any, ...] = (job, dict(self.settings))
         reconstructable = dg.build_reconstructable_job(__name__, job_of.__name__, asked_for)
         run_config = QUIET | options.pop("run_config", {})
-        _jobs_of_this_run.clear()
         with dg.execute_job(reconstructable, self.instance, run_config=run_config, **options) as result:
             return result
 
