@@ -52,10 +52,13 @@ class FiledOutput(LocalComputeLogManager):
 
 
 @contextmanager
-def instance_at(home: Path, **settings: Any) -> Iterator[dg.DagsterInstance]:
-    """An instance without a run. Until the block ends, the database of each run in this process is a copy, too."""
+def instance_at(home: Path, storage: Path | None = None, **settings: Any) -> Iterator[dg.DagsterInstance]:
+    """An instance without a run, or with those of a storage.
+
+    Until the block ends, the database of each run in this process is a copy, too.
+    """
     home.mkdir()
-    copy_empty_storage(home / "storage")
+    shutil.copytree(storage or _empty_storage(), home / "storage")
     with (
         dg.DagsterInstance.local_temp(str(home), {**instance_settings(home), **settings}) as instance,
         copied_run_databases(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,8 +148,15 @@ class Project:
 
 
 @contextmanager
-def project(folder: Path, world: World | None = None, sql_dir: Path | None = None) -> Iterator[Project]:
-    """An empty project, without models unless told; the API's clock stands at 2026-03-02 06:00 UTC until moved."""
+def project(
+    folder: Path, world: World | None = None, sql_dir: Path | None = None, like: Path | None = None
+) -> Iterator[Project]:
+    """An empty project, without models unless told; the API's clock stands at 2026-03-02 06:00 UTC until moved.
+
+    `like`: the folder of one that has ended, whose data and runs this one begins with.
+    """
+    if like:
+        shutil.copytree(like / "data", folder / "data")
     with (
         running_simulator(
             world or small_world(),
@@ -157,7 +165,7 @@ def project(folder: Path, world: World | None = None, sql_dir: Path | None = Non
             per_minute=None,
             per_hour=None,
         ) as sim,
-        instance_at(folder / "instance") as instance,
+        instance_at(folder / "instance", like and like / "instance" / "storage") as instance,
         pytest.MonkeyPatch.context() as patch,
     ):
         settings = environment(
