@@ -32,7 +32,7 @@ from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
 from soundlink_pipeline_tests.support.instances import instance_at
-from soundlink_pipeline_tests.support.sql_folder import no_models
+from soundlink_pipeline_tests.support.sql_folder import without_models
 
 REPOSITORY = Path(__file__).parents[2]
 KEY = "sk_test_Qm7vR2xYpL9sKd4w"
@@ -168,9 +168,7 @@ def project(
         instance_at(folder / "instance", like and like / "instance" / "storage") as instance,
         pytest.MonkeyPatch.context() as patch,
     ):
-        settings = environment(
-            sim.base_url, folder / "data", SOUNDLINK_SQL_DIR=str(sql_dir or no_models(folder / "sql"))
-        )
+        settings = environment(sim.base_url, folder / "data", SOUNDLINK_SQL_DIR=str(sql_dir or without_models()))
         patch.setenv("SOUNDLINK_API_KEY", settings.pop("SOUNDLINK_API_KEY"))
         yield Project(sim, instance, folder, settings)
 
