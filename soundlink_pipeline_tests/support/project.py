@@ -75,7 +75,7 @@ def environment(sim_url: str, data_dir: Path, **more: str) -> dict[str, str]:
 
 def job_of(name: str, settings: dict[str, str]) -> dg.JobDefinition:
     """A job as a run worker makes it from its environment. Dagster calls this four times in a run."""
-    models = Path(settings["SOUNDLINK_SQL_DIR"])
+    models = settings_from(settings).sql_dir
     files = sorted((str(path), path.stat().st_mtime_ns) for path in models.rglob("*") if path.is_file())
     return _definitions(json.dumps(settings, sort_keys=True), tuple(files)).resolve_job_def(name)
 
