@@ -19,7 +19,7 @@ from soundlink_pipeline.orchestration.export_assets import build_assets
 from soundlink_pipeline.orchestration.jobs import daily_refresh, freshness, newest_day, rebuild_from_landing
 from soundlink_pipeline.orchestration.model_assets import build_model_assets
 from soundlink_pipeline.orchestration.published_asset import last_assets, published_database
-from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.resource import Soundlink, resources
 from soundlink_pipeline.orchestration.run_context import daily_partitions
 from soundlink_pipeline.orchestration.schedules import build_schedules
 from soundlink_pipeline.orchestration.totals_check import campaign_totals, compare_totals, totals_agree
@@ -52,7 +52,7 @@ def build_definitions(
         jobs=[daily_refresh, freshness, compare_totals, rebuild_from_landing(project)],
         schedules=build_schedules(settings.schedule, settings.start_date),
         sensors=[build_alerts(read_alert_url, settings.ui_url)],
-        resources={"soundlink": soundlink},
+        resources=resources(soundlink),
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.
         executor=dg.in_process_executor,
     )

@@ -18,6 +18,7 @@ from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.unevaluated_checks import not_evaluated
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.quality.completeness import DUE_HOUR, Missing, due_day, missing, newest_complete_day
 from soundlink_pipeline.quality.row_checks import SHOWN_ROWS, CheckResult, row_checks, run_checks
@@ -45,6 +46,9 @@ _LATE = (
 )
 
 
+_NOTHING_LOADED = "every pull of this export failed; the run's failure says why"
+
+
 def export_check_specs() -> list[dg.AssetCheckSpec]:
     """The checks that run when an export was loaded, per export."""
     specs = []
@@ -67,12 +71,13 @@ def run_export_checks(
 ) -> tuple[list[dg.AssetCheckResult], list[CheckResult]]:
     """The result of every check of `export` in the window, and those that block what is downstream.
 
-    `loaded` are the deliveries of the run, which may have changed other days. Of an export that was not `pulled` whole,
-    only what is missing.
+    `loaded` are the deliveries of the run, which may have changed other days. Where nothing was `pulled`, the checks of
+    rows say that they were not evaluated.
     """
     delivered = check_delivered(connection, export, dates)
     if not pulled:
-        return [delivered], []
+        keys = [dg.AssetCheckKey(dg.AssetKey(export.name), check.name) for check in row_checks(export)]
+        return [delivered, *(not_evaluated(key, _NOTHING_LOADED) for key in keys)], []
     results = run_checks(connection, export, dates, loaded)
     blocking = [result for result in results if result.check.blocking and not result.passed]
     return [delivered, *(_result(export, dates, result) for result in results)], blocking
@@ -129,16 +134,16 @@ def newest_day_checks(published: str) -> dg.AssetChecksDefinition:
         can_subset=True,
     )
     def check_newest_day(
-        context: dg.AssetCheckExecutionContext, soundlink: dg.ResourceParam[Soundlink]
+        context: dg.AssetCheckExecutionContext, soundlink_reader: dg.ResourceParam[Soundlink]
     ) -> Iterator[dg.AssetCheckResult]:
         now = datetime.now(UTC)
         wanted = sorted(key.asset_key.to_user_string() for key in context.selected_asset_check_keys)
         in_warehouse: Newest = ({}, None)
         if any(asset != published for asset in wanted):
-            in_warehouse = _newest_in_warehouse(soundlink.warehouse, now)
+            in_warehouse = _newest_in_warehouse(soundlink_reader.warehouse, now)
         for asset in wanted:
             if asset == published:
-                days, fault = _newest_published(soundlink.published_path, now)
+                days, fault = _newest_published(soundlink_reader.published_path, now)
             else:
                 days, fault = {name: day for name, day in in_warehouse[0].items() if name == asset}, in_warehouse[1]
             yield _newest_day(asset, days, fault, due_day(now))

@@ -23,6 +23,7 @@ from soundlink_pipeline.orchestration.asset_checks import (
     freshness_policy,
     run_export_checks,
 )
+from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, pull_failure
 from soundlink_pipeline.orchestration.partition_pages import report_partitions, run_metadata
@@ -30,7 +31,6 @@ from soundlink_pipeline.orchestration.pull_step import list_for_run, open_client
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import (
     OWNER,
-    POOL,
     SOUNDLINK_API,
     backfill_policy,
     is_for_days,
@@ -106,7 +106,6 @@ def _campaigns_asset() -> dg.AssetsDefinition:
         kinds={"api", "duckdb"},
         owners=[OWNER],
         tags={"layer": "sources"},
-        pool=POOL,
         description=(
             "The campaigns the API key sees, as last listed: which of them can have rows decides what is pulled."
             " Grain: one row per campaign id."
@@ -122,7 +121,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         # The exports are next: no request for a wrong range.
         dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
-        with as_operator_failure(), open_client(context, soundlink) as (client, pacer):
+        with as_cancellation(context), as_operator_failure(), open_client(context, soundlink) as (client, pacer):
             listing = list_for_run(context, soundlink, client)
             items = listing.items()
             selected = context.run.asset_selection
@@ -194,7 +193,6 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         can_subset=True,
         partitions_def=partitions,
         backfill_policy=backfill_policy(),
-        pool=POOL,
         description="Pulls the exports that the run selects, and loads them as they arrive.",
     )
     def pull_exports(
@@ -206,7 +204,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
             yield from check_only(soundlink, wanted_checks)
             return
         dates = range_of_run(context, soundlink.settings.start_date)
-        with as_operator_failure():
+        with as_cancellation(context), as_operator_failure():
             pulled, campaigns = pull_range(
                 context, soundlink, exports, dates, refetch=config.refetch, accept_smaller=config.accept_smaller
             )
@@ -217,8 +215,10 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
             of_run = Ledger(connection).delivered_by(run_lineage(context))
             for export in exports:
                 own = pulled.of(export)
+                # What was loaded is checked, whatever else failed; where nothing was, there is nothing to look at.
+                nothing = bool(own.failed) and not own.loaded
                 loaded = of_run | {item.delivery.delivery_id for item in own.loaded}
-                found, failed = run_export_checks(connection, export, dates, pulled=not own.failed, loaded=loaded)
+                found, failed = run_export_checks(connection, export, dates, pulled=not nothing, loaded=loaded)
                 checks = [result for result in found if check_key(result) in wanted_checks]
                 blocking += [(export, result) for result in failed]
                 if own.failed:

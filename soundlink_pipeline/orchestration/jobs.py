@@ -10,7 +10,6 @@ from soundlink_pipeline.orchestration.asset_checks import newest_day_checks
 from soundlink_pipeline.orchestration.failures import as_operator_failure, rebuild_failure
 from soundlink_pipeline.orchestration.published_asset import PUBLISHED
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import POOL
 from soundlink_pipeline.orchestration.totals_check import totals_agree
 from soundlink_pipeline.publishing.file_copy import NotPublished
 from soundlink_pipeline.publishing.gate import publish_tested
@@ -39,14 +38,14 @@ freshness = dg.define_asset_job(
 def rebuild_from_landing(project: SqlProject) -> dg.JobDefinition:
     """The job that rebuilds warehouse, models and published file without any request."""
 
-    @dg.op(pool=POOL, description="Loads every landed delivery that the warehouse lacks, in the order of loading.")
+    @dg.op(description="Loads every landed delivery that the warehouse lacks, in the order of loading.")
     def load_landed_deliveries(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:
         with as_operator_failure():
             result = rebuild(soundlink.warehouse, soundlink.landing, context.log.info)
         if result.failed or result.lost:
             raise rebuild_failure(result)
 
-    @dg.op(pool=POOL, ins={"loaded": dg.In(dg.Nothing)}, description="Builds every SQL model, and publishes.")
+    @dg.op(ins={"loaded": dg.In(dg.Nothing)}, description="Builds every SQL model, and publishes.")
     def build_and_publish(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:
         with as_operator_failure(ModelError, NotPublished):
             publish_tested(

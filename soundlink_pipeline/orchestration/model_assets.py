@@ -31,10 +31,11 @@ from soundlink_pipeline.models.build import (
 from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.models.tests import DataTest
+from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import OWNER, POOL, backfill_policy, range_of_run
+from soundlink_pipeline.orchestration.run_context import OWNER, backfill_policy, range_of_run
 
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
@@ -88,7 +89,6 @@ def _models(
         ],
         can_subset=True,
         backfill_policy=backfill_policy(),
-        pool=POOL,
     )
     def build(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
@@ -97,7 +97,7 @@ def _models(
         for_days = any(model.name in daily for model in selected)
         dates = range_of_run(context, soundlink.settings.start_date) if for_days else None
         failed: dict[str, str] = {}
-        with as_operator_failure(), soundlink.warehouse.write() as connection:
+        with as_cancellation(context), as_operator_failure(), soundlink.warehouse.write() as connection:
             for table in drop_removed_models(connection, project):
                 context.log.info(f"dropped {table}: its model file was removed")
             for model in selected:

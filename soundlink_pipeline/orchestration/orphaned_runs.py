@@ -1,7 +1,8 @@
-"""Marks runs as failed whose process no longer exists (kill -9, a power cut), and frees their slot in the pool.
+"""Marks runs as failed whose process no longer exists (kill -9, a power cut).
 
-Dagster's daemon does this for the runs that it has launched. A killed run from a shell would keep the pool's one slot,
-and every later run would wait. So `make backfill`, `make rebuild` and each tick of the daily schedule do it first.
+Dagster's daemon does this for the runs that it has launched. A killed run from a shell would count as running for
+hours, and the queue would launch no other. So whoever comes across it marks it: the next run in the same data folder
+(`turn.py`), the commands, the sensor `upkeep` and each tick of the daily schedule.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import os
 
 import dagster as dg
+
+from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
 
 _REASON = "the run's process no longer exists (killed, or the machine restarted); complete deliveries are kept"
 
@@ -22,21 +25,23 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     # Half a second, which loading the definitions should not pay.
     from soundlink_pipeline.orchestration.event_log import is_sqlite  # noqa: PLC0415
 
-    log = instance.event_log_storage
-    if not is_sqlite(log):
+    if not is_sqlite(instance.event_log_storage):
         return []  # the run's process may be on another machine
     orphaned = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         processes = _processes(instance, run.run_id)
         if processes and not any(_lives(process) for process in processes):
-            instance.report_run_failed(run, _REASON)
+            fail_orphan(instance, run.run_id)
             orphaned.append(run.run_id)
-    # Also the slot of a run that ended while no daemon was running to free it.
-    for run_id in log.get_concurrency_run_ids():
-        holder = instance.get_run_by_id(run_id)
-        if holder is None or holder.is_finished:
-            log.free_concurrency_slots_for_run(run_id)
     return orphaned
+
+
+def fail_orphan(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Mark a run as failed whose process is known to be gone; nothing if the instance knows it as ended, or not."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        instance.report_run_failed(run, _REASON)
+        report_unevaluated(instance, run, _REASON)
 
 
 def _processes(instance: dg.DagsterInstance, run_id: str) -> set[int]:

@@ -11,10 +11,11 @@ from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.orchestration.asset_checks import freshness_policy
+from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.model_assets import BROKEN
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import OWNER, POOL
+from soundlink_pipeline.orchestration.run_context import OWNER
 from soundlink_pipeline.publishing.file_copy import Difference, NotPublished
 from soundlink_pipeline.publishing.gate import publish_tested
 
@@ -40,7 +41,6 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
         tags={"layer": "published"},
         freshness_policy=freshness_policy(),
         check_specs=[dg.AssetCheckSpec(_EQUALS_WAREHOUSE, asset=PUBLISHED, description=_EQUALS_DESCRIPTION)],
-        pool=POOL,
         description=(
             "The database for analysts, soundlink.duckdb: a consistent copy of the warehouse with models, histories and"
             " ledger, replaced in one step. Programs that have the last file open continue to read it. Grain: one file."
@@ -49,7 +49,7 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
     def publish_database(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it without one only, beside checks
-        with as_operator_failure(NotPublished, ModelError):
+        with as_cancellation(context), as_operator_failure(NotPublished, ModelError):
             published = publish_tested(
                 soundlink.warehouse,
                 project,

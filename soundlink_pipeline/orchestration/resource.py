@@ -1,4 +1,8 @@
-"""The one resource the assets share: the Soundlink account as configured, with client, landing and warehouse."""
+"""The one resource the assets share: the Soundlink account as configured, with client, landing and warehouse.
+
+Dagster knows it under two keys. Steps that write, or request anything, ask for `soundlink`: their run has its turn from
+its first step to its last. READER is for those that may look at any time.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import dagster as dg
+
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.orchestration.run_tags import own_tags
+from soundlink_pipeline.orchestration.turn import turn
+from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.native_file import NativeFile
 
@@ -16,6 +25,8 @@ if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
 
 Log = Callable[[str], None]
+# The key of the resource without a turn; `soundlink` is the key of the one with it.
+READER = "soundlink_reader"
 
 
 class Soundlink:
@@ -55,3 +66,27 @@ class Soundlink:
             ) as client,
         ):
             yield client, pacer
+
+
+def resources(soundlink: Soundlink) -> dict[str, object]:
+    """What the definitions give to jobs, schedules and sensors, by key."""
+
+    @dg.resource(description="The Soundlink account; a run that uses it waits until no other run does.")
+    def in_turn(context: dg.InitResourceContext) -> Iterator[Soundlink]:
+        run, instance, log = context.run, context.instance, context.log
+        # Not a run: a tick of a schedule, which only reads; or Dagster's result of a run that has ended.
+        if run is None or instance is None or log is None or _has_ended(instance, run):
+            yield soundlink
+            return
+        if tags := own_tags(run):
+            instance.add_run_tags(run.run_id, tags)
+        with turn(soundlink.settings.data_dir, run, instance, log.info):
+            yield soundlink
+        report_unevaluated(instance, run)
+
+    return {"soundlink": in_turn, READER: soundlink}
+
+
+def _has_ended(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    stored = instance.get_run_by_id(run.run_id)
+    return stored is not None and stored.is_finished

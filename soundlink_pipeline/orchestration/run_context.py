@@ -7,15 +7,13 @@ import dagster as dg
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, checked_range
 from soundlink_pipeline.orchestration.failures import as_operator_failure
 
-# Held by every step that opens the warehouse: DuckDB admits one writer.
-POOL = "warehouse"
 # Who answers for an asset, as Dagster shows it; a model may name another in its YAML (config: meta: owner).
 OWNER = "team:data"
 # The asset that stands for the API: it is not ours to materialize.
 SOUNDLINK_API = "soundlink_api"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
-_ONE_DAY = "dagster/partition"
+ONE_DAY = "dagster/partition"
 # Dagster marks a run with one of these that goes on from where its parent failed, by itself or from the UI.
 _RESUMES = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
 
@@ -33,7 +31,7 @@ def backfill_policy() -> dg.BackfillPolicy:
 def is_for_days(context: dg.AssetExecutionContext) -> bool:
     """Whether the run was launched for partitions: a range, or one day."""
     # By tag: Dagster gives a run's partitions to partitioned assets only.
-    return _has_range(context.run) or _ONE_DAY in context.run.tags
+    return _has_range(context.run) or ONE_DAY in context.run.tags
 
 
 def _has_range(run: dg.DagsterRun) -> bool:
@@ -45,8 +43,8 @@ def range_of_run(context: dg.AssetExecutionContext, first_day: date) -> DateRang
     tags = context.run.tags
     if _has_range(context.run):
         start, end = tags[RANGE_START], tags[RANGE_END]
-    elif _ONE_DAY in tags:
-        start = end = tags[_ONE_DAY]
+    elif ONE_DAY in tags:
+        start = end = tags[ONE_DAY]
     else:
         raise dg.Failure(
             "the run has no partition: launch it for partitions, or from a shell with make backfill FROM=… TO=…",

@@ -22,9 +22,10 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.overview import FIGURES, OVERVIEW_PATH
 from soundlink_pipeline.display.markdown import markdown_table
+from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import OWNER, POOL, SOUNDLINK_API
+from soundlink_pipeline.orchestration.run_context import OWNER, SOUNDLINK_API
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.quality.totals import (
     PARTS,
@@ -43,6 +44,7 @@ _KEY = dg.AssetCheckKey(dg.AssetKey(_TOTALS), TOTALS_AGREE)
 # Under which name a result keeps the differences for the next one to read.
 _KEPT = "differences, as data"
 _SHOWN_IN_TEXT = 5
+_UNCHANGED = "nothing was changed. To compare again, run the job again."
 _SAYS = (
     f"The rows of each live campaign in {CAMPAIGN_COUNTRY_DAILY.name} add up to Soundlink's own totals"
     f" (`GET {OVERVIEW_PATH}`): {', '.join(figure.name for figure in FIGURES)}, over its settled days."
@@ -100,7 +102,6 @@ campaign_totals = dg.AssetSpec(
     name=TOTALS_AGREE,
     asset=_TOTALS,
     additional_deps=[CAMPAIGN_COUNTRY_DAILY.name],
-    pool=POOL,
     description=_SAYS,
 )
 def totals_agree(
@@ -111,7 +112,8 @@ def totals_agree(
         if soundlink.warehouse.exists():
             with soundlink.warehouse.read() as connection:
                 live = settled_totals(connection, config.part)
-    answers = _ask(context, soundlink, live)
+    with as_cancellation(context, _UNCHANGED):
+        answers = _ask(context, soundlink, live)
     today = datetime.now(UTC).date()
     now = [Found(item, today) for found in answers.comparisons.values() for item in found.differences]
     kept = [

@@ -10,6 +10,8 @@ import dagster as dg
 import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.orchestration.asset_checks import export_check_specs
+from soundlink_pipeline.quality.row_checks import row_checks
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
 from soundlink_pipeline_tests.support.examined import Examined
 from soundlink_pipeline_tests.support.project import KEY, Project, asked, each_day, failure_of, pull, truth, utc
@@ -18,7 +20,16 @@ NOW = utc("2026-03-02T06:00")
 REFETCH = {"ops": {"exports": {"config": {"refetch": True}}}}
 
 
+def last_result(here: Project, asset: str, check: str) -> dg.AssetCheckEvaluation:
+    """What the UI shows of a check."""
+    key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+    (record,) = here.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    assert record.evaluation is not None, "Dagster shows it as failed"
+    return record.evaluation
+
+
 def test_one_campaign_that_fails_costs_the_others_nothing_and_is_asked_for_alone_again(here: Project) -> None:
+    breakdown, engagement = EXPORTS
     bad = here.sim.world.campaigns[1]
     assert bad.path_id != bad.uuid
     here.sim.faults.add(
@@ -42,8 +53,15 @@ def test_one_campaign_that_fails_costs_the_others_nothing_and_is_asked_for_alone
     assert not missing.passed
     assert bad.path_id in str(missing.metadata["missing"].value)
     assert checks[ENGAGEMENT, "every_live_campaign_delivered"].passed
-    assert {name for asset, name in checks if asset == BREAKDOWN} == {"every_live_campaign_delivered"}
-    (breakdown, engagement) = EXPORTS
+    # What was loaded is checked all the same.
+    of_rows = [e for (asset, name), e in checks.items() if asset == BREAKDOWN and e is not missing]
+    assert {e.check_name for e in of_rows} == {check.name for check in row_checks(breakdown)}
+    assert all(e.passed and "bad rows" in e.metadata for e in of_rows)
+    # What comes after the step was not evaluated, which says nothing against its data.
+    not_evaluated = last_result(here, "published_database", "equals_warehouse")
+    assert not_evaluated.severity is dg.AssetCheckSeverity.WARN
+    said = not_evaluated.description or ""
+    assert said.startswith(f"not evaluated: the step exports failed before it (1 of {pulls} pulls failed; the other ")
     days = each_day("2026-02-24", "2026-02-28", NOW)
     expected = truth(here.sim.world, breakdown, days)
     place = breakdown.column_names.index("campaign_id")
@@ -230,3 +248,22 @@ def test_a_damaged_leftover_fails_the_run_that_finds_it_and_a_damaged_listing_is
     for export in EXPORTS:
         assert here.table(export) == truth(here.sim.world, export, each_day("2026-02-24", "2026-02-25", NOW))
     assert here.refresh("2026-02-24", "2026-02-25").success
+
+
+def test_no_check_is_called_failed_where_none_of_its_pulls_or_its_step_came_to_rows(here: Project) -> None:
+    here.sim.faults.add(Fault("status", export=BREAKDOWN, times=None, status=403, code="access_denied"))
+    assert not here.refresh("2026-02-27", "2026-02-28").success
+    for check in row_checks(EXPORTS[0]):
+        result = last_result(here, BREAKDOWN, check.name)
+        assert result.severity is dg.AssetCheckSeverity.WARN
+        assert result.description == "not evaluated: every pull of this export failed; the run's failure says why"
+    for check in row_checks(EXPORTS[1]):
+        assert last_result(here, ENGAGEMENT, check.name).passed
+    here.sim.faults.clear()
+    here.sim.faults.add(Fault("status", times=None, status=401, code="unauthorized"))
+    assert not here.refresh("2026-02-27", "2026-02-28").success
+    for export in EXPORTS:
+        for spec in export_check_specs():
+            if spec.asset_key == dg.AssetKey(export.name):
+                said = last_result(here, export.name, spec.name).description or ""
+                assert said.startswith("not evaluated: the step campaigns failed before it (the API refuses the key")

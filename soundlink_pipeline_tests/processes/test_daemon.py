@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
@@ -73,10 +75,8 @@ def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(here: Deployment
     assert {len(tick["runIds"]) for tick in ticks if tick["status"] == "SUCCESS"} == {1}
 
 
-@contextmanager
-def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterator[subprocess.Popen[bytes]]:
-    """What `make backfill` runs, in a project folder of its own with a few models; it needs no daemon."""
-    sql_dir = home.with_name("sql")
+def backfill(start: date, end: date) -> str:
+    """What `make backfill` runs; it needs no daemon."""
     recipe = subprocess.run(
         ["make", "--no-print-directory", "-n", "backfill", f"FROM={start}", f"TO={end}", f"BIN={BIN}"],
         cwd=REPOSITORY,
@@ -85,17 +85,30 @@ def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterat
         check=True,
     ).stdout
     (command,) = re.findall(r"^cd \S+ && (.*soundlink_pipeline.commands.backfill.*)$", recipe, re.MULTILINE)
+    return str(command)
+
+
+def plain_command(start: date, end: date) -> str:
+    """The same without a command of ours."""
+    tags = json.dumps({RANGE_START: str(start), RANGE_END: str(end)})
+    return f"{BIN}/dagster job execute -m soundlink_pipeline.definitions -j daily_refresh --tags '{tags}'"
+
+
+@contextmanager
+def in_shell(home: Path, sim: Simulator, command: str, log: str = "backfill.log") -> Iterator[subprocess.Popen[bytes]]:
+    """A command in a project folder of its own with a few models."""
+    sql_dir = home.with_name("sql")
     if not home.exists():
         home.mkdir()
         shutil.copy(REPOSITORY / "dagster.yaml", home / "dagster.yaml")
         sql_folder(sql_dir)
-    with (home / "backfill.log").open("wb") as log:
+    with (home / log).open("wb") as said:
         process = subprocess.Popen(
             ["sh", "-c", f"exec {command}"],
             cwd=home,
             env=process_environment(home, environment(sim.base_url, home / "data", SOUNDLINK_SQL_DIR=str(sql_dir))),
-            stdout=log,
-            stderr=log,
+            stdout=said,
+            stderr=said,
             start_new_session=True,
         )
     try:
@@ -104,8 +117,15 @@ def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterat
         end_session(process)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
-def test_a_backfill_from_the_shell_can_be_stopped_and_begun_again(tmp_path: Path, how: signal.Signals) -> None:
+def processor_seconds(process: subprocess.Popen[bytes]) -> float:
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_backfill_from_the_shell_can_be_stopped_and_the_run_that_waits_for_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
     home, start, end = tmp_path / "project", date(2026, 2, 18), date(2026, 2, 22)
     world = World(campaigns=6, countries_per_campaign=2, tracks_per_campaign=1)
     pulls = 2 * 5 + 1  # the ads of one ended weeks before: it may have engagement only
@@ -114,17 +134,32 @@ def test_a_backfill_from_the_shell_can_be_stopped_and_begun_again(tmp_path: Path
         hanging = world.campaigns[0]
         sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
         here = Deployment(home, sim, "", environment(sim.base_url, home / "data"), 0)
-        with shell_backfill(home, sim, start, end) as process:
+        with in_shell(home, sim, backfill(start, end)) as process:
             here.until_only_one_is_missing(start, pulls)
-            stopped = time.monotonic()
-            process.send_signal(how)
-            process.wait(120)
-            assert time.monotonic() - stopped < 60
-        if how is signal.SIGINT:  # who is killed loads no more, and keeps the pool's one place
-            assert here.query("select count(*), count(distinct run_id) from deliveries") == [(pulls - 1, 1)]
-        with shell_backfill(home, sim, start, end) as process:
-            process.wait(120)
-        assert process.returncode == 0
+            with in_shell(home, sim, plain_command(start, end), "waiting.log") as waiting:
+                until(lambda: "Waiting for run " in (home / "waiting.log").read_text(), "the next run waits")
+                used = processor_seconds(waiting)
+                time.sleep(1)
+                assert processor_seconds(waiting) - used < 0.5, "it waits with a processor"
+                stopped = time.monotonic()
+                process.send_signal(how)
+                process.wait(120)
+                assert time.monotonic() - stopped < 60
+                waiting.wait(120)
+            assert waiting.returncode == 0
+        assert process.returncode != 0
+        monkeypatch.chdir(home)  # where the paths in dagster.yaml begin
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            last, first = instance.get_runs()
+        assert last.status is dg.DagsterRunStatus.SUCCESS
+        if how is signal.SIGKILL:
+            assert first.status is dg.DagsterRunStatus.FAILURE
+        else:  # who is killed loads no more
+            assert first.status is dg.DagsterRunStatus.CANCELED
+            kept = "Canceled: deliveries that arrived whole are kept and are not requested again. To go on, "
+            assert kept in (home / "backfill.log").read_text()
+            loaded = here.query(f"select count(*) from deliveries where run_id = '{first.run_id}'")
+            assert loaded == [(pulls - 1,)]
         here.assert_tables_are_true(start, end)
         # These days are settled: only the one that was stopped was asked for again.
         assert here.query("select count(*), count(distinct delivery_id) from deliveries") == [(pulls, pulls)]
@@ -133,7 +168,7 @@ def test_a_backfill_from_the_shell_can_be_stopped_and_begun_again(tmp_path: Path
 def test_a_backfill_from_the_shell_tells_what_is_wrong_with_its_range(tmp_path: Path) -> None:
     with (
         running_simulator(World(campaigns=2)) as sim,
-        shell_backfill(tmp_path / "project", sim, date(2026, 2, 22), date(2026, 2, 18)) as process,
+        in_shell(tmp_path / "project", sim, backfill(date(2026, 2, 22), date(2026, 2, 18))) as process,
     ):
         assert process.wait(120) != 0
         said = (tmp_path / "project" / "backfill.log").read_text()
