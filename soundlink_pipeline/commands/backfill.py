@@ -7,7 +7,6 @@ range is checked here, since Dagster answers a wrong one with a traceback.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from soundlink_pipeline.contracts.days import checked_range
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 
-# A run's config: Dagster's command takes it as files, and merges them.
+# The same config as a file each, for Dagster's own command.
 REFETCH = Path(__file__).with_name("refetch.yaml")
 ACCEPT_SMALLER = Path(__file__).with_name("accept_smaller.yaml")
 
@@ -37,9 +36,9 @@ def main(arguments: list[str] | None = None) -> int:  # noqa: RET503  (execute_j
         print(error, file=sys.stderr)
         return 2
     tags = {RANGE_START: given.start, RANGE_END: given.end}
-    wanted = {REFETCH: given.refetch, ACCEPT_SMALLER: given.accept_smaller}
-    configs = [option for file, is_wanted in wanted.items() if is_wanted for option in ("-c", str(file))]
-    execute_job(DAILY_REFRESH, "--tags", json.dumps(tags), *configs)
+    wanted = {"refetch": given.refetch, "accept_smaller": given.accept_smaller}
+    config = {name: True for name, is_wanted in wanted.items() if is_wanted}
+    execute_job(DAILY_REFRESH, tags=tags, run_config={"ops": {"exports": {"config": config}}})
 
 
 if __name__ == "__main__":

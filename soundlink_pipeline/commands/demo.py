@@ -30,6 +30,8 @@ from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_origin import Result, execute_here
+from soundlink_pipeline.orchestration.run_tags import DEMO
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.settings.settings import settings_from
 
@@ -196,9 +198,11 @@ def _tick(
 
 def _run(
     definitions: dg.Definitions, instance: dg.DagsterInstance, start: date, end: date
-) -> dg.ExecuteInProcessResult:
-    result = definitions.resolve_job_def(DAILY_REFRESH).execute_in_process(
-        instance=instance,
+) -> Result:
+    result = execute_here(
+        definitions.resolve_job_def(DAILY_REFRESH),
+        instance,
+        started_by=DEMO,
         run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
         tags={RANGE_START: start.isoformat(), RANGE_END: end.isoformat()},
     )
@@ -266,7 +270,7 @@ def _show(soundlink: Soundlink) -> None:
         )
 
 
-def _show_checks(result: dg.ExecuteInProcessResult) -> None:
+def _show_checks(result: Result) -> None:
     """Print what the checks of a run say, and which oddity of the account is behind each warning."""
     evaluations = result.get_asset_check_evaluations()
     red: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Runs Dagster's own commands for `make dev`, `make backfill`, `make rebuild` and `make totals`.
+"""Runs jobs for `make backfill`, `make rebuild` and `make totals`, and Dagster's own command for `make dev`.
 
 Dagster answers a bad setting with a traceback, so the settings are checked here first.
 """
@@ -11,11 +11,14 @@ import runpy
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import dagster as dg
 from dotenv import load_dotenv
 
+from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.orchestration import orphaned_runs
+from soundlink_pipeline.orchestration.run_origin import execute_here
 from soundlink_pipeline.orchestration.schedules import check_cron
 from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import Settings, settings_from
@@ -60,10 +63,15 @@ def _check_project_folder(folder: Path) -> None:
         )
 
 
-def execute_job(name: str, *options: str) -> NoReturn:
-    """Run a job without a daemon, then end the process; `options` are those of `dagster job execute`."""
+def execute_job(
+    name: str, *, tags: Mapping[str, str] | None = None, run_config: Mapping[str, Any] | None = None
+) -> NoReturn:
+    """Run a job in this process, without a daemon, and end it: with status 0 if the run has succeeded."""
     orphaned_runs.main()
-    execute("job", "execute", "-m", "soundlink_pipeline.definitions", "-j", name, *options)
+    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
+    with dg.DagsterInstance.get() as instance:
+        result = execute_here(defs().resolve_job_def(name), instance, tags=tags, run_config=run_config)
+    raise SystemExit(0 if result.success else 1)
 
 
 def execute(*arguments: str) -> NoReturn:

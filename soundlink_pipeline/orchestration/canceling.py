@@ -19,7 +19,7 @@ _KEPT = (
 def as_cancellation(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, kept: str = _KEPT
 ) -> Iterator[None]:
-    """If the run is canceled within the block, fail the step and say what is `kept`: Dagster then ends the run as canceled.
+    """If the run is canceled within the block, fail the step and say what is `kept`: the run then ends as canceled.
 
     A run whose process is stopped without anybody's wish (the machine shuts down) is told the same in its log, and
     fails as interrupted, so that the daemon retries it.

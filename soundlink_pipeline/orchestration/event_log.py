@@ -7,9 +7,9 @@ Events that Dagster marks as a batch (those of one asset's partitions, and a run
 and so are a step's outputs and checks with the event that follows them. Files, tables and SQL stay Dagster's; without
 this class (`storage: sqlite:`) they are read just the same.
 
-This is the one module that uses Dagster's private names, and it is tested with the versions in `TESTED` only. Under any
-other version `PooledSqliteStorage` makes Dagster's own SQLite storage instead, with one line of warning: the same
-files, slower. Importing this module works even if that version has moved the names.
+Beside `run_origin.py` this is the one module that uses Dagster's private names, and it is tested with the versions in
+`TESTED` only. Under any other version `PooledSqliteStorage` makes Dagster's own SQLite storage instead, with one line
+of warning: the same files, slower. Importing this module works even if that version has moved the names.
 """
 
 from __future__ import annotations

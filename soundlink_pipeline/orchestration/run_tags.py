@@ -25,7 +25,7 @@ def days_tags(tags: Mapping[str, str]) -> dict[str, str]:
     dates = _dates(tags)
     if dates is None:
         return {}
-    return {DAYS: str(dates), DAY_COUNT: str(dates.days)}
+    return {DAYS: str(dates) if dates.days > 1 else str(dates.start), DAY_COUNT: str(dates.days)}
 
 
 def own_tags(run: dg.DagsterRun) -> dict[str, str]:

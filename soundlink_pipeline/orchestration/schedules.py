@@ -10,6 +10,7 @@ from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, FRESHNESS, dail
 from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_tags import SCHEDULE, STARTED_BY, days_tags
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS, compare_totals, config_of_part
 from soundlink_pipeline.quality.completeness import DUE_HOUR
 from soundlink_pipeline.quality.totals import PARTS
@@ -93,7 +94,8 @@ def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinitio
             )
         why = _why(dates, start_date) + unread
         context.log.info(f"{dates}: {why}")
-        return dg.RunRequest(tags={RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat(), WHY: why})
+        tags = {RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat(), WHY: why}
+        return dg.RunRequest(tags={**tags, **days_tags(tags), STARTED_BY: SCHEDULE})
 
     return daily_refresh_schedule
 

@@ -1,17 +1,12 @@
-"""`make backfill`: a wrong range is one sentence, before Dagster starts; a right one is Dagster's own command."""
+"""`make backfill`: a wrong range is one sentence, before Dagster starts; a right one is a run of the job."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import runpy
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster_shared.yaml_utils import load_yaml_from_glob_list
 
 from soundlink_pipeline.commands import backfill
 from soundlink_pipeline.orchestration.export_assets import ExportsConfig
@@ -19,23 +14,13 @@ from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 
 
-class Executed(Exception):
-    """Instead of the command."""
-
-
 @pytest.fixture
-def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
-    commands: list[list[str]] = []
-
-    def run_module(name: str, **_: Any) -> None:
-        commands.append([name, *sys.argv[1:]])
-        raise Executed
-
-    monkeypatch.setattr(runpy, "run_module", run_module)
-    monkeypatch.setattr(sys, "argv", ["backfill"])
+def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = []
+    monkeypatch.setattr(backfill, "execute_job", lambda name, **more: runs.append({"job": name, **more}))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOUNDLINK_START_DATE", "2026-01-01")
-    return commands
+    return runs
 
 
 @pytest.mark.parametrize(
@@ -47,7 +32,7 @@ def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]
     ],
 )
 def test_a_range_that_will_not_do_is_told_in_one_sentence(
-    executed: list[list[str]], capsys: pytest.CaptureFixture[str], start: str, end: str, said: str
+    executed: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], start: str, end: str, said: str
 ) -> None:
     assert backfill.main([start, end]) == 2
     assert executed == []
@@ -55,7 +40,7 @@ def test_a_range_that_will_not_do_is_told_in_one_sentence(
 
 
 def test_a_range_up_to_today_is_told_the_newest_day(
-    executed: list[list[str]], capsys: pytest.CaptureFixture[str]
+    executed: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     today = datetime.now(UTC).date()
     assert backfill.main(["2026-01-01", str(today)]) == 2
@@ -70,7 +55,7 @@ def _assert_told(capsys: pytest.CaptureFixture[str], said: str) -> None:
 
 
 def test_the_first_partition_is_the_one_of_the_projects_env_file(
-    executed: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    executed: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SOUNDLINK_START_DATE")
     Path(".env").write_text("SOUNDLINK_START_DATE=2026-05-01\n")
@@ -87,15 +72,11 @@ def test_the_first_partition_is_the_one_of_the_projects_env_file(
         (["--refetch", "--accept-smaller"], {"refetch": True, "accept_smaller": True}),
     ],
 )
-def test_dagsters_command_gets_the_range_and_what_else_was_asked_for(
-    executed: list[list[str]], options: list[str], config: dict[str, bool]
+def test_the_job_gets_the_range_and_what_else_was_asked_for(
+    executed: list[dict[str, Any]], options: list[str], config: dict[str, bool]
 ) -> None:
-    with pytest.raises(Executed):
-        backfill.main(["2026-01-01", "2026-02-28", *options])
-    (command,) = executed
-    assert command[:6] == ["dagster", "job", "execute", "-m", "soundlink_pipeline.definitions", "-j"]
-    assert command[6] == DAILY_REFRESH
-    assert json.loads(command[command.index("--tags") + 1]) == {RANGE_START: "2026-01-01", RANGE_END: "2026-02-28"}
-    files = [value for option, value in itertools.pairwise(command) if option == "-c"]
-    merged: Any = load_yaml_from_glob_list(files)  # as the command does
-    assert ExportsConfig(**(merged["ops"]["exports"]["config"] if files else {})).model_dump() == config
+    backfill.main(["2026-01-01", "2026-02-28", *options])
+    (run,) = executed
+    assert run["job"] == DAILY_REFRESH
+    assert run["tags"] == {RANGE_START: "2026-01-01", RANGE_END: "2026-02-28"}
+    assert ExportsConfig(**run["run_config"]["ops"]["exports"]["config"]).model_dump() == config

@@ -21,6 +21,7 @@ import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_tags import DAYS, STARTED_BY
 from soundlink_pipeline.simulator import (
     BREAKDOWN,
     ENGAGEMENT,
@@ -32,7 +33,7 @@ from soundlink_pipeline.simulator import (
     World,
     running_simulator,
 )
-from soundlink_pipeline_tests.processes.story import BACKFILLED, MIXED
+from soundlink_pipeline_tests.processes.story import BACKFILLED, BY_HAND, MIXED, Story
 from soundlink_pipeline_tests.support.deployment import (
     BIN,
     FIRST_DAY,
@@ -187,6 +188,20 @@ def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Dep
     until(lambda: here.status(run_id) == "CANCELED", "the run is canceled", 60)
     until(lambda: worker not in session(here.leader), "its process ends", 60)
     assert here.query(f"select count(*) from deliveries where run_id = '{run_id}'") == [(PULLS_OF_A_DAY - 1,)]
+
+
+def test_a_run_from_a_shell_has_the_origin_of_one_from_the_ui(story: Story) -> None:
+    runs = story.here.graphql(
+        "{runsOrError {... on Runs {results {id tags {key value} repositoryOrigin {repositoryName"
+        " repositoryLocationName}}}}}"
+    )["runsOrError"]["results"]
+    tags = {run["id"]: {tag["key"]: tag["value"] for tag in run["tags"]} for run in runs}
+    (from_shell,) = (run_id for run_id, found in tags.items() if found.get(STARTED_BY) == "shell")
+    assert tags[from_shell][DAYS] == str(BY_HAND)
+    assert {tags[run_id][STARTED_BY] for run_id in story.runs.values()} == {"UI", "schedule"}
+    # What has none is not on the timeline, and cannot be executed again.
+    origins = {run["id"]: run["repositoryOrigin"] for run in runs}
+    assert origins[from_shell] == origins[story.runs[str(MIXED)]] != None  # noqa: E711
 
 
 def requests_by_run(sim: Simulator) -> list[list[Record]]:
