@@ -23,6 +23,7 @@ from soundlink_pipeline.orchestration.resource import Soundlink, resources
 from soundlink_pipeline.orchestration.run_context import daily_partitions
 from soundlink_pipeline.orchestration.schedules import build_schedules
 from soundlink_pipeline.orchestration.totals_check import campaign_totals, compare_totals, totals_agree
+from soundlink_pipeline.orchestration.upkeep import build_upkeep
 from soundlink_pipeline.settings.settings import Settings, settings_from
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def build_definitions(
         asset_checks=[newest_day, totals_agree],
         jobs=[daily_refresh, freshness, compare_totals, rebuild_from_landing(project)],
         schedules=build_schedules(settings.schedule, settings.start_date),
-        sensors=[build_alerts(read_alert_url, settings.ui_url)],
+        sensors=[build_alerts(read_alert_url, settings.ui_url), build_upkeep(settings.dagster_retention_days)],
         resources=resources(soundlink),
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.
         executor=dg.in_process_executor,

@@ -16,17 +16,29 @@ from soundlink_pipeline.alerts.sensor import SENSOR as ALERTS
 from soundlink_pipeline.alerts.tick import State
 from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectState
-from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.jobs import FRESHNESS
+from soundlink_pipeline.orchestration.run_tags import described
+from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS
+from soundlink_pipeline.orchestration.upkeep import UPKEEP
 
 # Daemons report a heartbeat every 30 s.
 _HEARTBEAT = timedelta(minutes=3)
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+# Jobs that change nothing; the runs that are looked at hold more than a week of them.
+_ONLY_CHECKS, _LOOKED_AT = (FRESHNESS, COMPARE_TOTALS), 50
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+
+
+# What does not happen while a sensor is stopped.
+_LOST = {
+    ALERTS: ": failed runs raise no alert",
+    UPKEEP: ": nobody deletes what Dagster keeps of old runs, and queued runs do not say what they wait for",
+}
 
 
 class _Status(Protocol):
@@ -155,8 +167,9 @@ def _instigator(
     on_by_default = definition.default_status.value == "RUNNING"
     switched = state.status.value if state else None
     if switched == "STOPPED" and on_by_default:
-        lost = "" if isinstance(definition, dg.ScheduleDefinition) else ": failed runs raise no alert"
-        return warn(definition.name, f"is stopped{lost}", "switch it on in the UI: Automation")
+        return warn(
+            definition.name, f"is stopped{_LOST.get(definition.name, '')}", "switch it on in the UI: Automation"
+        )
     if switched != "RUNNING" and not on_by_default:
         return ok(definition.name, "is stopped: SOUNDLINK_ALERT_URL is not set")
     message = "is running" if state else "is on by default, no daemon has seen it yet"
@@ -195,9 +208,11 @@ def _undelivered(alerts: _Switch) -> Iterator[Finding]:
 
 
 def _last_run(instance: dg.DagsterInstance, project: ProjectState) -> Iterator[Finding]:
-    """How the last daily refresh ended; if it failed, with the words of its alert."""
-    for record in instance.get_run_records(dg.RunsFilter(job_name=DAILY_REFRESH, statuses=_ENDED), limit=1):
-        run, at = record.dagster_run, minute(record.update_timestamp)
+    """How the last run ended that was to change data, whoever started it; if it failed, with the words of its alert."""
+    ended = instance.get_run_records(dg.RunsFilter(statuses=_ENDED), limit=_LOOKED_AT)
+    for record in [record for record in ended if record.dagster_run.job_name not in _ONLY_CHECKS][:1]:
+        run = record.dagster_run
+        at = f"{minute(record.update_timestamp)}: {described(run)}"
         alert = read_alert(instance, run, project.settings.ui_url)
         if alert and alert.failures:
             more = f" (and {len(alert.failures) - 1} more)" if len(alert.failures) > 1 else ""
@@ -212,7 +227,7 @@ def _runs_under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Fin
         run = record.dagster_run
         events = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
         heard = datetime.fromtimestamp(events[0].timestamp, UTC) if events else record.update_timestamp.astimezone(UTC)
-        message = f"{run.job_name} {run.run_id[:8]} is {run.status.value.lower()}"
+        message = f"{described(run)} ({run.run_id[:8]}) is {run.status.value.lower()}"
         if now - heard > LONGEST_SILENCE:
             fix = "if its process is gone, terminate it in the UI (Runs, force): until then no other run starts"
             yield warn("run under way", f"{message}, no event since {minute(heard)}; possibly stuck", fix)

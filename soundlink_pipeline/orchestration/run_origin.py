@@ -49,14 +49,15 @@ def execute_here(
         from dagster._core.definitions.job_base import InMemoryJob  # noqa: PLC0415
         from dagster._core.execution.api import execute_run  # noqa: PLC0415
 
-        origin = _job_origin(folder or Path.cwd(), job.name)
+        origin = job_origin(folder or Path.cwd(), job.name)
     except ImportError:
         return job.execute_in_process(config, instance, tags=all_tags, raise_on_error=False)
     run = instance.create_run_for_job(job, run_config=config, tags=all_tags, remote_job_origin=origin)
     return execute_run(InMemoryJob(job), run, instance)
 
 
-def _job_origin(folder: Path, job: str) -> RemoteJobOrigin:
+def job_origin(folder: Path, job: str) -> RemoteJobOrigin:
+    """The origin that a run of the job has if the UI launches it in this project folder."""
     from dagster._core.remote_origin import RemoteRepositoryOrigin  # noqa: PLC0415
 
     return RemoteRepositoryOrigin(_location(folder), _REPOSITORY).get_job_origin(job)

@@ -23,13 +23,13 @@ def not_evaluated(key: dg.AssetCheckKey, reason: str) -> dg.AssetCheckResult:
     )
 
 
-def report_unevaluated(instance: dg.DagsterInstance, run: dg.DagsterRun, reason: str | None = None) -> int:
+def report_unevaluated(instance: dg.DagsterInstance, run: dg.DagsterRun, otherwise: str = "") -> int:
     """Give each check that the run planned and has not evaluated the result that it was not; returns how many.
 
-    Without a `reason` it is the run's first failed step; where none failed, nothing is reported.
+    The reason is the run's first failed step, `otherwise` what is given; where there is neither, nothing is reported.
     """
-    failed = "" if reason else _failure(instance, run.run_id)
-    if not (reason or failed):
+    reason = _failure(instance, run.run_id) or otherwise
+    if not reason:
         return 0
     planned, evaluated = dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, dg.DagsterEventType.ASSET_CHECK_EVALUATION
     unevaluated: dict[dg.AssetCheckKey, None] = {}
@@ -48,7 +48,7 @@ def report_unevaluated(instance: dg.DagsterInstance, run: dg.DagsterRun, reason:
             passed=False,
             metadata={},
             severity=dg.AssetCheckSeverity.WARN,
-            description=NOT_EVALUATED + (reason or failed),
+            description=NOT_EVALUATED + reason,
         )
         instance.report_dagster_event(
             dg.DagsterEvent(evaluated.value, run.job_name, event_specific_data=evaluation), run.run_id

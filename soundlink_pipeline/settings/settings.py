@@ -21,8 +21,9 @@ class Settings:
     """Where the API is, what to pull from it, how often, and where to keep it.
 
     `campaign_ids` empty means every campaign the key sees. `start_date` is the first partition. `schedule` is a cron
-    expression in UTC. Landed files are kept for `landing_retention_days` after their pull. `sql_dir` is the
-    folder of SQL models. `ui_url` is where people reach the Dagster UI: alerts link to it.
+    expression in UTC. Landed files are kept for `landing_retention_days` after their pull, what Dagster stores of its
+    runs for `dagster_retention_days`. `sql_dir` is the folder of SQL models. `ui_url` is where people reach the Dagster
+    UI: alerts link to it.
     """
 
     base_url: str = "https://api.getsoundlink.com"
@@ -34,6 +35,7 @@ class Settings:
     requests_per_minute: int = 60
     requests_per_hour: int = 600
     landing_retention_days: int = 400
+    dagster_retention_days: int = 90
     schedule: str = "0 7 * * *"
     ui_url: str = "http://127.0.0.1:3000"
 
@@ -81,6 +83,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
         landing_retention_days=read("SOUNDLINK_LANDING_RETENTION_DAYS", default.landing_retention_days, _positive),
+        dagster_retention_days=read("SOUNDLINK_DAGSTER_RETENTION_DAYS", default.dagster_retention_days, _positive),
         schedule=read("SOUNDLINK_SCHEDULE", default.schedule, _cron),
         ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
     )

@@ -201,3 +201,22 @@ def test_run_that_has_fallen_silent_is_warned_of(here: Project) -> None:
     assert silent.level == "warn"
     assert "no event since" in silent.message
     assert "possibly stuck" in silent.message
+
+
+def test_the_last_run_is_any_that_changes_data_from_the_ui_too(here: Project) -> None:
+    tags = {"dagster/asset_partition_range_start": "2026-01-01", "dagster/asset_partition_range_end": "2026-01-31"}
+    for job, status, more in (
+        ("daily_refresh", dg.DagsterRunStatus.FAILURE, {}),
+        ("__ASSET_JOB", dg.DagsterRunStatus.SUCCESS, {"dagster/backfill": "abcdefgh"}),
+        ("freshness", dg.DagsterRunStatus.FAILURE, {}),
+        ("compare_totals", dg.DagsterRunStatus.FAILURE, {}),
+    ):
+        here.instance.add_run(dg.DagsterRun(job, status=status, tags=tags | more))
+    finding = Examined(here).one("Dagster", "last run")
+    assert finding.level == "ok"
+    assert finding.message.endswith(": materialization, 2026-01-01 to 2026-01-31, started by UI backfill: success")
+    canceled = dg.DagsterRun("rebuild_from_landing", status=dg.DagsterRunStatus.CANCELED)
+    here.instance.add_run(canceled)
+    assert (
+        Examined(here).one("Dagster", "last run").message.endswith(": rebuild_from_landing, started by shell: canceled")
+    )

@@ -25,6 +25,7 @@ SETTINGS = (
     "SOUNDLINK_REQUESTS_PER_MINUTE",
     "SOUNDLINK_REQUESTS_PER_HOUR",
     "SOUNDLINK_LANDING_RETENTION_DAYS",
+    "SOUNDLINK_DAGSTER_RETENTION_DAYS",
     "SOUNDLINK_ALERT_URL",
     "SOUNDLINK_UI_URL",
 )
@@ -46,6 +47,7 @@ SETTINGS = (
         ("SOUNDLINK_REQUESTS_PER_MINUTE", "30", "requests_per_minute", 30),
         ("SOUNDLINK_REQUESTS_PER_HOUR", "300", "requests_per_hour", 300),
         ("SOUNDLINK_LANDING_RETENTION_DAYS", "30", "landing_retention_days", 30),
+        ("SOUNDLINK_DAGSTER_RETENTION_DAYS", "30", "dagster_retention_days", 30),
     ],
 )
 def test_each_setting_is_read(name: str, text: str, field: str, value: object) -> None:
@@ -82,6 +84,7 @@ def test_an_empty_setting_is_the_default(name: str) -> None:
         ("SOUNDLINK_REQUESTS_PER_MINUTE", "0"),
         ("SOUNDLINK_REQUESTS_PER_HOUR", "many"),
         ("SOUNDLINK_LANDING_RETENTION_DAYS", "-1"),
+        ("SOUNDLINK_DAGSTER_RETENTION_DAYS", "0"),
     ],
 )
 def test_a_bad_setting_is_an_error_that_names_it(name: str, text: str) -> None:

@@ -145,9 +145,10 @@ class Deployment:
         assert stopped["scheduleState"]["status"] == "STOPPED", stopped
 
     def sensor_ticks(self, status: str) -> list[dict[str, Any]]:
-        (sensor,) = self._nodes("sensors {name sensorState {ticks {status skipReason error {message}}}}")["sensors"]
-        assert sensor["name"] == "alerts"
-        return [tick for tick in sensor["sensorState"]["ticks"] if tick["status"] == status]
+        """Those of the sensor `alerts`."""
+        sensors = self._nodes("sensors {name sensorState {ticks {status skipReason error {message}}}}")["sensors"]
+        (ticks,) = (made["sensorState"]["ticks"] for made in sensors if made["name"] == "alerts")
+        return [tick for tick in ticks if tick["status"] == status]
 
     def launch(self, start: date, end: date, priority: int = 0, *, refetch: bool = False) -> str:
         """A run over a range, launched as the UI's launchpad does."""

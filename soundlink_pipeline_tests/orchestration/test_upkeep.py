@@ -1,0 +1,73 @@
+"""The sensor `upkeep`, tick by tick."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_origin import job_origin
+from soundlink_pipeline.orchestration.upkeep import build_upkeep
+from soundlink_pipeline_tests.support.instances import instance_at
+
+NOW = datetime.now(UTC)
+WORKING, QUEUED = "11111111-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "22222222-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
+DAYS = {RANGE_START: "2026-01-01", RANGE_END: "2026-01-08"}
+
+
+def tick(instance: dg.DagsterInstance, cursor: str | None = None, moment: datetime = NOW) -> tuple[str, str | None]:
+    """What a tick says, and its cursor."""
+    sensor = build_upkeep(90, lambda: moment)
+    with dg.build_sensor_context(instance, cursor, sensor_name=sensor.name) as context:
+        done = sensor.evaluate_tick(context)
+    return done.skip_message or "", done.cursor
+
+
+def test_a_queued_run_is_told_which_run_it_waits_for_at_each_tick(tmp_path: Path) -> None:
+    with instance_at(tmp_path / "home") as instance:
+        instance.add_run(dg.DagsterRun("rebuild_from_landing", WORKING, status=dg.DagsterRunStatus.STARTED))
+        instance.add_run(
+            dg.DagsterRun(
+                "__ASSET_JOB",
+                QUEUED,
+                status=dg.DagsterRunStatus.QUEUED,
+                tags={**DAYS, "dagster/backfill": "b"},
+                remote_job_origin=job_origin(tmp_path, "__ASSET_JOB"),
+            )
+        )
+        _, cursor = tick(instance)
+        said, _ = tick(instance, cursor)
+        assert said == "1 queued runs told what they wait for"
+        told = [entry.message for entry in instance.all_logs(QUEUED)]
+        assert len(told) == 2
+        for line in told:
+            assert line.startswith(
+                "Waiting for run 11111111 (rebuild_from_landing, started by shell), which works since "
+            )
+            assert line.endswith(" UTC, to end: one run at a time.")
+        queued = instance.get_run_by_id(QUEUED)
+        assert queued is not None
+        assert queued.tags["soundlink/days"] == "2026-01-01 to 2026-01-08"
+        assert queued.tags["soundlink/started_by"] == "UI backfill"
+
+
+def test_the_storage_is_looked_at_once_a_day_and_the_sensor_is_on_by_default(tmp_path: Path) -> None:
+    assert build_upkeep(90).default_status is dg.DefaultSensorStatus.RUNNING
+    with instance_at(tmp_path / "home") as instance:
+        said, cursor = tick(instance)
+        assert said.startswith("0 runs deleted, 0 thinned")
+        said, cursor = tick(instance, cursor)
+        assert said == "nothing to do"
+        said, cursor = tick(instance, cursor, NOW + timedelta(days=1))
+        assert said.startswith("0 runs deleted, 0 thinned")
+        said, _ = tick(instance, "a cursor of somebody else")
+        assert said.startswith("0 runs deleted, 0 thinned")
+
+
+@pytest.mark.parametrize("days", [1, 10**9])
+def test_any_number_of_days_will_do(tmp_path: Path, days: int) -> None:
+    with instance_at(tmp_path / "home") as instance, dg.build_sensor_context(instance) as context:
+        assert "0 runs deleted" in (build_upkeep(days).evaluate_tick(context).skip_message or "")
