@@ -196,9 +196,7 @@ def _tick(
     return date.fromisoformat(request.tags[RANGE_START]), date.fromisoformat(request.tags[RANGE_END])
 
 
-def _run(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, start: date, end: date
-) -> Result:
+def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, start: date, end: date) -> Result:
     result = execute_here(
         definitions.resolve_job_def(DAILY_REFRESH),
         instance,

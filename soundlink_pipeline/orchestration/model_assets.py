@@ -128,7 +128,12 @@ def _build(
     needed = next((name for name in model.refs if name in failed), None)
     if needed is not None:
         raise ModelError(model.path, None, f"not built: it depends on {needed}")
-    built = build_model(connection, project, model, dates)
+    try:
+        built = build_model(connection, project, model, dates)
+    except ModelError:
+        if unbuilt := _unbuilt(connection, project, model):
+            raise _comes_first(unbuilt, model) from None
+        raise
     wanted = {key.name for key in context.selected_asset_check_keys if key.asset_key == dg.AssetKey(model.name)}
     results = []
     if wanted:
@@ -150,6 +155,26 @@ def _build(
         details = {}
     return dg.MaterializeResult(
         asset_key=model.name, metadata={**_metadata(connection, built), **details}, check_results=results
+    )
+
+
+def _unbuilt(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model) -> list[str]:
+    """The models that this one reads and that are not in the database."""
+    there = connection.execute(
+        "select table_schema || '.' || table_name from information_schema.tables"
+        " where table_catalog = current_database()"
+    ).fetchall()
+    read = [project.models[name] for name in model.refs if name in project.models]
+    return [other.name for other in read if (other.table,) not in there]
+
+
+def _comes_first(unbuilt: Sequence[str], model: Model) -> ModelError:
+    """For a model that was materialized alone, before those it reads have ever been."""
+    return ModelError(
+        model.path,
+        None,
+        f"not built: it reads {' and '.join(unbuilt)}, which nobody has materialized yet. Materialize first what it"
+        f" reads, or all of it together (in the UI: select +{model.name})",
     )
 
 

@@ -131,6 +131,17 @@ def test_one_model_can_be_built_alone(loaded: Project) -> None:
     assert materialized(result) == {"daily"}
 
 
+def test_a_model_that_is_built_before_what_it_reads_says_what_comes_first(here: Project) -> None:
+    exports = [dg.AssetKey(name) for name in ("campaign_country_daily", "campaign_engagement_daily")]
+    assert here.refresh("2026-01-10", "2026-01-12", asset_selection=exports).success
+    result = here.refresh("2026-01-10", "2026-01-12", asset_selection=[dg.AssetKey("daily")])
+    assert not result.success
+    assert failure_of(result).endswith(
+        "daily.sql: not built: it reads stg_country, which nobody has materialized yet. Materialize first what it"
+        " reads, or all of it together (in the UI: select +daily)"
+    )
+
+
 def test_a_model_that_fails_costs_only_what_needs_it(loaded: Project) -> None:
     before = loaded.query("from marts.daily order by all")
     change(

@@ -54,7 +54,7 @@ class Story:
         self.runs = {str(day): self.here.launch(day, day) for day in DAYS}
 
     def run_commands(self) -> None:
-        """Once no run is left to wait for: a shell would share the pool's one place with it."""
+        """Once no run is left that a shell would have to wait for."""
         self.here.until_all_runs_ended()
         for name, target in (("backfill", [f"FROM={BY_HAND}", f"TO={BY_HAND}"]), ("doctor", []), ("report", [])):
             with (self.folder / f"{name}.log").open("wb") as log:

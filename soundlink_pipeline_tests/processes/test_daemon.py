@@ -186,6 +186,7 @@ def test_a_run_terminated_in_the_ui_ends_at_once_with_what_has_arrived(here: Dep
     worker = here.worker(run_id)
     here.graphql("mutation($id: String!){terminateRun(runId: $id){__typename}}", id=run_id)
     until(lambda: here.status(run_id) == "CANCELED", "the run is canceled", 60)
+    assert any(line.startswith("Canceled: deliveries that arrived whole are kept") for line in here.messages(run_id))
     until(lambda: worker not in session(here.leader), "its process ends", 60)
     assert here.query(f"select count(*) from deliveries where run_id = '{run_id}'") == [(PULLS_OF_A_DAY - 1,)]
 
