@@ -32,6 +32,7 @@ from soundlink_pipeline.orchestration import export_assets, model_assets, pull_s
 from soundlink_pipeline.orchestration.event_log import PooledSqliteEventLog
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_tags import SCHEDULE, STARTED_BY
 from soundlink_pipeline.publishing import file_copy
 from soundlink_pipeline.pulling import listing as pulling_listing
 from soundlink_pipeline.warehouse import native_file
@@ -202,7 +203,8 @@ def _work(order: Order, gate: Any) -> None:
                 again = dg.ReexecutionOptions.from_failure(order.resumes, instance)
                 result = here.execute(DAILY_REFRESH, tags=tags, reexecution_options=again)
             else:
-                result = here.refresh(order.start, order.end)
+                # As one that the daemon launches: whoever stops a shell's run cancels it.
+                result = here.refresh(order.start, order.end, tags={STARTED_BY: SCHEDULE})
     for event in result.all_events:
         if event.is_failure:
             print(event.event_type_value, event.message, event.event_specific_data, flush=True)
