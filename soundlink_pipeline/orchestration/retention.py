@@ -127,7 +127,7 @@ def _needed(instance: dg.DagsterInstance) -> set[str]:
         unevaluated = index.execute(
             text(
                 "select run_id from asset_check_executions where execution_status = 'PLANNED' and id in"
-                " (select max(id) from asset_check_executions group by asset_key, check_name, partition)"
+                " (select max(id) from asset_check_executions group by asset_key, check_name)"
             )
         ).scalars()
         needed = {*failed_days, *unevaluated}
@@ -213,11 +213,12 @@ def _delete_events(connection: Connection, event_ids: Sequence[int]) -> None:
 
 def _delete_check_results(instance: dg.DagsterInstance, before: datetime) -> None:
     """Delete old results of checks; the newest one of each stays, and the newest with a verdict."""
-    newest = "select max(id) from asset_check_executions {} group by asset_key, check_name, partition"
-    a_verdict = "where execution_status <> 'PLANNED'"
+    # Of a run over a range Dagster leaves, beside the result, a planned one per partition: those say nothing.
     statement = text(
         "delete from asset_check_executions where create_timestamp < :before"
-        f" and id not in ({newest.format('')}) and id not in ({newest.format(a_verdict)})"
+        " and id not in (select max(id) from asset_check_executions group by asset_key, check_name)"
+        " and id not in (select max(id) from asset_check_executions where execution_status <> 'PLANNED'"
+        " group by asset_key, check_name, partition)"
     )
     with instance.event_log_storage.index_connection() as index:  # type: ignore[attr-defined]
         index.execute(statement.bindparams(bindparam("before", before.replace(tzinfo=None), DateTime)))
