@@ -1,325 +1,554 @@
-"""The SQL models as a project: reads a folder in dbt's layout into models in build order.
+"""Reads a folder in dbt's layout into a project: its models in build order, their tests, and what is wrong.
 
-Order and dependencies come from the SQL itself (`ref`, `source`), documentation and tests from the YAML beside it. A
-file that cannot be read becomes a `ModelError` with file, line and reason; only it and its dependents are excluded.
+Never raises for the folder's content. Whatever cannot be read costs only what needs it: a model that cannot be built is
+an error under its name, with file, line and reason; what dbt would do and this runner does not is one, too, where
+a table depends on it, and else a notice.
 """
 
 from __future__ import annotations
 
-import graphlib
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.schema import DATE_COLUMN
-from soundlink_pipeline.models.templates import ModelError, Template
-from soundlink_pipeline.models.tests import ROWS, DataTest, column_tests, grain_test, severity_of
-from soundlink_pipeline.models.yaml_files import LINE, Document, entries, meta, read_yaml, words
+from soundlink_pipeline.models import templates
+from soundlink_pipeline.models.config import (
+    Config,
+    Level,
+    level_of,
+    merged,
+    project_levels,
+    rest_of_model,
+    unused_in_project,
+)
+from soundlink_pipeline.models.context import ConfigWord, Relation, Scope, Target, docs_blocks
+from soundlink_pipeline.models.errors import NOT_HONOURED, ModelError, Notice, readable, shown
+from soundlink_pipeline.models.folder import files, read_text, subfolders
+from soundlink_pipeline.models.model import (
+    MATERIALIZED,
+    SETTINGS_FILE,
+    Materialized,
+    Model,
+    Source,
+    SqlProject,
+    line_of,
+    node,
+    ref_name,
+)
+from soundlink_pipeline.models.names import as_asset_name, objection_to_asset, objection_to_table
+from soundlink_pipeline.models.order import put_in_order
+from soundlink_pipeline.models.properties import Properties, read_properties, rendered
+from soundlink_pipeline.models.read_tests import read_tests
+from soundlink_pipeline.models.yaml_files import (
+    Document,
+    YamlMap,
+    a_map,
+    a_name,
+    items,
+    read_yaml,
+    repeated_keys,
+    words,
+)
 
-Materialized = Literal["view", "table", "incremental"]
-MATERIALIZED = ("view", "table", "incremental")
-# The vars with the first and last day that an incremental model rebuilds.
-START, END = "start_date", "end_date"
+__all__ = ["Model", "Source", "SqlProject", "read_project"]
 
-
-@dataclass(frozen=True)
-class Source:
-    """A table that the pipeline fills, and the assets that fill it."""
-
-    table: str
-    assets: tuple[str, ...]
-
-
-# A model's name becomes part of SQL, and an asset's name.
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # The owners that Dagster accepts.
 _OWNER = re.compile(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
+# What of dbt_project.yml is honoured, or has no meaning here; the rest gets a notice.
+_PROJECT_KEYS = frozenset(
+    ["name", "version", "config-version", "profile", "require-dbt-version", "flags", "vars", "models", "data_tests", "tests", "model-paths", "test-paths", "macro-paths", "seed-paths", "snapshot-paths", "analysis-paths", "docs-paths", "asset-paths", "function-paths", "clean-targets", "target-path", "log-path", "packages-install-path", "query-comment", "restrict-access", "dbt-cloud"]
+)
+_STRATEGIES = ("delete+insert",)
 
 
-@dataclass(frozen=True)
-class Model:
-    """One SQL file: the table or view it makes (`schema`.`name`), how, and its documentation."""
-
-    name: str
-    path: Path
-    text: str
-    schema: str
-    materialized: Materialized
-    refs: tuple[str, ...]
-    compared_with: tuple[str, ...]  # models that a relationships test reads, so built before
-    sources: tuple[Source, ...]
-    description: str
-    grain: tuple[str, ...]
-    columns: Mapping[str, str]  # the documented ones: name, meaning
-    charted: Mapping[str, str]  # columns to draw: name, title (config: meta: chart)
-    owner: str | None  # team:… or an email address (config: meta: owner)
-    yaml: Document | None
-
-    @property
-    def table(self) -> str:
-        return f"{self.schema}.{self.name}"
-
-    @property
-    def has_days(self) -> bool:
-        """Whether a row belongs to a report_date, so that a refresh of some days rebuilds only those."""
-        return DATE_COLUMN in self.grain
-
-    def error(self, reason: str, *, column: str | None = None) -> ModelError:
-        """An error in the model's documentation, with the line of its YAML."""
-        path, entry = self.yaml or (self.path, {})
-        lines = {c["name"]: c[LINE] for c in entry.get("columns") or []}
-        return ModelError(path, lines.get(column, entry.get(LINE)), reason)
-
-
-@dataclass
-class SqlProject:
-    """A folder of models. `models` are in build order; `errors` are by model, test or file name."""
-
-    folder: Path
-    models: dict[str, Model] = field(default_factory=dict)
-    tests: list[DataTest] = field(default_factory=list)
-    errors: dict[str, ModelError] = field(default_factory=dict)
-    variables: dict[str, Any] = field(default_factory=dict)
-    sources: dict[tuple[str, str], Source] = field(default_factory=dict)
-
-    def render(self, model: Model, *, incremental: bool, dates: DateRange | None = None) -> str:
-        """The model as SQL: in full, or the rows of `dates` only. Raises ModelError."""
-        template = self._template(model.path, model.text, dates)
-        template.incremental, template.this = incremental, model.table
-        return template.render()
-
-    def render_test(self, test: DataTest, dates: DateRange | None = None) -> str:
-        """The test as SQL, for all days or those of `dates`. Raises ModelError."""
-        if test.singular:
-            return self._template(test.path, test.sql, dates).render()
-        return test.sql.replace(ROWS, self.rows(self.models[test.model], dates))
-
-    def rows(self, model: Model, dates: DateRange | None = None) -> str:
-        """A model's rows as a subquery: all, or those of `dates` where they belong to days."""
-        days = f" where {DATE_COLUMN} between date '{dates.start}' and date '{dates.end}'" if dates else ""
-        return f"(select * from {model.table}{days if model.has_days else ''})"
-
-    def tests_of(self, model: Model) -> list[DataTest]:
-        return [test for test in self.tests if test.model == model.name]
-
-    def exclude(self, name: str, error: ModelError) -> None:
-        """Take an invalid model and its dependents out of the project."""
-        self.errors[name] = error
-        del self.models[name]
-        self.tests = [test for test in self.tests if test.model != name]
-        for other in list(self.models.values()):
-            if name in other.refs and other.name in self.models:
-                self.exclude(other.name, _needs(other, name, error))
-
-    def _template(self, path: Path, text: str, dates: DateRange | None = None) -> Template:
-        window = {START: str(dates.start), END: str(dates.end)} if dates else {}
-        return Template(path, text, self._table_of_model, self._table_of_source, self.variables | window)
-
-    def _table_of_model(self, name: str) -> str:
-        # While the project is read, and for excluded models, the bare name.
-        return self.models[name].table if name in self.models else name
-
-    def _table_of_source(self, source: str, table: str) -> str:
-        if (source, table) not in self.sources:
-            raise ValueError(f"there is no source ({source!r}, {table!r}) in the YAML files")
-        return self.sources[source, table].table
-
-
-def read_project(folder: Path) -> SqlProject:
-    """Read a folder of models. Never raises for its content: see `SqlProject.errors`."""
-    project = SqlProject(folder)
-    settings: dict[str, Any] = {}
-    documents: list[Document] = []
-    for path in (folder / "dbt_project.yml", *sorted((folder / "models").rglob("*.y*ml"))):
-        try:
-            document = read_yaml(path)
-        except ModelError as error:
-            project.errors[path.name] = error
-            continue
-        if path.parent == folder:
-            settings = document
-        else:
-            documents.append((path, document))
-    project.variables = {name: value for name, value in (settings.get("vars") or {}).items() if name != LINE}
-    _read_sources(project, documents)
-    docs = {entry["name"]: (path, entry) for path, entry in entries(documents, "models")}
-    found: dict[str, Model] = {}
-    for path in sorted((folder / "models").rglob("*.sql")):
-        name = path.stem
-        try:
-            if not _NAME.fullmatch(name):
-                name = "file_" + re.sub("[^A-Za-z0-9]+", "_", name).strip("_")
-                reason = "the file's name is the model's: letters, digits and _ only, not beginning with a digit"
-                raise ModelError(path, None, reason)
-            if path.stem in found:
-                raise ModelError(path, None, f"another model has this name: {found[path.stem].path}")
-            found[path.stem] = _read_model(project, path, _folder_settings(settings, path, folder), docs.get(path.stem))
-        except ModelError as error:
-            project.errors.setdefault(name, error)
-    for name, (path, entry) in docs.items():
-        if name not in found:
-            reason = f"describes {name}, for which there is no SQL file"
-            project.errors.setdefault(name, ModelError(path, entry[LINE], reason))
-    _put_in_order(project, found)
-    _read_tests(project)
+def read_project(folder: Path, environment: Mapping[str, str] | None = None) -> SqlProject:
+    """Read a folder of models. `environment` is what `env_var` reads, by default the process's own."""
+    project = SqlProject(folder, environment=environment)
+    reader = _Reader(project)
+    try:
+        reader.read()
+    except ModelError as error:
+        # Without dbt_project.yml nothing is known of any model: each is an error, and keeps its table.
+        project.models.clear()
+        project.tests.clear()
+        project.fail(SETTINGS_FILE, error)
+        for path in files(folder / "models", ".sql"):
+            reason = f"needs {SETTINGS_FILE}, which cannot be used: {error}"
+            project.fail(
+                _free_name(path, folder / "models", objection_to_asset(path.stem)), ModelError(path, None, reason)
+            )
     return project
 
 
-def _read_sources(project: SqlProject, documents: list[Document]) -> None:
-    for path, source in entries(documents, "sources"):
-        for _, table in entries([(path, source)], "tables"):
-            name = f"{source.get('schema', 'main')}.{table.get('identifier', table['name'])}"
-            assets = meta(table).get("assets", [table["name"]])
-            project.sources[source["name"], table["name"]] = Source(name, tuple(assets))
+class _Reader:
+    """The way from files to a project; each step adds to `project`."""
 
+    def __init__(self, project: SqlProject) -> None:
+        self.project = project
+        self.folder = project.folder
+        self.settings = Document(self.folder / SETTINGS_FILE, YamlMap())
+        self.documents: list[Document] = []
+        # The YAML of each model; or why it cannot be used.
+        self.properties: dict[str, Properties | ModelError] = {}
 
-def _folder_settings(settings: dict[str, Any], path: Path, folder: Path) -> dict[str, Any]:
-    """The `+` settings of dbt_project.yml for a file; those of the innermost folder win."""
-    level = (settings.get("models") or {}).get(settings.get("name")) or {}
-    found: dict[str, Any] = {}
-    for part in ("", *path.relative_to(folder / "models").parent.parts):
-        level = level if not part else level.get(part) or {}
-        found |= {key[1:]: value for key, value in level.items() if key.startswith("+")}
-    return found
+    def read(self) -> None:
+        """Raises ModelError if dbt_project.yml cannot be used."""
+        self._read_settings()
+        model_paths = self._paths("model-paths", "models")
+        test_paths = self._paths("test-paths", "tests")
+        self._read_macros([*self._paths("macro-paths", "macros"), *(path / "generic" for path in test_paths)])
+        docs = self._read_docs(model_paths)
+        self._read_documents([*model_paths, *test_paths])
+        self._read_sources()
+        self._note_the_rest(model_paths)
+        self._read_properties(docs)
+        found = self._read_models(model_paths)
+        put_in_order(self.project, found)
+        read_tests(self.project, self.settings, self.documents, test_paths)
 
+    def _read_settings(self) -> None:
+        self.settings = settings = read_yaml(self.folder / SETTINGS_FILE)
+        project, content = self.project, settings.content
+        name = content.get("name")
+        if name is not None and (not isinstance(name, str) or not re.fullmatch(r"\w+", name)):
+            raise settings.error(content.line_of("name"), f"name must be letters, digits and _, not {shown(name)}")
+        project.name = project.library.project_name = name or ""
+        for key in ("models", "data_tests", "tests", "vars"):
+            a_map(settings, content, key)
+        variables = {key: value for key, value in a_map(settings, content, "vars").items() if isinstance(key, str)}
+        own = variables.get(project.name)
+        project.variables = variables | (own if isinstance(own, YamlMap) else {})
+        for key, value in content.items():
+            if key not in _PROJECT_KEYS and value not in (None, [], {}):
+                self._note(settings, content.line_of(key), f"{shown(key)} of dbt_project.yml")
+        for key, line in repeated_keys(content):
+            project.notices.append(Notice(settings.path, line, f"{shown(key)} stands there twice: the last one counts"))
+        project.target = self._read_target()
 
-def _read_model(project: SqlProject, path: Path, settings: dict[str, Any], doc: Document | None) -> Model:
-    text = _read_text(path)
-    refs: dict[str, None] = {}
-    sources: dict[tuple[str, str], None] = {}
-    for incremental in (False, True):
-        # Its dependencies are those of either way of building it.
-        template = project._template(path, text)
-        template.incremental, template.refs, template.sources = incremental, refs, sources
-        template.render()
-        settings = settings | template.config
-    materialized = settings.get("materialized", "view")
-    if materialized not in MATERIALIZED:
-        reason = f"materialized must be one of {', '.join(MATERIALIZED)}, not {materialized!r}"
-        raise ModelError(path, _line_of(text, "materialized"), reason)
-    yaml_path, entry = doc or (path, {})
-    grain = meta(entry).get("grain") or []
-    if not isinstance(grain, list) or not all(isinstance(name, str) for name in grain):
-        raise ModelError(yaml_path, entry.get(LINE), "grain must be a list of column names")
-    owner = meta(entry).get("owner")
-    if owner is not None and not _OWNER.fullmatch(str(owner)):
-        raise ModelError(yaml_path, entry.get(LINE), f"owner must be team:name or an email address, not {owner!r}")
-    if materialized == "incremental" and DATE_COLUMN not in grain:
-        reason = f"an incremental model is rebuilt by days: its grain (config: meta: grain in YAML) needs {DATE_COLUMN}"
-        raise ModelError(path, _line_of(text, "incremental"), reason)
-    return Model(
-        name=path.stem,
-        path=path,
-        text=text,
-        schema=settings.get("schema", "main"),
-        materialized=materialized,
-        refs=tuple(refs),
-        compared_with=tuple(_compared_with(entry)),
-        sources=tuple(project.sources[key] for key in sources),
-        description=words(entry.get("description")),
-        grain=tuple(grain),
-        columns={column["name"]: words(column.get("description")) for column in entry.get("columns") or []},
-        charted={name: title for name, title in (meta(entry).get("chart") or {}).items() if name != LINE},
-        owner=owner,
-        yaml=doc,
-    )
-
-
-def _put_in_order(project: SqlProject, found: dict[str, Model]) -> None:
-    """Sort the models by dependency; a missing dependency and a circle are errors."""
-    for model in found.values():
-        for name in model.refs:
-            if name not in found and name not in project.errors:
-                reason = f"there is no model {name!r} to ref"
-                project.errors[model.name] = ModelError(model.path, _line_of(model.text, name), reason)
-    while True:
-        left = {name: model for name, model in found.items() if name not in project.errors}
-        unmet = [(model, name) for model in left.values() for name in model.refs if name not in left]
-        for model, name in unmet:
-            project.errors[model.name] = _needs(model, name, project.errors[name])
-        if unmet:
-            continue
+    def _read_target(self) -> Target:
+        """The target of profiles.yml in the folder, where there is one that names it."""
+        path = self.folder / "profiles.yml"
+        profile = self.settings.content.get("profile")
+        profile = profile if isinstance(profile, str) else ""
+        if not path.is_file():
+            return Target(profile_name=profile)
+        document: Document | None = None
         try:
-            before = {m.name: sorted({*m.refs, *(n for n in m.compared_with if n in left)}) for m in left.values()}
-            order = list(graphlib.TopologicalSorter(before).static_order())
-        except graphlib.CycleError as error:
-            circle = error.args[1]
-            for name in set(circle):
-                line = next((_line_of(left[name].text, ref) for ref in left[name].refs if ref in circle), None)
-                reason = f"is part of a circle of refs (relationships tests count, too): {' -> '.join(circle)}"
-                project.errors[name] = ModelError(left[name].path, line, reason)
-        else:
-            project.models = {name: left[name] for name in order}
+            document = read_yaml(path)
+            scope = self.project.scope()
+            entry = a_map(document, document.content, profile)
+            name = templates.value(path, entry.line_of("target"), str(entry.get("target") or "default"), scope)
+            output = a_map(document, a_map(document, entry, "outputs"), str(name))
+            schema = templates.value(path, output.line_of("schema"), str(output.get("schema") or "main"), scope)
+            threads = output.get("threads")
+        except ModelError as error:
+            self.project.notices.append(Notice(error.file, error.line, f"is not used: {error.reason}"))
+            return Target(profile_name=profile)
+        return Target(str(name), str(schema), threads if isinstance(threads, int) else 1, profile)
+
+    def _paths(self, key: str, default: str) -> list[Path]:
+        try:
+            return subfolders(self.folder, self.settings.content.get(key), [default])
+        except ValueError as error:
+            raise self.settings.error(self.settings.content.line_of(key), f"{key} {error}") from None
+
+    def _read_macros(self, paths: Sequence[Path]) -> None:
+        for root in paths:
+            for path in files(root, ".sql"):
+                try:
+                    self.project.library.add(path)
+                    for block in re.finditer(r"\{%-?\s*materialization\s+(\w+)", read_text(path)):
+                        self._note_at(path, None, f"the materialization {block[1]}")
+                except ModelError as error:
+                    self.project.fail(_free_name(path, self.folder, None), error)
+
+    def _read_docs(self, paths: Sequence[Path]) -> dict[str, str]:
+        docs: dict[str, str] = {}
+        for root in paths:
+            for path in files(root, ".md"):
+                try:
+                    docs |= docs_blocks(read_text(path))
+                except ModelError as error:
+                    self.project.notices.append(Notice(error.file, error.line, error.reason))
+        return docs
+
+    def _read_documents(self, paths: Sequence[Path]) -> None:
+        for root in paths:
+            for path in files(root, ".yml", ".yaml"):
+                try:
+                    document = read_yaml(path)
+                except ModelError as error:
+                    self.project.fail(path.name, error)
+                    self._lose(path, error)
+                    continue
+                self.documents.append(document)
+                for key, line in repeated_keys(document.content):
+                    reason = f"{shown(key)} stands there twice: the last one counts"
+                    self.project.notices.append(Notice(path, line, reason))
+
+    def _lose(self, path: Path, error: ModelError) -> None:
+        """What an unreadable file names would lose its configuration and its tests: it cannot be built without."""
+        try:
+            text = path.read_bytes()[:4_000_000].decode("utf-8", "replace")
+        except OSError:
             return
+        for name in re.findall(r"^\s*-\s+name:\s*[\"']?(\w+)", text, flags=re.M):
+            self.properties.setdefault(
+                name, error.__class__(path, error.line, f"its YAML file cannot be used: {error.reason}")
+            )
 
-
-def _compared_with(entry: dict[str, Any]) -> Iterator[str]:
-    for column in entry.get("columns") or []:
-        for test in column.get("data_tests") or column.get("tests") or []:
-            given = (test.get("relationships") or {}) if isinstance(test, dict) else {}
-            to = str((given.get("arguments") or given).get("to", ""))
-            yield from re.findall(r"""ref\(\s*['"](\w+)['"]\s*\)""", to)
-
-
-def _needs(model: Model, name: str, error: ModelError) -> ModelError:
-    return ModelError(model.path, _line_of(model.text, name), f"needs {name}, which cannot be built: {error}")
-
-
-def _read_tests(project: SqlProject) -> None:
-    """The tests of every model, and each `tests/*.sql`: it belongs to the last model, in build order, that it refs."""
-    for model in list(project.models.values()):
-        if model.name not in project.models:
-            continue  # excluded with a model it depends on
-        path, entry = model.yaml or (model.path, {})
+    def _section(self, document: Document, key: str, within: YamlMap | None = None) -> Iterator[tuple[YamlMap, str]]:
+        """The named entries of a section; an entry of another shape is an error of the file."""
         try:
-            tests = list(column_tests(model.name, path, entry.get("columns") or [], lambda to: _table(project, to)))
+            entries = list(items(document, document.content if within is None else within, key))
         except ModelError as error:
-            project.exclude(model.name, error)
-            continue
-        project.tests += ([grain_test(model.name, model.grain, path)] if model.grain else []) + tests
-    order = list(project.models)
-    for path in sorted((project.folder / "tests").rglob("*.sql")):
+            self.project.fail(document.path.name, error)
+            return
+        for entry, line in entries:
+            try:
+                yield entry, a_name(document, entry, line, key)
+            except ModelError as error:
+                self.project.fail(document.path.name, error)
+
+    def _read_sources(self) -> None:
+        scope = self.project.scope()
+        for document in self.documents:
+            for source, name in self._section(document, "sources"):
+                for table, table_name in self._section(document, "tables", source):
+                    key = (name, table_name)
+                    try:
+                        found = self._source(document, source, table, scope)
+                    except ModelError as error:
+                        self.project.missing[key] = error
+                        self.project.fail(f"source_{as_asset_name(name)}_{as_asset_name(table_name)}", error)
+                        continue
+                    if found is not None:
+                        self.project.sources[key] = found
+
+    def _source(self, document: Document, source: YamlMap, table: YamlMap, scope: Scope) -> Source | None:
+        levels = [level_of(a_map(document, part, "config"), document.path) for part in (source, table)]
+        for part, level in zip((source, table), levels, strict=True):
+            if part.get("meta") is not None:
+                level |= level_of(YamlMap() | {"meta": a_map(document, part, "meta")}, document.path)
+        config = merged(levels, document.path)
+        name, key = source["name"], (source["name"], table["name"])
+        if not config.flag("enabled", True):
+            self.project.missing[key] = document.error(table.line, f"the source {key} is not enabled")
+            return None
+        texts = []
+        for part, word, default in ((source, "schema", name), (table, "identifier", table["name"])):
+            value = part.get(word, default)
+            if not isinstance(value, str) or not value:
+                raise document.error(part.line_of(word), f"{word} must be text, not {shown(value)}")
+            texts.append(str(templates.value(document.path, part.line_of(word), value, scope)))
+        assets = config.meta().get("assets", [table["name"]])
+        if not isinstance(assets, list) or not all(isinstance(asset, str) for asset in assets):
+            raise config.error("meta", f"assets must be a list of names, not {shown(assets)}")
+        for asset in assets:
+            if not re.fullmatch(r"[A-Za-z0-9_]+", asset) or asset == "published_database":
+                raise config.error("meta", f"{shown(asset)} cannot be the asset that fills a source")
+        known = {"name", "description", "schema", "identifier", "tables", "config", "meta", "columns", "quoting"}
+        for part in (source, table):
+            for word in part:
+                if word not in known:
+                    self._note(document, part.line_of(word), f"{shown(word)} of a source")
+        columns = table.get("columns")
+        if isinstance(columns, list) and any(
+            isinstance(column, dict) and (column.get("tests") or column.get("data_tests")) for column in columns
+        ):
+            self._note(document, table.line_of("columns"), f"tests of a source ({name}.{table['name']})")
+        return Source(Relation(*texts), tuple(assets))
+
+    def _read_properties(self, docs: Mapping[str, str]) -> None:
+        scope = self.project.scope(doc=_doc(docs))
+        for document in self.documents:
+            for entry, name in self._section(document, "models"):
+                known = self.properties.get(name)
+                if isinstance(known, Properties):
+                    reason = f"{name} is described twice; the first time in {readable(known.document.path)}"
+                    self.project.fail(f"{as_asset_name(name)}_described_again", document.error(entry.line, reason))
+                    continue
+                try:
+                    self.properties[name] = read_properties(document, entry, scope)
+                except ModelError as error:
+                    self.properties[name] = error
+
+    def _read_models(self, paths: Sequence[Path]) -> dict[str, Model]:
+        found: dict[str, Model] = {}
+        tables: dict[tuple[str, str], Model] = {}
+        names: dict[str, Path] = {}
+        seen: list[list[str]] = []
+        self._refuse_python(paths)
+        for root, path in self._in_order_of_names(paths):
+            objection = objection_to_asset(path.stem)
+            if path.stem in names:
+                objection = f"another model has this name: {readable(names[path.stem])}"
+            names.setdefault(path.stem, path)
+            fqn = [self.project.name, *path.relative_to(root).parent.parts, path.stem]
+            seen.append(fqn)
+            try:
+                if objection:
+                    raise ModelError(path, None, objection)
+                model = self._read_model(path, fqn)
+                if model is None:
+                    continue
+                if model.materialized != "ephemeral":
+                    table = (model.schema.lower(), model.alias.lower())
+                    if other := tables.get(table):
+                        reason = f"another model makes the table {other.table}: {readable(other.path)}"
+                        raise ModelError(path, None, reason)
+                    tables[table] = model
+                found[model.name] = model
+            except ModelError as error:
+                self.project.fail(_free_name(path, root, objection), error)
+            except Exception as error:  # whatever lies there costs only itself
+                reason = f"cannot be read: {type(error).__name__}: {error}"
+                self.project.fail(_free_name(path, root, objection), ModelError(path, None, reason))
+        self._tell_of_missing_files(names)
+        section = a_map(self.settings, self.settings.content, "models")
+        self.project.notices += unused_in_project(self.settings, section, seen)
+        return found
+
+    def _in_order_of_names(self, paths: Sequence[Path]) -> list[tuple[Path, Path]]:
+        """Of two files with one name the first is the one that is described beside it."""
+        found = [(root, path) for root in paths for path in files(root, ".sql")]
+
+        def rank(item: tuple[Path, Path]) -> tuple[bool, Path]:
+            known = self.properties.get(item[1].stem)
+            beside = isinstance(known, Properties) and known.document.path.parent == item[1].parent
+            return not beside, item[1]
+
+        return sorted(found, key=rank)
+
+    def _refuse_python(self, paths: Sequence[Path]) -> None:
+        for root in paths:
+            for path in files(root, ".py"):
+                error = ModelError(path, None, f"{NOT_HONOURED}Python models")
+                self.project.missing["", path.stem] = error
+                self.project.fail(_free_name(path, root, objection_to_asset(path.stem)), error)
+
+    def _tell_of_missing_files(self, names: Mapping[str, Path]) -> None:
+        for name, known in self.properties.items():
+            if name in names or ("", name) in self.project.missing:
+                continue
+            if isinstance(known, Properties):
+                reason = f"describes {shown(name)[1:-1]}, for which there is no SQL file"
+                self.project.fail(as_asset_name(name), known.document.error(known.line, reason))
+            elif known.reason.startswith("its YAML file cannot be used"):
+                continue  # the file is an error of its own; what it names may be a column
+            else:
+                self.project.fail(as_asset_name(name), known)
+
+    def _read_model(self, path: Path, fqn: Sequence[str]) -> Model | None:
+        """The model; None if it is switched off. Raises ModelError."""
+        project, name = self.project, path.stem
+        text = read_text(path)
+        known = self.properties.get(name)
+        if isinstance(known, ModelError):
+            raise known
+        section = a_map(self.settings, self.settings.content, "models")
+        scope = project.scope()
+        outer: list[Level] = [
+            {key: rendered(setting, scope) if not key.endswith("_hook") else setting for key, setting in level.items()}
+            for level in project_levels(self.settings, section, fqn)
+        ]
+        outer.append(known.settings if known else {})
+        refs: dict[str, None] = {}
+        sources: dict[Source, None] = {}
+        calls: list[Level] = []
+        failed: ModelError | None = None
         try:
-            text = _read_text(path)
-            template = project._template(path, text)
-            template.render()
-            if any(name in project.errors for name in template.refs):
-                continue  # already reported for that model
-            if not template.refs or any(name not in project.models for name in template.refs):
-                raise ModelError(path, None, "a test must ref a model, and only existing models")
-            severity = severity_of(template.config, path, _line_of(text, "severity"))
+            if not text.strip():
+                raise ModelError(path, None, "is empty: there is no query in it")
+            for incremental in (False, True):
+                # Its dependencies are those of either way of building it.
+                configure = ConfigWord(merged(outer, path).values())
+                names = _recording(project, refs, sources)
+                try:
+                    templates.render(
+                        path,
+                        text,
+                        project.scope(
+                            None,
+                            this=Relation("main", name),
+                            config=configure,
+                            is_incremental=lambda value=incremental: value,
+                            model=node(project, name, path, merged(outer, path)),
+                            **names,
+                        ),
+                    )
+                finally:
+                    line = line_of(text, "config")
+                    calls = [level_of(call, path, line) for call in configure.calls]
         except ModelError as error:
-            project.errors[path.stem] = error
-            continue
-        about = max(template.refs, key=order.index)
-        project.tests.append(DataTest(path.stem, about, _first_comment(text), text, severity, path))
+            failed = error
+        config = merged([*outer, *calls], path)
+        if not config.flag("enabled", True):
+            project.missing["", name] = ModelError(path, None, "is not enabled")
+            return None
+        if failed:
+            raise failed
+        project.notices += [*rest_of_model(config, name), *(known.notices if known else ())]
+        return self._model(path, text, config, known, tuple(refs), tuple(sources))
+
+    def _model(
+        self,
+        path: Path,
+        text: str,
+        config: Config,
+        known: Properties | None,
+        refs: tuple[str, ...],
+        sources: tuple[Source, ...],
+    ) -> Model:
+        name = path.stem
+        materialized = _materialized(config, text)
+        grain, charted, owner = _own_meta(config)
+        if materialized == "incremental" and "report_date" not in grain:
+            reason = (
+                f"{NOT_HONOURED}incremental without days; an incremental model is rebuilt by days: its grain"
+                " (config: meta: grain in YAML) needs report_date"
+            )
+            raise ModelError(path, line_of(text, "incremental"), reason)
+        schema, alias = self._table_name(path, config)
+        if (objection := objection_to_table(schema, alias)) and materialized != "ephemeral":
+            raise config.error("schema" if config.get("schema") else "alias", objection)
+        persisted = config.get("persist_docs", {})
+        if not isinstance(persisted, dict):
+            raise config.error("persist_docs", f"persist_docs must be a mapping, not {shown(persisted)}")
+        return Model(
+            name=name,
+            path=path,
+            text=text,
+            schema=schema,
+            alias=alias,
+            materialized=materialized,
+            config=config,
+            refs=refs,
+            sources=sources,
+            description=known.description if known else "",
+            grain=grain,
+            columns={column.name: column.description for column in known.columns} if known else {},
+            charted=charted,
+            owner=owner,
+            tags=config.tags(),
+            comments=(persisted.get("relation", True) is not False, persisted.get("columns", True) is not False),
+            properties=known,
+        )
+
+    def _table_name(self, path: Path, config: Config) -> tuple[str, str]:
+        """Schema and name of the table: dbt's own rules, or the project's macros in their place."""
+        project, name = self.project, path.stem
+        schema, alias = config.text("schema"), config.text("alias")
+        own = node(project, name, path, config)
+        found = {
+            "generate_schema_name": f"{project.target.schema}_{schema.strip()}" if schema else project.target.schema,
+            "generate_alias_name": (alias or name).strip(),
+        }
+        for macro, given in (("generate_schema_name", schema), ("generate_alias_name", alias)):
+            if project.library.has(macro):
+                scope = project.scope(None, given=given, own=own)
+                found[macro] = str(templates.value(path, None, f"{{{{ {macro}(given, own) }}}}", scope)).strip()
+        return found["generate_schema_name"], found["generate_alias_name"]
+
+    def _note(self, document: Document, line: int | None, what: str) -> None:
+        self._note_at(document.path, line, what)
+
+    def _note_at(self, path: Path, line: int | None, what: str) -> None:
+        self.project.notices.append(Notice(path, line, NOT_HONOURED + what))
+
+    def _note_the_rest(self, model_paths: Sequence[Path]) -> None:
+        """All that dbt reads and this runner does not."""
+        for document in self.documents:
+            for key, value in document.content.items():
+                if key not in ("version", "models", "sources", "data_tests", "anchors") and value:
+                    self._note(document, document.content.line_of(key), words(shown(key)).strip("'"))
+        for name in ("packages.yml", "dependencies.yml", ".dbtignore", "selectors.yml"):
+            if (self.folder / name).exists():
+                self._note_at(self.folder / name, None, name)
+        for kind, key, suffixes in (
+            ("seeds", "seed-paths", (".csv",)),
+            ("snapshots", "snapshot-paths", (".sql", ".yml", ".yaml")),
+            ("analyses", "analysis-paths", (".sql",)),
+            ("functions", "function-paths", (".sql",)),
+        ):
+            for root in self._paths(key, kind):
+                for path in files(root, *suffixes):
+                    for name in _names_in(path, kind):
+                        error = ModelError(path, None, f"{NOT_HONOURED}{kind} ({name})")
+                        self.project.missing.setdefault(("", name), error)
+                    self._note_at(path, None, kind)
+        for root in model_paths:
+            for path in files(root, ".csv", ".ipynb", ".r"):
+                self._note_at(path, None, f"a file {path.suffix} among the models")
 
 
-def _table(project: SqlProject, reference: str) -> str:
-    """The table of a `ref('…')` in YAML. Raises KeyError for a missing model."""
-    template = project._template(project.folder, f"{{{{ {reference} }}}}")
-    table = template.render()
-    missing = [name for name in template.refs if name not in project.models]
-    if missing:
-        raise KeyError(f"the model {missing[0]}, which is not there")
-    return table
-
-
-def _read_text(path: Path) -> str:
+def _names_in(path: Path, kind: str) -> list[str]:
+    """What a file of a kind that is not honoured could be referred to as."""
+    if kind != "snapshots":
+        return [path.stem]
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(path, None, f"cannot be read: {error}") from None
+        found = re.findall(r"\{%-?\s*snapshot\s+(\w+)|^\s*-\s*name:\s*(\w+)", read_text(path), flags=re.M)
+    except ModelError:
+        return [path.stem]
+    return [name for pair in found for name in pair if name]
 
 
-def _line_of(text: str, word: str) -> int | None:
-    match = re.search(rf"\b{re.escape(word)}\b", text)
-    return text.count("\n", 0, match.start()) + 1 if match else None
+def _doc(docs: Mapping[str, str]) -> Any:
+    def doc(*names: str) -> str:
+        if not names or names[-1] not in docs:
+            raise ValueError(f"there is no docs block {names[-1] if names else ''!r}")
+        return docs[names[-1]]
+
+    return doc
 
 
-def _first_comment(text: str) -> str:
-    match = re.search(r"(^--[^\n]*\n)+", text, flags=re.M)
-    return words(re.sub(r"^--", "", match[0], flags=re.M)) if match else ""
+def _recording(project: SqlProject, refs: dict[str, None], sources: dict[Source, None]) -> dict[str, Any]:
+    """`ref` and `source` that write down what a model reads."""
+
+    def ref(*names: Any, **version: Any) -> Relation:
+        name = ref_name(project.name, *names, **version)
+        refs[name] = None
+        return Relation("main", name)
+
+    def source(name: str, table: str) -> Relation:
+        found = project.source(name, table)
+        sources[found] = None
+        return found.relation
+
+    return {"ref": ref, "source": source}
+
+
+def _materialized(config: Config, text: str) -> Materialized:
+    given = config.get("materialized", "view")
+    if given not in MATERIALIZED:
+        setting = config.settings["materialized"]
+        line = line_of(text, "materialized") if setting.file == config.file else setting.line
+        reason = f"materialized must be one of {', '.join(MATERIALIZED)}, not {shown(given)}"
+        raise ModelError(setting.file, line, f"{NOT_HONOURED}{reason}")
+    strategy = config.get("incremental_strategy")
+    if given == "incremental" and strategy is not None and strategy not in _STRATEGIES:
+        raise config.error("incremental_strategy", f"{NOT_HONOURED}incremental_strategy={shown(strategy)}")
+    return given  # type: ignore[no-any-return]  # it is one of them
+
+
+def _own_meta(config: Config) -> tuple[tuple[str, ...], dict[str, str], str | None]:
+    """What this runner reads of `meta`: grain, chart and owner. Raises ModelError."""
+    meta = config.meta()
+    grain = meta.get("grain") or []
+    if not isinstance(grain, (list, tuple)) or not all(isinstance(name, str) for name in grain):
+        raise config.error("meta", "grain must be a list of column names")
+    charted = meta.get("chart") or {}
+    if not isinstance(charted, dict) or not all(isinstance(part, str) for item in charted.items() for part in item):
+        raise config.error("meta", f"chart must be a mapping of columns to titles, not {shown(charted)}")
+    owner = meta.get("owner")
+    if owner is not None and not _OWNER.fullmatch(str(owner)):
+        raise config.error("meta", f"owner must be team:name or an email address, not {shown(owner)}")
+    return tuple(grain), dict(charted), None if owner is None else str(owner)
+
+
+def _free_name(path: Path, root: Path, objection: str | None) -> str:
+    """The name of the asset that stands for a broken file: the model's own, where nothing else has it."""
+    if objection is None and path.parent != path and path.suffix == ".sql" and root.name != path.name:
+        return path.stem if objection_to_asset(path.stem) is None else as_asset_name(path.stem)
+    return as_asset_name("_".join(readable(part) for part in path.relative_to(root).with_suffix("").parts))

@@ -10,8 +10,8 @@ import pytest
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.models.build import build_model, build_models, drop_removed_models, run_tests
+from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import SqlProject, read_project
-from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import arrival, load, row
 from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, sql_folder
