@@ -42,15 +42,15 @@ def build_definitions(
     soundlink = Soundlink(settings, read_key)
     project = read_project(settings.sql_dir)
     tables = check_models(project)
-    for error in project.errors.values():
-        _log.warning("%s", error)
+    for found in (*project.errors.values(), *project.notices):
+        _log.warning("%s", found)
     partitions = daily_partitions(settings.start_date)
     upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables, partitions)]
     return dg.Definitions(
         assets=[*upstream, campaign_totals, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day, totals_agree],
         jobs=[daily_refresh, freshness, compare_totals, rebuild_from_landing(project)],
-        schedules=build_schedules(settings.schedule, settings.start_date),
+        schedules=build_schedules(settings.schedule, settings.start_date, project.not_built),
         sensors=[build_alerts(read_alert_url, settings.ui_url)],
         resources={"soundlink": soundlink},
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.

@@ -1,7 +1,7 @@
 """The configuration of a model or a test, as dbt puts it together from all the places that may hold some of it.
 
-Precedence: `config(…)` in the file, over `config:` in the YAML beside it, over dbt_project.yml, where an inner folder wins
-over an outer one. `tags` add up, `meta` merges key by key, hooks queue up; of everything else the nearest value counts.
+Precedence: `config(…)` in the file, over `config:` in the YAML beside it, over dbt_project.yml, where an inner folder
+wins over an outer one. `tags` add up, `meta` merges key by key, hooks queue up; of all else the nearest value counts.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from soundlink_pipeline.models.errors import NOT_HONOURED, ModelError, Notice, shown
+from soundlink_pipeline.models.folder import line_of
 from soundlink_pipeline.models.yaml_files import Document, YamlMap
 
 _ADDED = ("tags",)
@@ -143,6 +144,14 @@ def level_of(values: Mapping[Any, Any], file: Path, line: int | None = None) -> 
     return {str(key).replace("-", "_"): Setting(value, file, lines.get(key, line)) for key, value in values.items()}
 
 
+def level_of_call(values: Mapping[str, Any], file: Path, text: str) -> dict[str, Setting]:
+    """The settings of a call of `config` in a file, each with the line that names it."""
+    return {
+        key: Setting(setting.value, file, line_of(text, key) or line_of(text, "config"))
+        for key, setting in level_of(values, file).items()
+    }
+
+
 def project_levels(project: Document, section: YamlMap, path: Sequence[str]) -> Iterator[Level]:
     """What a section of dbt_project.yml says of `path`: the project's name, folders, and the node's own name.
 
@@ -189,5 +198,5 @@ def rest_of_model(config: Config, model: str) -> Iterator[Notice]:
         if key not in KNOWN:
             meant = get_close_matches(key, _HONOURED | frozenset(_CHANGES_ROWS), 1, 0.8)
             if meant:
-                raise setting.error(f"unknown config {shown(key)}; {meant[0]} is meant?")
+                raise setting.error(f"unknown config {shown(key)}: is {meant[0]} meant?")
         yield Notice(setting.file, setting.line, f"{NOT_HONOURED}config {shown(key)}", model)

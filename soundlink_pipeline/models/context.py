@@ -109,13 +109,14 @@ class Library:
     files: dict[str, tuple[Path, str]] = field(default_factory=dict)
     broken: dict[str, ModelError] = field(default_factory=dict)
 
-    def add(self, path: Path) -> None:
+    def add(self, path: Path, *, tests_only: bool) -> None:
         """Read a file's macros. Raises ModelError; what calls its macros is told why, too."""
         text = ""
         try:
             text = read_text(path)
             for name in templates.macro_names(path, text):
-                self.files.setdefault(name, (path, text))
+                if name.startswith("test_") or not tests_only:
+                    self.files.setdefault(name, (path, text))
         except ModelError as error:
             for kind, name in re.findall(r"\{%-?\s*(macro|test|data_test)\s+(\w+)", text):
                 self.broken.setdefault(name if kind == "macro" else f"test_{name}", error)
@@ -152,9 +153,6 @@ class Scope(dict[str, Any]):
         if self.library.has(name):
             return self.macros[name] if name in self.macros else self.library.get(name, self)
         return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default
 
     def dbts(self, name: str) -> Any:
         """What a name means where no macro of the project takes its place."""

@@ -60,3 +60,14 @@ def subfolders(folder: Path, named: object, default: Sequence[str]) -> list[Path
         if not Path(os.path.normpath(path)).is_relative_to(folder) or path == folder:
             raise ValueError("must be a list of folders below the one of dbt_project.yml")
     return found
+
+
+def line_of(text: str, word: str) -> int | None:
+    """The first line of `text` with this word."""
+    at = text.find(word)
+    while at != -1:
+        before, after = text[at - 1 : at], text[at + len(word) : at + len(word) + 1]
+        if not (before.isalnum() or before == "_" or after.isalnum() or after == "_"):
+            return text.count("\n", 0, at) + 1
+        at = text.find(word, at + 1)
+    return None

@@ -14,6 +14,7 @@ from soundlink_pipeline.models import templates
 from soundlink_pipeline.models.config import Config
 from soundlink_pipeline.models.context import ConfigWord, Library, Relation, Scope, Target, words
 from soundlink_pipeline.models.errors import ModelError, Notice
+from soundlink_pipeline.models.folder import line_of
 from soundlink_pipeline.models.properties import Properties
 from soundlink_pipeline.models.tests import ROWS, DataTest
 
@@ -115,7 +116,7 @@ class SqlProject:
             this=model.relation,
             config=ConfigWord(model.config.values()),
             is_incremental=lambda: incremental,
-            model=node(self, model.name, model.path, model.config, model.schema, model.alias, model.description),
+            model=node(self, model.config, schema=model.schema, alias=model.alias, description=model.description),
         )
         return templates.render(model.path, model.text, scope)
 
@@ -142,6 +143,11 @@ class SqlProject:
 
     def notices_of(self, model: Model) -> list[Notice]:
         return [notice for notice in self.notices if notice.model == model.name]
+
+    def not_built(self) -> list[str]:
+        """What cannot be built or run, each with file, line and reason."""
+        tests = [f"{test.model}, test {test.name}: {test.error}" for test in self.tests if test.error]
+        return [*map(str, self.errors.values()), *tests]
 
     def fail(self, name: str, error: ModelError) -> None:
         """Record an error under a name that no other error and no model has."""
@@ -218,9 +224,10 @@ def ref_name(project: str, *names: Any, **version: Any) -> str:
 
 
 def node(
-    project: SqlProject, name: str, path: Path, config: Config, schema: str = "", alias: str = "", description: str = ""
+    project: SqlProject, config: Config, *, schema: str = "", alias: str = "", description: str = ""
 ) -> SimpleNamespace:
     """A model as dbt's macros know it: `model`, and the `node` of generate_schema_name."""
+    path, name = config.file, config.file.stem
     relative = path.relative_to(project.folder)
     values = config.values()
     return SimpleNamespace(
@@ -246,14 +253,3 @@ def needs(model: Model, name: str, error: ModelError) -> ModelError:
     cause = error.reason if error.reason.startswith("needs ") and "which cannot be built" in error.reason else None
     first = cause.partition("which cannot be built: ")[2] if cause else str(error)
     return ModelError(model.path, line_of(model.text, name), f"needs {name}, which cannot be built: {first}")
-
-
-def line_of(text: str, word: str) -> int | None:
-    """The first line of `text` with this word."""
-    at = text.find(word)
-    while at != -1:
-        before, after = text[at - 1 : at], text[at + len(word) : at + len(word) + 1]
-        if not (before.isalnum() or before == "_" or after.isalnum() or after == "_"):
-            return text.count("\n", 0, at) + 1
-        at = text.find(word, at + 1)
-    return None

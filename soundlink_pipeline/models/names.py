@@ -1,4 +1,4 @@
-"""Which names a model may have, for its asset and for its table, so that nothing of the pipeline's own is in the way."""
+"""Which names a model may have, for its asset and for its table: nothing of the pipeline's own is in the way."""
 
 from __future__ import annotations
 

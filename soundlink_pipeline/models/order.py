@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from soundlink_pipeline.models.errors import ModelError
-from soundlink_pipeline.models.model import Model, SqlProject, line_of, needs
+from soundlink_pipeline.models.folder import line_of
+from soundlink_pipeline.models.model import Model, SqlProject, needs
 from soundlink_pipeline.models.tests import read_entry
 
 _REF = re.compile(r"""ref\(\s*['"](\w+)['"]\s*\)""")

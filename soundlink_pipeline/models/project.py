@@ -16,7 +16,9 @@ from soundlink_pipeline.models import templates
 from soundlink_pipeline.models.config import (
     Config,
     Level,
+    Setting,
     level_of,
+    level_of_call,
     merged,
     project_levels,
     rest_of_model,
@@ -24,7 +26,7 @@ from soundlink_pipeline.models.config import (
 )
 from soundlink_pipeline.models.context import ConfigWord, Relation, Scope, Target, docs_blocks
 from soundlink_pipeline.models.errors import NOT_HONOURED, ModelError, Notice, readable, shown
-from soundlink_pipeline.models.folder import files, read_text, subfolders
+from soundlink_pipeline.models.folder import files, line_of, read_text, subfolders
 from soundlink_pipeline.models.model import (
     MATERIALIZED,
     SETTINGS_FILE,
@@ -32,7 +34,6 @@ from soundlink_pipeline.models.model import (
     Model,
     Source,
     SqlProject,
-    line_of,
     node,
     ref_name,
 )
@@ -57,7 +58,12 @@ __all__ = ["Model", "Source", "SqlProject", "read_project"]
 _OWNER = re.compile(r"team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 # What of dbt_project.yml is honoured, or has no meaning here; the rest gets a notice.
 _PROJECT_KEYS = frozenset(
-    ["name", "version", "config-version", "profile", "require-dbt-version", "flags", "vars", "models", "data_tests", "tests", "model-paths", "test-paths", "macro-paths", "seed-paths", "snapshot-paths", "analysis-paths", "docs-paths", "asset-paths", "function-paths", "clean-targets", "target-path", "log-path", "packages-install-path", "query-comment", "restrict-access", "dbt-cloud"]
+    (
+        *("name", "version", "config-version", "profile", "require-dbt-version", "flags", "vars", "models"),
+        *("data_tests", "tests", "model-paths", "test-paths", "macro-paths", "seed-paths", "snapshot-paths"),
+        *("analysis-paths", "docs-paths", "asset-paths", "function-paths", "clean-targets", "target-path", "log-path"),
+        *("packages-install-path", "query-comment", "restrict-access", "dbt-cloud"),
+    )
 )
 _STRATEGIES = ("delete+insert",)
 
@@ -67,7 +73,12 @@ def read_project(folder: Path, environment: Mapping[str, str] | None = None) -> 
     project = SqlProject(folder, environment=environment)
     reader = _Reader(project)
     try:
-        reader.read()
+        try:
+            reader.read()
+        except ModelError:
+            raise
+        except Exception as error:  # whatever lies there, the pipeline goes on
+            raise ModelError(folder, None, f"cannot be read: {type(error).__name__}: {error}") from error
     except ModelError as error:
         # Without dbt_project.yml nothing is known of any model: each is an error, and keeps its table.
         project.models.clear()
@@ -97,7 +108,8 @@ class _Reader:
         self._read_settings()
         model_paths = self._paths("model-paths", "models")
         test_paths = self._paths("test-paths", "tests")
-        self._read_macros([*self._paths("macro-paths", "macros"), *(path / "generic" for path in test_paths)])
+        self._read_macros(self._paths("macro-paths", "macros"), tests_only=False)
+        self._read_macros([path / "generic" for path in test_paths], tests_only=True)
         docs = self._read_docs(model_paths)
         self._read_documents([*model_paths, *test_paths])
         self._read_sources()
@@ -153,11 +165,11 @@ class _Reader:
         except ValueError as error:
             raise self.settings.error(self.settings.content.line_of(key), f"{key} {error}") from None
 
-    def _read_macros(self, paths: Sequence[Path]) -> None:
+    def _read_macros(self, paths: Sequence[Path], *, tests_only: bool) -> None:
         for root in paths:
             for path in files(root, ".sql"):
                 try:
-                    self.project.library.add(path)
+                    self.project.library.add(path, tests_only=tests_only)
                     for block in re.finditer(r"\{%-?\s*materialization\s+(\w+)", read_text(path)):
                         self._note_at(path, None, f"the materialization {block[1]}")
                 except ModelError as error:
@@ -230,7 +242,7 @@ class _Reader:
         levels = [level_of(a_map(document, part, "config"), document.path) for part in (source, table)]
         for part, level in zip((source, table), levels, strict=True):
             if part.get("meta") is not None:
-                level |= level_of(YamlMap() | {"meta": a_map(document, part, "meta")}, document.path)
+                level["meta"] = Setting(a_map(document, part, "meta"), document.path, part.line_of("meta"))
         config = merged(levels, document.path)
         name, key = source["name"], (source["name"], table["name"])
         if not config.flag("enabled", True):
@@ -374,13 +386,12 @@ class _Reader:
                             this=Relation("main", name),
                             config=configure,
                             is_incremental=lambda value=incremental: value,
-                            model=node(project, name, path, merged(outer, path)),
+                            model=node(project, merged(outer, path)),
                             **names,
                         ),
                     )
                 finally:
-                    line = line_of(text, "config")
-                    calls = [level_of(call, path, line) for call in configure.calls]
+                    calls = [level_of_call(call, path, text) for call in configure.calls]
         except ModelError as error:
             failed = error
         config = merged([*outer, *calls], path)
@@ -390,23 +401,24 @@ class _Reader:
         if failed:
             raise failed
         project.notices += [*rest_of_model(config, name), *(known.notices if known else ())]
-        return self._model(path, text, config, known, tuple(refs), tuple(sources))
+        return self._model(text, config, known, refs=tuple(refs), sources=tuple(sources))
 
     def _model(
         self,
-        path: Path,
         text: str,
         config: Config,
         known: Properties | None,
+        *,
         refs: tuple[str, ...],
         sources: tuple[Source, ...],
     ) -> Model:
+        path = config.file
         name = path.stem
         materialized = _materialized(config, text)
         grain, charted, owner = _own_meta(config)
         if materialized == "incremental" and "report_date" not in grain:
             reason = (
-                f"{NOT_HONOURED}incremental without days; an incremental model is rebuilt by days: its grain"
+                f"{NOT_HONOURED}incremental without days: an incremental model is rebuilt by days, so its grain"
                 " (config: meta: grain in YAML) needs report_date"
             )
             raise ModelError(path, line_of(text, "incremental"), reason)
@@ -440,7 +452,7 @@ class _Reader:
         """Schema and name of the table: dbt's own rules, or the project's macros in their place."""
         project, name = self.project, path.stem
         schema, alias = config.text("schema"), config.text("alias")
-        own = node(project, name, path, config)
+        own = node(project, config)
         found = {
             "generate_schema_name": f"{project.target.schema}_{schema.strip()}" if schema else project.target.schema,
             "generate_alias_name": (alias or name).strip(),
@@ -524,8 +536,8 @@ def _materialized(config: Config, text: str) -> Materialized:
     if given not in MATERIALIZED:
         setting = config.settings["materialized"]
         line = line_of(text, "materialized") if setting.file == config.file else setting.line
-        reason = f"materialized must be one of {', '.join(MATERIALIZED)}, not {shown(given)}"
-        raise ModelError(setting.file, line, f"{NOT_HONOURED}{reason}")
+        reason = f"{NOT_HONOURED}materialized={shown(given)}; known are {', '.join(MATERIALIZED)}"
+        raise ModelError(setting.file, line, reason)
     strategy = config.get("incremental_strategy")
     if given == "incremental" and strategy is not None and strategy not in _STRATEGIES:
         raise config.error("incremental_strategy", f"{NOT_HONOURED}incremental_strategy={shown(strategy)}")

@@ -151,9 +151,7 @@ class _Environment(jinja2.sandbox.SandboxedEnvironment):
         limits.check_operation(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
-    def call(
-        self, context: jinja2.runtime.Context, called: Any, /, *args: Any, **kwargs: Any
-    ) -> Any:
+    def call(self, context: jinja2.runtime.Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         limits.step()
         limits.check_call(called, args)
         try:
@@ -167,7 +165,7 @@ class _Environment(jinja2.sandbox.SandboxedEnvironment):
 class _GenericTest(jinja2.ext.Extension):
     """`{% test name(…) %}` is a macro whose name begins with `test_`."""
 
-    tags = {"test", "data_test"}
+    tags = frozenset(("test", "data_test"))  # type: ignore[assignment]  # read only
 
     def parse(self, parser: jinja2.parser.Parser) -> nodes.Node:
         begin = next(parser.stream)
@@ -181,7 +179,7 @@ class _GenericTest(jinja2.ext.Extension):
 class _PassedOver(jinja2.ext.Extension):
     """Blocks that only dbt runs. What is in them is not read; `project.py` says so."""
 
-    tags = {"materialization", "snapshot", "docs"}
+    tags = frozenset(("materialization", "snapshot", "docs"))  # type: ignore[assignment]  # read only
 
     def parse(self, parser: jinja2.parser.Parser) -> list[nodes.Node]:
         begin = next(parser.stream)

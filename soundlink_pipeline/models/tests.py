@@ -104,49 +104,58 @@ class GenericTest:
 
 def read_entry(entry: TestEntry, path: Path) -> GenericTest:
     """Either form of an entry, with or without `arguments`. Raises ModelError."""
-    given, line = entry.given, entry.line
     if entry.error is not None:
         raise entry.error
-    if isinstance(given, str):
-        kind: Any = given
-        inner: Any = {}
-    elif isinstance(given, YamlMap) and "test_name" in given:
+    kind, inner = _kind_of(entry, path)
+
+    def wrong(reason: str) -> ModelError:
+        return ModelError(path, entry.line, reason)
+
+    parts: dict[str, dict[Any, Any]] = {}
+    for key in ("config", "arguments"):
+        parts[key] = dict(_mapping(inner.get(key)) or {})
+        if _mapping(inner.get(key)) is None:
+            raise wrong(f"{key} of the test {kind} must be a mapping, not {shown(inner[key])}")
+    settings, arguments = parts["config"], {}
+    for key, value in inner.items():
+        if not isinstance(key, str):
+            raise wrong(f"an argument of the test {kind} must have a name, not {shown(key)}")
+        if key in SETTINGS:
+            if settings.get(key) is not None:
+                raise wrong(f"the test {kind} has {key} both in its config and beside it")
+            settings[key] = value
+        elif key not in ("config", "arguments", "name", "description"):
+            arguments[key] = value
+    arguments |= parts["arguments"]
+    column = arguments.pop("column_name", None) or entry.column
+    name = inner.get("name") or "_".join(
+        [kind.replace(".", "_"), *([re.sub(r"\W+", "_", column)] if isinstance(column, str) else [])]
+    )
+    for word, text in (("column_name", column or ""), ("name", name)):
+        if not isinstance(text, str):
+            raise wrong(f"the {word} of a test must be text, not {shown(text)}")
+    return GenericTest(kind, name, column, arguments, settings, str(inner.get("description") or ""))
+
+
+def _kind_of(entry: TestEntry, path: Path) -> tuple[str, Mapping[Any, Any]]:
+    """Which test an entry names, and what it says of it. Raises ModelError."""
+    given = entry.given
+    if isinstance(given, YamlMap) and "test_name" in given:
         kind, inner = given["test_name"], {key: value for key, value in given.items() if key != "test_name"}
     elif isinstance(given, YamlMap) and len(given) == 1:
         ((kind, inner),) = given.items()
-        inner = {} if inner is None else inner
     else:
-        raise ModelError(path, line, f"a test must be a name, or a mapping with one name, not {shown(given)}")
+        kind, inner = given, None
     if not isinstance(kind, str) or not re.fullmatch(r"\w+(\.\w+)?", kind):
-        raise ModelError(path, line, f"the name of a test must be text, not {shown(kind)}")
-    if not isinstance(inner, dict):
-        raise ModelError(path, line, f"the test {kind} must have a mapping of arguments, not {shown(inner)}")
-    values: dict[str, Any] = {}
-    parts: dict[str, Any] = {}
-    for key in ("config", "arguments"):
-        parts[key] = inner.get(key) or {}
-        if not isinstance(parts[key], dict):
-            raise ModelError(path, line, f"{key} of the test {kind} must be a mapping, not {shown(parts[key])}")
-    settings = dict(parts["config"])
-    for key, value in inner.items():
-        if not isinstance(key, str):
-            raise ModelError(path, line, f"an argument of the test {kind} must have a name, not {shown(key)}")
-        if key in SETTINGS:
-            if settings.get(key) is not None:
-                raise ModelError(path, line, f"the test {kind} has {key} both in its config and beside it")
-            settings[key] = value
-        elif key not in ("config", "arguments", "name", "description"):
-            values[key] = value
-    values |= parts["arguments"]
-    column = values.pop("column_name", None) or entry.column
-    if column is not None and not isinstance(column, str):
-        raise ModelError(path, line, f"column_name must be text, not {shown(column)}")
-    name = inner.get("name")
-    if name is None:
-        name = "_".join([kind.replace(".", "_"), *([re.sub(r"\W+", "_", column)] if column else [])])
-    if not isinstance(name, str) or not name:
-        raise ModelError(path, line, f"the name of a test must be text, not {shown(name)}")
-    return GenericTest(kind, name, column, values, settings, str(inner.get("description") or ""))
+        raise ModelError(path, entry.line, f"a test must be a name, or a mapping with one name, not {shown(kind)}")
+    if (found := _mapping(inner)) is None:
+        raise ModelError(path, entry.line, f"the test {kind} must have a mapping of arguments, not {shown(inner)}")
+    return kind, found
+
+
+def _mapping(value: Any) -> Mapping[Any, Any] | None:
+    """The value as a mapping, an empty one for nothing; None if it is of another shape."""
+    return {} if value is None else value if isinstance(value, dict) else None
 
 
 def verdict(config: Config) -> Verdict:
@@ -193,7 +202,7 @@ class Query:
 
 
 def built_in(test: GenericTest, where: str | None) -> Query:
-    """The query of one of KINDS. Raises ValueError for missing or unknown arguments."""
+    """The query of one of KINDS. Raises ValueError or TypeError for missing, unknown and unfit arguments."""
     column, arguments = test.column, dict(test.arguments)
     if column is None:
         raise ValueError(f"the test {test.kind} needs a column_name")
@@ -202,7 +211,7 @@ def built_in(test: GenericTest, where: str | None) -> Query:
     if test.kind == "not_null":
         query = Query(
             "Is always there.",
-            f"select {column} from {rows} where {column} is null",
+            f"select * from {rows} where {column} is null",
             f"count(*) - count({column})",
             True,
         )
@@ -227,7 +236,7 @@ def _accepted_values(column: str, rows: str, arguments: dict[str, Any]) -> Query
     given = arguments.pop("values", None)
     quoted = arguments.pop("quote", True)
     if not isinstance(given, (list, tuple)):
-        raise ValueError(f"the test accepted_values needs values, a list, not {shown(given)}")
+        raise TypeError(f"the test accepted_values needs values, a list, not {shown(given)}")
     # As dbt: each in quotes, its own quotes as they are, and DuckDB makes of it what the column holds.
     values = ", ".join(f"'{value}'" if quoted else str(value) for value in given)
     bad = f"{column} not in ({values})"
@@ -244,7 +253,7 @@ def _relationships(column: str, rows: str, arguments: dict[str, Any]) -> Query:
     to, other = arguments.pop("to", None), arguments.pop("field", None)
     for name, value in (("to", to), ("field", other)):
         if not isinstance(value, str):
-            raise ValueError(f"the test relationships needs {name}, not {shown(value)}")
+            raise TypeError(f"the test relationships needs {name}, not {shown(value)}")
     among = f"(select {other} from {to} where {other} is not null)"
     return Query(
         f"Every value is in {to.replace(chr(34), '')}.{other}.",

@@ -17,7 +17,7 @@ _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class YamlMap(dict[Any, Any]):
-    """A mapping, with its line and that of each of its keys; `repeated` are the keys given twice: the last one counts."""
+    """A mapping, with its line and that of each of its keys. Of the `repeated` keys the last one counts."""
 
     line: int = 1
 

@@ -47,7 +47,8 @@ def build_model_assets(
         warnings.filterwarnings(
             "ignore", message="Parameter `backfill_policy`|Class `.*CodeRef", category=dg.BetaWarning
         )
-        models = [_models(project, tables, partitions)] if project.models else []
+        specs = _specs(project, tables, partitions)
+        models = [_models(project, specs)] if specs else []
         taken = {name.lower() for name in project.models} | ASSETS
         broken = []
         for name, error in project.errors.items():
@@ -80,16 +81,33 @@ def _daily(project: SqlProject) -> set[str]:
     return daily
 
 
-def _models(
+def _specs(
     project: SqlProject, tables: Mapping[str, Table], partitions: dg.DailyPartitionsDefinition
-) -> dg.AssetsDefinition:
-    daily, models = _daily(project), list(project.models.values())
+) -> dict[str, dg.AssetSpec]:
+    """The models as assets. One that Dagster does not take becomes an error of the project, with its dependents."""
+    while True:
+        daily = _daily(project)
+        specs = {}
+        for model in list(project.models.values()):
+            try:
+                specs[model.name] = _spec(
+                    project, model, tables[model.name], partitions if model.name in daily else None
+                )
+            except Exception as error:  # Dagster has rules of its own for each part
+                reason = f"Dagster does not take it as an asset: {' '.join(str(error).split())}"
+                project.exclude(model.name, ModelError(model.path, None, reason))
+                break
+        else:
+            return specs
+
+
+def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefinition:
+    models = list(project.models.values())
+    daily = {name for name, spec in specs.items() if spec.partitions_def}
 
     @dg.multi_asset(
         name="models",
-        specs=[
-            _spec(project, model, tables[model.name], partitions if model.name in daily else None) for model in models
-        ],
+        specs=list(specs.values()),
         check_specs=[
             dg.AssetCheckSpec(name, asset=model.name, description=readable(_description(tests)))
             for model in models
@@ -264,7 +282,8 @@ def _report_partitions(
     context: dg.AssetExecutionContext, connection: duckdb.DuckDBPyConnection, model: Model, dates: DateRange
 ) -> None:
     counted = connection.execute(
-        f"select {DATE_COLUMN}, count(*) from {model.relation} where {DATE_COLUMN} between $start and $end group by all",
+        f"select {DATE_COLUMN}, count(*) from {model.relation}"
+        f" where {DATE_COLUMN} between $start and $end group by all",
         {"start": dates.start, "end": dates.end},
     ).fetchall()
     rows = dict(counted)

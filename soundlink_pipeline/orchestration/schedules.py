@@ -1,6 +1,6 @@
 """The schedules: the daily refresh, one run over one range; the freshness checks at noon; the totals after them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date
 
 import dagster as dg
@@ -29,8 +29,13 @@ _NOT_ENDED = (
 )
 
 
-def build_schedules(cron: str, start_date: date) -> list[dg.ScheduleDefinition]:
-    """All schedules, on by default. Raises ValueError if Dagster does not take `cron`."""
+def build_schedules(
+    cron: str, start_date: date, not_built: Callable[[], Sequence[str]] = tuple
+) -> list[dg.ScheduleDefinition]:
+    """All schedules, on by default. Raises ValueError if Dagster does not take `cron`.
+
+    `not_built` returns what of the SQL models cannot be built; a tick of the refresh logs it.
+    """
     check_cron(cron)
     at_noon = dg.ScheduleDefinition(
         name="freshness_schedule",
@@ -40,7 +45,7 @@ def build_schedules(cron: str, start_date: date) -> list[dg.ScheduleDefinition]:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Checks that every campaign has data for yesterday, in the warehouse and in the published file.",
     )
-    return [_daily_refresh_schedule(cron, start_date), at_noon, _totals_schedule()]
+    return [_daily_refresh_schedule(cron, start_date, not_built), at_noon, _totals_schedule()]
 
 
 def _totals_schedule() -> dg.ScheduleDefinition:
@@ -60,7 +65,9 @@ def _totals_schedule() -> dg.ScheduleDefinition:
     return compare_totals_schedule
 
 
-def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinition:
+def _daily_refresh_schedule(
+    cron: str, start_date: date, not_built: Callable[[], Sequence[str]]
+) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{DAILY_REFRESH}_schedule",
         job=daily_refresh,
@@ -93,6 +100,8 @@ def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinitio
             )
         why = _why(dates, start_date) + unread
         context.log.info(f"{dates}: {why}")
+        for reason in not_built():
+            context.log.warning(f"not built by this run: {reason}")
         return dg.RunRequest(tags={RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat(), WHY: why})
 
     return daily_refresh_schedule
