@@ -181,24 +181,25 @@ def test_a_test_counts_the_bad_rows_and_shows_the_first(
 
 
 @pytest.mark.parametrize(
-    ("yaml", "name"),
+    ("yaml", "name", "bad_rows"),
     [
-        ('{accepted_values: {arguments: {values: [b, "it\'s"]}}}', "accepted_values_campaign_id"),
+        ("{accepted_values: {arguments: {values: [b, \"it''s\"]}}}", "accepted_values_campaign_id", 1),
         (
             "{relationships: {arguments: {to: \"source('soundlink', 'campaigns')\", field: campaign_id}}}",
             "relationships_campaign_id",
+            2,
         ),
-        ("unique", "unique_campaign_id"),
+        ("unique", "unique_campaign_id", 1),
     ],
 )
 def test_each_kind_of_test_finds_what_it_is_for(
-    connection: duckdb.DuckDBPyConnection, tmp_path: Path, yaml: str, name: str
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, yaml: str, name: str, bad_rows: int
 ) -> None:
     models = project(tmp_path, **{"_marts.yml": MODELS.replace("[not_null]", f"[{yaml}]")})
     assert models.errors == {}
     build_models(connection, models)
     daily = models.models["daily"]
-    assert {found.test.name: found.bad_rows for found in run_tests(connection, models, daily)}[name] == 1
+    assert {found.test.name: found.bad_rows for found in run_tests(connection, models, daily)}[name] == bad_rows
     connection.execute("delete from marts.daily where report_date = '2026-04-01'")
     connection.execute("update marts.daily set campaign_id = 'b'")
     connection.execute("insert into campaigns (campaign_id) values ('b')")
