@@ -19,6 +19,7 @@ from soundlink_pipeline.models.model import Model, SqlProject
 from soundlink_pipeline.models.statements import FATAL, sql_error, statement
 from soundlink_pipeline.models.tests import DataTest
 from soundlink_pipeline.models.verdicts import judged
+from soundlink_pipeline.models.yaml_files import words
 from soundlink_pipeline.warehouse.instances import in_memory
 from soundlink_pipeline.warehouse.sql import quote_name
 from soundlink_pipeline.warehouse.tables import create, warehouse_tables
@@ -122,12 +123,12 @@ def _table(project: SqlProject, model: Model, found: dict[str, str]) -> Table:
                 raise model.error(f"the {what} of {model.name} names {name}, which it does not have")
     if model.charted and not {DATE_COLUMN, "is_settled"} <= present:
         raise model.error(f"{model.name} has a chart, which needs the columns {DATE_COLUMN} and is_settled")
-    documented = {name.lower(): text for name, text in model.columns.items()}
+    documented = {name.lower(): words(text) for name, text in model.columns.items()}
     never_null = {test.never_null.lower() for test in project.tests_of(model) if test.never_null}
     return Table(
         name=model.table,
         kind=model.materialized,
-        meaning=model.description,
+        meaning=words(model.description),
         grain=model.grain,
         columns=tuple(
             Column(

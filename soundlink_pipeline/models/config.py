@@ -98,8 +98,6 @@ class Config:
     def flag(self, key: str, default: bool) -> bool:
         """Raises ModelError."""
         value = self.get(key, default)
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            return value.lower() == "true"
         if not isinstance(value, bool):
             raise self.error(key, f"{key} must be true or false, not {shown(value)}")
         return value

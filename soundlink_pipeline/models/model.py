@@ -12,7 +12,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.models import templates
 from soundlink_pipeline.models.config import Config
-from soundlink_pipeline.models.context import ConfigWord, Library, Relation, Scope, Target, words
+from soundlink_pipeline.models.context import ConfigWord, Library, Relation, Scope, Target, Unavailable, words
 from soundlink_pipeline.models.errors import ModelError, Notice
 from soundlink_pipeline.models.folder import line_of
 from soundlink_pipeline.models.properties import Properties
@@ -102,6 +102,8 @@ class SqlProject:
     library: Library = field(default_factory=Library)
     target: Target = field(default_factory=Target)
     environment: Mapping[str, str] | None = None
+    # The names of packages, which are not honoured.
+    packages: set[str] = field(default_factory=set)
     # The tables of models that were found to be invalid later than when they were read.
     kept: set[str] = field(default_factory=set)
 
@@ -185,6 +187,7 @@ class SqlProject:
         window = {START: str(dates.start), END: str(dates.end)} if dates else {}
         own = {"ref": self._ref, "source": self._source, **names}
         scope = words(self.library, self.target, self.variables | window, self.environment)
+        scope.update({name: Unavailable(f"packages ({name})") for name in self.packages if name not in scope})
         scope.update(own, builtins=SimpleNamespace(ref=own["ref"], source=own["source"], var=scope.dbts("var")))
         return scope
 

@@ -6,7 +6,7 @@ import graphlib
 import re
 from collections.abc import Iterator, Mapping
 
-from soundlink_pipeline.models.errors import ModelError
+from soundlink_pipeline.models.errors import NOT_HONOURED, ModelError
 from soundlink_pipeline.models.folder import line_of
 from soundlink_pipeline.models.model import Model, SqlProject, needs
 from soundlink_pipeline.models.tests import read_entry
@@ -77,7 +77,8 @@ def _no_ref(project: SqlProject, model: Model, name: str) -> ModelError:
         return ModelError(model.path, line, f"needs {name}: {error}")
     if error := project.errors.get(name):
         return needs(model, name, error)
-    return ModelError(model.path, line, f"there is no model {name!r} to ref")
+    packaged = f"; {NOT_HONOURED}packages, one of which may have it" if project.packages else ""
+    return ModelError(model.path, line, f"there is no model {name!r} to ref{packaged}")
 
 
 def _compared_with(model: Model) -> Iterator[str]:

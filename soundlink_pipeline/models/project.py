@@ -49,7 +49,6 @@ from soundlink_pipeline.models.yaml_files import (
     items,
     read_yaml,
     repeated_keys,
-    words,
 )
 
 __all__ = ["Model", "Source", "SqlProject", "read_project"]
@@ -110,6 +109,7 @@ class _Reader:
         test_paths = self._paths("test-paths", "tests")
         self._read_macros(self._paths("macro-paths", "macros"), tests_only=False)
         self._read_macros([path / "generic" for path in test_paths], tests_only=True)
+        self._read_packages()
         docs = self._read_docs(model_paths)
         self._read_documents([*model_paths, *test_paths])
         self._read_sources()
@@ -174,6 +174,20 @@ class _Reader:
                         self._note_at(path, None, f"the materialization {block[1]}")
                 except ModelError as error:
                     self.project.fail(_free_name(path, self.folder, None), error)
+
+    def _read_packages(self) -> None:
+        """The names of packages: whatever is called by one of them says that packages are not honoured."""
+        for file in ("packages.yml", "dependencies.yml", "package-lock.yml"):
+            path = self.folder / file
+            if not path.exists():
+                continue
+            if file != "package-lock.yml":
+                self._note_at(path, None, "packages")
+            try:
+                names = re.findall(r"^[\s{\[-]*(?:package|git|local|name):\s*[\"']?([\w./:@-]+)", read_text(path), re.M)
+            except ModelError:
+                continue  # the notice is enough
+            self.project.packages |= {name.removesuffix(".git").rpartition("/")[2].replace("-", "_") for name in names}
 
     def _read_docs(self, paths: Sequence[Path]) -> dict[str, str]:
         docs: dict[str, str] = {}
@@ -474,8 +488,12 @@ class _Reader:
         for document in self.documents:
             for key, value in document.content.items():
                 if key not in ("version", "models", "sources", "data_tests", "anchors") and value:
-                    self._note(document, document.content.line_of(key), words(shown(key)).strip("'"))
-        for name in ("packages.yml", "dependencies.yml", ".dbtignore", "selectors.yml"):
+                    self._note(document, document.content.line_of(key), shown(key).strip("'"))
+                for entry in value if key in ("seeds", "snapshots") and isinstance(value, list) else ():
+                    if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+                        reason = f"{NOT_HONOURED}{key} ({entry['name']})"
+                        self.project.missing.setdefault(("", entry["name"]), document.error(entry.line, reason))
+        for name in (".dbtignore", "selectors.yml"):
             if (self.folder / name).exists():
                 self._note_at(self.folder / name, None, name)
         for kind, key, suffixes in (

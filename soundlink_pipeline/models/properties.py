@@ -11,7 +11,7 @@ from soundlink_pipeline.models import limits, templates
 from soundlink_pipeline.models.config import Setting, level_of
 from soundlink_pipeline.models.context import Scope
 from soundlink_pipeline.models.errors import NOT_HONOURED, ModelError, Notice, shown
-from soundlink_pipeline.models.yaml_files import Document, YamlList, YamlMap, a_map, a_name, a_text, items, words
+from soundlink_pipeline.models.yaml_files import Document, YamlList, YamlMap, a_map, a_name, a_text, items
 
 _OF_MODEL = ("name", "description", "columns", "config", "meta", "data_tests", "tests")
 _OF_COLUMN = ("name", "description", "quote", "data_tests", "tests", "data_type", "meta", "tags", "config")
@@ -94,7 +94,7 @@ def read_properties(document: Document, entry: YamlMap, scope: Scope) -> Propert
 def described(document: Document, entry: YamlMap, scope: Scope) -> str:
     """An entry's description, its docs blocks filled in. Raises ModelError."""
     text = a_text(document, entry, "description")
-    return words(templates.value(document.path, entry.line_of("description"), text, scope))
+    return str(templates.value(document.path, entry.line_of("description"), text, scope)).strip()
 
 
 def rendered(setting: Setting, scope: Scope) -> Setting:

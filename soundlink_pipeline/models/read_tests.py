@@ -160,8 +160,9 @@ class _Generic(_Reading):
         return ModelError(self.path, self.entry.line, reason)
 
     def _read(self, given: GenericTest) -> DataTest | None:
-        macro = f"test_{given.kind}"
-        own = self.project.library.has(macro)
+        names = [f"{prefix}test_{given.kind}" for prefix in ("", "duckdb__", "default__")]
+        macro = next((name for name in names if self.project.library.has(name)), "")
+        own = bool(macro)
         if not own and "." in given.kind:
             raise self._error(f"{NOT_HONOURED}packages ({given.kind})")
         if not own and given.kind not in KINDS:

@@ -22,7 +22,7 @@ from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 
 from soundlink_pipeline.models import limits
-from soundlink_pipeline.models.errors import ModelError
+from soundlink_pipeline.models.errors import NOT_HONOURED, ModelError
 
 # Before a macro's name, so that one that begins with _ can be called from other files, too.
 MACRO_PREFIX = "macro__"
@@ -128,6 +128,8 @@ def _as_model_error(error: Exception, path: Path) -> ModelError:
     frames = list(_template_frames(error.__traceback__))
     own = [line for name, line in frames if name == str(path)]
     reason = str(error) or type(error).__name__
+    if isinstance(error, jinja2.UndefinedError) and reason.endswith("is undefined"):
+        reason += f" ({NOT_HONOURED}a name without a meaning, which dbt takes for empty where nothing calls it)"
     if isinstance(error, (RecursionError, MemoryError)):
         reason = f"the template does not end ({type(error).__name__})"
     if frames and frames[-1][0] != str(path):

@@ -164,6 +164,8 @@ def verdict(config: Config) -> Verdict:
     if not isinstance(severity, str) or severity.lower() not in ("error", "warn"):
         raise config.error("severity", f"severity must be error or warn, not {shown(severity)}")
     limit = config.get("limit")
+    if isinstance(limit, str) and limit.strip().isdecimal():
+        limit = int(limit)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         raise config.error("limit", f"limit must be a whole number, not {shown(limit)}")
     fail_calc, error_if, warn_if = (config.text(key) or default for key, default in _CONDITIONS)

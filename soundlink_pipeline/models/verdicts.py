@@ -97,8 +97,10 @@ def _cleared(
 def judged(select: str, query: Rendered, test: DataTest) -> duckdb.Statement:
     """The statement that counts a test's failing rows and applies its conditions. Raises ModelError."""
     verdict = test.verdict
+    # Named as dbt names them: what is no condition must not become a name.
     counted = (
-        f"{select} {verdict.fail_calc}, {verdict.fail_calc} {verdict.warn_if}, {verdict.fail_calc} {verdict.error_if}"
+        f"{select} {verdict.fail_calc} as failures, {verdict.fail_calc} {verdict.warn_if} as should_warn,"
+        f" {verdict.fail_calc} {verdict.error_if} as should_error"
     )
     within = f"{counted} from (select * from"
     limited = f"limit {verdict.limit}" if verdict.limit is not None else ""

@@ -139,11 +139,11 @@ def a_name(document: Document, entry: object, line: int, of: str) -> str:
 
 
 def a_text(document: Document, within: YamlMap, key: str) -> str:
-    """The text under a key, on one line; empty where there is none. Raises ModelError."""
+    """The text under a key; empty where there is none. Raises ModelError."""
     value = within.get(key)
     if isinstance(value, (YamlMap, YamlList, set, bytes)):
         raise document.error(within.line_of(key), f"{key} must be text, not {shown(value)}")
-    return words(value)
+    return "" if value is None else str(value)
 
 
 def words(text: object) -> str:
