@@ -5,7 +5,7 @@ Nothing is executed, no file is written and no extension is loaded: a definition
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -71,7 +71,8 @@ def _check(project: SqlProject, exports: Iterable[Export]) -> dict[str, Table]:
                 raise _Fatal(model, sql_error(model.path, error)) from None
             except Exception as error:  # whatever it is, it costs this model only
                 project.exclude(model.name, ModelError(model.path, None, f"{type(error).__name__}: {error}"))
-        _bind_tests(connection, project)
+        columns = {name: {column.name.lower() for column in table.columns} for name, table in tables.items()}
+        _bind_tests(connection, project, columns)
     return tables
 
 
@@ -124,7 +125,9 @@ def _table(project: SqlProject, model: Model, found: dict[str, str]) -> Table:
     if model.charted and not {DATE_COLUMN, "is_settled"} <= present:
         raise model.error(f"{model.name} has a chart, which needs the columns {DATE_COLUMN} and is_settled")
     documented = {name.lower(): words(text) for name, text in model.columns.items()}
-    never_null = {test.never_null.lower() for test in project.tests_of(model) if test.never_null}
+    never_null = {
+        test.columns[0].lower() for test in project.tests_of(model) if test.columns and test.kind == "not_null"
+    }
     return Table(
         name=model.table,
         kind=model.materialized,
@@ -139,12 +142,19 @@ def _table(project: SqlProject, model: Model, found: dict[str, str]) -> Table:
     )
 
 
-def _bind_tests(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> None:
+def _bind_tests(connection: duckdb.DuckDBPyConnection, project: SqlProject, columns: Mapping[str, set[str]]) -> None:
     """Tests that cannot be bound get their reason. All of a model at once, and one by one where that fails."""
+    by_model: dict[str, list[DataTest]] = {}
+    for test in project.tests:
+        by_model.setdefault(test.model, []).append(test)
     checked: list[DataTest] = []
-    for model in project.models.values():
-        tests = project.tests_of(model)
-        sound = [test for test in tests if test.error is None]
+    for of_model in by_model.values():
+        tests = of_model
+        sound = [
+            test
+            for test in tests
+            if test.error is None and not (test.columns and {name.lower() for name in test.columns} <= columns[test.of])
+        ]
         if not _bound(connection, project, sound):
             failed = {id(test): _bind_test(connection, project, test) for test in sound}
             tests = [
@@ -157,9 +167,6 @@ def _bind_tests(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> N
 def _bound(connection: duckdb.DuckDBPyConnection, project: SqlProject, tests: Sequence[DataTest]) -> bool:
     """Whether all of these could be run, as far as one statement shows."""
     try:
-        for test in tests:
-            if not test.count:
-                continue
         scans: dict[str, list[str]] = {}
         for test in tests:
             if test.count:
@@ -181,7 +188,6 @@ def _bind_test(connection: duckdb.DuckDBPyConnection, project: SqlProject, test:
     try:
         query = project.compile_test(test)
         try:
-            connection.execute(statement("describe select * from", query, test.path))
             connection.execute(judged("describe select", query, test))
         except FATAL as error:
             raise _Fatal(test, sql_error(test.path, error)) from None

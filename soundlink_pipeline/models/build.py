@@ -67,7 +67,7 @@ def build_model(
     """Build one model in one transaction. Raises ModelError, with nothing changed, if its SQL fails."""
     started = time.perf_counter()
     fingerprint = _fingerprint(model, project)
-    query = Rendered("", ())
+    query = Rendered("")
     try:
         with transaction(connection):
             connection.execute(_CREATE_STATE)

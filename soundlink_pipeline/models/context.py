@@ -141,7 +141,7 @@ class Scope(dict[str, Any]):
     """The names that a template sees. The project's macros are made when they are asked for; they win over dbt's."""
 
     def __init__(self, library: Library, names: Mapping[str, Any]) -> None:
-        super().__init__(templates.GLOBALS)
+        super().__init__(_EVERYWHERE)
         self.update(names)
         self.library = library
         self.macros: dict[str, Any] = {}
@@ -234,27 +234,12 @@ def words(
     """What every template may name, wherever it stands."""
     scope = Scope(
         library,
-        {name: Unavailable(name) for name in _NOT_HONOURED}
-        | {
+        {
             "var": _Var(variables),
             "env_var": _env_var(os.environ if environment is None else environment),
             "target": target,
             "schema": target.schema,
             "project_name": library.project_name,
-            "execute": True,
-            "flags": SimpleNamespace(FULL_REFRESH=False, WHICH="run"),
-            "return": _return,
-            "log": _nothing,
-            "print": _nothing,
-            "exceptions": SimpleNamespace(raise_compiler_error=_raise, warn=_nothing),
-            "modules": SimpleNamespace(
-                datetime=datetime, re=Unavailable("modules.re"), itertools=Unavailable("modules.itertools")
-            ),
-            "tojson": _tojson,
-            "fromjson": lambda text, default=None: json.loads(text) if text else default,
-            "fromyaml": lambda text, default=None: yaml.safe_load(text) if text else default,
-            "set": lambda values, default=None: set(values) if values is not None else default,
-            "zip": lambda *lists: list(zip(*lists)),  # noqa: B905  # as dbt's
         },
     )
     if library.project_name:
@@ -307,6 +292,27 @@ def _tojson(value: Any, default: Any = None, sort_keys: bool = False) -> Any:
         return json.dumps(value, sort_keys=sort_keys)
     except (TypeError, ValueError):
         return default
+
+
+# What means the same in every template.
+_EVERYWHERE: dict[str, Any] = {
+    **templates.GLOBALS,
+    **{name: Unavailable(name) for name in _NOT_HONOURED},
+    "execute": True,
+    "flags": SimpleNamespace(FULL_REFRESH=False, WHICH="run"),
+    "return": _return,
+    "log": _nothing,
+    "print": _nothing,
+    "exceptions": SimpleNamespace(raise_compiler_error=_raise, warn=_nothing),
+    "modules": SimpleNamespace(
+        datetime=datetime, re=Unavailable("modules.re"), itertools=Unavailable("modules.itertools")
+    ),
+    "tojson": _tojson,
+    "fromjson": lambda text, default=None: json.loads(text) if text else default,
+    "fromyaml": lambda text, default=None: yaml.safe_load(text) if text else default,
+    "set": lambda values, default=None: set(values) if values is not None else default,
+    "zip": lambda *lists: list(zip(*lists)),  # noqa: B905  # as dbt's
+}
 
 
 def docs_blocks(text: str) -> Iterator[tuple[str, str]]:

@@ -133,7 +133,7 @@ class SqlProject:
         if test.singular:
             return templates.render(test.path, test.sql, self.scope(dates, config=ConfigWord({})))
         rows = self.rows(self.models[test.of], dates if test.by_day else None)
-        return templates.Rendered(test.sql.replace(ROWS, rows), ())
+        return templates.Rendered(test.sql.replace(ROWS, rows))
 
     def rows(self, model: Model, dates: DateRange | None = None) -> str:
         """A model's rows as a subquery: all, or those of `dates` where they belong to days."""

@@ -46,7 +46,8 @@ def read_tests(project: SqlProject, settings: Document, documents: Sequence[Docu
             generic = _Generic(project, model, entry, of_project)
             test = generic.read()
             if test is not None:
-                project.tests.append(replace(test, model=max([model.name, *generic.refs], key=order.__getitem__)))
+                shown_by = max([model.name, *generic.refs], key=order.__getitem__)
+                project.tests.append(test if shown_by == model.name else replace(test, model=shown_by))
     described = _described(project, documents)
     for root in paths:
         for path in files(root, ".sql"):
@@ -91,7 +92,9 @@ def _name_each_once(project: SqlProject) -> None:
         full = list(unique_names([f"{model}_{test.name}" for test in tests], taken))
         taken += full
         named |= {id(test): name.removeprefix(f"{model}_") for test, name in zip(tests, full, strict=True)}
-    project.tests = [replace(test, name=named[id(test)]) for test in project.tests]
+    project.tests = [
+        test if named[id(test)] == test.name else replace(test, name=named[id(test)]) for test in project.tests
+    ]
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,8 @@ class _Generic(_Reading):
             of=self.model.name,
             count=query.count if judged.is_plain else "",
             by_day=query.by_day and judged.is_plain,
-            never_null=(given.column or "").strip('"') if given.kind == "not_null" and query.count else "",
+            kind=given.kind,
+            columns=((given.column or "").strip('"'),) if given.kind in ("not_null", "unique") and query.count else (),
             verdict=judged,
         )
 

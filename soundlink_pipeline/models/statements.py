@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from pathlib import Path
 
 import duckdb
@@ -12,6 +13,9 @@ from soundlink_pipeline.models.templates import Rendered
 
 # DuckDB is of no more use after these.
 FATAL = (duckdb.FatalException, duckdb.InternalException)
+# DuckDB takes no more; the time that its parser takes for thousands that are never closed grows with their square.
+_DEEPEST = 1000
+_SIGN, _STEP = re.compile("[()]"), {"(": 1, ")": -1}
 
 
 def statement(before: str, query: Rendered, path: Path, after: str = "") -> duckdb.Statement:
@@ -19,6 +23,8 @@ def statement(before: str, query: Rendered, path: Path, after: str = "") -> duck
 
     What is no single query is refused here, before anything of it runs.
     """
+    if query.sql.count("(") > _DEEPEST and max(accumulate(_STEP[sign] for sign in _SIGN.findall(query.sql))) > _DEEPEST:
+        raise ModelError(path, None, f"has parentheses within parentheses, more than {_DEEPEST:,} deep")
     try:
         found = duckdb.extract_statements(f"{before} (\n{query.sql}\n) {after}")
     except duckdb.Error as error:

@@ -26,19 +26,30 @@ from soundlink_pipeline.models.errors import NOT_HONOURED, ModelError
 
 # Before a macro's name, so that one that begins with _ can be called from other files, too.
 MACRO_PREFIX = "macro__"
-_LINE = re.compile("\ue000(\\d+)\ue001")
+# The marks of a line: before text that stands in the template as it is, and before what an expression puts there.
+_TEXT, _EXPRESSION = "\ue000", "\ue001"
+_LINE = re.compile(f"([{_TEXT}{_EXPRESSION}])(\\d+)\ue002")
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """SQL, and for each of its lines the line of the template that it comes from."""
+    """SQL, and the same with marks that tell which line of the template each piece comes from."""
 
     sql: str
-    lines: tuple[int, ...]
+    marked: str = ""
 
     def source_line(self, line: int) -> int | None:
-        """The template's line of a line (from 1) of the SQL; None where there is no such line."""
-        return self.lines[line - 1] if 0 < line <= len(self.lines) else None
+        """The template's line of a line (from 1) of the SQL; None where that is unknown."""
+        _, *pieces = _LINE.split(self.marked)
+        at, found = 1, None
+        for kind, number, text in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
+            if at == line and text.partition("\n")[0].strip():
+                return int(number)
+            found = int(number) + (line - at if kind == _TEXT else 0)
+            at += text.count("\n")
+            if at > line:
+                return found
+        return found if at == line else None
 
 
 class Return(Exception):
@@ -58,7 +69,8 @@ def render(path: Path, text: str, scope: Mapping[str, Any]) -> Rendered:
             for part in template.root_render_func(_context(template, scope)):
                 limits.characters(len(part))
                 parts.append(part)
-            return _with_lines("".join(parts))
+            marked = "".join(parts)
+            return Rendered(_LINE.sub("", marked), marked)
     except Exception as error:  # a template's expressions may raise anything
         raise _as_model_error(error, path) from None
 
@@ -105,19 +117,6 @@ def macro_names(path: Path, text: str) -> list[str]:
 def _context(template: jinja2.Template, scope: Mapping[str, Any]) -> jinja2.runtime.Context:
     # Shared: the scope itself is asked for names, and finds macros when they are called.
     return template.new_context(scope, shared=True)  # type: ignore[arg-type]
-
-
-def _with_lines(marked: str) -> Rendered:
-    lines, current = [], 1
-    clean = []
-    for line in marked.split("\n"):
-        found = _LINE.search(line)
-        if found:
-            current = int(found[1])
-            line = _LINE.sub("", line)  # noqa: PLW2901
-        lines.append(current)
-        clean.append(line)
-    return Rendered("\n".join(clean), tuple(lines))
 
 
 def _as_model_error(error: Exception, path: Path) -> ModelError:
@@ -191,6 +190,10 @@ class _PassedOver(jinja2.ext.Extension):
         return []
 
 
+# Without one of these there is nothing to prepare: walking the whole tree takes longer than reading it.
+_TO_PREPARE = re.compile(r"~|\{%[-+]?\s*(?:for|macro)\b")
+
+
 class _Prepared(NodeTransformer):
     """Counts what loops and joins take, and gives macros a name of which Jinja lets other files know."""
 
@@ -232,20 +235,15 @@ def _mark_lines(body: Sequence[nodes.Node]) -> None:
 
 def _marked(child: nodes.Expr) -> list[nodes.Expr]:
     if not isinstance(child, nodes.TemplateData):
-        return [nodes.TemplateData(_mark(child.lineno), lineno=child.lineno), child]
-    first, *others = child.data.split("\n")
-    text = _mark(child.lineno) + first
-    text += "".join(f"\n{_mark(child.lineno + number)}{line}" for number, line in enumerate(others, 1))
-    return [nodes.TemplateData(text, lineno=child.lineno)]
-
-
-def _mark(line: int) -> str:
-    return f"\ue000{line}\ue001"
+        return [nodes.TemplateData(f"{_EXPRESSION}{child.lineno}\ue002", lineno=child.lineno), child]
+    return [nodes.TemplateData(f"{_TEXT}{child.lineno}\ue002{child.data}", lineno=child.lineno)]
 
 
 @lru_cache(maxsize=4096)  # a load and a run render a model more than once: for its days, and in full
 def _compiled(name: str, text: str, is_macros: bool) -> jinja2.Template:
-    tree = _Prepared(rename=is_macros).visit(_JINJA.parse(text, name))
+    tree = _JINJA.parse(text, name)
+    if is_macros or _TO_PREPARE.search(text):
+        tree = _Prepared(rename=is_macros).visit(tree)
     if not is_macros:
         _mark_lines(tree.body)
     return _template(tree, name)

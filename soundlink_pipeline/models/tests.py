@@ -81,7 +81,9 @@ class DataTest:
     count: str = ""
     singular: bool = False
     by_day: bool = False
-    never_null: str = ""  # the column, of a not_null test
+    kind: str = ""
+    # The columns that must be there for it to run; where it depends on more, none are named.
+    columns: tuple[str, ...] = ()
     verdict: Verdict = PLAIN
     error: ModelError | None = None
 
@@ -188,6 +190,7 @@ def grain_test(model: str, grain: Sequence[str], path: Path, line: int | None) -
         path=path,
         line=line,
         of=model,
+        columns=tuple(grain),
         count=f"count(*) - count(distinct hash({key}))",
         by_day=True,
     )
