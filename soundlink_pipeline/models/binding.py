@@ -94,14 +94,18 @@ def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Mod
     """The table or view of a model. Makes it an empty table: DuckDB would bind a view anew for each reader."""
     query = project.compile(model, incremental=model.materialized == "incremental")
     try:
-        if model.materialized == "ephemeral":
-            described = connection.execute(statement("describe select * from", query, model.path))
-        else:
-            making = statement(f"create table {model.relation} as", query, model.path, "with no data")
+        described = connection.execute(statement("describe select * from", query, model.path)).fetchall()
+        found = {str(name): str(type) for name, type, *_ in described}
+        if model.materialized != "ephemeral":
             connection.execute(f"create schema if not exists {quote_name(model.schema)}")
-            connection.execute(making)
-            described = connection.execute(f"describe {model.relation}")
-        found = {str(name): str(type) for name, type, *_ in described.fetchall()}
+            if len({name.lower() for name in found}) == len(described):
+                columns = ", ".join(f"{quote_name(name)} {type}" for name, type in found.items())
+                connection.execute(f"create table {model.relation} ({columns})")
+            else:  # of columns with one name DuckDB renames the later ones
+                making = statement(f"create table {model.relation} as", query, model.path, "with no data")
+                connection.execute(making)
+                described = connection.execute(f"describe {model.relation}").fetchall()
+                found = {str(name): str(type) for name, type, *_ in described}
     except FATAL:
         raise
     except duckdb.Error as error:

@@ -186,7 +186,8 @@ def _model(
     schema, alias = _table_name(reading, path, config)
     if (objection := objection_to_table(schema, alias)) and materialized != "ephemeral":
         raise config.error("schema" if config.get("schema") else "alias", objection)
-    persisted = config.get("persist_docs", {})
+    # As long as nothing is said of them, descriptions become comments.
+    persisted = config.get("persist_docs", {"relation": True, "columns": True})
     if not isinstance(persisted, dict):
         raise config.error("persist_docs", f"persist_docs must be a mapping, not {shown(persisted)}")
     return Model(
@@ -205,7 +206,7 @@ def _model(
         charted=charted,
         owner=owner,
         tags=config.tags(),
-        comments=(persisted.get("relation", True) is not False, persisted.get("columns", True) is not False),
+        comments=(bool(persisted.get("relation")), bool(persisted.get("columns"))),
         properties=known,
     )
 

@@ -9,9 +9,11 @@ from soundlink_pipeline.models.config import Setting, level_of, merged
 from soundlink_pipeline.models.context import Relation, Scope
 from soundlink_pipeline.models.errors import ModelError, shown
 from soundlink_pipeline.models.model import Source
-from soundlink_pipeline.models.names import as_asset_name
+from soundlink_pipeline.models.names import ASSETS, as_asset_name
 from soundlink_pipeline.models.reading import Reading
 from soundlink_pipeline.models.yaml_files import Document, YamlMap, a_map
+
+_ASSET_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
 def read_sources(reading: Reading) -> None:
@@ -46,11 +48,12 @@ def _source(reading: Reading, document: Document, source: YamlMap, table: YamlMa
         if not isinstance(value, str) or not value:
             raise document.error(part.line_of(word), f"{word} must be text, not {shown(value)}")
         texts.append(str(templates.value(document.path, part.line_of(word), value, scope)))
-    assets = config.meta().get("assets", [table["name"]])
+    by_default = [name for name in (texts[1], table["name"]) if name in ASSETS or _ASSET_NAME.fullmatch(name)]
+    assets = config.meta().get("assets", by_default[:1])
     if not isinstance(assets, list) or not all(isinstance(asset, str) for asset in assets):
         raise config.error("meta", f"assets must be a list of names, not {shown(assets)}")
     for asset in assets:
-        if not re.fullmatch(r"[A-Za-z0-9_]+", asset) or asset == "published_database":
+        if not _ASSET_NAME.fullmatch(asset) or asset == "published_database":
             raise config.error("meta", f"{shown(asset)} cannot be the asset that fills a source")
     known = {"name", "description", "schema", "identifier", "tables", "config", "meta", "columns", "quoting"}
     for part in (source, table):
