@@ -8,6 +8,7 @@ from soundlink_pipeline.models import templates
 from soundlink_pipeline.models.config import Setting, level_of, merged
 from soundlink_pipeline.models.context import Relation, Scope
 from soundlink_pipeline.models.errors import ModelError, shown
+from soundlink_pipeline.models.folder import files
 from soundlink_pipeline.models.model import Source
 from soundlink_pipeline.models.names import ASSETS, as_asset_name
 from soundlink_pipeline.models.reading import Reading
@@ -48,8 +49,7 @@ def _source(reading: Reading, document: Document, source: YamlMap, table: YamlMa
         if not isinstance(value, str) or not value:
             raise document.error(part.line_of(word), f"{word} must be text, not {shown(value)}")
         texts.append(str(templates.value(document.path, part.line_of(word), value, scope)))
-    by_default = [name for name in (texts[1], table["name"]) if name in ASSETS or _ASSET_NAME.fullmatch(name)]
-    assets = config.meta().get("assets", by_default[:1])
+    assets = config.meta().get("assets", _assets_by_name(reading, texts[1], table["name"]))
     if not isinstance(assets, list) or not all(isinstance(asset, str) for asset in assets):
         raise config.error("meta", f"assets must be a list of names, not {shown(assets)}")
     for asset in assets:
@@ -66,3 +66,9 @@ def _source(reading: Reading, document: Document, source: YamlMap, table: YamlMa
     ):
         reading.note(document.path, table.line_of("columns"), f"tests of a source ({name}.{table['name']})")
     return Source(Relation(*texts), tuple(assets))
+
+
+def _assets_by_name(reading: Reading, *names: str) -> list[str]:
+    """The asset that fills a source, where `meta` does not say: that of the table's name, which no model has."""
+    models = {path.stem for root in reading.paths("model-paths", "models") for path in files(root, ".sql")}
+    return [name for name in names if name in ASSETS or (_ASSET_NAME.fullmatch(name) and name not in models)][:1]
