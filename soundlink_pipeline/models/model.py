@@ -148,7 +148,7 @@ class SqlProject:
 
     def not_built(self) -> list[str]:
         """What cannot be built or run, each with file, line and reason."""
-        tests = [f"{test.model}, test {test.name}: {test.error}" for test in self.tests if test.error]
+        tests = [f"{test.error} (the test {test.name} of {test.model})" for test in self.tests if test.error]
         return [*map(str, self.errors.values()), *tests]
 
     def fail(self, name: str, error: ModelError) -> None:

@@ -185,6 +185,7 @@ class _Generic(_Reading):
     def _built_in(self, given: GenericTest, config: Config) -> DataTest:
         judged = verdict(config)
         query = built_in(given, config.text("where"))
+        simple = given.kind in ("not_null", "unique") and bool(query.count) and judged.is_plain
         return DataTest(
             name=given.name,
             model=self.model.name,
@@ -196,7 +197,7 @@ class _Generic(_Reading):
             count=query.count if judged.is_plain else "",
             by_day=query.by_day and judged.is_plain,
             kind=given.kind,
-            columns=((given.column or "").strip('"'),) if given.kind in ("not_null", "unique") and query.count else (),
+            columns=(given.column.strip('"'),) if simple and given.column else (),
             verdict=judged,
         )
 

@@ -19,6 +19,9 @@ from soundlink_pipeline.warehouse.ledger import Ledger
 
 # A tag with the reason for a scheduled run's range.
 WHY = "soundlink/why"
+# A tag with what of the SQL models it cannot build, and why.
+NOT_BUILT = "soundlink/not_built"
+_MOST_REASONS = 5
 # A tick must end soon; a run that writes locks the warehouse for seconds only.
 _WAIT_SECONDS = 20.0
 _NOT_ENDED = (
@@ -100,9 +103,13 @@ def _daily_refresh_schedule(
             )
         why = _why(dates, start_date) + unread
         context.log.info(f"{dates}: {why}")
-        for reason in not_built():
-            context.log.warning(f"not built by this run: {reason}")
-        return dg.RunRequest(tags={RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat(), WHY: why})
+        tags = {RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat(), WHY: why}
+        if reasons := not_built():
+            for reason in reasons:
+                context.log.warning(f"not built by this run: {reason}")
+            more = f"\nand {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+            tags[NOT_BUILT] = "\n".join(reasons[:_MOST_REASONS]) + more
+        return dg.RunRequest(tags=tags)
 
     return daily_refresh_schedule
 
