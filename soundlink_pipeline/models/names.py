@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 
 from soundlink_pipeline.contracts.exports import EXPORTS
@@ -10,6 +11,14 @@ from soundlink_pipeline.warehouse.tables import CAMPAIGNS, warehouse_tables
 # The pipeline's own assets.
 ASSETS = frozenset((*(export.name for export in EXPORTS), CAMPAIGNS.name, "published_database"))
 _ASSET_NAME = re.compile(r"[A-Za-z0-9_]+")
+# The names that Dagster refuses.
+_DAGSTERS = frozenset(
+    (
+        *keyword.kwlist,
+        *("arg_dict", "bool", "conf", "config", "context", "dict", "float", "input", "input_arg_dict", "int", "meta"),
+        *("output", "output_arg_dict", "str", "type"),
+    )
+)
 _OWN_TABLES = frozenset((*(table.name for table in warehouse_tables(EXPORTS)), "publication"))
 # What DuckDB itself calls so: schemas and databases of its own, and the database files of the pipeline.
 _RESERVED_SCHEMAS = frozenset(
@@ -21,6 +30,8 @@ def objection_to_asset(name: str) -> str | None:
     """Why no asset can have this name; None if one can."""
     if not _ASSET_NAME.fullmatch(name):
         return "the file's name is the model's and its asset's: letters, digits and _ only"
+    if name in _DAGSTERS:
+        return f"no asset can have the name {name}: it is a word of Python's or Dagster's own"
     if name.lower() in ASSETS:
         return f"an asset of the pipeline has this name: {name}"
     return None
@@ -39,4 +50,5 @@ def objection_to_table(schema: str, alias: str) -> str | None:
 
 def as_asset_name(text: str) -> str:
     """A name like `text` that an asset can have."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_") or "file"
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_") or "file"
+    return f"{name}_" if name in _DAGSTERS else name

@@ -152,6 +152,9 @@ class _Environment(jinja2.sandbox.SandboxedEnvironment):
         limits.check_operation(operator, left, right)
         return super().call_binop(context, operator, left, right)
 
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return isinstance(value, jinja2.runtime.Macro) or super().is_safe_attribute(obj, attr, value)
+
     def call(self, context: jinja2.runtime.Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         limits.step()
         limits.check_call(called, args)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from dagster._core.definitions.utils import DISALLOWED_NAMES
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
@@ -18,6 +19,7 @@ from soundlink_pipeline.warehouse.instances import in_memory
 from soundlink_pipeline.warehouse.sql import quote_name
 from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 from soundlink_pipeline_tests.models.folders import base, mutated, write
+from soundlink_pipeline_tests.support.sql_folder import sql_folder
 
 REAL = Path(__file__).parents[2] / "dbt_like_sql"
 
@@ -51,6 +53,23 @@ def test_whatever_lies_there_the_location_loads_and_the_rest_is_built(
             except Exception as error:
                 error.add_note(f"--folders-from {seed} --folders 1: {'; '.join(wrong)}")
                 raise
+
+
+def test_names_that_collide_cost_no_more_than_themselves(tmp_path: Path) -> None:
+    # Dagster joins the names of a model and of its check; its own words can be no names at all.
+    words = sorted(DISALLOWED_NAMES)
+    names = ["a_b", "a", "models", "data_tests", "load_landed_deliveries", "broken__x", "daily_refresh"]
+    changes: dict[str, str | None] = {f"models/n/{name}.sql": "select 1 as a" for name in [*words, *names]}
+    changes |= {f"tests/{name}.sql": f"select 1 from {{{{ ref('{of}') }}}}" for name, of in (("b", "a"), ("c", "a_b"))}
+    changes |= {f"tests/{name}.sql": "select 1 from {{ ref('a') }}" for name in ("b_c", "data_tests", "x y", "é")}
+    changes |= {
+        f"models/{schema}.sql": f"{{{{ config(schema='{schema}') }}}} select 1 as a" for schema in ("broken", "a-b")
+    }
+    project = _loads(sql_folder(tmp_path, changes))
+    assert {*project.models} == {"stg_country", "daily", "total", "broken", *names}
+    assert {*project.errors} == {*(f"n_{word}" for word in words), "a_b_"} - {"a_b_"} | {"a_b"} - {"a_b"} | {"a_b_2"}
+    checks = {(test.model, test.name) for test in project.tests if test.singular}
+    assert checks == {("a", "b_2"), ("a_b", "c"), ("a", "b_c_2"), ("a", "data_tests_2"), ("a", "x_y"), ("a", "_")}
 
 
 def _loads(folder: Path) -> SqlProject:

@@ -225,14 +225,14 @@ def test_a_broken_test_costs_only_itself(tmp_path: Path) -> None:
     project = checked(sql_folder(tmp_path, {"models/marts/_marts.yml": text}))
     assert project.errors == {}
     assert {*project.models} == SOUND
-    broken = [test for test in project.tests if test.error]
+    broken = sorted((test for test in project.tests if test.error), key=lambda test: test.line or 0)
     line = (tmp_path / "models/marts/_marts.yml").read_text().splitlines().index("      columns:") + 1
     for test, (_, reason) in zip(broken, TESTS, strict=True):
         line += 1
         assert f"_marts.yml, line {line}: " in str(test.error)
         assert reason in str(test.error)
-        assert test.model == "daily"
-    assert len({test.name for test in project.tests if test.model == "daily"}) == len(TESTS) + 1
+        assert test.of == "daily"
+    assert len({(test.model, test.name) for test in broken}) == len(TESTS)
 
 
 SINGULAR = {
