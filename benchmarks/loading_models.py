@@ -1,9 +1,9 @@
 """What the folder of SQL models adds to loading Dagster's definitions: `python -m benchmarks.loading_models`.
 
-Side by side with `dbt parse`. Measured are reading, compiling and checking all models of `dbt_like_sql` and of a folder of 200 (copies of them under
-other names), each round in a process of its own, imports not counted; and `dbt parse` on the same folders, as a process
-and without its memory of the last time. Needs what `make dbt` installs for the second half. Processor time is shown,
-too: it is what counts on a busy machine.
+Measured are reading, compiling and checking all models of `dbt_like_sql` and of a folder of 200 (copies of them under
+other names), each round in a process of its own, imports not counted; side by side with `dbt parse` on the same
+folders, as a process and without its memory of the last time, where `make dbt` has installed it. Processor time is
+shown, too: it is what counts on a busy machine.
 """
 
 import os
