@@ -40,7 +40,7 @@ def build_definitions(
     it is called by each tick of the sensor, and once here, which decides whether the sensor is on.
     """
     soundlink = Soundlink(settings, read_key)
-    project = read_project(settings.sql_dir)
+    project = read_project(settings.sql_dir, settings.sql_environment)
     tables = check_models(project)
     for found in (*project.errors.values(), *project.notices):
         _log.warning("%s", found)

@@ -113,7 +113,7 @@ def _ignored(in_file: Mapping[str, str], environment: Mapping[str, str]) -> Iter
 
 def check_models(project: ProjectState) -> Iterator[Finding]:
     """The SQL models that cannot be built, the tests that cannot be run, and what of dbt's is not honoured."""
-    models = read_project(project.settings.sql_dir)
+    models = read_project(project.settings.sql_dir, project.settings.sql_environment)
     bind_models(models)
     for error in models.errors.values():
         yield _warn(error, "correct the file; until then runs skip it and its dependents")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -229,14 +228,14 @@ def words(
     library: Library,
     target: Target,
     variables: Mapping[str, Any],
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str],
 ) -> Scope:
     """What every template may name, wherever it stands."""
     scope = Scope(
         library,
         {
             "var": _Var(variables),
-            "env_var": _env_var(os.environ if environment is None else environment),
+            "env_var": _env_var(environment),
             "target": target,
             "schema": target.schema,
             "project_name": library.project_name,

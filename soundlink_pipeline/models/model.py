@@ -101,7 +101,7 @@ class SqlProject:
     missing: dict[tuple[str, ...], ModelError] = field(default_factory=dict)
     library: Library = field(default_factory=Library)
     target: Target = field(default_factory=Target)
-    environment: Mapping[str, str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     # The names of packages, which are not honoured.
     packages: set[str] = field(default_factory=set)
     # The tables of models that were found to be invalid later than when they were read.

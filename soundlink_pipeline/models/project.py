@@ -31,8 +31,8 @@ __all__ = ["Model", "Source", "SqlProject", "read_project"]
 
 
 def read_project(folder: Path, environment: Mapping[str, str] | None = None) -> SqlProject:
-    """Read a folder of models. `environment` is what `env_var` reads, by default the process's own."""
-    project = SqlProject(folder, environment=environment)
+    """Read a folder of models. `environment` is what `env_var` reads, by default nothing."""
+    project = SqlProject(folder, environment=environment or {})
     try:
         try:
             _read(project)

@@ -75,7 +75,8 @@ def read_models(reading: Reading, paths: Sequence[Path]) -> dict[str, Model]:
             reading.project.fail(asset_of_file(path, root, model=objection is None), ModelError(path, None, reason))
     _tell_of_missing_files(reading, {*names, *described})
     section = a_map(reading.settings, reading.settings.content, "models")
-    reading.project.notices += unused_in_project(reading.settings, section, seen)
+    if seen:
+        reading.project.notices += unused_in_project(reading.settings, section, seen)
     return found
 
 

@@ -109,7 +109,7 @@ def test_a_run_builds_the_models_behind_the_exports(here: Project) -> None:
     assert (told["dagster/row_count"], told["rows built"]) == counts
     assert told["days built"] == "2026-01-14 to 2026-01-16"
     assert told["seconds"] > 0
-    assert "from staging.stg_country" in told["compiled SQL"]
+    assert 'from "staging"."stg_country"' in told["compiled SQL"]
     days = [
         event.materialization
         for event in result.get_asset_materialization_events()
