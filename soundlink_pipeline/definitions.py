@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import dagster as dg
 
@@ -33,14 +33,16 @@ def build_definitions(
     read_key: Callable[[], str | None],
     *,
     read_alert_url: Callable[[], str | None] = lambda: None,
+    environment: Mapping[str, str] | None = None,
 ) -> dg.Definitions:
     """Everything Dagster serves, for these settings.
 
     `read_key` returns the API key and is called when a run needs it. `read_alert_url` returns the alert receiver's URL;
-    it is called by each tick of the sensor, and once here, which decides whether the sensor is on.
+    it is called by each tick of the sensor, and once here, which decides whether the sensor is on. `environment` is what
+    `env_var` of the SQL models reads.
     """
     soundlink = Soundlink(settings, read_key)
-    project = read_project(settings.sql_dir, settings.sql_environment)
+    project = read_project(settings.sql_dir, environment)
     tables = check_models(project)
     for found in (*project.errors.values(), *project.notices):
         _log.warning("%s", found)
@@ -65,4 +67,5 @@ def defs() -> dg.Definitions:
         settings_from(os.environ),
         dg.EnvVar("SOUNDLINK_API_KEY").get_value,
         read_alert_url=dg.EnvVar("SOUNDLINK_ALERT_URL").get_value,
+        environment=os.environ,
     )

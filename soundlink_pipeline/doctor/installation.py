@@ -58,7 +58,7 @@ def check_settings(
         if unreadable := _unreadable(both):
             return None, [*unreadable, rest]
         settings = settings_from(both)
-        definitions = build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url)
+        definitions = build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url, environment=both)
         repository = definitions.get_repository_def()
         repository.load_all_definitions()
     except Exception as error:  # they may break in as many ways as Dagster has rules
@@ -68,7 +68,7 @@ def check_settings(
     if settings.start_date > last_closed_day(clock()):
         message = f"no day since {settings.start_date} has closed yet: there is nothing to pull"
         found.append(warn("SOUNDLINK_START_DATE", message, "set an earlier day, or wait until that day has closed"))
-    return ProjectState(settings, repository, key, both.get("DAGSTER_HOME", ""), clock), found
+    return ProjectState(settings, repository, key, both.get("DAGSTER_HOME", ""), clock, both), found
 
 
 def _unreadable(both: Mapping[str, str]) -> list[Finding]:
@@ -113,7 +113,7 @@ def _ignored(in_file: Mapping[str, str], environment: Mapping[str, str]) -> Iter
 
 def check_models(project: ProjectState) -> Iterator[Finding]:
     """The SQL models that cannot be built, the tests that cannot be run, and what of dbt's is not honoured."""
-    models = read_project(project.settings.sql_dir, project.settings.sql_environment)
+    models = read_project(project.settings.sql_dir, project.environment)
     bind_models(models)
     for error in models.errors.values():
         yield _warn(error, "correct the file; until then runs skip it and its dependents")

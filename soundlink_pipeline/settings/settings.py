@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -36,8 +36,6 @@ class Settings:
     landing_retention_days: int = 400
     schedule: str = "0 7 * * *"
     ui_url: str = "http://127.0.0.1:3000"
-    # What `env_var` of the SQL models reads: the environment without this program's own variables.
-    sql_environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 T = TypeVar("T")
@@ -85,7 +83,6 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         landing_retention_days=read("SOUNDLINK_LANDING_RETENTION_DAYS", default.landing_retention_days, _positive),
         schedule=read("SOUNDLINK_SCHEDULE", default.schedule, _cron),
         ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
-        sql_environment={name: text for name, text in environment.items() if not name.startswith("SOUNDLINK_")},
     )
 
 
