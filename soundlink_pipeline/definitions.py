@@ -38,8 +38,8 @@ def build_definitions(
     """Everything Dagster serves, for these settings.
 
     `read_key` returns the API key and is called when a run needs it. `read_alert_url` returns the alert receiver's URL;
-    it is called by each tick of the sensor, and once here, which decides whether the sensor is on. `environment` is what
-    `env_var` of the SQL models reads.
+    it is called by each tick of the sensor, and once here, which decides whether the sensor is on. `env_var` of the SQL
+    models reads `environment`.
     """
     soundlink = Soundlink(settings, read_key)
     project = read_project(settings.sql_dir, environment)
