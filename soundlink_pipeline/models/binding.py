@@ -126,6 +126,8 @@ def _table(project: SqlProject, model: Model, found: dict[str, str]) -> Table:
         for name in names:
             if name.lower() not in present:
                 raise model.error(f"the {what} of {model.name} names {name}, which it does not have")
+    if model.charted and model.materialized == "ephemeral":
+        raise model.error(f"{model.name} has a chart, which needs a table or a view")
     if model.charted and not {DATE_COLUMN, "is_settled"} <= present:
         raise model.error(f"{model.name} has a chart, which needs the columns {DATE_COLUMN} and is_settled")
     documented = {name.lower(): words(text) for name, text in model.columns.items()}

@@ -180,6 +180,23 @@ def test_a_test_counts_the_bad_rows_and_shows_the_first(
     assert all(found.passed for found in run_tests(connection, models, daily, other_day))
 
 
+def test_what_no_day_can_judge_alone_is_tested_on_all_days(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    tests = "[unique, {not_null: {name: limited, config: {error_if: '> 1'}}}, not_null]"
+    models = project(tmp_path, **{"_marts.yml": MODELS.replace("[not_null]", tests)})
+    build_models(connection, models)
+    connection.execute("insert into marts.daily values (null, '2026-04-01', 1), (null, '2026-04-01', 2)")
+    found = run_tests(connection, models, models.models["daily"], DateRange(SECOND, SECOND))
+    outcomes = {result.test.name: (result.outcome, result.bad_rows) for result in found}
+    assert outcomes == {
+        "unique_grain": ("pass", 0),
+        "unique_campaign_id": ("fail", 1),  # "a" is there on both days
+        "limited": ("fail", 2),
+        "not_null_campaign_id": ("pass", 0),
+    }
+
+
 @pytest.mark.parametrize(
     ("yaml", "name", "bad_rows"),
     [
