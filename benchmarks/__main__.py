@@ -17,6 +17,7 @@ _PARTS = (
     ["request_counts"],
     ["refresh"],
     ["models"],
+    ["loading_models"],
     ["publishing"],
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import dagster as dg
 
@@ -34,24 +34,26 @@ def build_definitions(
     read_key: Callable[[], str | None],
     *,
     read_alert_url: Callable[[], str | None] = lambda: None,
+    environment: Mapping[str, str] | None = None,
 ) -> dg.Definitions:
     """Everything Dagster serves, for these settings.
 
     `read_key` returns the API key and is called when a run needs it. `read_alert_url` returns the alert receiver's URL;
-    it is called by each tick of the sensor, and once here, which decides whether the sensor is on.
+    it is called by each tick of the sensor, and once here, which decides whether the sensor is on. `env_var` of the SQL
+    models reads `environment`.
     """
     soundlink = Soundlink(settings, read_key)
-    project = read_project(settings.sql_dir)
+    project = read_project(settings.sql_dir, environment)
     tables = check_models(project)
-    for error in project.errors.values():
-        _log.warning("%s", error)
+    for found in (*project.errors.values(), *project.notices):
+        _log.warning("%s", found)
     partitions = daily_partitions(settings.start_date)
     upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables, partitions)]
     return dg.Definitions(
         assets=[*upstream, campaign_totals, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day, totals_agree],
         jobs=[daily_refresh, freshness, compare_totals, rebuild_from_landing(project)],
-        schedules=build_schedules(settings.schedule, settings.start_date),
+        schedules=build_schedules(settings.schedule, settings.start_date, project.not_built),
         sensors=[build_alerts(read_alert_url, settings.ui_url), build_upkeep(settings.dagster_retention_days)],
         resources=resources(soundlink),
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.
@@ -66,4 +68,5 @@ def defs() -> dg.Definitions:
         settings_from(os.environ),
         dg.EnvVar("SOUNDLINK_API_KEY").get_value,
         read_alert_url=dg.EnvVar("SOUNDLINK_ALERT_URL").get_value,
+        environment=os.environ,
     )

@@ -31,10 +31,11 @@ def tables(folder: Path, exports: Sequence[Export] = EXPORTS) -> list[Table]:
     """
     project = read_project(folder)
     models = check_models(project, exports)
-    if project.errors:
-        raise ValueError("\n".join(str(error) for error in project.errors.values()))
+    if wrong := project.not_built():
+        raise ValueError("\n".join(wrong))
+    made = [table for table in models.values() if table.kind != "ephemeral"]
     # Marts come before staging, for most questions end there.
-    return [*warehouse_tables(exports), PUBLICATION, *sorted(models.values(), key=lambda table: table.name)]
+    return [*warehouse_tables(exports), PUBLICATION, *sorted(made, key=lambda table: table.name)]
 
 
 def markdown(found: Sequence[Table]) -> str:

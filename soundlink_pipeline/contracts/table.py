@@ -12,7 +12,7 @@ from typing import Final, Literal
 # Six decimals: spend_media + fees = spend_total holds to the cent, where DOUBLE breaks it for one row in four.
 MONEY: Final = "DECIMAL(18,6)"
 
-Kind = Literal["table", "view", "incremental"]
+Kind = Literal["table", "view", "incremental", "ephemeral"]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.models.build import check_models as bind_models
+from soundlink_pipeline.models.errors import ModelError, readable
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.settings.settings import settings_from
 
@@ -57,7 +58,7 @@ def check_settings(
         if unreadable := _unreadable(both):
             return None, [*unreadable, rest]
         settings = settings_from(both)
-        definitions = build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url)
+        definitions = build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url, environment=both)
         repository = definitions.get_repository_def()
         repository.load_all_definitions()
     except Exception as error:  # they may break in as many ways as Dagster has rules
@@ -67,7 +68,7 @@ def check_settings(
     if settings.start_date > last_closed_day(clock()):
         message = f"no day since {settings.start_date} has closed yet: there is nothing to pull"
         found.append(warn("SOUNDLINK_START_DATE", message, "set an earlier day, or wait until that day has closed"))
-    return ProjectState(settings, repository, key, both.get("DAGSTER_HOME", ""), clock), found
+    return ProjectState(settings, repository, key, both.get("DAGSTER_HOME", ""), clock, both), found
 
 
 def _unreadable(both: Mapping[str, str]) -> list[Finding]:
@@ -111,11 +112,19 @@ def _ignored(in_file: Mapping[str, str], environment: Mapping[str, str]) -> Iter
 
 
 def check_models(project: ProjectState) -> Iterator[Finding]:
-    """The SQL models that cannot be built: a run skips them and their dependents, and does the rest."""
-    models = read_project(project.settings.sql_dir)
+    """The SQL models that cannot be built, the tests that cannot be run, and what of dbt's is not honoured."""
+    models = read_project(project.settings.sql_dir, project.environment)
     bind_models(models)
     for error in models.errors.values():
-        where = f"{error.file}{f', line {error.line}' if error.line else ''}"
-        fix = "correct the file; until then runs skip it and its dependents"
-        yield warn(error.file.name, f"{where}: {first_line(error.reason)}", fix)
+        yield _warn(error, "correct the file; until then runs skip it and its dependents")
+    for test in models.tests:
+        if test.error is not None:
+            yield _warn(test.error, f"correct the test {test.name} of {test.model}; until then it is not run")
+    for notice in dict.fromkeys(models.notices):
+        told = ModelError(notice.file, notice.line, notice.reason)
+        yield _warn(told, "nothing fails for it; docs/sql-models.md says what is honoured")
     yield ok("models", f"{len(models.models)} can be built")
+
+
+def _warn(error: ModelError, fix: str) -> Finding:
+    return warn(readable(error.file.name), f"{error.place}: {first_line(readable(error.reason))}", fix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,13 +20,17 @@ _WAREHOUSE_WAIT_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class ProjectState:
-    """A project. `repository` is what Dagster serves, `home` DAGSTER_HOME as set; `clock` returns aware moments."""
+    """A project. `repository` is what Dagster serves, `home` DAGSTER_HOME as set; `clock` returns aware moments.
+
+    `environment` is what `env_var` of the SQL models reads.
+    """
 
     settings: Settings
     repository: dg.RepositoryDefinition = field(repr=False)
     key: str = field(repr=False)
     home: str
     clock: Callable[[], datetime]
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def warehouse(self) -> Home:

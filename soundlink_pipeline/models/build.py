@@ -8,27 +8,36 @@ and when its SQL has changed.
 from __future__ import annotations
 
 import hashlib
-import re
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import duckdb
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
-from soundlink_pipeline.contracts.table import Column, Table
-from soundlink_pipeline.models.project import Model, SqlProject
-from soundlink_pipeline.models.templates import ModelError
-from soundlink_pipeline.models.tests import DataTest
-from soundlink_pipeline.warehouse.instances import in_memory
-from soundlink_pipeline.warehouse.sql import cannot_write, quote, transaction
-from soundlink_pipeline.warehouse.tables import MODEL_STATE, create, warehouse_tables
+from soundlink_pipeline.contracts.schema import DATE_COLUMN
+from soundlink_pipeline.models.binding import check_models
+from soundlink_pipeline.models.model import SETTINGS_FILE, Model, SqlProject
+from soundlink_pipeline.models.statements import sql_error, statement
+from soundlink_pipeline.models.templates import Rendered
+from soundlink_pipeline.models.verdicts import SHOWN_ROWS, TestResult, failed_tests, run_tests
+from soundlink_pipeline.warehouse.sql import cannot_write, quote, quote_name, transaction
+from soundlink_pipeline.warehouse.tables import MODEL_STATE
 
-SHOWN_ROWS = 10
+__all__ = [
+    "SHOWN_ROWS",
+    "STATE_TABLE",
+    "Built",
+    "TestResult",
+    "build_model",
+    "build_models",
+    "check_models",
+    "drop_removed_models",
+    "failed_tests",
+    "mark_failed",
+    "models_behind",
+    "run_tests",
+]
+
 # What each model was built from: its SQL, and the last delivery then loaded. Private to the pipeline, not published.
 STATE_TABLE = MODEL_STATE
 _CREATE_STATE = f"create table if not exists {STATE_TABLE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT)"
@@ -45,103 +54,6 @@ class Built:
     sql: str
 
 
-@dataclass(frozen=True)
-class TestResult:
-    """The result of a test: how many rows fail it, and the first SHOWN_ROWS of them, as `columns` and `rows`."""
-
-    test: DataTest
-    sql: str
-    bad_rows: int = 0
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[Any]] = ()
-
-    @property
-    def passed(self) -> bool:
-        return self.bad_rows == 0
-
-    @property
-    def blocks(self) -> bool:
-        """Whether the result must keep the model from being published."""
-        return not self.passed and self.test.severity == "error"
-
-    def __str__(self) -> str:
-        rows = "1 row fails" if self.bad_rows == 1 else f"{self.bad_rows} rows fail"
-        return f"{rows} {self.test.name}" + (f" ({self.test.description})" if self.test.description else "")
-
-
-def check_models(project: SqlProject, exports: Iterable[Export] = EXPORTS) -> dict[str, Table]:
-    """Every model as the table or view it makes, found by binding all of them to an empty warehouse.
-
-    Models that do not parse or bind, or that document missing columns, become errors of the project.
-    """
-    tables: dict[str, Table] = {}
-    if not project.models and not project.tests:
-        return tables
-    with in_memory() as connection:
-        for table in warehouse_tables(exports):
-            connection.execute(create(table))
-        for model in list(project.models.values()):
-            if model.name not in project.models:
-                continue  # excluded with a model it depends on
-            try:
-                tables[model.name] = _bind(connection, project, model)
-            except ModelError as error:
-                project.exclude(model.name, error)
-        for test in project.tests:
-            if test.singular:
-                _bind_test(connection, project, test)
-        project.tests = [test for test in project.tests if test.name not in project.errors]
-    return tables
-
-
-def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model) -> Table:
-    """The table or view of a model. Makes it an empty table: DuckDB would bind a view anew for each reader."""
-    try:
-        sql = project.render(model, incremental=model.materialized == "incremental")
-        described = connection.execute(f"describe {sql}").fetchall()
-    except duckdb.Error as error:
-        raise _sql_error(model.path, error) from None
-    found = {str(name): str(type) for name, type, *_ in described}
-    columns = ", ".join(f'"{name}" {type}' for name, type in found.items())
-    connection.execute(f"create schema if not exists {model.schema}; create table {model.table} ({columns})")
-    for name in model.columns:
-        if name not in found:
-            reason = f"describes the column {name}, which {model.name} does not have; it has {', '.join(found)}"
-            raise model.error(reason, column=name)
-    for what, names in (("grain", model.grain), ("chart", model.charted)):
-        for name in names:
-            if name not in found:
-                raise model.error(f"the {what} of {model.name} names {name}, which it does not have")
-    if model.charted and not {DATE_COLUMN, "is_settled"} <= found.keys():
-        raise model.error(f"{model.name} has a chart, which needs the columns {DATE_COLUMN} and is_settled")
-    tests = {test.name for test in project.tests_of(model)}
-    return Table(
-        name=model.table,
-        kind=model.materialized,
-        meaning=model.description,
-        grain=model.grain,
-        columns=tuple(
-            Column(name, type, model.columns.get(name, ""), nullable=False if f"not_null_{name}" in tests else None)
-            for name, type in found.items()
-        ),
-    )
-
-
-def _bind_test(connection: duckdb.DuckDBPyConnection, project: SqlProject, test: DataTest) -> None:
-    try:
-        connection.execute(f"describe {project.render_test(test)}")
-    except duckdb.Error as error:
-        project.errors[test.name] = _sql_error(test.path, error)
-    except ModelError as error:
-        project.errors[test.name] = error
-
-
-def _sql_error(path: Path, error: duckdb.Error) -> ModelError:
-    message = str(error)
-    line = re.search(r"LINE (\d+):", message)
-    return ModelError(path, int(line[1]) if line else None, message.splitlines()[0])
-
-
 def build_models(
     connection: duckdb.DuckDBPyConnection, project: SqlProject, dates: DateRange | None = None
 ) -> list[Built]:
@@ -155,32 +67,42 @@ def build_model(
     """Build one model in one transaction. Raises ModelError, with nothing changed, if its SQL fails."""
     started = time.perf_counter()
     fingerprint = _fingerprint(model, project)
+    query = Rendered("")
     try:
         with transaction(connection):
             connection.execute(_CREATE_STATE)
             window = _window(connection, model, fingerprint, dates)
-            sql = project.render(model, incremental=window is not None, dates=window)
-            if window is not None:
-                days = f"{DATE_COLUMN} between date '{window.start}' and date '{window.end}'"
-                connection.execute(f"delete from {model.table} where {days}")
-                connection.execute(f"insert into {model.table} by name {sql}")
-            else:
-                _drop_other_kind(connection, model)
-                kind = "view" if model.materialized == "view" else "table"
-                connection.execute(f"create or replace {kind} {model.table} as {sql}")
-            connection.execute(f"delete from {STATE_TABLE} where model = ?", [model.table])
-            connection.execute(
-                f"insert into {STATE_TABLE} select ?, ?, coalesce(max(load_order), 0) from deliveries",
-                [model.table, fingerprint],
-            )
-            for statement in _comments(model):
-                connection.execute(statement)
+            query = project.compile(model, incremental=window is not None, dates=window)
+            if model.materialized != "ephemeral":
+                _make(connection, model, query, window)
+                connection.execute(f"delete from {STATE_TABLE} where model = ?", [model.table])
+                connection.execute(
+                    f"insert into {STATE_TABLE} select ?, ?, coalesce(max(load_order), 0) from deliveries",
+                    [model.table, fingerprint],
+                )
     except duckdb.Error as error:
         if cannot_write(error):  # not an error of the SQL: the warehouse's own error says what to do
             raise
-        raise _sql_error(model.path, error) from error
-    rows = None if model.materialized == "view" else _count(connection, model, window)
-    return Built(model, window, rows, time.perf_counter() - started, sql)
+        raise sql_error(model.path, error, query) from error
+    rows = _count(connection, model, window) if model.materialized in ("table", "incremental") else None
+    return Built(model, window, rows, time.perf_counter() - started, query.sql)
+
+
+def _make(connection: duckdb.DuckDBPyConnection, model: Model, query: Rendered, window: DateRange | None) -> None:
+    """Make the model's table or view, or replace the days of `window` in it."""
+    if window is not None:
+        days = f"{DATE_COLUMN} between date '{window.start}' and date '{window.end}'"
+        inserting = statement(f"insert into {model.relation} by name", query, model.path)
+        connection.execute(f"delete from {model.relation} where {days}")
+        connection.execute(inserting)
+    else:
+        kind = "view" if model.materialized == "view" else "table"
+        making = statement(f"create or replace {kind} {model.relation} as", query, model.path)
+        _drop_other_kind(connection, model)
+        connection.execute(making)
+    if model.description or model.columns:
+        for comment in _comments(connection, model):
+            connection.execute(comment)
 
 
 def mark_failed(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
@@ -204,62 +126,31 @@ def models_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject) ->
 
 def drop_removed_models(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> list[str]:
     """Drop the tables of models whose file was removed; a model with an error keeps its table."""
+    if SETTINGS_FILE in project.errors:
+        return []  # nobody knows which tables there should be
     connection.execute(_CREATE_STATE)
-    kept = {model.table for model in project.models.values()}
+    kept = {model.table for model in project.models.values() if model.materialized != "ephemeral"} | project.kept
     removed = [
         table
         for (table,) in connection.execute(f"select model from {STATE_TABLE}").fetchall()
-        if table not in kept and table.split(".")[1] not in project.errors
+        if table not in kept and table.rpartition(".")[2] not in project.errors
     ]
+    found = {f"{schema}.{name}": (kind, schema, name) for schema, name, kind in _made(connection)}
     for table in removed:
-        kind = _kind(connection, table)
-        connection.execute("begin")
-        if kind is not None:
-            connection.execute(f"drop {kind} {table}")
-        connection.execute(f"delete from {STATE_TABLE} where model = ?", [table])
-        connection.execute("commit")
+        with transaction(connection):
+            if table in found:
+                kind, schema, name = found[table]
+                connection.execute(f"drop {kind} {quote_name(schema)}.{quote_name(name)}")
+            connection.execute(f"delete from {STATE_TABLE} where model = ?", [table])
     return removed
 
 
-def run_tests(
-    connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model, dates: DateRange | None = None
-) -> list[TestResult]:
-    """Run a model's tests on all its rows, or those of `dates`. Raises ModelError if one cannot be run."""
-    tests = project.tests_of(model)
-    try:
-        scanned = [test for test in tests if not test.singular]
-        suspects = {test.name for test in tests if test.singular}
-        if scanned:
-            counts = ", ".join(test.count for test in scanned)
-            (found,) = connection.execute(f"select {counts} from {project.rows(model, dates)}").fetchall()
-            suspects |= {test.name for test, count in zip(scanned, found, strict=True) if count}
-        return [
-            _run(connection, project, test, dates)
-            if test.name in suspects
-            else TestResult(test, project.render_test(test, dates))
-            for test in tests
-        ]
-    except duckdb.Error as error:
-        if cannot_write(error):
-            raise
-        raise _sql_error(model.path, error) from None
-
-
-def failed_tests(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> list[TestResult]:
-    """The tests of all models, run on all rows, that fail with severity error."""
-    results = (result for model in project.models.values() for result in run_tests(connection, project, model))
-    return [result for result in results if result.blocks]
-
-
-def _run(
-    connection: duckdb.DuckDBPyConnection, project: SqlProject, test: DataTest, dates: DateRange | None
-) -> TestResult:
-    sql = project.render_test(test, dates)
-    ((count,),) = connection.execute(f"select count(*) from ({sql}\n)").fetchall()
-    if not count:
-        return TestResult(test, sql)
-    found = connection.execute(f"select * from ({sql}\n) limit {SHOWN_ROWS}")
-    return TestResult(test, sql, count, [name for name, *_ in found.description or ()], found.fetchall())
+def _made(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
+    """Schema, name and kind of every table and view of this database."""
+    return connection.execute(
+        "select table_schema, table_name, if(table_type = 'VIEW', 'view', 'table') from information_schema.tables"
+        " where table_catalog = current_database()"
+    ).fetchall()
 
 
 def _fingerprint(model: Model, project: SqlProject) -> str:
@@ -272,7 +163,7 @@ def _window(
     connection: duckdb.DuckDBPyConnection, model: Model, fingerprint: str, dates: DateRange | None
 ) -> DateRange | None:
     """The days to rebuild; None for all of them."""
-    if dates is None or model.materialized != "incremental" or _kind(connection, model.table) != "table":
+    if dates is None or model.materialized != "incremental" or _kind(connection, model) != "table":
         return None
     query = f"select load_order from {STATE_TABLE} where model = ? and fingerprint = ?"
     known = connection.execute(query, [model.table, fingerprint]).fetchone()
@@ -283,31 +174,38 @@ def _window(
     return dates if first is None else DateRange(min(first, dates.start), max(last, dates.end))
 
 
-def _kind(connection: duckdb.DuckDBPyConnection, table: str) -> str | None:
-    schema, name = table.split(".")
+def _kind(connection: duckdb.DuckDBPyConnection, model: Model) -> str | None:
     found = connection.execute(
-        "select table_type from information_schema.tables"
-        " where table_catalog = current_database() and table_schema = ? and table_name = ?",
-        [schema, name],
+        "select table_type from information_schema.tables where table_catalog = current_database()"
+        " and lower(table_schema) = lower(?) and lower(table_name) = lower(?)",
+        [model.schema, model.alias],
     ).fetchone()
     return None if found is None else "view" if found[0] == "VIEW" else "table"
 
 
 def _drop_other_kind(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    connection.execute(f"create schema if not exists {model.schema}")
-    kind = _kind(connection, model.table)
+    connection.execute(f"create schema if not exists {quote_name(model.schema)}")
+    kind = _kind(connection, model)
     if kind is not None and (kind == "view") != (model.materialized == "view"):
-        connection.execute(f"drop {kind} {model.table}")
+        connection.execute(f"drop {kind} {model.relation}")
 
 
-def _comments(model: Model) -> list[str]:
+def _comments(connection: duckdb.DuckDBPyConnection, model: Model) -> list[str]:
+    """The descriptions as comments; of columns that the model does not have, none."""
     kind = "view" if model.materialized == "view" else "table"
-    statements = [f"comment on {kind} {model.table} is {quote(model.description)}"]
-    statements += [f'comment on column {model.table}."{n}" is {quote(text)}' for n, text in model.columns.items()]
+    of_table, of_columns = model.comments
+    statements = [f"comment on {kind} {model.relation} is {quote(model.description)}"] if of_table else []
+    if of_columns and model.columns:
+        present = {name.lower() for name, *_ in connection.execute(f"describe {model.relation}").fetchall()}
+        statements += [
+            f"comment on column {model.relation}.{quote_name(name)} is {quote(text)}"
+            for name, text in model.columns.items()
+            if name.lower() in present
+        ]
     return statements
 
 
 def _count(connection: duckdb.DuckDBPyConnection, model: Model, window: DateRange | None) -> int:
     days = f" where {DATE_COLUMN} between date '{window.start}' and date '{window.end}'" if window else ""
-    row = connection.execute(f"select count(*) from {model.table}{days}").fetchone()
+    row = connection.execute(f"select count(*) from {model.relation}{days}").fetchone()
     return int(row[0]) if row else 0

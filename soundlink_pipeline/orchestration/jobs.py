@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import SqlProject
-from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.orchestration.asset_checks import newest_day_checks
 from soundlink_pipeline.orchestration.failures import as_operator_failure, rebuild_failure
 from soundlink_pipeline.orchestration.published_asset import PUBLISHED

@@ -5,6 +5,7 @@ are built once per run. All are built in one step, since a step takes longer tha
 stops only its dependents.
 """
 
+import itertools
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,18 +20,12 @@ from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.display.trend import table_trend
-from soundlink_pipeline.models.build import (
-    SHOWN_ROWS,
-    Built,
-    TestResult,
-    build_model,
-    drop_removed_models,
-    mark_failed,
-    run_tests,
-)
+from soundlink_pipeline.models.build import Built, build_model, drop_removed_models, mark_failed
+from soundlink_pipeline.models.errors import ModelError, readable, shown
+from soundlink_pipeline.models.names import ASSETS, as_asset_name
 from soundlink_pipeline.models.project import Model, SqlProject
-from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.models.tests import DataTest
+from soundlink_pipeline.models.verdicts import SHOWN_ROWS, TestResult, run_tests
 from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure
@@ -39,8 +34,9 @@ from soundlink_pipeline.orchestration.run_context import OWNER, backfill_policy,
 
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
-# The group of models that cannot be built.
+# The group of models that cannot be built, and the tag that tells them apart: a model's schema may have this name, too.
 BROKEN = "broken"
+BROKEN_TAG = "soundlink/broken"
 
 
 def build_model_assets(
@@ -52,8 +48,20 @@ def build_model_assets(
         warnings.filterwarnings(
             "ignore", message="Parameter `backfill_policy`|Class `.*CodeRef", category=dg.BetaWarning
         )
-        models = [_models(project, tables, partitions)] if project.models else []
-        return models + [_broken(name, error) for name, error in project.errors.items()]
+        specs = _specs(project, tables, partitions)
+        models = [_models(project, specs)] if specs else []
+        taken = {name.lower() for name in project.models} | ASSETS
+        broken = []
+        for name, error in project.errors.items():
+            free = next(found for found in _numbered(as_asset_name(name)) if found.lower() not in taken)
+            taken.add(free.lower())
+            broken.append(_broken(free, error))
+        return models + broken
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
 def _daily(project: SqlProject) -> set[str]:
@@ -74,16 +82,35 @@ def _daily(project: SqlProject) -> set[str]:
     return daily
 
 
-def _models(
+def _specs(
     project: SqlProject, tables: Mapping[str, Table], partitions: dg.DailyPartitionsDefinition
-) -> dg.AssetsDefinition:
-    daily, models = _daily(project), list(project.models.values())
+) -> dict[str, dg.AssetSpec]:
+    """The models as assets. One that Dagster does not take becomes an error of the project, with its dependents."""
+    while True:
+        daily = _daily(project)
+        specs = {}
+        for model in list(project.models.values()):
+            try:
+                specs[model.name] = _spec(
+                    project, model, tables[model.name], partitions if model.name in daily else None
+                )
+            except Exception as error:  # Dagster has rules of its own for each part
+                reason = f"Dagster does not take it as an asset: {' '.join(str(error).split())}"
+                project.exclude(model.name, ModelError(model.path, None, reason))
+                break
+        else:
+            return specs
+
+
+def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefinition:
+    models = list(project.models.values())
+    daily = {name for name, spec in specs.items() if spec.partitions_def}
 
     @dg.multi_asset(
         name="models",
-        specs=[_spec(model, tables[model.name], partitions if model.name in daily else None) for model in models],
+        specs=list(specs.values()),
         check_specs=[
-            dg.AssetCheckSpec(name, asset=model.name, description=_description(tests))
+            dg.AssetCheckSpec(name, asset=model.name, description=readable(_description(tests)))
             for model in models
             for name, tests in _checks(project.tests_of(model)).items()
         ],
@@ -179,63 +206,91 @@ def _comes_first(unbuilt: Sequence[str], model: Model) -> ModelError:
 
 
 def _checks(tests: Sequence[DataTest]) -> dict[str, list[DataTest]]:
-    """The tests by the check that shows them: those from YAML in one, as an event each would take longer than they."""
+    """The tests by the check that shows them: those from YAML in one, as an event each would take longer than they.
+
+    One that cannot be run has a check of its own.
+    """
     checks: dict[str, list[DataTest]] = {}
     for test in tests:
-        checks.setdefault(test.name if test.singular else DATA_TESTS, []).append(test)
+        checks.setdefault(test.name if test.singular or test.error else DATA_TESTS, []).append(test)
     return checks
 
 
 def _description(tests: Sequence[DataTest]) -> str:
+    if len(tests) == 1 and tests[0].error:
+        return f"Cannot be run. {tests[0].error}"
     return "\n\n".join(test.description if test.singular else f"`{test.name}`: {test.description}" for test in tests)
 
 
 def _check_result(model: Model, name: str, tested: Sequence[TestResult]) -> dg.AssetCheckResult:
-    """Fails with severity ERROR if one of its tests does, else WARN."""
+    """Fails with severity ERROR if one of its tests does; with WARN if one warns, or cannot be run."""
     failed = [item for item in tested if not item.passed]
-    severe = not failed or any(item.test.severity == "error" for item in failed)
+    severe = not failed or any(item.blocks for item in failed)
     metadata: dict[str, Any] = {"tests": len(tested), "bad rows": sum(item.bad_rows for item in failed)}
     for item in failed:
+        if item.outcome == "error":
+            metadata[item.test.name] = dg.MetadataValue.text(readable(f"cannot be run: {item.reason}"))
+            continue
         of_many = f", the first {SHOWN_ROWS} of {item.bad_rows}" if item.bad_rows > SHOWN_ROWS else ""
         sample = markdown_table(item.columns, item.rows)
         metadata[item.test.name] = dg.MetadataValue.md(f"{item.test.description} Failing rows{of_many}:\n\n{sample}")
         metadata[f"{item.test.name}, SQL"] = _sql(item.sql)
+    broken = [readable(item) for item in failed if item.outcome == "error"]
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=model.name,
         passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+        description="\n".join(broken) or None,
         metadata=metadata,
     )
 
 
-def _spec(model: Model, table: Table, partitions: dg.DailyPartitionsDefinition | None) -> dg.AssetSpec:
-    sources = {asset for source in model.sources for asset in source.assets}
+def _spec(
+    project: SqlProject, model: Model, table: Table, partitions: dg.DailyPartitionsDefinition | None
+) -> dg.AssetSpec:
+    sources = {asset for source in model.sources for asset in source.assets if asset != model.name}
+    kind = model.materialized if model.materialized in ("view", "ephemeral") else "table"
+    metadata: dict[str, Any] = {
+        "dagster/table_name": model.table,
+        "dagster/column_schema": column_schema(table),
+        "materialized": model.materialized,
+        "grain": ", ".join(model.grain),
+    }
+    if model.path.as_posix() == readable(model.path.as_posix()):
+        code = dg.LocalFileCodeReference(file_path=str(model.path), line_number=1, label="SQL")
+        metadata["dagster/code_references"] = dg.CodeReferencesMetadataValue(code_references=[code])
+    if model.tags:
+        metadata["tags"] = readable(", ".join(model.tags))
+    if further := {key: value for key, value in model.config.meta().items() if key not in ("grain", "chart", "owner")}:
+        metadata["meta"] = readable(shown(further))
+    description = model.description
+    if notices := list(dict.fromkeys(map(str, project.notices_of(model)))):
+        metadata["not honoured"] = dg.MetadataValue.md("\n".join(f"- {notice}" for notice in notices))
+        description = "\n\n".join([description, *notices])
     return dg.AssetSpec(
         model.name,
         deps=sorted({*model.refs, *sources}),
         partitions_def=partitions,
-        group_name=model.schema,
-        kinds={"sql", "duckdb", "view" if model.materialized == "view" else "table"},
+        group_name=as_asset_name(model.schema),
+        kinds={"sql", "duckdb", kind},
         owners=[model.owner or OWNER],
-        tags={"layer": model.schema},
-        description=model.description,
-        metadata={
-            "dagster/table_name": model.table,
-            "dagster/column_schema": column_schema(table),
-            "dagster/code_references": dg.CodeReferencesMetadataValue(
-                code_references=[dg.LocalFileCodeReference(file_path=str(model.path), line_number=1, label="SQL")]
-            ),
-            "materialized": model.materialized,
-            "grain": ", ".join(model.grain),
-        },
+        tags={**{tag: "" for tag in model.tags if _TAG.fullmatch(tag)}, "layer": as_asset_name(model.schema)[:63]},
+        description=readable(description),
+        metadata=metadata,
     )
+
+
+# The tags that Dagster accepts.
+_TAG = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 
 
 def _metadata(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, Any]:
     metadata: dict[str, Any] = {"seconds": round(built.seconds, 3)}
     if built.rows is not None:
-        metadata["dagster/row_count"] = connection.execute(f"select count(*) from {built.model.table}").fetchall()[0][0]
+        metadata["dagster/row_count"] = connection.execute(f"select count(*) from {built.model.relation}").fetchall()[
+            0
+        ][0]
         metadata["rows built"] = built.rows
         metadata["days built"] = str(built.dates or "all")
     return metadata
@@ -243,7 +298,7 @@ def _metadata(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, 
 
 def _details(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, Any]:
     details = {"compiled SQL": _sql(built.sql)}
-    if built.model.charted and (trend := table_trend(connection, built.model.table, built.model.charted)):
+    if built.model.charted and (trend := table_trend(connection, built.model.relation, built.model.charted)):
         details["last days"] = dg.MetadataValue.md(trend)
     return details
 
@@ -252,7 +307,8 @@ def _report_partitions(
     context: dg.AssetExecutionContext, connection: duckdb.DuckDBPyConnection, model: Model, dates: DateRange
 ) -> None:
     counted = connection.execute(
-        f"select {DATE_COLUMN}, count(*) from {model.table} where {DATE_COLUMN} between $start and $end group by all",
+        f"select {DATE_COLUMN}, count(*) from {model.relation}"
+        f" where {DATE_COLUMN} between $start and $end group by all",
         {"start": dates.start, "end": dates.end},
     ).fetchall()
     rows = dict(counted)
@@ -271,11 +327,19 @@ def _sql(text: str) -> dg.MarkdownMetadataValue:
 def _broken(name: str, error: ModelError) -> dg.AssetsDefinition:
     """Takes the place of a model that cannot be built; fails with the reason."""
 
-    @dg.asset(
-        name="".join(letter if letter.isalnum() else "_" for letter in name).strip("_"),
-        group_name=BROKEN,
-        description=f"Cannot be built. {error}",
-        kinds={"sql"},
+    # Its step has a name that no asset's step has.
+    @dg.multi_asset(
+        name=f"broken__{name}",
+        specs=[
+            dg.AssetSpec(
+                name,
+                group_name=BROKEN,
+                description=f"Cannot be built. {error}",
+                kinds={"sql"},
+                owners=[OWNER],
+                tags={BROKEN_TAG: "true"},
+            )
+        ],
     )
     def broken() -> None:
         raise dg.Failure(str(error), allow_retries=False)

@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 
 from soundlink_pipeline.display.markdown import markdown_table
+from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import SqlProject
-from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.orchestration.asset_checks import freshness_policy
 from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.failures import as_operator_failure
-from soundlink_pipeline.orchestration.model_assets import BROKEN
+from soundlink_pipeline.orchestration.model_assets import BROKEN_TAG
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER
 from soundlink_pipeline.publishing.file_copy import Difference, NotPublished
@@ -93,4 +93,4 @@ def last_assets(assets: Sequence[dg.AssetsDefinition | dg.AssetSpec]) -> list[st
     """The assets that no other depends on, without broken models: publication waits for them."""
     specs = [spec for a in assets for spec in (a.specs if isinstance(a, dg.AssetsDefinition) else [a])]
     needed = {dep.asset_key for spec in specs for dep in spec.deps}
-    return [spec.key.to_user_string() for spec in specs if spec.key not in needed and spec.group_name != BROKEN]
+    return [spec.key.to_user_string() for spec in specs if spec.key not in needed and BROKEN_TAG not in spec.tags]

@@ -1,6 +1,6 @@
 """The schedules: the daily refresh, one run over one range; the freshness checks at noon; the totals after them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date
 
 import dagster as dg
@@ -20,6 +20,9 @@ from soundlink_pipeline.warehouse.ledger import Ledger
 
 # A tag with the reason for a scheduled run's range.
 WHY = "soundlink/why"
+# A tag with what of the SQL models it cannot build, and why.
+NOT_BUILT = "soundlink/not_built"
+_MOST_REASONS = 5
 # A tick must end soon; a run that writes locks the warehouse for seconds only.
 _WAIT_SECONDS = 20.0
 _NOT_ENDED = (
@@ -30,8 +33,13 @@ _NOT_ENDED = (
 )
 
 
-def build_schedules(cron: str, start_date: date) -> list[dg.ScheduleDefinition]:
-    """All schedules, on by default. Raises ValueError if Dagster does not take `cron`."""
+def build_schedules(
+    cron: str, start_date: date, not_built: Callable[[], Sequence[str]] = tuple
+) -> list[dg.ScheduleDefinition]:
+    """All schedules, on by default. Raises ValueError if Dagster does not take `cron`.
+
+    `not_built` returns what of the SQL models cannot be built; a tick of the refresh logs it.
+    """
     check_cron(cron)
     at_noon = dg.ScheduleDefinition(
         name="freshness_schedule",
@@ -41,7 +49,7 @@ def build_schedules(cron: str, start_date: date) -> list[dg.ScheduleDefinition]:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Checks that every campaign has data for yesterday, in the warehouse and in the published file.",
     )
-    return [_daily_refresh_schedule(cron, start_date), at_noon, _totals_schedule()]
+    return [_daily_refresh_schedule(cron, start_date, not_built), at_noon, _totals_schedule()]
 
 
 def _totals_schedule() -> dg.ScheduleDefinition:
@@ -61,7 +69,9 @@ def _totals_schedule() -> dg.ScheduleDefinition:
     return compare_totals_schedule
 
 
-def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinition:
+def _daily_refresh_schedule(
+    cron: str, start_date: date, not_built: Callable[[], Sequence[str]]
+) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"{DAILY_REFRESH}_schedule",
         job=daily_refresh,
@@ -95,7 +105,13 @@ def _daily_refresh_schedule(cron: str, start_date: date) -> dg.ScheduleDefinitio
         why = _why(dates, start_date) + unread
         context.log.info(f"{dates}: {why}")
         tags = {RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat(), WHY: why}
-        return dg.RunRequest(tags={**tags, **days_tags(tags), STARTED_BY: SCHEDULE})
+        tags |= {**days_tags(tags), STARTED_BY: SCHEDULE}
+        if reasons := not_built():
+            for reason in reasons:
+                context.log.warning(f"not built by this run: {reason}")
+            more = f"\nand {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+            tags[NOT_BUILT] = "\n".join(reasons[:_MOST_REASONS]) + more
+        return dg.RunRequest(tags=tags)
 
     return daily_refresh_schedule
 

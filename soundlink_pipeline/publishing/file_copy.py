@@ -40,7 +40,7 @@ from soundlink_pipeline.publishing.place import Access, BadLink, place_of
 from soundlink_pipeline.warehouse.home import Copyable, Home, Publishable
 from soundlink_pipeline.warehouse.instances import opened, write_ahead_logs
 from soundlink_pipeline.warehouse.ledger import Ledger
-from soundlink_pipeline.warehouse.sql import is_locked, naive
+from soundlink_pipeline.warehouse.sql import is_locked, naive, quote_name
 from soundlink_pipeline.warehouse.tables import comments, create
 
 # Rows of every table, sums and newest version of each export: by table and name of the figure.
@@ -202,8 +202,10 @@ def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -
     for schema, table in connection.execute(
         "select schema_name, table_name from duckdb_tables() where not temporary and database_name = current_database()"
     ).fetchall():
-        if not table.startswith("_") and (schema, table) != ("main", PUBLICATION.name):
-            ((count,),) = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchall()
+        if not _is_private(schema, table) and (schema, table) != ("main", PUBLICATION.name):
+            ((count,),) = connection.execute(
+                f"select count(*) from {quote_name(schema)}.{quote_name(table)}"
+            ).fetchall()
             figures[f"{schema}.{table}", "rows"] = count
     for export in exports:
         sums = ", ".join(f"sum({name})" for name in export.measures)
@@ -212,6 +214,11 @@ def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -
         for name, value in zip(names, connection.execute(query).fetchall()[0], strict=True):
             figures[f"main.{export.name}", name] = value
     return figures
+
+
+def _is_private(schema: str, table: str) -> bool:
+    """Whether a table is the pipeline's own affair: of its own schema, and its name begins with _."""
+    return schema == "main" and table.startswith("_")
 
 
 def _check_room(source: Copyable, target: Path) -> None:
@@ -237,10 +244,12 @@ def _finish(
         ).fetchall()
         rows = {}
         for schema, table in tables:
-            if table.startswith("_"):
-                connection.execute(f'drop table "{schema}"."{table}"')
+            if _is_private(schema, table):
+                connection.execute(f"drop table {quote_name(schema)}.{quote_name(table)}")
             else:
-                ((count,),) = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchall()
+                ((count,),) = connection.execute(
+                    f"select count(*) from {quote_name(schema)}.{quote_name(table)}"
+                ).fetchall()
                 rows[table if schema == "main" else f"{schema}.{table}"] = count
         newest_of_each = " union all ".join(f"select max({DATE_COLUMN}) as day from {e.name}" for e in exports)
         ((newest,),) = connection.execute(f"select max(day) from ({newest_of_each})").fetchall()

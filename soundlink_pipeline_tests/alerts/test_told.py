@@ -12,6 +12,7 @@ from soundlink_pipeline_tests.alerts.receiver import Receiver
 from soundlink_pipeline_tests.alerts.watch import FAILED_PULLS, RANGE, UI, Watch, run_check, run_job
 from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.project import failure_of, project
+from soundlink_pipeline_tests.support.sql_folder import sql_folder
 
 
 def test_a_failed_run_is_told_of_with_days_reason_names_and_link(watch: Watch, receiver: Receiver) -> None:
@@ -50,6 +51,23 @@ def test_a_pull_that_the_api_refuses_is_told_of_as_the_operator_reads_it(tmp_pat
     assert bad.path_id in body["text"] or bad.uuid in body["text"]
     assert "HTTP 403" in body["text"]
     assert body["range"] == {"start": "2026-01-03", "end": "2026-01-04"}
+
+
+def test_models_that_cannot_be_built_are_named_with_file_line_and_reason(tmp_path: Path, receiver: Receiver) -> None:
+    changes: dict[str, str | None] = {
+        "models/empty.sql": "",
+        "models/wrong.sql": "select 1 as a\nfrom {{ ref('none') }}",
+    }
+    with project(tmp_path, sql_dir=sql_folder(tmp_path / "models", changes)) as here:
+        watch = Watch(here.instance, receiver.url)
+        watch.tick()
+        here.refresh("2026-01-03", "2026-01-04")
+        watch.tick()
+    (body,) = receiver.bodies
+    assert {failure["reason"] for failure in body["failures"]} == {
+        f"{tmp_path}/models/models/empty.sql: is empty: there is no query in it",
+        f"{tmp_path}/models/models/wrong.sql, line 2: there is no model 'none' to ref",
+    }
 
 
 def test_two_failures_in_one_run_are_one_message(watch: Watch, receiver: Receiver) -> None:

@@ -16,6 +16,7 @@ import pytest
 from soundlink_pipeline.doctor.checks import run_checks
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, Project
+from soundlink_pipeline_tests.support.sql_folder import sql_folder
 
 
 @pytest.fixture
@@ -122,3 +123,19 @@ def test_broken_sql_file_is_warned_of_with_file_and_reason(here: Project, tmp_pa
     says = examined.one("SQL models", "broken.sql").message
     assert str(broken) in says
     assert "nothing_there" in says
+
+
+def test_tests_that_cannot_be_run_and_what_is_not_honoured_are_warned_of(here: Project, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    changes: dict[str, str | None] = {
+        "models/empty.sql": "",
+        "tests/wrong.sql": "select nothing\nfrom {{ ref('daily') }}",
+        "packages.yml": "packages: []",
+    }
+    examined = Examined(here, SOUNDLINK_SQL_DIR=str(sql_folder(models, changes)))
+    assert examined.bad("SQL models") == [("warn", "empty.sql"), ("warn", "wrong.sql"), ("warn", "packages.yml")]
+    assert [examined.one("SQL models", name).message for name in ("empty.sql", "wrong.sql", "packages.yml")] == [
+        f"{models}/models/empty.sql: is empty: there is no query in it",
+        f'{models}/tests/wrong.sql, line 1: Binder Error: Referenced column "nothing" not found in FROM clause!',
+        f"{models}/packages.yml: not honoured by soundlink: packages",
+    ]

@@ -10,8 +10,8 @@ import pytest
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.models.build import build_model, build_models, drop_removed_models, run_tests
+from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import SqlProject, read_project
-from soundlink_pipeline.models.templates import ModelError
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import arrival, load, row
 from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, sql_folder
@@ -180,25 +180,43 @@ def test_a_test_counts_the_bad_rows_and_shows_the_first(
     assert all(found.passed for found in run_tests(connection, models, daily, other_day))
 
 
+def test_what_no_day_can_judge_alone_is_tested_on_all_days(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    tests = "[unique, {not_null: {name: limited, config: {error_if: '> 1'}}}, not_null]"
+    models = project(tmp_path, **{"_marts.yml": MODELS.replace("[not_null]", tests)})
+    build_models(connection, models)
+    connection.execute("insert into marts.daily values (null, '2026-04-01', 1), (null, '2026-04-01', 2)")
+    found = run_tests(connection, models, models.models["daily"], DateRange(SECOND, SECOND))
+    outcomes = {result.test.name: (result.outcome, result.bad_rows) for result in found}
+    assert outcomes == {
+        "unique_grain": ("pass", 0),
+        "unique_campaign_id": ("fail", 1),  # "a" is there on both days
+        "limited": ("fail", 2),
+        "not_null_campaign_id": ("pass", 0),
+    }
+
+
 @pytest.mark.parametrize(
-    ("yaml", "name"),
+    ("yaml", "name", "bad_rows"),
     [
-        ('{accepted_values: {arguments: {values: [b, "it\'s"]}}}', "accepted_values_campaign_id"),
+        ("{accepted_values: {arguments: {values: [b, \"it''s\"]}}}", "accepted_values_campaign_id", 1),
         (
             "{relationships: {arguments: {to: \"source('soundlink', 'campaigns')\", field: campaign_id}}}",
             "relationships_campaign_id",
+            2,
         ),
-        ("unique", "unique_campaign_id"),
+        ("unique", "unique_campaign_id", 1),
     ],
 )
 def test_each_kind_of_test_finds_what_it_is_for(
-    connection: duckdb.DuckDBPyConnection, tmp_path: Path, yaml: str, name: str
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, yaml: str, name: str, bad_rows: int
 ) -> None:
     models = project(tmp_path, **{"_marts.yml": MODELS.replace("[not_null]", f"[{yaml}]")})
     assert models.errors == {}
     build_models(connection, models)
     daily = models.models["daily"]
-    assert {found.test.name: found.bad_rows for found in run_tests(connection, models, daily)}[name] == 1
+    assert {found.test.name: found.bad_rows for found in run_tests(connection, models, daily)}[name] == bad_rows
     connection.execute("delete from marts.daily where report_date = '2026-04-01'")
     connection.execute("update marts.daily set campaign_id = 'b'")
     connection.execute("insert into campaigns (campaign_id) values ('b')")

@@ -11,7 +11,8 @@ import pytest
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, REBUILD
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
-from soundlink_pipeline_tests.support.project import Project, failure_of, failures_of, project
+from soundlink_pipeline.orchestration.schedules import NOT_BUILT
+from soundlink_pipeline_tests.support.project import Project, failure_of, failures_of, project, utc
 from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, TOTAL, sql_folder
 
 
@@ -108,7 +109,7 @@ def test_a_run_builds_the_models_behind_the_exports(here: Project) -> None:
     assert (told["dagster/row_count"], told["rows built"]) == counts
     assert told["days built"] == "2026-01-14 to 2026-01-16"
     assert told["seconds"] > 0
-    assert "from staging.stg_country" in told["compiled SQL"]
+    assert 'from "staging"."stg_country"' in told["compiled SQL"]
     days = [
         event.materialization
         for event in result.get_asset_materialization_events()
@@ -245,6 +246,43 @@ def test_a_broken_model_stands_in_the_graph_with_its_reason(here: Project, caplo
     assert not result.success
     assert re.search(reason, failure_of(result))
     assert {"campaign_country_daily", "campaign_engagement_daily", "stg_country", "daily"} <= materialized(result)
+
+
+def test_a_broken_test_is_a_check_with_its_reason_and_stops_nothing(here: Project) -> None:
+    wrong = MODELS.replace("[not_null]", "[not_nul, {accepted_values: {values: [x], config: {severity: warn}}}]")
+    change(here, **{"_marts.yml": wrong})
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert result.success, failures_of(result)
+    checks = {e.check_name: e for e in result.get_asset_check_evaluations() if e.asset_key == dg.AssetKey("daily")}
+    assert {name: (check.passed, check.severity.value) for name, check in checks.items()} == {
+        "data_tests": (False, "WARN"),
+        "not_nul_campaign_id": (False, "WARN"),
+    }
+    told = checks["not_nul_campaign_id"].description or ""
+    assert re.search(r"_marts\.yml, line \d+: column campaign_id: unknown test 'not_nul'", told)
+    assert here.query("select count(*) > 0 from marts.total") == [(True,)]
+
+
+def test_a_tick_names_file_line_and_reason_of_what_it_cannot_build(here: Project) -> None:
+    change(here, **{"total.sql": TOTAL + "where where\n", "_marts.yml": MODELS.replace("[not_null]", "[not_nul]")})
+    definitions = build_definitions(here.soundlink.settings, lambda: None)
+    schedule = definitions.resolve_schedule_def("daily_refresh_schedule")
+    with dg.build_schedule_context(
+        here.instance, utc("2026-03-10T07:00"), resources={"soundlink": here.soundlink}
+    ) as context:
+        (request,) = schedule.evaluate_tick(context).run_requests or []
+    total, test = request.tags[NOT_BUILT].splitlines()
+    assert re.search(r"marts/total\.sql, line 2: Parser Error: syntax error", total)
+    assert re.search(r"_marts\.yml, line 14: column campaign_id: unknown test 'not_nul'", test)
+
+
+def test_a_schema_and_a_name_that_need_quotes_are_built_and_published(here: Project) -> None:
+    odd = "{{ config(materialized='table', schema='a \"b', alias='c.d', tags=['x', 'y z']) }} select 1 as \"e f\""
+    change(here, **{"odd.sql": odd})
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert result.success, failures_of(result)
+    assert graph(here).get(dg.AssetKey("odd")).group_name == "a_b"
+    assert here.query('select * from "a ""b"."c.d"') == [(1,)]
 
 
 def test_a_model_dropped_into_the_folder_is_an_asset(here: Project) -> None:

@@ -25,6 +25,12 @@ sources:
             config: {meta: {assets: [campaign_country_daily]}}
           - name: campaigns
 """
+# As in dbt_like_sql: the schema set in dbt_project.yml is the whole name.
+SCHEMA_NAME = """
+{% macro generate_schema_name(custom_schema_name, node) -%}
+    {{ (custom_schema_name or target.schema) | trim }}
+{%- endmacro %}
+"""
 STAGING = "select * from {{ source('soundlink', 'campaign_country_daily') }}\n"
 DAILY = """
 {{
@@ -70,6 +76,7 @@ models:
 """
 FILES = {
     "dbt_project.yml": SETTINGS,
+    "macros/generate_schema_name.sql": SCHEMA_NAME,
     "models/staging/_sources.yml": SOURCES,
     "models/staging/stg_country.sql": STAGING,
     "models/marts/_marts.yml": MODELS,
@@ -98,4 +105,4 @@ def without_models() -> Path:
 
 def no_models(at: Path) -> Path:
     """A folder that holds no model yet."""
-    return sql_folder(at, {name: None for name in FILES if name != "dbt_project.yml"})
+    return sql_folder(at, {name: None for name in FILES if not name.startswith(("dbt_project", "macros"))})
