@@ -16,8 +16,15 @@ from soundlink_pipeline.alerts.sensor import build_alerts
 from soundlink_pipeline.models.build import check_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.orchestration.export_assets import build_assets
-from soundlink_pipeline.orchestration.jobs import daily_refresh, freshness, newest_day, rebuild_from_landing
+from soundlink_pipeline.orchestration.jobs import (
+    build_and_publish,
+    daily_refresh,
+    freshness,
+    newest_day,
+    rebuild_from_landing,
+)
 from soundlink_pipeline.orchestration.model_assets import build_model_assets
+from soundlink_pipeline.orchestration.publication_sensor import publication_sensor
 from soundlink_pipeline.orchestration.published_asset import last_assets, published_database
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import daily_partitions
@@ -45,13 +52,13 @@ def build_definitions(
     for error in project.errors.values():
         _log.warning("%s", error)
     partitions = daily_partitions(settings.start_date)
-    upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables, partitions)]
+    upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables)]
     return dg.Definitions(
         assets=[*upstream, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day, totals_agree],
-        jobs=[daily_refresh, freshness, compare_totals, rebuild_from_landing(project)],
+        jobs=[daily_refresh, build_and_publish, freshness, compare_totals, rebuild_from_landing(project)],
         schedules=build_schedules(settings.schedule, settings.start_date),
-        sensors=[build_alerts(read_alert_url, settings.ui_url)],
+        sensors=[publication_sensor(), build_alerts(read_alert_url, settings.ui_url)],
         resources={"soundlink": soundlink},
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.
         executor=dg.in_process_executor,

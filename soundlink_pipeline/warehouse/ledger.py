@@ -364,6 +364,11 @@ class Ledger:
         """Every delivery in the ledger: its id, and its place in the order of loading."""
         return dict(self._connection.execute("select delivery_id, load_order from deliveries").fetchall())
 
+    def newest_load(self) -> int:
+        """The place of the newest delivery in the order of loading; 0 if there is none."""
+        ((newest,),) = self._connection.execute("select coalesce(max(load_order), 0) from deliveries").fetchall()
+        return int(newest)
+
     def checksums(self) -> dict[str, str]:
         """Every delivery in the ledger: its id, and the SHA-256 of its bytes."""
         return dict(self._connection.execute("select delivery_id, sha256 from deliveries").fetchall())
