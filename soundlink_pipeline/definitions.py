@@ -17,9 +17,9 @@ from soundlink_pipeline.models.build import check_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.orchestration.export_assets import build_assets
 from soundlink_pipeline.orchestration.jobs import (
-    build_and_publish,
     daily_refresh,
     freshness,
+    models_and_publication,
     newest_day,
     rebuild_from_landing,
 )
@@ -56,7 +56,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[*upstream, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day, totals_agree],
-        jobs=[daily_refresh, build_and_publish, freshness, compare_totals, rebuild_from_landing(project)],
+        jobs=[daily_refresh, models_and_publication, freshness, compare_totals, rebuild_from_landing(project)],
         schedules=build_schedules(settings.schedule, settings.start_date),
         sensors=[publication_sensor(), build_alerts(read_alert_url, settings.ui_url)],
         resources={"soundlink": soundlink},

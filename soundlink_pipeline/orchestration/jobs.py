@@ -18,7 +18,7 @@ from soundlink_pipeline.pulling.landed import rebuild
 
 DAILY_REFRESH = "daily_refresh"
 REBUILD = "rebuild_from_landing"
-BUILD_AND_PUBLISH = "build_and_publish"
+MODELS_AND_PUBLICATION = "models_and_publication"
 FRESHNESS = "freshness"
 
 # The one check that makes requests of its own has a job of its own.
@@ -30,8 +30,8 @@ daily_refresh = dg.define_asset_job(
     description="Pulls every export for a range of report dates, in one run: the schedule's job, and a backfill's.",
 )
 
-build_and_publish = dg.define_asset_job(
-    BUILD_AND_PUBLISH,
+models_and_publication = dg.define_asset_job(
+    MODELS_AND_PUBLICATION,
     selection=_EVERYTHING - dg.AssetSelection.groups("sources", "exports"),
     description=(
         "Builds the models from what is loaded, and publishes. Makes no request. A sensor asks for it when exports were"

@@ -13,14 +13,14 @@ import json
 import dagster as dg
 
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.orchestration.jobs import BUILD_AND_PUBLISH
+from soundlink_pipeline.orchestration.jobs import MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import NOT_ENDED, WHY
 from soundlink_pipeline.publishing.lag import Lag, lag_of
 from soundlink_pipeline.quality.row_checks import row_checks
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 
-SENSOR = f"{BUILD_AND_PUBLISH}_sensor"
+SENSOR = f"{MODELS_AND_PUBLICATION}_sensor"
 # Dagster's daemon finds up to half a minute late that a backfill has ended: with this the build begins within one.
 _INTERVAL_SECONDS = 10
 # A tick must end soon. Whoever holds the warehouse for longer is a run, or will be told of by the next run.
@@ -35,7 +35,7 @@ def publication_sensor() -> dg.SensorDefinition:
 
     @dg.sensor(
         name=SENSOR,
-        job_name=BUILD_AND_PUBLISH,
+        job_name=MODELS_AND_PUBLICATION,
         minimum_interval_seconds=_INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
@@ -43,7 +43,7 @@ def publication_sensor() -> dg.SensorDefinition:
             " from the UI, by a backfill (once, when it has ended), or with a campaign that failed."
         ),
     )
-    def build_and_publish_sensor(
+    def models_and_publication_sensor(
         context: dg.SensorEvaluationContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.RunRequest | dg.SkipReason:
         seen, asked_for = _cursor(context)
@@ -61,7 +61,7 @@ def publication_sensor() -> dg.SensorDefinition:
         context.update_cursor(json.dumps({"newest run": newest_run, "asked for": asked_for}))
         return answer
 
-    return build_and_publish_sensor
+    return models_and_publication_sensor
 
 
 def _answer(instance: dg.DagsterInstance, lag: Lag, asked_for: int) -> dg.RunRequest | dg.SkipReason:
@@ -69,9 +69,8 @@ def _answer(instance: dg.DagsterInstance, lag: Lag, asked_for: int) -> dg.RunReq
         return dg.SkipReason("The published file holds every loaded delivery.")
     if lag.loaded == asked_for:
         return dg.SkipReason(
-            "A run was asked for, and the published file still lacks deliveries: see why the last run of"
-            f" {BUILD_AND_PUBLISH} failed. It is not asked for again before something else is loaded; run the job by"
-            " hand once the reason is gone."
+            f"The last run of {MODELS_AND_PUBLICATION} did not publish: see why. It is not asked for again before"
+            " something else is loaded; launch it by hand once the reason is gone."
         )
     if blocking := _blocking(instance):
         return dg.SkipReason(f"Not published: {', '.join(blocking)} failed. Its page says what to do.")
