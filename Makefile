@@ -83,10 +83,12 @@ dbt: install ## Test that dbt builds the same tables from dbt_like_sql/ (install
 chaos: install ## Run the slow tests: 200 kills, 2,000 sequences of network faults, concurrent deployments (two hours)
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest soundlink_pipeline_tests/trials/crashes soundlink_pipeline_tests/trials/network \
-		-s --kills 200 --sequences 2000 --timeout 7200
+		soundlink_pipeline_tests/models/test_incremental.py -s --kills 200 --sequences 2000 --histories 100 --timeout 7200
 
-fuzz: install ## Test 100,000 damaged deliveries: each is loaded exactly or refused whole
-	$(BIN)/python -m pytest soundlink_pipeline_tests/trials/fuzzing -s --inputs 100000 --timeout 7200
+fuzz: install ## Test 100,000 damaged deliveries: each is loaded exactly or refused whole; and 200 histories of pulls
+	$(BIN)/python -m pytest soundlink_pipeline_tests/trials/fuzzing soundlink_pipeline_tests/loading/test_damaged.py \
+		soundlink_pipeline_tests/loading/test_merge_rule.py -s --inputs 100000 --timeout 7200
+	$(BIN)/python -m pytest soundlink_pipeline_tests/marts/test_what_would_be_answered.py --histories 200 --timeout 7200
 
 endurance: install ## Simulate a year of daily refreshes, revisions, outages and kills, and chart time, memory and disk
 	$(BIN)/python -m benchmarks.endurance

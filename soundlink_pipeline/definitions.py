@@ -29,7 +29,7 @@ from soundlink_pipeline.orchestration.published_asset import last_assets, publis
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import daily_partitions
 from soundlink_pipeline.orchestration.schedules import build_schedules
-from soundlink_pipeline.orchestration.totals_check import compare_totals, totals_agree
+from soundlink_pipeline.orchestration.totals_check import campaign_totals, compare_totals, totals_agree
 from soundlink_pipeline.settings.settings import Settings, settings_from
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def build_definitions(
     partitions = daily_partitions(settings.start_date)
     upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables)]
     return dg.Definitions(
-        assets=[*upstream, published_database(project, last_assets(upstream))],
+        assets=[*upstream, campaign_totals, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day, totals_agree],
         jobs=[daily_refresh, models_and_publication, freshness, compare_totals, rebuild_from_landing(project)],
         schedules=build_schedules(settings.schedule, settings.start_date),

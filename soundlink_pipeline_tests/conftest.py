@@ -16,9 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How hard the tests try that can always try harder; the make targets chaos and fuzz ask for more."""
     group = parser.getgroup("soundlink")
     group.addoption("--kills", type=int, default=2, help="moments at which test_crashes kills a run")
-    group.addoption("--sequences", type=int, default=20, help="random sequences of faults in network/test_faults")
-    group.addoption("--histories", type=int, default=2, help="random histories of pulls in marts")
-    group.addoption("--inputs", type=int, default=2000, help="damaged deliveries in fuzzing")
+    group.addoption("--sequences", type=int, default=8, help="random sequences of faults in network/test_faults")
+    group.addoption("--histories", type=int, default=2, help="random histories of pulls in marts and models")
+    group.addoption("--inputs", type=int, default=1000, help="damaged deliveries in fuzzing, fewer in loading")
 
 
 # Side by side, the last to begin holds up the end: what takes long begins first.

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable
@@ -80,7 +81,8 @@ def draw(records: list[dict[str, Any]], folder: Path) -> None:
         (right_of_data, "", "thousands"),
     ):
         room = 3 if axes is right_of_time else 1.3  # the line of campaigns stays below the points
-        axes.set(title=title, ylabel=unit, ylim=(0, room * axes.dataLim.y1 if axes.lines else 1))
+        top = axes.dataLim.y1  # infinite where nothing is drawn
+        axes.set(title=title, ylabel=unit, ylim=(0, room * top if math.isfinite(top) else 1))
         axes.tick_params(axis="x", labelsize=8)
     for axes, right in ((time_axes, right_of_time), (memory, None), (data, right_of_data), (storage, None)):
         axes.grid(alpha=0.3)
@@ -117,7 +119,7 @@ def report(records: list[dict[str, Any]], red: Counter[str], folder: Path) -> No
     print("What befell:", ", ".join(f"{kind} {count}" for kind, count in sorted(befell.items())) or "nothing")
     print("Checks that were red:", ", ".join(f"{name} {count}" for name, count in sorted(red.items())) or "none")
     print("| | first | last | per day |\n|---|---|---|---|")
-    for name in ("warehouse_mb", "published_mb", "landing_mb", "dagster_mb", "rows", "versions"):
+    for name in ("warehouse_mb", "published_mb", "landing_mb", "dagster_mb", "rows", "versions") if good else ():
         first, last = good[0][name], good[-1][name]
         print(f"| {name} | {first:,.1f} | {last:,.1f} | {(last - first) / max(len(good) - 1, 1):,.3f} |")
     print("| last quarter / first quarter, equally many campaigns | ratio | |\n|---|---|---|")

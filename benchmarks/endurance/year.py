@@ -9,16 +9,18 @@ from random import Random
 from typing import Any
 
 from benchmarks.endurance.children import Api, in_child, refresh
-from benchmarks.endurance.truth import SLACK, Known, hold_against_the_world
-from benchmarks.endurance.world import FIRST_DAY
+from benchmarks.endurance.truth import SLACK, Found, Known, hold_against_the_world
+from benchmarks.endurance.world import FIRST_DAY, FRAMED
+from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.settings.settings import settings_from
-from soundlink_pipeline.simulator import DEMO_KEY, World
+from soundlink_pipeline.simulator import DEMO_KEY, Shrinking, World
 from soundlink_pipeline.simulator.campaigns import midnight
 
 NO_LIMIT = "1000000"
-EVERYTHING_EVERY = 10  # comparisons: how often all is compared with all, and not the window alone
+EVERYTHING_EVERY = 10  # comparisons: how often all is compared with all, and not what was asked for alone
+LOSES = 20  # rows at least has a day that loses all but one: half of fewer, and nobody would miss them
 # Red by nature here: it asks whether yesterday is there, by the clock on the wall.
 BY_THE_WALL_CLOCK = "newest_day"
 
@@ -53,7 +55,7 @@ class Endurance:
         self.api.set_clock(now)
         record: dict[str, Any] = {"day": today.isoformat(), "befalls": befalls, "success": False}
         if befalls != "closed":
-            self._arm(befalls, now)
+            fails = self._arm(befalls, now)
             ended = in_child(lambda: refresh(settings, now, retry=False), self._fuse(befalls))
             self.api.be_well()
             if ended.answer is None and befalls == "kill":
@@ -70,7 +72,7 @@ class Endurance:
                 "requests": self.api.requests(),
             }
             if run:
-                self._judge(run, befalls, today)
+                self._judge(run, befalls, today, fails=fails)
                 record |= {"success": run["success"], "start": run["start"], "end": run["end"], "events": run["events"]}
             if run and run["success"]:
                 everything = last or len(self.known.ranges) % EVERYTHING_EVERY == EVERYTHING_EVERY - 1
@@ -79,14 +81,18 @@ class Endurance:
         self.records.append(record)
         return record
 
-    def _arm(self, befalls: str, now: datetime) -> None:
+    def _arm(self, befalls: str, now: datetime) -> bool:
+        """Let it befall; returns whether it makes a run fail."""
         times = 1 + int(self._random.random() * 3)
         skip = int(self._random.random() * 8)
+        shrinks = now.date() - timedelta(days=3)
         match befalls:
             case "outage":
                 self.api.go_wrong("html", times=None)
+                return True
             case "down":
                 self.api.go_wrong("status", status=503, code="unavailable", times=None)
+                return True
             case "campaign":
                 # The one that was created last is asked for, now and for weeks to come.
                 created = [c for c in self.world.campaigns if c.created_at < midnight(now.date())]
@@ -94,16 +100,36 @@ class Endurance:
                 self.api.go_wrong(
                     "status", status=404, code="campaign_not_found", campaign=newest.uuid, match="export", times=None
                 )
+                return True
             case "damaged":
                 self.api.go_wrong("short", match="export", times=times, skip=skip)
                 self.api.go_wrong("cut", match="export", times=times)
-                # Of a day that was pulled before, the first answer about each campaign; few rows nobody would miss.
-                if (day := now.date() - timedelta(days=3)) in self.known.pulled:
-                    self.api.shrink(day, keep=1, least=20)
+                self.api.go_wrong("encoded", match="export", times=times, ended=False)
+                self.api.shrink(shrinks, keep=1, least=LOSES)  # the first answer about each campaign
+            case "framed":
+                for kind, parameters in self._random.sample(FRAMED, len(FRAMED)):
+                    self.api.go_wrong(kind, match="export", times=times, **parameters)
+                self.api.go_wrong("encoded", times=None, members=1 + times)  # whatever else is asked
+            case "withdrawn":
+                self.api.shrink(shrinks, keep=1, least=LOSES, answers=None)
+                self.known.withdrawn[now.date()] = Shrinking(shrinks, keep=1, least=LOSES, answers=None)
+            case "unlike":
+                self.api.shrink(shrinks, keep=1, least=LOSES, answers=2, moving=True)
+                return self._would_be_missed(shrinks, now)
             case "limits":
                 self.api.go_wrong(
                     "status", status=429, code="rate_limit_exceeded", retry_after=1, times=times, skip=skip
                 )
+        return False
+
+    def _would_be_missed(self, day: date, now: datetime) -> bool:
+        """Whether a campaign has so many rows of a day, now and when it was last asked for, that their loss shows."""
+        for (export, campaign, of), moment in self.known.asked.items():
+            if of == day:
+                had, has = (len(self.world.rows(export, campaign, day, day, at)) for at in (moment, now))
+                if had > LOSES / 2 and has >= LOSES:
+                    return True
+        return False
 
     def _fuse(self, befalls: str) -> float | None:
         """After how many seconds to kill the run: somewhere in what a good one takes, as far as is known."""
@@ -112,10 +138,9 @@ class Endurance:
         lately = [record["seconds"] for record in self.records if record["success"]][-10:]
         return (0.1 + 0.9 * self._random.random()) * (statistics.median(lately) if lately else 4.0)
 
-    def _judge(self, run: dict[str, Any], befalls: str, today: date) -> None:
+    def _judge(self, run: dict[str, Any], befalls: str, today: date, *, fails: bool) -> None:
         """Runs succeed and checks are green when they should be."""
-        expected = befalls not in ("outage", "down", "campaign")
-        assert run["success"] is expected, f"{today}, {befalls or 'a good day'}: success is {run['success']}"
+        assert run["success"] is not fails, f"{today}, {befalls or 'a good day'}: success is {run['success']}"
         for name, severity, metadata in run["red"]:
             self.red[name] += 1
             if name == BY_THE_WALL_CLOCK and run["success"]:
@@ -128,10 +153,11 @@ class Endurance:
         checking = in_child(
             lambda: hold_against_the_world(soundlink, self.world, self.known, run, now, everything=everything)
         )
-        self.known.checksums, window, (rows, versions, delivered, campaigns) = checking.answer
-        self.known.pulled |= dict.fromkeys(window.dates(), now)
-        self.known.ranges.append((window, now))
-        return {"rows": rows, "versions": versions, "delivered": delivered, "campaigns": campaigns}
+        found: Found = checking.answer
+        self.known.checksums, self.known.asked = found.checksums, found.asked
+        dates = DateRange(date.fromisoformat(run["start"]), date.fromisoformat(run["end"]))
+        self.known.ranges.append((dates, now))
+        return dict(found.figures)
 
     def _age_abandoned_downloads(self, landing: Landing) -> None:
         """What a killed run left is swept after a day; files do not grow older by the simulated clock."""

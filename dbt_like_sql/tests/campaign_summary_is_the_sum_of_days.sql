@@ -6,7 +6,6 @@ with summary as (
 
 ads as (
     select
-        account_id,
         campaign_id,
         currency,
         count(*) as days,
@@ -20,22 +19,20 @@ ads as (
         sum(spend_total) as spend_total,
         sum(fees) as fees
     from {{ ref('campaign_daily') }}
-    group by account_id, campaign_id, currency
+    group by campaign_id, currency
 ),
 
 track_days as (
     select
-        account_id,
         campaign_id,
         sum(new_listeners) as new_listeners,
         sum(streams) as streams
     from {{ ref('track_engagement_daily') }}
-    group by account_id, campaign_id
+    group by campaign_id
 ),
 
 listening as (
     select
-        account_id,
         campaign_id,
         count(engagement_streams) as rows_with_listening,
         sum(engagement_new_listeners) as new_listeners,
@@ -45,17 +42,15 @@ listening as (
         sum(engagement_streams) as streams,
         sum(engagement_streams_before + engagement_streams_during + engagement_streams_after) as streams_by_status
     from summary
-    group by account_id, campaign_id
+    group by campaign_id
 )
 
 select
-    coalesce(summary.account_id, ads.account_id) as account_id,
     coalesce(summary.campaign_id, ads.campaign_id) as campaign_id,
     coalesce(summary.currency, ads.currency) as currency
 from summary
 full join ads
-    on summary.account_id = ads.account_id
-    and summary.campaign_id = ads.campaign_id
+    on summary.campaign_id = ads.campaign_id
     and summary.currency = ads.currency
 where summary.campaign_id is null
     or summary.days <> coalesce(ads.days, 0)
@@ -72,13 +67,11 @@ where summary.campaign_id is null
 union all
 
 select
-    coalesce(listening.account_id, track_days.account_id) as account_id,
     coalesce(listening.campaign_id, track_days.campaign_id) as campaign_id,
     null as currency
 from listening
 full join track_days
-    on listening.account_id = track_days.account_id
-    and listening.campaign_id = track_days.campaign_id
+    on listening.campaign_id = track_days.campaign_id
 where listening.campaign_id is null
     or listening.rows_with_listening <> 1
     or listening.new_listeners <> coalesce(track_days.new_listeners, 0)

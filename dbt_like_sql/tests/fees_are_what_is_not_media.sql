@@ -10,7 +10,6 @@ currencies as (
 )
 
 select
-    campaign_days.account_id,
     campaign_days.campaign_id,
     campaign_days.report_date,
     campaign_days.currency,

@@ -1,6 +1,5 @@
 -- New and returning listeners and their streams add up to all of them, as the export promises.
 select
-    account_id,
     campaign_id,
     engagement_context,
     engaged_spotify_track_id,

@@ -1,25 +1,23 @@
 -- The bands of a playlist campaign leave out nothing of its playlist listening, and count nothing twice.
 with bands as (
     select
-        account_id,
         campaign_id,
         sum(track_days) as track_days,
         sum(unique_listeners) as new_listeners,
         sum(streams) as streams
     from {{ ref('playlist_position_performance') }}
-    group by account_id, campaign_id
+    group by campaign_id
 ),
 
 daily as (
     select
-        account_id,
         campaign_id,
         count(*) as track_days,
         sum(new_listeners) as new_listeners,
         sum(streams) as streams
     from {{ ref('track_engagement_daily') }}
     where engagement_context = 'playlist'
-    group by account_id, campaign_id
+    group by campaign_id
 )
 
 -- the rows of one side that the other has not: a difference shows as two

@@ -1,7 +1,6 @@
 -- A track's totals are the sums of its days.
 with summary as (
     select
-        account_id,
         campaign_id,
         engagement_context,
         engaged_spotify_track_id,
@@ -15,7 +14,6 @@ with summary as (
 
 daily as (
     select
-        account_id,
         campaign_id,
         engagement_context,
         engaged_spotify_track_id,
@@ -25,7 +23,7 @@ daily as (
         sum(returning_listener_streams) as returning_listener_streams,
         sum(streams) as streams
     from {{ ref('track_engagement_daily') }}
-    group by account_id, campaign_id, engagement_context, engaged_spotify_track_id
+    group by campaign_id, engagement_context, engaged_spotify_track_id
 )
 
 -- the rows of one side that the other has not: a difference shows as two

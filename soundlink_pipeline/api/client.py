@@ -128,6 +128,12 @@ class SoundlinkClient:
             page += 1
         return CampaignPages(list(items.values()), requested_at, listed_at)
 
+    def campaign(self, campaign_id: str) -> dict[str, Any]:
+        """A campaign by itself: its JSON object, which has the listing's fields. Raises SoundlinkError."""
+        path = _path_of("/v1/campaigns/{campaign_id}", campaign_id)
+        body, _ = self._retry_policy.run(lambda: self._get_json(path, {}))
+        return self._data_of(body, f"campaign {campaign_id}", "its fields")
+
     def overview(self, campaign_id: str, dates: DateRange) -> dict[str, Any]:
         """Soundlink's own totals of a campaign over `dates`: its JSON object, numbers as int or exact Decimal.
 
@@ -135,13 +141,7 @@ class SoundlinkClient:
         """
         path = _path_of(OVERVIEW_PATH, campaign_id)
         body, _ = self._retry_policy.run(lambda: self._get_json(path, _query_of(dates), parse_float=Decimal))
-        data = body.get("data") if isinstance(body, dict) else None
-        if not isinstance(data, dict):
-            raise WrongContent(
-                f"the overview of campaign {campaign_id} is not what the API documents (data with the totals)",
-                request_id=request_id_in(body, self._key),
-            )
-        return data
+        return self._data_of(body, f"the overview of campaign {campaign_id}", "the totals")
 
     def download(self, export: Export, campaign_id: str, dates: DateRange, to: Path) -> Download:
         """Stream one export into the file `to`, whole and fsynced, or raise SoundlinkError.
@@ -154,6 +154,16 @@ class SoundlinkClient:
             raise ValueError(f"{dates} is {dates.days} days; the API gives at most {MAX_DAYS_PER_PULL} in one request")
         path = _path_of(export.path, campaign_id)
         return self._retry_policy.run(lambda: self._get_export(path, _query_of(dates), to))
+
+    def _data_of(self, body: object, what: str, of_what: str) -> dict[str, Any]:
+        """The object in an envelope, or WrongContent."""
+        data = body.get("data") if isinstance(body, dict) else None
+        if not isinstance(data, dict):
+            raise WrongContent(
+                f"{what} is not what the API documents (data with {of_what})",
+                request_id=request_id_in(body, self._key),
+            )
+        return data
 
     def _get_json(
         self, path: str, query: dict[str, str], *, parse_float: Callable[[str], Any] = float

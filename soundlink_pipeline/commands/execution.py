@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,11 +61,16 @@ def _check_project_folder(folder: Path) -> None:
 
 
 def execute_job(name: str, *options: str) -> NoReturn:
-    """Run a job in this process's place, without a daemon; `options` are those of `dagster job execute`."""
+    """Run a job without a daemon, then end the process; `options` are those of `dagster job execute`."""
     orphaned_runs.main()
     execute("job", "execute", "-m", "soundlink_pipeline.definitions", "-j", name, *options)
 
 
 def execute(*arguments: str) -> NoReturn:
-    """Run a command of Dagster in this process's place."""
-    os.execv(sys.executable, [sys.executable, "-m", "dagster", *arguments])  # noqa: S606  (our own interpreter)
+    """Run a command of Dagster as `python -m dagster` does, then end the process with its status.
+
+    In this process, which has imported Dagster already: in a new one that takes another second.
+    """
+    sys.argv[1:] = arguments
+    runpy.run_module("dagster", run_name="__main__", alter_sys=True)
+    raise SystemExit

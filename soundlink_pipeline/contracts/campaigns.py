@@ -113,6 +113,15 @@ def left_out(campaigns: Iterable[Mapping[str, Any]], start_date: date) -> str | 
     )
 
 
+def left_out_is_unknown(named: int, unknown: int, start_date: date, reason: str) -> str:
+    """A sentence about campaigns that SOUNDLINK_CAMPAIGN_IDS names and of which nobody knows when they were created."""
+    return (
+        f"whether days before SOUNDLINK_START_DATE ({start_date}) are left out is not known of {unknown} of the {named}"
+        f" campaigns in SOUNDLINK_CAMPAIGN_IDS, because the API does not say when they were created: {reason}. Look it"
+        " up in Soundlink, and set SOUNDLINK_START_DATE to the earliest day that you need"
+    )
+
+
 def _end(campaign: Mapping[str, Any], created: datetime) -> date | None:
     """The UTC day on which the ads are over at the latest; None of a campaign that may be running.
 

@@ -25,6 +25,7 @@ from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refres
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.doctor.finding import Finding, counted, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
+from soundlink_pipeline.pulling.listing import left_out_of_named
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.settings.settings import Settings
 
@@ -96,6 +97,8 @@ def _requests(project: ProjectState, client: SoundlinkClient, pacer: Pacer, fold
     pages = 0
     if campaigns:
         yield ok("campaigns:read", f"not needed: SOUNDLINK_CAMPAIGN_IDS names {len(campaigns)} campaigns")
+        for sentence in filter(None, left_out_of_named(client, settings.campaign_ids, settings.start_date)):
+            yield ok("first day", sentence)
     else:
         before = client.requests
         try:

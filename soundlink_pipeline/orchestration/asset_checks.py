@@ -3,7 +3,7 @@
 A model's checks are in `orchestration/model_assets.py`: they come from its YAML.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -58,16 +58,22 @@ def export_check_specs() -> list[dg.AssetCheckSpec]:
 
 
 def run_export_checks(
-    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange, *, pulled: bool
+    connection: duckdb.DuckDBPyConnection,
+    export: Export,
+    dates: DateRange,
+    *,
+    pulled: bool,
+    loaded: Collection[str] = (),
 ) -> tuple[list[dg.AssetCheckResult], list[CheckResult]]:
     """The result of every check of `export` in the window, and those that block what is downstream.
 
-    Of an export that was not `pulled` whole, only what is missing.
+    `loaded` are the deliveries of the run, which may have changed other days. Of an export that was not `pulled` whole,
+    only what is missing.
     """
     delivered = check_delivered(connection, export, dates)
     if not pulled:
         return [delivered], []
-    results = run_checks(connection, export, dates)
+    results = run_checks(connection, export, dates, loaded)
     blocking = [result for result in results if result.check.blocking and not result.passed]
     return [delivered, *(_result(export, dates, result) for result in results)], blocking
 

@@ -3,10 +3,10 @@
 The assets they serve are in `orchestration/export_assets.py`; how requests are made and loaded is in `pulling/`.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -19,11 +19,12 @@ from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.landed import load_leftovers
-from soundlink_pipeline.pulling.listing import list_campaigns, save_and_ask
+from soundlink_pipeline.pulling.listing import left_out_of_named, list_campaigns, save_and_ask
 from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.pulling.shrinking import NOTHING_HELD, HeldRows
+from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -58,6 +59,15 @@ def _describe(planned: Plan, soundlink: Soundlink, pacer: Pacer) -> str:
         per_hour=settings.requests_per_hour,
         left_this_hour=pacer.left_this_hour(),
     )
+
+
+def _left_out(client: "SoundlinkClient", campaigns: Sequence[Mapping[str, Any]], settings: Settings) -> list[str]:
+    """What a first run says of days before the first partition."""
+    if settings.campaign_ids:
+        sentences = left_out_of_named(client, settings.campaign_ids, settings.start_date)
+    else:
+        sentences = left_out(campaigns, settings.start_date), None
+    return [sentence for sentence in sentences if sentence]
 
 
 def pull_range(
@@ -100,8 +110,9 @@ def pull_range(
 
         planned, held = save_and_ask(soundlink.warehouse, soundlink.landing, listing, plan)
         log(_describe(planned, soundlink, pacer))  # first, so that the operator knows how long it takes
-        if planned.is_first and (left := left_out(campaigns, soundlink.settings.start_date)):
-            log(left)
+        if planned.is_first:
+            for line in _left_out(client, campaigns, soundlink.settings):
+                log(line)
         for line in later:
             log(line)
         result, further = pull(planned.missing, held), planned

@@ -11,6 +11,8 @@ from soundlink_pipeline.orchestration.failures import as_operator_failure
 POOL = "warehouse"
 # Who answers for an asset, as Dagster shows it; a model may name another in its YAML (config: meta: owner).
 OWNER = "team:data"
+# The asset that stands for the API: it is not ours to materialize.
+SOUNDLINK_API = "soundlink_api"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 _ONE_DAY = "dagster/partition"

@@ -1,12 +1,12 @@
-"""Publishes the warehouse: a consistent copy of `warehouse.duckdb`, put in place of the last one in one step.
+"""Publishes the warehouse: a consistent copy of it, a DuckDB file put in place of the last one in one step.
 
 Analysts open the published file whenever and for as long as they like. A program that has the last one open continues
 to read it; the next one to open the file sees the new one, complete. A crash at any moment leaves one of the two. For a
 quarter of a second after each replacement the file is locked (`_put_in_place` says why); `read_published` waits it out.
 
-The file's bytes are copied, which is far faster than any way through SQL (`python -m benchmarks.publishing`), while the
-pipeline holds the writer's turn and has no connection open: opening and closing a file drops every lock that the same
-process has on it (POSIX), DuckDB's too.
+The bytes of `warehouse.duckdb` are copied, which is far faster than any way through SQL (`python -m
+benchmarks.publishing`), while the pipeline holds the writer's turn and has no connection open: opening and closing a
+file drops every lock that the same process has on it (POSIX), DuckDB's too.
 
 Where the name is a symbolic link, the file it leads to is replaced, in that file's own folder. Who may read it is the
 operator's to say: a new file gets the group and the read bits of the one it replaces.
@@ -37,10 +37,9 @@ from soundlink_pipeline.contracts.schema import DATE_COLUMN, VERSION_COLUMN, Exp
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.durable import sync_path
 from soundlink_pipeline.publishing.place import Access, BadLink, place_of
-from soundlink_pipeline.warehouse.home import Home
-from soundlink_pipeline.warehouse.instances import opened
+from soundlink_pipeline.warehouse.home import Copyable, Home, Publishable
+from soundlink_pipeline.warehouse.instances import opened, write_ahead_logs
 from soundlink_pipeline.warehouse.ledger import Ledger
-from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile, write_ahead_logs
 from soundlink_pipeline.warehouse.sql import is_locked, naive
 from soundlink_pipeline.warehouse.tables import comments, create
 
@@ -106,26 +105,26 @@ class Published:
 
 
 def publish(
-    warehouse: NativeFile,
+    warehouse: Publishable,
     target: Path,
     *,
     run_id: str,
     now: datetime,
     before: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None,
 ) -> Published:
-    """Put a copy of the warehouse at `target`, in the warehouse's own folder. `now` is aware.
+    """Put a copy of the warehouse at `target`. `now` is aware.
 
     `before` gets the connection to the warehouse that is opened in any case; what it raises prevents the publication.
     `differences` are read after this function's turn: hold `warehouse.turn()` around the call to exclude other runs'
     changes.
-    Raises NotPublished, WarehouseLocked, WarehouseUnusable; ValueError for a target elsewhere, where the warehouse's
-    lock file would not keep two publications apart.
+    Raises NotPublished, WarehouseLocked, WarehouseUnusable; ValueError for a target that the warehouse's turn does not
+    cover, so that two publications would not be kept apart: of a file it covers those in its own folder.
     """
-    if target.parent.resolve() != warehouse.path.parent.resolve() or target.name == warehouse.path.name:
-        raise ValueError(f"{target} must lie beside {warehouse.path}")
+    if not warehouse.turn_covers(target):
+        raise ValueError(f"{target} must lie beside {warehouse.describe().where}")
     started = time.monotonic()
     try:
-        place = place_of(target, warehouse.path)
+        place = place_of(target, warehouse)
     except BadLink as error:
         raise NotPublished(f"{target} was not published: it is a symbolic link that {error}") from None
     temporary = place.with_name(f".{place.name}.part")
@@ -138,7 +137,7 @@ def publish(
                     _check_room(file, place)
                     temporary.touch(0o600)  # nobody reads it before it is in place
                     file.copy_to(temporary)
-                    spill = warehouse.path.parent / "tmp"
+                    spill = target.parent / "tmp"
                     rows, newest, settled = _finish(warehouse.exports, temporary, spill, run_id, now)
                     locked, lost_group = _put_in_place(temporary, place, target, Access.of_next(place, file))
             finally:
@@ -215,7 +214,7 @@ def _figures(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -
     return figures
 
 
-def _check_room(source: ClosedFile, target: Path) -> None:
+def _check_room(source: Copyable, target: Path) -> None:
     needed, free = source.bytes + _SPARE_BYTES, shutil.disk_usage(target.parent).free
     if free < needed:
         raise NotPublished(

@@ -16,11 +16,11 @@ from soundlink_pipeline.contracts.days import DateRange, last_closed_day
 from soundlink_pipeline.models.build import build_models, failed_tests, mark_failed, models_behind
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.publishing.file_copy import NotPublished, Published, publish
-from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline.warehouse.home import Publishable
 
 
 def publish_tested(
-    warehouse: NativeFile,
+    warehouse: Publishable,
     project: SqlProject,
     target: Path,
     *,

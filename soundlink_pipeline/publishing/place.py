@@ -6,21 +6,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundlink_pipeline.warehouse.native_file import ClosedFile
+from soundlink_pipeline.warehouse.home import Copyable, Publishable
 
 
 class BadLink(Exception):
     """A symbolic link that leads to no place for a published file; the message goes on after "a link that"."""
 
 
-def place_of(target: Path, warehouse: Path) -> Path:
+def place_of(target: Path, warehouse: Publishable) -> Path:
     """Where the file lies that is replaced: `target`, or what it leads to as a symbolic link. Raises BadLink."""
     if not target.is_symlink():
         return target
     place = Path(os.path.realpath(target))
     if place.is_symlink():
         raise BadLink("leads in a circle")
-    if place == warehouse.resolve():
+    if warehouse.is_kept_in(place):
         raise BadLink("leads to the warehouse itself")
     if "?" in str(place) or "\\" in str(place):  # what DuckDB takes for options and for a /
         raise BadLink(f"leads to {place}, where DuckDB can keep no file")
@@ -39,7 +39,7 @@ class Access:
     group: int | None
 
     @classmethod
-    def of_next(cls, place: Path, source: ClosedFile) -> Access:
+    def of_next(cls, place: Path, source: Copyable) -> Access:
         """As the operator left it on the file at `place`; the first one may be read by whom the warehouse may."""
         try:
             last = place.stat()

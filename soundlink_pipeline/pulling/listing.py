@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from soundlink_pipeline.contracts.campaigns import CampaignPages
+from soundlink_pipeline.api.errors import SoundlinkError
+from soundlink_pipeline.contracts.campaigns import CampaignPages, created_on, left_out, left_out_is_unknown
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.landing.stored import DamagedFile
@@ -50,6 +51,29 @@ def list_campaigns(
     pages = CampaignPages(fixed, datetime.now(UTC), None) if fixed else client.campaigns()
     lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in pages.items]
     return landing.land_listing(lines, pages.requested_at, pages.server_date, run_id)
+
+
+def left_out_of_named(
+    client: SoundlinkClient, campaign_ids: Sequence[str], start_date: date
+) -> tuple[str | None, str | None]:
+    """Two sentences about campaigns that the settings name: `left_out`, and of how many that is not known.
+
+    Either is None where there is nothing to say. Makes a request for each, until one says that no other will work:
+    nothing lists these campaigns, so that nothing else tells when they were created.
+    """
+    found, reason = list[dict[str, Any]](), "no createdAt that can be read"
+    for campaign_id in campaign_ids:
+        try:
+            found.append(client.campaign(campaign_id))
+        except SoundlinkError as error:
+            reason = str(error)
+            if error.fatal:
+                break
+    unknown = len(campaign_ids) - sum(created_on(campaign) is not None for campaign in found)
+    return (
+        left_out(found, start_date),
+        left_out_is_unknown(len(campaign_ids), unknown, start_date, reason) if unknown else None,
+    )
 
 
 def save_and_ask(warehouse: Home, landing: Landing, listing: Listing, question: Callable[[Ledger], T]) -> T:

@@ -10,7 +10,7 @@ from typing import Any
 from soundlink_pipeline.contracts.campaigns import created_on, expected_days
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, last_closed_day
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.pulling.tails import Over, first_missing, last_final_day, turns
+from soundlink_pipeline.pulling.tails import Over, Probe, first_missing, last_final_day, probes_of_the_day, turns
 from soundlink_pipeline.warehouse.ledger import PulledSoFar
 
 _NOTHING = PulledSoFar()
@@ -62,8 +62,8 @@ class Plan:
         make_up_from = first_day if is_refresh else None
         planned = [r for export in exports for r in plan(export, campaigns, dates, so_far, make_up_from=make_up_from)]
         expected, unanswered = {r.place for r in planned}, {r.place for r in without_done(planned, so_far.done)}
-        self.probes, self._tails, self._waits = list[PullRequest](), list[PullRequest](), False
-        turn_of = turns(campaigns)
+        self._tails, self._waits = list[PullRequest](), False
+        turn_of, due, intervals = turns(campaigns), list[Probe](), list[int]()
         for export in exports:
             for campaign in campaigns:
                 over = Over.of(export, campaign, so_far)
@@ -78,9 +78,14 @@ class Plan:
                     self._waits |= len(tail) > 1
                 elif is_refresh and over.place not in expected:
                     probe = over.probe(today, turn_of[over.campaign_id], so_far, first_day)
-                    self.probes += [PullRequest(export, over.campaign_id, probe)] if probe else []
+                    due += [probe] if probe and over.place not in given_up else []
+                    intervals.append(over.probe_interval(today))
         self.requests = [r for r in (*planned, *self._tails) if r.place not in given_up]
-        self.probes = [r for r in self.probes if r.place not in given_up]
+        named = {export.name: export for export in exports}
+        self.probes = [
+            PullRequest(named[probe.export], probe.campaign_id, probe.dates)
+            for probe in probes_of_the_day(due, intervals, so_far.probes_made)
+        ]
         self.missing = [*without_done(self.requests, so_far.done), *self.probes]
 
     @property

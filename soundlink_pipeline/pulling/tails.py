@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from soundlink_pipeline.contracts.campaigns import created_on, expected_days
@@ -22,6 +24,24 @@ PROBE_EVERY = 21
 _AT_FIRST_EVERY, _AT_FIRST_TIMES = 7, 4
 # However the order of probing changes with the listing: no longer than this after the last.
 _PROBE_AT_LATEST = 27
+# A row is known at the latest so many days after its day is final.
+_PROMISED_DAYS = 30
+# So few probes a day are no burden, however few campaigns are over.
+_FEW_PROBES = 5
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A probe that is due: its range, and how many days ago its turn was.
+
+    `waited_days`: for how many days the first day that is to be seen has been final.
+    """
+
+    export: str
+    campaign_id: str
+    dates: DateRange
+    waited_days: int
+    after_turn_days: int
 
 
 @dataclass(frozen=True)
@@ -60,8 +80,8 @@ class Over:
     def place(self) -> tuple[str, str]:
         return self.export, self.campaign_id
 
-    def probe(self, today: date, turn: int, so_far: PulledSoFar, first_day: date) -> DateRange | None:
-        """The range of a probe, if one is due: up to 90 days that are final, from `first_day` on.
+    def probe(self, today: date, turn: int, so_far: PulledSoFar, first_day: date) -> Probe | None:
+        """The probe that is due, if one is: of up to 90 days that are final, from `first_day` on.
 
         `turn` tells campaigns apart, so that they are not all probed on one day.
         """
@@ -75,17 +95,48 @@ class Over:
         missing = first_missing(so_far.final.get(self.place, ()), max(start, self.created, before), end)
         if missing is None:
             return None
-        turn_day = self._last_turn(today, turn)
-        overdue = (end - missing).days + 1 >= _PROBE_AT_LATEST
+        turn_day, waited = self._last_turn(today, turn), (end - missing).days + 1
         missed = turn_day >= since and missing <= last_final_day(turn_day)
-        return DateRange(start, end) if missed or overdue else None
+        if not missed and waited < _PROBE_AT_LATEST:
+            return None
+        return Probe(*self.place, DateRange(start, end), waited, (today - turn_day).days)
+
+    def probe_interval(self, today: date) -> int:
+        """Every how many days it is probed."""
+        return _AT_FIRST_EVERY if today <= self._weekly_until() else PROBE_EVERY
 
     def _last_turn(self, today: date, turn: int) -> date:
         """The newest day, up to `today`, on which it was its turn: weekly four times, then every three weeks."""
-        # The day before, a refresh has asked for the last day expected for the last time.
-        weekly_until = _after(self.last_expected, SETTLED_AFTER_DAYS + 1 + _AT_FIRST_EVERY * _AT_FIRST_TIMES)
-        weekly = _turn(min(today, weekly_until), turn, _AT_FIRST_EVERY)
+        weekly = _turn(min(today, self._weekly_until()), turn, _AT_FIRST_EVERY)
         return max(weekly, _turn(today, turn, PROBE_EVERY))
+
+    def _weekly_until(self) -> date:
+        # The day before, a refresh has asked for the last day expected for the last time.
+        return _after(self.last_expected, SETTLED_AFTER_DAYS + 1 + _AT_FIRST_EVERY * _AT_FIRST_TIMES)
+
+
+def probes_of_the_day(due: Iterable[Probe], intervals: Iterable[int], made: int) -> list[Probe]:
+    """Of the probes that are due, those to make now: as many a day as their intervals come to, and never in a burst.
+
+    After days without a run, or where nobody has probed before, many are due at once. First come those by which the
+    promise can just be kept, the longest waiting first, and what could not be kept tomorrow is made today, however many
+    they are. Then come those for which it is too late, as their turns come, so that one that fails for ever bars no
+    other; then the rest. `intervals` has one for each campaign that is probed, due or not; `made` is how many probes
+    were made today.
+    """
+
+    def urgency(probe: Probe) -> tuple[int, int, str, str]:
+        place = probe.export, probe.campaign_id
+        if probe.waited_days > _PROMISED_DAYS:
+            return 1, probe.after_turn_days, *place
+        return 0 if probe.waited_days >= _PROBE_AT_LATEST else 2, -probe.waited_days, *place
+
+    left = max(_FEW_PROBES, ceil(sum(Fraction(1, interval) for interval in intervals))) - made
+    return [
+        probe
+        for number, probe in enumerate(sorted(due, key=urgency))
+        if number < left or probe.waited_days == _PROMISED_DAYS
+    ]
 
 
 def last_final_day(today: date) -> date:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from soundlink_pipeline.contracts.days import PROBE_REACH_DAYS, SETTLED_AFTER_DAYS
+from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.tables import history_table
 
 
 def late_rows(export: Export) -> str:
-    """A query for the late rows that came since `$start`, up to the report date `$end`, the newest first.
+    """A query for the late rows that came since `$since`, of report dates from `$first` to `$last`, the newest first.
 
-    They are of days before the window, too. A row whose values have changed is not late, it is in the history; nor is
-    one of a day whose rows stand under other keys since, which `settled_values_final` tells.
+    A row whose values have changed is not late, it is in the history; nor is one of a day whose
+    rows stand under other keys since, which `settled_values_final` tells.
     """
     key = ", ".join(f"t.{name}" for name in export.row_key)
     measures = "".join(f", t.{name}" for name in export.measures)
@@ -28,7 +28,7 @@ def late_rows(export: Export) -> str:
                 unnest(generate_series(d.start_date, d.end_date, interval 1 day))::date as day
             from deliveries as d join paths as p using (campaign_id)
             where d.export = {quote(export.name)}
-                and d.end_date >= $start::date - {PROBE_REACH_DAYS} and d.start_date <= $end
+                and d.end_date >= $first and d.start_date <= $last
         ),
         followed as (
             -- What was loaded after the pull that brought a row may have held it, too, though it was made before.
@@ -45,6 +45,6 @@ def late_rows(export: Export) -> str:
         anti join {history_table(export)} as h using ({", ".join(export.primary_key)})
         anti join (from vanished_rows where export = {quote(export.name)}) as v
             on v.campaign_id = t.{CAMPAIGN_COLUMN} and v.report_date = t.{DATE_COLUMN} and v.vanished_at = f.came_at
-        where t.{DATE_COLUMN} between $start::date - {PROBE_REACH_DAYS} and $end and t._valid_from >= $start
+        where t.{DATE_COLUMN} between $first and $last and t._valid_from >= $since
         order by came_at desc, {key}
     """

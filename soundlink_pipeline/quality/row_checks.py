@@ -1,20 +1,22 @@
 """Row checks: what the API promises of an export's rows, each as a query for the rows that break the promise.
 
-They run over the days a run has just loaded. What `loading/validation.py` rejects never gets here; these promises take
-more than one row, the ledger or the past to judge, or are no reason to reject a delivery.
+They run over the days a run has just loaded (`quality/checked_days.py`). What `loading/validation.py` rejects never
+gets here; these promises take more than one row, the ledger or the past to judge, or are no reason to reject a
+delivery.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import duckdb
 
 from soundlink_pipeline.contracts.currencies import minor_unit_sql
-from soundlink_pipeline.contracts.days import PROBE_REACH_DAYS, REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
+from soundlink_pipeline.contracts.days import REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, CURRENCY_COLUMN, DATE_COLUMN, Export, Ratio
+from soundlink_pipeline.quality.checked_days import checked_days
 from soundlink_pipeline.quality.late_rows import late_rows
 from soundlink_pipeline.quality.rows_gone import rows_gone
 from soundlink_pipeline.warehouse.sql import quote
@@ -30,8 +32,8 @@ _WEEKS, _FEWEST_WEEKS, _FEWEST_ROWS = 8, 3, 20
 class RowCheck:
     """What must hold of an export's rows in a window, and what an operator does where it does not.
 
-    `failing_rows_sql` binds `$start` and `$end`, report dates. `count_sql`, where there is one, is an aggregate over
-    the window's rows that is 0 where the check passes, so that one scan answers for all of them. `blocking`: models and
+    `failing_rows_sql` binds the parameters of `CheckedDays`. `count_sql`, where there is one, is an aggregate over the
+    window's rows that is 0 where the check passes, so that one scan answers for all of them. `blocking`: models and
     published file would be wrong, so they are not built. `unit`: what one failing row stands for (row, delivery, day).
     """
 
@@ -89,36 +91,39 @@ def row_checks(export: Export) -> list[RowCheck]:
     return sorted(found, key=lambda check: not check.blocking)
 
 
-def run_checks(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> list[CheckResult]:
-    """The result of every check of `export` in the window."""
-    checks = row_checks(export)
-    window = {"start": dates.start, "end": dates.end}
+def run_checks(
+    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange, loaded: Collection[str] = ()
+) -> list[CheckResult]:
+    """The result of every check of `export` on the days of `dates` and those that the deliveries `loaded` changed."""
+    checks, window = row_checks(export), checked_days(connection, export, dates, loaded).parameters()
     counted = [check for check in checks if check.count_sql]
     (counts,) = connection.execute(
-        f"select {', '.join(check.count_sql for check in counted)} from {export.name}"
-        f" where {DATE_COLUMN} between $start and $end",
-        window,
+        f"select {', '.join(check.count_sql for check in counted)} from {export.name} where {_IN_DAYS}",
+        {"days": window["days"]},
     ).fetchall()
     clean = {check.name for check, count in zip(counted, counts, strict=True) if not count}
     return [CheckResult(check) if check.name in clean else _run(connection, check, window) for check in checks]
 
 
 def _run(connection: duckdb.DuckDBPyConnection, check: RowCheck, window: Mapping[str, object]) -> CheckResult:
+    bound = {name: value for name, value in window.items() if f"${name}" in check.failing_rows_sql}
     found = connection.execute(
-        f"select *, count(*) over () from ({check.failing_rows_sql}\n) limit {SHOWN_ROWS}", window
+        f"select *, count(*) over () from ({check.failing_rows_sql}\n) limit {SHOWN_ROWS}", bound
     )
     columns, rows = [name for name, *_ in found.description or ()][:-1], found.fetchall()
     return CheckResult(check, rows[0][-1], columns, [row[:-1] for row in rows]) if rows else CheckResult(check)
 
 
+_IN_DAYS = f"{DATE_COLUMN} in (select unnest($days))"
+
+
 def _touched(day: str, changed_at: str) -> str:
-    """Of the window; or of days before it that a probe reaches, where the change came with the window's pulls."""
-    reach = f"{day} between $start::date - {PROBE_REACH_DAYS} and $end"
-    return f"{reach} and ({day} >= $start or {changed_at} >= $start)"
+    """Of the days checked; or of days around them that a probe reaches, where the change came with their pulls."""
+    return f"{day} between $first and $last and ({day} in (select unnest($days)) or {changed_at} >= $since)"
 
 
 def _in_window(export: Export) -> str:
-    return f"from {export.name} where {DATE_COLUMN} between $start and $end"
+    return f"from {export.name} where {_IN_DAYS}"
 
 
 def _of_rows(export: Export, columns: str, bad: str) -> tuple[str, str]:
@@ -154,8 +159,11 @@ def _integrity(export: Export) -> Iterator[RowCheck]:
         with newest as (
             select * from deliveries as d
             where export = {quote(export.name)} and row_campaign_id is not null
-                and start_date <= $end
-                and (end_date >= $start or pulled_at >= $start and end_date >= $start::date - {PROBE_REACH_DAYS})
+                and start_date <= $last and end_date >= $first
+                and (
+                    pulled_at >= $since
+                    or exists (from unnest($days) as s (day) where day between start_date and end_date)
+                )
                 and not exists (
                     from deliveries as l
                     where l.export = d.export and l.speaks_for = d.speaks_for
@@ -329,12 +337,11 @@ def _habits(export: Export) -> Iterator[RowCheck]:
         f"""
         with days as (
             select {DATE_COLUMN}, count(*) as rows from {export.name}
-            where {DATE_COLUMN} between $start::date - {7 * _WEEKS} and $end group by all
+            where {DATE_COLUMN} between list_min($days) - {7 * _WEEKS} and list_max($days) group by all
         ),
         requested as (
-            select day::date as {DATE_COLUMN}, coalesce(rows, 0) as rows
-            from generate_series($start::date, $end::date, interval 1 day) as s (day)
-            left join days on days.{DATE_COLUMN} = day::date
+            select day as {DATE_COLUMN}, coalesce(rows, 0) as rows
+            from unnest($days) as s (day) left join days on days.{DATE_COLUMN} = day
         )
         select a.{DATE_COLUMN}, a.rows, median(d.rows)::bigint as usual_rows, count(*) as weeks
         from requested as a

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from soundlink_pipeline.contracts.days import PROBE_REACH_DAYS
 from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
 from soundlink_pipeline.warehouse.sql import quote
 
 
 def rows_gone(export: Export) -> str:
-    """The query for the days between `$start` and `$end` that have lost rows; what has come back is not counted.
+    """The query for the `$days` that have lost rows; what has come back is not counted.
 
-    And for days before them that have lost rows since `$start`: a probe may have found them gone.
+    And for days from `$first` to `$last` that have lost rows since `$since`: a probe may have found them gone.
 
     One row per report_date: rows_gone, rows_left (in the table, new ones too), campaigns (those that lost any) and
     last_gone_at, the moment of the newest pull that lost any.
@@ -20,13 +19,13 @@ def rows_gone(export: Export) -> str:
             select {DATE_COLUMN}, count(*) as rows_gone, count(distinct {CAMPAIGN_COLUMN}) as campaigns,
                 max(vanished_at) as last_gone_at
             from vanished_rows
-            where export = {quote(export.name)} and {DATE_COLUMN} between $start::date - {PROBE_REACH_DAYS} and $end
-                and ({DATE_COLUMN} >= $start or vanished_at >= $start)
+            where export = {quote(export.name)} and {DATE_COLUMN} between $first and $last
+                and ({DATE_COLUMN} in (select unnest($days)) or vanished_at >= $since)
             group by all
         ),
         held as (
             select {DATE_COLUMN}, count(*) as rows_left from {export.name}
-            where {DATE_COLUMN} between $start::date - {PROBE_REACH_DAYS} and $end group by all
+            where {DATE_COLUMN} in (select {DATE_COLUMN} from gone) group by all
         )
         select {DATE_COLUMN}, rows_gone, coalesce(rows_left, 0) as rows_left, campaigns, last_gone_at
         from gone left join held using ({DATE_COLUMN})

@@ -160,8 +160,8 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
                 sum(rows.spend_total) / nullif(sum(sum(rows.spend_total)) over (partition by currency), 0)
                     as spend_share
             from campaign_country_daily as rows
-            join (select account_id, campaign_id, report_date, currency, is_settled from marts.campaign_daily)
-                using (account_id, campaign_id, report_date, currency)
+            join (select campaign_id, report_date, currency, is_settled from marts.campaign_daily)
+                using (campaign_id, report_date, currency)
             join (select distinct country_code, country from marts.country_summary) using (country_code)
             where {_OF_CAMPAIGN}
             group by country, currency order by streams desc, spend_total desc, country, currency

@@ -40,10 +40,8 @@ class Oddities:
     vanishing_keys: bool = _switch("one row in six leaves its day before it has settled; half of those come back")
 
     @classmethod
-    def of_rows(cls) -> "Oddities":
-        """All that concern what a day's rows hold, and none of those about when a campaign ends or rows come late."""
-        of_time = ("long_tails", "late_rows", "all_statuses", "renewals")
-        return cls(**{switch.name: switch.name not in of_time for switch in fields(cls)})
+    def every(cls) -> "Oddities":
+        return cls(**dict.fromkeys((switch.name for switch in fields(cls)), True))
 
     def of(self, campaign: Campaign, index: int, first_day: date) -> Campaign:
         """The campaign number ``index`` of a world that begins on a day, with those of them that it has."""

@@ -51,7 +51,7 @@ class Rekeying:
         track = self.track if _is_since(self.track_since, generated_at) else None
         rekeyed = []
         for row in rows:
-            if self.vanishing and _is_away(campaign, day, _key(row), nights):
+            if self.vanishing and _is_away(campaign, day, key_of(row), nights):
                 continue
             changes = {
                 "account_id": self.account_at(row["account_id"], generated_at),
@@ -60,13 +60,13 @@ class Rekeying:
             if "engaged_spotify_track_id" in row:
                 changes["engaged_spotify_track_id"] = _changed(row["engaged_spotify_track_id"], track)
             rekeyed.append(row | changes)
-        return sorted(rekeyed, key=_key)
+        return sorted(rekeyed, key=key_of)
 
 
 LASTING_KEYS = Rekeying()
 
 
-def _key(row: Row) -> tuple[str, ...]:
+def key_of(row: Row) -> tuple[str, ...]:
     """What of the primary key tells the rows of one campaign and day apart."""
     names = ("engagement_context", "country_code", "engaged_spotify_track_id")
     return tuple(row[name] for name in names if name in row)

@@ -17,6 +17,7 @@ from soundlink_pipeline.simulator.campaigns import (
 )
 from soundlink_pipeline.simulator.chance import dice
 from soundlink_pipeline.simulator.oddities import PLAIN, Oddities
+from soundlink_pipeline.simulator.rekeying import key_of
 from soundlink_pipeline.simulator.rows import breakdown_day, engagement_day
 from soundlink_pipeline.simulator.snapshot import SETTLED_AFTER, Snapshot, snapshot
 
@@ -104,9 +105,10 @@ class World:
         rows: list[dict[str, Any]] = []
         for day in _days_with_rows(export, campaign, start, min(end, now.date())):
             seen = snapshot(day, now)
-            plain = rows_of_day(self.seed, campaign, day, seen)
-            found = campaign.rekeying.rows(campaign.uuid, day, seen.exported_at, seen.nights, plain)
-            rows += self._turned_up(found, export, day, now) if self.late_rows else found
+            found = rows_of_day(self.seed, campaign, day, seen)
+            if self.late_rows:  # before they are keyed anew: under another key a row is no later
+                found = self._turned_up(found, export, day, now)
+            rows += campaign.rekeying.rows(campaign.uuid, day, seen.exported_at, seen.nights, found)
         if engagement_context is not None:
             rows = [row for row in rows if row["engagement_context"] == engagement_context]
         return rows
@@ -115,8 +117,7 @@ class World:
         """Those that have turned up: one in fifty does so up to 50 days after its day was final, with that moment."""
         found = []
         for row in rows:
-            key = [str(row.get(name)) for name in ("campaign_id", "country_code", "engaged_spotify_track_id")]
-            rng = dice(self.seed, "late", export, day, *key)
+            rng = dice(self.seed, "late", export, day, row["campaign_id"], *key_of(row))
             is_late, late_by = rng.random() < 0.02, timedelta(days=1 + int(rng.random() * 50))
             turns_up = midnight(day) + SETTLED_AFTER + late_by
             if not is_late:

@@ -1,13 +1,16 @@
 """A home of the warehouse: where its tables are kept, and what every such place offers.
 
-`native_file.NativeFile` is the one there is. A second one (a catalog with an object store) needs no more than `Home`:
-nobody outside this room knows of paths, locks, log files or the database's error texts.
+`native_file.NativeFile` is the one there is. A second one (a catalog with an object store) needs no more than `Home`,
+and `Publishable` to be published: nobody outside this room knows of paths, locks, log files or the database's error
+texts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import duckdb
@@ -81,4 +84,44 @@ class Home(Protocol):
 
     def obstacle(self, wait_seconds: float) -> Obstacle | None:
         """What would keep a run from writing, looked for during `wait_seconds` at most. Writes nothing."""
+        ...
+
+
+class Copyable(Protocol):
+    """The warehouse while nobody writes to it: all that was committed is in it."""
+
+    @property
+    def bytes(self) -> int:
+        """How much room a copy needs."""
+        ...
+
+    @property
+    def mode(self) -> int:
+        """Who may read the warehouse: permissions, as `chmod` takes them."""
+        ...
+
+    def copy_to(self, target: Path) -> None:
+        """Make `target`, which is empty, a DuckDB file with the same tables and views. Raises WarehouseLocked."""
+        ...
+
+
+class Publishable(Home, Protocol):
+    """A home that a file for analysts can be made from."""
+
+    def closed_file(
+        self, before: Callable[[duckdb.DuckDBPyConnection], None] = lambda _: None
+    ) -> AbstractContextManager[Copyable]:
+        """The writer's turn with no connection open: what can be copied. No connection may be opened within the block.
+
+        `before` gets the last connection before that, and may raise to prevent it all. Raises WarehouseLocked,
+        WarehouseUnusable.
+        """
+        ...
+
+    def turn_covers(self, target: Path) -> bool:
+        """Whether its turn keeps two processes apart that replace the file `target`, which is none of its own."""
+        ...
+
+    def is_kept_in(self, file: Path) -> bool:
+        """Whether that file, by its real path, holds its tables."""
         ...

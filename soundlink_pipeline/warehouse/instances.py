@@ -11,6 +11,7 @@ again; nothing else in the process may open the warehouse.
 from __future__ import annotations
 
 import atexit
+import glob
 import os
 import threading
 from collections.abc import Iterator
@@ -160,3 +161,8 @@ def _forget_all() -> None:
 
 atexit.register(_drop_idle)
 os.register_at_fork(before=_drop_idle, after_in_child=_forget_all)
+
+
+def write_ahead_logs(database: Path) -> list[Path]:
+    """DuckDB's logs beside a database: `.wal`, and while it makes a checkpoint `.wal.checkpoint`, `.wal.recovery`."""
+    return list(database.parent.glob(f"{glob.escape(database.name)}.wal*"))

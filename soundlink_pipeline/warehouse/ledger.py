@@ -43,7 +43,8 @@ class PulledSoFar:
     was pulled after it settled. `final`: the days pulled after they settled, of those that are within the reach of a
     probe on the day after the run's range. `rows_before`: how many rows the newest delivery held that ends before a
     day. Per export: `first_day`, the earliest that was pulled; `refreshed_since`, the day of the first pull that
-    reached to the day before it.
+    reached to the day before it. `probes_made`: how many deliveries of the day after the run's range ended where probes
+    do.
     """
 
     done: DaysByRequest = field(default_factory=dict)
@@ -53,6 +54,7 @@ class PulledSoFar:
     rows_before: Mapping[tuple[str, str, date], int] = field(default_factory=dict)
     first_day: Mapping[str, date] = field(default_factory=dict)
     refreshed_since: Mapping[str, date] = field(default_factory=dict)
+    probes_made: int = 0
 
 
 class Ledger:
@@ -246,7 +248,13 @@ class Ledger:
             from deliveries group by all
             """
         ).fetchall()
+        today = dates.end + timedelta(days=1)
+        ((probes,),) = self._connection.execute(
+            "select count(*) from deliveries where end_date = $1 and pulled_at::date = $2",
+            [today - timedelta(days=SETTLED_AFTER_DAYS + 1), today],
+        ).fetchall()
         return PulledSoFar(
+            probes_made=probes,
             done=self.done_days(dates, run_ids, settled=settled),
             newest_final={(export, campaign_id): day for export, campaign_id, day in states if day is not None},
             final={(export, campaign_id): set(days) for export, campaign_id, days in final},
@@ -368,6 +376,11 @@ class Ledger:
         """The place of the newest delivery in the order of loading; 0 if there is none."""
         ((newest,),) = self._connection.execute("select coalesce(max(load_order), 0) from deliveries").fetchall()
         return int(newest)
+
+    def delivered_by(self, run_ids: Sequence[str]) -> set[str]:
+        """The ids of the deliveries that these runs have pulled."""
+        query = "select delivery_id from deliveries where list_contains($1, run_id)"
+        return {name for (name,) in self._connection.execute(query, [list(run_ids)]).fetchall()}
 
     def checksums(self) -> dict[str, str]:
         """Every delivery in the ledger: its id, and the SHA-256 of its bytes."""

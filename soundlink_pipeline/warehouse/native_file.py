@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import random
 import re
 import shutil
@@ -26,7 +25,7 @@ from filelock import FileLock, Timeout
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.warehouse.home import Description, Obstacle, WarehouseLocked, WarehouseUnusable
-from soundlink_pipeline.warehouse.instances import FileInUse, opened
+from soundlink_pipeline.warehouse.instances import FileInUse, opened, write_ahead_logs
 from soundlink_pipeline.warehouse.migration import MigrationRefused, migrate, plan
 from soundlink_pipeline.warehouse.sql import cannot_write, is_locked
 from soundlink_pipeline.warehouse.stored_contract import declared_contract, stored_fingerprint
@@ -69,7 +68,7 @@ class ClosedFile:
 
 
 class NativeFile:
-    """The `Home` that is the file `warehouse.duckdb` below `data_dir`."""
+    """The `Publishable` home that is the file `warehouse.duckdb` below `data_dir`."""
 
     def __init__(
         self, data_dir: Path, *, exports: Sequence[Export] = EXPORTS, wait_seconds: float = _WAIT_SECONDS
@@ -192,6 +191,12 @@ class NativeFile:
                 connection.execute("checkpoint")
             yield ClosedFile(self.path)
 
+    def turn_covers(self, target: Path) -> bool:
+        return target.parent.resolve() == self.path.parent.resolve() and target.name != self.path.name
+
+    def is_kept_in(self, file: Path) -> bool:
+        return file == self.path.resolve()
+
     @contextmanager
     def _connected(self, *, read_only: bool, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         with ExitStack() as closing:
@@ -288,11 +293,6 @@ class NativeFile:
             return self._marker.read_text(encoding="utf-8") == self._mark()
         except (OSError, ValueError):
             return False
-
-
-def write_ahead_logs(database: Path) -> list[Path]:
-    """DuckDB's logs beside a database: `.wal`, and while it makes a checkpoint `.wal.checkpoint`, `.wal.recovery`."""
-    return list(database.parent.glob(f"{glob.escape(database.name)}.wal*"))
 
 
 def _holder(error: duckdb.Error) -> str | None:

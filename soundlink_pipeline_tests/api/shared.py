@@ -26,7 +26,7 @@ KEYS = {
     "sk_test_metrics": KeyInfo(frozenset({METRICS_READ})),
 }
 QUICK = httpx.Timeout(connect=5, read=0.3, write=5, pool=None)
-TLS = ssl.create_default_context()  # not used, but costly for httpx to make anew for every client
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used; httpx would load certificates for every client
 ROWS = [
     {"campaign_name": "Sunrise\u2028Sun\u2029s\u0085et", "n": 1},
     {"campaign_name": "Robert'); DROP TABLE campaigns;--", "n": 2},

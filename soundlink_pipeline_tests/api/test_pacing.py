@@ -1,13 +1,16 @@
 """The limits hold for all processes of a data directory, and no request waits longer than they demand."""
 
 import math
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -145,41 +148,39 @@ def test_nobody_counts_while_another_counts(file: Path) -> None:
     assert counted(file) == 2
 
 
-def acquire_in_a_process(file: str, requests: int, per_minute: int, start: "threading.Barrier") -> int:
-    """How many requests were allowed before one would have had to wait for more than a second."""
+# Says how many requests were allowed before one would have had to wait for more than a second.
+ACQUIRE = """
+    import sys, threading
+    from pathlib import Path
+    from soundlink_pipeline.api.pacing import Cancelled, Pacer
+    file, per_minute = Path(sys.argv[1]), int(sys.argv[2])
     cancelled, allowed = threading.Event(), 0
-    with Pacer(Path(file), per_minute, 10_000, cancelled=cancelled, on_wait=lambda _: cancelled.set()) as pacer:
-        start.wait()
+    with Pacer(file, per_minute, 10_000, cancelled=cancelled, on_wait=lambda _: cancelled.set()) as pacer:
+        print("ready", flush=True)
+        sys.stdin.readline()
         try:
-            for _ in range(requests):
+            for _ in range(20):
                 pacer.acquire()
                 allowed += 1
         except Cancelled:
             pass
-    return allowed
-
-
-def report_from_a_process(results: "multiprocessing.Queue[int]", *arguments: object) -> None:
-    results.put(acquire_in_a_process(*arguments))  # type: ignore[arg-type]
+    print(allowed)
+"""
 
 
 @pytest.mark.parametrize(("per_minute", "allowed"), [(1000, 60), (10, 10)])
 def test_processes_together_use_what_is_allowed_and_not_one_more(file: Path, per_minute: int, allowed: int) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    start, results = spawn.Barrier(3), spawn.Queue()
-    processes = [
-        spawn.Process(target=report_from_a_process, args=(results, str(file), 20, per_minute, start), daemon=True)
-        for _ in range(3)
-    ]
-    for process in processes:
-        process.start()
-    counts = [results.get(timeout=60) for _ in processes]
-    for process in processes:
-        process.join()
-    results.close()
-    results.join_thread()
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert sum(counts) == counted(file) == allowed
+    command = [sys.executable, "-c", textwrap.dedent(ACQUIRE), str(file), str(per_minute)]
+    popen = partial(subprocess.Popen, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with ExitStack() as stack:
+        processes = [stack.enter_context(popen()) for _ in range(3)]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        with ThreadPoolExecutor(3) as threads:
+            told = list(threads.map(lambda process: process.communicate("go\n", timeout=60), processes))
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sum(int(out) for out, _ in told) == counted(file) == allowed
 
 
 def test_no_request_is_wasted_on_a_429_that_could_be_foreseen(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
+import runpy
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,19 @@ from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 
 
 class Executed(Exception):
-    """Instead of the command taking this process's place."""
+    """Instead of the command."""
 
 
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     commands: list[list[str]] = []
 
-    def execute(_program: str, command: list[str]) -> None:
-        commands.append(command)
+    def run_module(name: str, **_: Any) -> None:
+        commands.append([name, *sys.argv[1:]])
         raise Executed
 
-    monkeypatch.setattr(os, "execv", execute)
+    monkeypatch.setattr(runpy, "run_module", run_module)
+    monkeypatch.setattr(sys, "argv", ["backfill"])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOUNDLINK_START_DATE", "2026-01-01")
     return commands
@@ -91,8 +93,8 @@ def test_dagsters_command_gets_the_range_and_what_else_was_asked_for(
     with pytest.raises(Executed):
         backfill.main(["2026-01-01", "2026-02-28", *options])
     (command,) = executed
-    assert command[1:8] == ["-m", "dagster", "job", "execute", "-m", "soundlink_pipeline.definitions", "-j"]
-    assert command[8] == DAILY_REFRESH
+    assert command[:6] == ["dagster", "job", "execute", "-m", "soundlink_pipeline.definitions", "-j"]
+    assert command[6] == DAILY_REFRESH
     assert json.loads(command[command.index("--tags") + 1]) == {RANGE_START: "2026-01-01", RANGE_END: "2026-02-28"}
     files = [value for option, value in itertools.pairwise(command) if option == "-c"]
     merged: Any = load_yaml_from_glob_list(files)  # as the command does

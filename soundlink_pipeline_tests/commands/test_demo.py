@@ -1,13 +1,15 @@
-"""The demo needs no network, whatever the environment says of one."""
+"""The demo: it needs no network, whatever the environment says of one, and says what its odd account has."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 
+import dagster as dg
 import pytest
 
 from soundlink_pipeline.commands import demo
-from soundlink_pipeline.simulator import running_simulator
+from soundlink_pipeline.simulator import Oddities, running_simulator
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,26 @@ def test_the_demo_reaches_its_simulator_without_a_proxy(monkeypatch: pytest.Monk
         demo._set_clock(simulator.base_url, moment)
         assert simulator.clock.now() == moment
         assert demo._requests(simulator.base_url) == 0
+
+
+def test_the_demos_account_has_every_oddity_but_rows_that_vanish_for_no_reason() -> None:
+    switches = {f"--{switch.name.replace('_', '-')}" for switch in fields(Oddities)}
+    assert set(demo._ODDITIES) == switches - {"--vanishing-keys"}
+
+
+def test_the_demo_says_which_oddity_is_behind_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    @dg.asset(
+        check_specs=[dg.AssetCheckSpec(name, asset="rows") for name in ("known_countries", "fees_add_up", "good")]
+    )
+    def rows() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster knows it without one only, beside checks
+        results = [
+            dg.AssetCheckResult(passed=name == "good", check_name=name, severity=dg.AssetCheckSeverity.WARN)
+            for name in ("known_countries", "fees_add_up", "good")
+        ]
+        return dg.MaterializeResult(check_results=results)
+
+    demo._show_checks(dg.materialize([rows]))
+    told = capsys.readouterr().out
+    assert "8. Checks of the last run: 1 passed, 2 did not" in told
+    assert "   known_countries of rows: listeners without a country have the codes A1 and T1" in told
+    assert "   fees_add_up of rows: none of the account's oddities explains it" in told

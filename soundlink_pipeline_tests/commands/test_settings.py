@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +44,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "10000")
     monkeypatch.chdir(tmp_path)
-    for starts in ("os.execv", "subprocess.Popen"):
+    for starts in ("runpy.run_module", "subprocess.Popen"):
         monkeypatch.setattr(starts, lambda *_, **__: pytest.fail("a program was started"))
+    monkeypatch.setattr(sys, "argv", [sys.argv[0]])
     return tmp_path
 
 
@@ -140,6 +142,6 @@ def test_good_settings_lead_to_dagsters_own_command(
     monkeypatch: pytest.MonkeyPatch, command: Callable[[], int], arguments: list[str]
 ) -> None:
     executed: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda _, given: executed.append(given))
-    command()
-    assert executed == [[sys.executable, "-m", "dagster", *arguments]]
+    monkeypatch.setattr(runpy, "run_module", lambda name, **_: executed.append([name, *sys.argv[1:]]))
+    assert status_of(command) is None
+    assert executed == [["dagster", *arguments]]

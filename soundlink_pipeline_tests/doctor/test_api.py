@@ -86,6 +86,13 @@ def test_missing_scope_for_campaigns_is_a_fault_unless_they_are_named(here: Proj
     named = Examined(here, SOUNDLINK_CAMPAIGN_IDS=here.sim.world.campaigns[0].uuid)
     assert named.bad("API") == []
     assert "1 for each" not in named.one("API", "limits").message
+    # One request tells that the key may not ask when they were created.
+    assert "is not known of 1 of the 1 campaigns" in named.one("API", "first day").message
+    assert [record.kind for record in here.sim.stats.records].count("campaign") == 1
+    two = ",".join(campaign.uuid for campaign in here.sim.world.campaigns[:2])
+    here.sim.stats.reset()
+    assert "of 2 of the 2 campaigns" in Examined(here, SOUNDLINK_CAMPAIGN_IDS=two).one("API", "first day").message
+    assert [record.kind for record in here.sim.stats.records].count("campaign") == 1
 
 
 def test_missing_scope_for_metrics_is_a_fault(here: Project) -> None:
@@ -216,5 +223,22 @@ def test_days_on_which_campaigns_were_there_before_the_first_partition_are_told(
         f"the earliest campaign was created on {earliest}; the 41 days from then to SOUNDLINK_START_DATE"
         f" ({earliest + timedelta(days=41)}) are left out",
     )
+    # Of campaigns that the settings name nothing is listed: each is asked for.
+    names = [campaign.path_id for campaign in here.sim.world.campaigns]
+    start = str(earliest + timedelta(days=41))
+    for named, unknown in ((names, 0), ([*names, "camp_1", "camp_2"], 2)):
+        here.sim.stats.reset()
+        examined = Examined(here, SOUNDLINK_CAMPAIGN_IDS=",".join(named), SOUNDLINK_START_DATE=start)
+        told, *more = [finding for finding in examined.group("API") if finding.what == "first day"]
+        assert (told.level, told.message) == ("ok", finding.message)
+        assert [record.kind for record in here.sim.stats.records].count("campaign") == len(named)
+        assert [item.message.partition(":")[0] for item in more] == (
+            [
+                f"whether days before SOUNDLINK_START_DATE ({start}) are left out is not known of {unknown} of the 5"
+                " campaigns in SOUNDLINK_CAMPAIGN_IDS, because the API does not say when they were created"
+            ]
+            if unknown
+            else []
+        )
     on_time = Examined(here, SOUNDLINK_START_DATE=str(earliest))
     assert [finding for finding in on_time.group("API") if finding.what == "first day"] == []

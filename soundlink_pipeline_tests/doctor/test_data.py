@@ -13,8 +13,9 @@ import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import MODELS_AND_PUBLICATION
+from soundlink_pipeline.publishing.file_copy import publish
 from soundlink_pipeline.simulator import Fault
-from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
+from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project, pulled_project
 from soundlink_pipeline_tests.support.project import Project, job_of, pull, utc
 
 
@@ -25,10 +26,9 @@ def here(tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.fixture
-def pulled(here: Project) -> Project:
-    """One with days pulled and nothing published."""
-    pull(here.soundlink, "2026-02-22", "2026-03-01")
-    return here
+def pulled(tmp_path: Path) -> Iterator[Project]:
+    with pulled_project(tmp_path) as made:
+        yield made
 
 
 def newest(here: Project, now: datetime = NOW, **settings: Any) -> set[tuple[str, str]]:
@@ -103,8 +103,9 @@ def test_landed_files_that_no_run_has_loaded_are_told(pulled: Project) -> None:
 
 
 def test_published_file_that_is_missing_older_or_damaged_is_told(here: Project) -> None:
-    assert here.refresh("2026-02-22", "2026-02-28").success
-    published = here.data / "soundlink.duckdb"
+    pull(here.soundlink, "2026-02-22", "2026-02-28")
+    published = here.soundlink.published_path
+    publish(here.soundlink.warehouse, published, run_id="run-1", now=NOW)
     assert Examined(here).one("Data", "soundlink.duckdb").level == "ok"
     pull(here.soundlink, "2026-03-01", "2026-03-01", run_id="run-2")
     older = Examined(here).one("Data", "soundlink.duckdb")

@@ -26,8 +26,8 @@ from soundlink_pipeline.doctor.installation import check_settings
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.storage import check_data_folder, check_warehouse
 from soundlink_pipeline.warehouse.native_file import NativeFile
-from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
-from soundlink_pipeline_tests.support.project import Project, pull
+from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project, pulled_project
+from soundlink_pipeline_tests.support.project import Project
 
 
 @pytest.fixture
@@ -37,10 +37,9 @@ def here(tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.fixture
-def pulled(here: Project) -> Project:
-    """One with days pulled and nothing published."""
-    pull(here.soundlink, "2026-02-22", "2026-03-01")
-    return here
+def pulled(tmp_path: Path) -> Iterator[Project]:
+    with pulled_project(tmp_path) as made:
+        yield made
 
 
 @contextmanager

@@ -18,6 +18,7 @@ def warehouse(tmp_path: Path) -> NativeFile:
 @pytest.fixture(scope="module")
 def kept_open(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     with NativeFile(tmp_path_factory.mktemp("open")).write() as connection:
+        connection.execute("set threads = 1")  # the files are tiny: a second thread costs more than it brings
         yield connection
 
 

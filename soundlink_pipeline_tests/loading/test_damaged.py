@@ -40,11 +40,11 @@ def mutated(draw: st.DrawFn) -> tuple[Export, bytes]:
 
 @pytest.mark.parametrize("kind", ["bytes", "values"])
 def test_damaged_bytes_are_refused_or_read_as_python_reads_them(
-    connection: duckdb.DuckDBPyConnection, tmp_path: Path, kind: str
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, pytestconfig: pytest.Config, kind: str
 ) -> None:
     seen = {"accepted": 0, "refused": 0}
 
-    @settings(max_examples=80, deadline=None, database=None)
+    @settings(max_examples=pytestconfig.getoption("--inputs") // 25, deadline=None, database=None)
     @given(mutated() if kind == "bytes" else exchanged_values())
     @example((BREAKDOWN, sample_line(BREAKDOWN)))
     @example((ENGAGEMENT, sample_line(ENGAGEMENT)[:-3]))

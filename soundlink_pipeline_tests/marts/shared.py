@@ -12,7 +12,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.models.build import build_models, run_tests
+from soundlink_pipeline.models.build import build_model, build_models, run_tests
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline_tests.support.deliveries import row
 
@@ -30,7 +30,14 @@ class Marts:
     """A warehouse to put rows into, and its models."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, project: SqlProject) -> None:
-        self.connection, self.project = connection, project
+        self._connection, self.project = connection, project
+        self._to_build: set[str] = set()
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The warehouse, with all that `build` has asked for."""
+        self._build_now(self._to_build)
+        return self._connection
 
     def put(self, table: str, values: dict[str, Any]) -> None:
         marks = ", ".join("?" * len(values))
@@ -91,11 +98,26 @@ class Marts:
         self.put("campaigns", {"campaign_id": campaign, "_listed_at": listed_at, "_listed_json": "{}"} | changes)
 
     def build(self, dates: DateRange | None = None) -> None:
-        build_models(self.connection, self.project, dates)
+        """Build all models; in full, each when it or what reads it is asked for, and all before the next row is put."""
+        if dates is None:
+            self._to_build = set(self.project.models)
+        else:
+            build_models(self.connection, self.project, dates)
+
+    def _build_now(self, names: set[str]) -> None:
+        for model in self.project.models.values():
+            if model.name in names & self._to_build:
+                build_model(self._connection, self.project, model)
+        self._to_build -= names
 
     def rows(self, table: str, columns: str, where: str = "true") -> Rows:
         """Rows in the order of the columns asked for; dates as text."""
-        found = self.connection.execute(f"select {columns} from {table} where {where} order by all").fetchall()
+        needed: set[str] = set()
+        for model in reversed(self.project.models.values()):
+            if model.table == table or model.name in needed:
+                needed |= {model.name, *model.refs}
+        self._build_now(needed)
+        found = self._connection.execute(f"select {columns} from {table} where {where} order by all").fetchall()
         return [tuple(str(v) if isinstance(v, date) else v for v in line) for line in found]
 
     def everything(self) -> dict[str, Rows]:
@@ -111,8 +133,9 @@ class Marts:
 
     def clear(self) -> None:
         histories = (f"{COUNTRY}_history", f"{ENGAGEMENT}_history")
+        self._to_build.clear()
         for table in (COUNTRY, ENGAGEMENT, *histories, "vanished_rows", "deliveries", "campaigns"):
-            self.connection.execute(f"delete from {table}")
+            self._connection.execute(f"delete from {table}")
 
 
 def one(marts: Marts, table: str, columns: str, where: str = "true") -> tuple[Any, ...]:

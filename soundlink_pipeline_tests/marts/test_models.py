@@ -16,6 +16,7 @@ from soundlink_pipeline.contracts.campaigns import ExpectedDays, expected_days
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import LISTENING
+from soundlink_pipeline.models.build import run_tests
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.warehouse import tables
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -205,6 +206,23 @@ def damaged(tmp_path_factory: pytest.TempPathFactory, project: SqlProject) -> It
         marts.build()
         assert marts.failing() == []
         yield marts
+
+
+def test_status_that_the_api_has_never_announced_is_a_warning(marts: Marts) -> None:
+    marts.listed("c0", status=None)
+    # What it lists today, and what it listed of older campaigns.
+    today = (
+        "creating active inactive ended renewing restarting restart_failed renew_awaiting_charge renew_failed stopped"
+    )
+    for status in (*today.split(), "paused", "completed", "failed"):
+        marts.listed(f"c-{status}", status=status)
+    model = marts.project.models["stg_campaigns"]
+    marts.build()
+    assert [item.test.name for item in run_tests(marts.connection, marts.project, model) if not item.passed] == []
+    marts.listed("c1", status="exploded")
+    assert [item.test.name for item in run_tests(marts.connection, marts.project, model) if not item.passed] == [
+        "accepted_values_status"
+    ]
 
 
 def test_campaign_that_was_not_pulled_is_a_warning(marts: Marts) -> None:

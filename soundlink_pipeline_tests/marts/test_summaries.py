@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
 from soundlink_pipeline_tests.marts.shared import COUNTRY, ENGAGEMENT, OTHER, Marts, one, playlist
 
@@ -49,6 +50,43 @@ def test_campaigns_listening_is_told_before_during_and_after_it(marts: Marts) ->
     assert one(marts, table, f"{streams}, {streams}_before, {streams}_during, {streams}_after") == (40, 2, 35, 3)
     assert one(marts, table, "other_tracks_streams, other_tracks_stream_share") == (13, 0.325)
     assert one(marts, table, "campaign_name, days, last_report_date") == ("Renamed", 1, "2026-03-02")
+
+
+def test_campaign_that_moves_to_another_account_is_one_row_with_the_newest_account(marts: Marts) -> None:
+    # On 2 March it stands under both: a country each.
+    ads: dict[str, Any] = {
+        "impressions": 100,
+        "streams": 6,
+        "listeners": 2,
+        "spend_media": 8,
+        "spend_total": 10,
+        "fees": 2,
+    }
+    marts.country("2026-03-01", "US", **ads)
+    marts.country("2026-03-02", "US", **ads, ad_clicks=1, exported_at="2026-03-03 03:00")
+    marts.country("2026-03-02", "DE", **ads, ad_clicks=3, exported_at="2026-03-03 04:00", account_id="a0")
+    marts.country("2026-03-03", "US", **ads, account_id="a0")
+    marts.engagement("2026-03-02", "t", "US", new=(4, 9), exported_at="2026-03-03 03:00")
+    marts.engagement("2026-03-02", "t", "DE", new=(2, 3), exported_at="2026-03-03 04:00", account_id="a0")
+    marts.engagement("2026-03-04", "t", "US", new=(1, 1), account_id="a0")
+    marts.build()
+    columns = "report_date, account_id, countries, ad_clicks, impressions, ctr_adclick, spend_total"
+    assert marts.rows("marts.campaign_daily", columns) == [
+        ("2026-03-01", "a1", 1, 0, 100, 0, 10),
+        ("2026-03-02", "a0", 2, 4, 200, 0.02, 20),
+        ("2026-03-03", "a0", 1, 0, 100, 0, 10),
+    ]
+    columns = "campaign_id, account_id, days, impressions, spend_total, streams_per_listener, ctr_adclick, cpl"
+    assert marts.rows("marts.campaign_summary", columns) == [("c1", "a0", 3, 400, 40, 3, 0.01, 4)]
+    assert marts.rows("marts.campaign_summary", "engagement_new_listeners, engagement_streams") == [(7, 13)]
+    columns = "report_date, account_id, countries, new_listeners, streams"
+    assert marts.rows("marts.track_engagement_daily", columns) == [
+        ("2026-03-02", "a0", 2, 6, 12),
+        ("2026-03-04", "a0", 1, 1, 1),
+    ]
+    columns = "account_id, days, unique_listeners, streams"
+    assert marts.rows("marts.track_engagement_summary", columns) == [("a0", 2, 7, 13)]
+    assert marts.failing(singular=True) == ["rows_have_a_data_status"], "nothing was pulled here"
 
 
 def test_track_campaign_without_spillover_has_none_and_a_playlist_campaign_has_no_other_tracks(marts: Marts) -> None:
@@ -147,13 +185,27 @@ def test_campaign_that_has_not_started_counts_from_its_first_day_and_playlists_a
 
 def test_weeks_of_a_campaign_that_moves_to_another_account_go_on(marts: Marts) -> None:
     marts.engagement("2026-03-01", OTHER, new=(1, 1))
-    marts.engagement("2026-03-09", OTHER, new=(1, 1), account_id="a2")
+    marts.engagement("2026-03-09", OTHER, new=(1, 1), account_id="a0")
+    marts.engagement("2026-03-10", OTHER, new=(1, 1))
+    marts.engagement("2026-03-11", OTHER, new=(1, 1), account_id="a0")
     marts.build()
-    columns = "account_id, week_since_start, week_start_date"
-    assert marts.rows("marts.catalog_spillover", columns) == [("a1", 0, "2026-03-01"), ("a2", 1, "2026-03-08")]
+    columns = "account_id, week_since_start, week_start_date, days"
+    assert marts.rows("marts.catalog_spillover", columns) == [("a0", 0, "2026-03-01", 1), ("a0", 1, "2026-03-08", 3)]
 
 
 # playlist_position_performance
+
+
+def test_slots_of_a_campaign_that_moves_to_another_account_are_one_row(marts: Marts) -> None:
+    marts.engagement("2026-03-01", new=(1, 2), **playlist(1))
+    marts.engagement("2026-03-02", new=(1, 4), account_id="a0", **playlist(2))
+    marts.engagement("2026-03-01", OTHER, new=(1, 2), **playlist(11))
+    marts.build()
+    columns = "slot_band, account_id, unique_listeners, streams, stream_share"
+    assert marts.rows("marts.playlist_position_performance", columns) == [
+        ("01-10", "a0", 2, 6, 0.75),
+        ("11-20", "a0", 1, 2, 0.25),
+    ]
 
 
 def test_slots_are_told_in_bands(marts: Marts) -> None:

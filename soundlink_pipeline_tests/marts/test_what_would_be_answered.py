@@ -34,7 +34,7 @@ WORLD = World(
     duration_days=24,
     countries_per_campaign=3,
     tracks_per_campaign=2,
-    oddities=Oddities.of_rows(),
+    oddities=Oddities.every(),
 )
 
 
@@ -48,22 +48,22 @@ SPLITS = ("new_listener_streams", "returning_listener_streams", "streams")
 TRACK = ("engagement_context", "engaged_spotify_track_id")
 # Each mart: the export whose rows it adds up, by what of them, and what; listeners under the name they have over days.
 SUMS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
-    "campaign_daily": (BREAKDOWN, ("account_id", "campaign_id", "report_date", "currency"), named(*ADS, "listeners")),
+    "campaign_daily": (BREAKDOWN, ("campaign_id", "report_date", "currency"), named(*ADS, "listeners")),
     "country_daily": (BREAKDOWN, ("country_code", "report_date", "currency"), named(*ADS, "listeners")),
     "campaign_summary": (
         BREAKDOWN,
-        ("account_id", "campaign_id", "currency"),
+        ("campaign_id", "currency"),
         named(*ADS, listener_days="listeners"),
     ),
     "country_summary": (BREAKDOWN, ("country_code", "currency"), named(*ADS, listener_days="listeners")),
     "track_engagement_daily": (
         ENGAGEMENT,
-        ("account_id", "campaign_id", "report_date", *TRACK),
+        ("campaign_id", "report_date", *TRACK),
         named(*SPLITS, "new_listeners", "returning_listeners", "listeners"),
     ),
     "track_engagement_summary": (
         ENGAGEMENT,
-        ("account_id", "campaign_id", *TRACK),
+        ("campaign_id", *TRACK),
         named(*SPLITS, unique_listeners="new_listeners"),
     ),
 }
@@ -84,14 +84,15 @@ class Pull:
 
 
 def history(random: Random) -> list[Pull]:
-    """Around the days on which the account moves, in order or not."""
+    """Around the days on which the account moves, and around those on which campaign 3 is renewed; in order or not."""
     pulls = []
     for hour in random.sample(range(24 * 15), random.randint(3, 6)):
         moment = datetime(2026, 1, 25, 7, tzinfo=UTC) + timedelta(hours=hour)
         start = FIRST + timedelta(days=random.randint(0, 28))
         end = min(start + timedelta(days=random.randint(0, 14)), moment.date() - timedelta(days=random.randint(0, 2)))
         campaigns = tuple(sorted(random.sample(range(4), random.randint(1, 4))))
-        pulls.append(Pull(moment, campaigns, DateRange(min(start, end), end)))
+        later = timedelta(days=60 * (random.random() < 0.3))
+        pulls.append(Pull(moment + later, campaigns, DateRange(min(start, end) + later, end + later)))
     return sorted(pulls, key=lambda pull: pull.moment) if random.random() < 0.3 else pulls
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pytest
 import yaml
+from click.testing import CliRunner
+from dagster._cli import create_dagster_cli
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
@@ -21,34 +25,61 @@ def definitions() -> dg.Definitions:
     return build_definitions(Settings(), lambda: None)
 
 
-def test_definitions_load_without_key_environment_and_network(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a new process tells that loads the project and shows its graph."""
+    folder = tmp_path_factory.mktemp("loaded")
+    (folder / "data").mkdir()
+    (folder / "data" / "warehouse.duckdb").write_bytes(b"whoever opens this fails")
     program = (
-        "import socket, sys\n"
+        "import duckdb, json, socket, sys\n"
         "def refuse(*_): raise AssertionError('the network was used')\n"
         "socket.socket.connect = refuse\n"
+        "connect = duckdb.connect\n"
+        "def in_memory(database=':memory:', *rest, **more):\n"
+        "    assert database == ':memory:', f'{database} was opened'\n"
+        "    return connect(database, *rest, **more)\n"
+        "duckdb.connect = in_memory\n"
         "from soundlink_pipeline.definitions import defs\n"
-        "jobs = [job.name for job in defs().get_repository_def().get_all_jobs()]\n"
-        "assert not {'httpx', 'pandas', 'matplotlib'} & sys.modules.keys(), 'what only a run needs'\n"
-        "print(sorted(jobs))\n"
+        "repository = defs().get_repository_def()\n"
+        "told = {'jobs': sorted(job.name for job in repository.get_all_jobs())}\n"
+        "told['for a run only'] = [*{'httpx', 'pandas', 'matplotlib'} & sys.modules.keys()]\n"
+        "from dagster._core.remote_representation.external_data import RepositorySnap\n"
+        "told['assets shown'] = len(RepositorySnap.from_def(repository).asset_nodes)\n"
+        "told['for data frames'] = [*{'pandas', 'matplotlib'} & sys.modules.keys()]\n"
+        "print(json.dumps(told))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env={}, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", program], cwd=folder, env={}, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert (
-        done.stdout.strip() == "['__ASSET_JOB', 'compare_totals', 'daily_refresh', 'freshness', 'rebuild_from_landing']"
-    )
-    assert list(tmp_path.iterdir()) == []  # loading leaves nothing behind
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*")} - {"data", "data/warehouse.duckdb"}
+    told: dict[str, Any] = json.loads(done.stdout) | {"left behind": left}
+    return told
 
 
-def test_a_setting_that_cannot_be_read_stops_dagster_with_its_name(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dagster", "definitions", "validate", "-m", "soundlink_pipeline.definitions"]
-    environment = {"SOUNDLINK_START_DATE": "yesterday", "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode != 0
-    assert "the setting SOUNDLINK_START_DATE cannot be read from 'yesterday'" in done.stdout + done.stderr
+def test_definitions_load_without_key_environment_and_network(loaded: dict[str, Any]) -> None:
+    assert loaded["jobs"] == ["__ASSET_JOB", "compare_totals", "daily_refresh", "freshness", "rebuild_from_landing"]
+    assert loaded["for a run only"] == []
+    assert loaded["left behind"] == set()
+
+
+def test_loading_and_showing_the_graph_reads_no_database_and_loads_no_data_frames(loaded: dict[str, Any]) -> None:
+    assert loaded["assets shown"] > 20
+    assert loaded["for data frames"] == []
+
+
+@pytest.mark.filterwarnings("ignore::dagster.SupersessionWarning")
+def test_a_setting_that_cannot_be_read_stops_dagster_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("SOUNDLINK_START_DATE", "yesterday")
+    arguments = ["definitions", "validate", "-m", "soundlink_pipeline.definitions"]
+    done = CliRunner().invoke(create_dagster_cli(), arguments)  # type: ignore[no-untyped-call]
+    assert done.exit_code != 0
+    assert "the setting SOUNDLINK_START_DATE cannot be read from 'yesterday'" in done.output + str(done.exception)
 
 
 def test_only_the_composition_root_names_environment_variables() -> None:
@@ -103,26 +134,3 @@ def test_the_instance_admits_one_run_and_one_writer() -> None:
     assert config["telemetry"]["enabled"] is False
     # 500 campaigns, two exports and the listing at 600 requests an hour
     assert config["run_monitoring"]["max_runtime_seconds"] > 1001 / 600 * 3600
-
-
-def test_loading_and_showing_the_graph_reads_no_database_and_loads_no_data_frames(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "warehouse.duckdb").write_bytes(b"whoever opens this fails")
-    program = (
-        "import duckdb, sys\n"
-        "connect = duckdb.connect\n"
-        "def in_memory(database=':memory:', *rest, **more):\n"
-        "    assert database == ':memory:', f'{database} was opened'\n"
-        "    return connect(database, *rest, **more)\n"
-        "duckdb.connect = in_memory\n"
-        "from soundlink_pipeline.definitions import defs\n"
-        "from dagster._core.remote_representation.external_data import RepositorySnap\n"
-        "snapshot = RepositorySnap.from_def(defs().get_repository_def())\n"
-        "assert len(snapshot.asset_nodes) > 20, snapshot\n"
-        "print([name for name in ('pandas', 'matplotlib') if name in sys.modules])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env={}, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "[]"

@@ -243,23 +243,27 @@ from pathlib import Path
 import dagster as dg
 from soundlink_pipeline_tests.support.instances import instance_settings
 from soundlink_pipeline_tests.orchestration.test_event_log import QUIET, one_step, _said
-home, run_id = Path(sys.argv[1]), sys.argv[2]
+home = Path(sys.argv[1])
 with dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance:
-    assert _said(instance, run_id) == ["said"]
-    print(one_step.execute_in_process(instance=instance, run_config=QUIET).run_id)
+    for run_id in sys.stdin:
+        assert _said(instance, run_id.strip()) == ["said"]
+        print(one_step.execute_in_process(instance=instance, run_config=QUIET).run_id, flush=True)
 """
-    with dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance:
+    command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path)]
+    with (
+        dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=REPOSITORY
+        ) as other,
+    ):
+        assert other.stdin is not None
+        assert other.stdout is not None
         for _ in range(2):
             mine = one_step.execute_in_process(instance=instance, run_config=QUIET).run_id
-            done = subprocess.run(
-                [sys.executable, "-W", "ignore", "-c", script, str(tmp_path), mine],
-                capture_output=True,
-                text=True,
-                cwd=REPOSITORY,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
-            assert _said(instance, done.stdout.split()[-1]) == ["said"]
+            other.stdin.write(f"{mine}\n")
+            assert _said(instance, other.stdout.readline().strip()) == ["said"]
+        other.stdin.close()
+        assert other.wait() == 0
         assert instance.get_runs_count() == 4
 
 

@@ -21,6 +21,22 @@ def here(tmp_path: Path) -> Iterator[Project]:
         yield here
 
 
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project after its first run."""
+    folder = tmp_path_factory.mktemp("refreshed")
+    with project(folder, sql_dir=sql_folder(folder / "models")) as made:
+        assert made.refresh("2026-01-10", "2026-01-12").success
+    return folder
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, refreshed: Path) -> Iterator[Project]:
+    """2026-01-10 to 12 have been pulled and built."""
+    with project(tmp_path, sql_dir=sql_folder(tmp_path / "models"), like=refreshed) as here:
+        yield here
+
+
 def graph(here: Project) -> Any:
     return build_definitions(here.soundlink.settings, lambda: None).resolve_asset_graph()
 
@@ -109,38 +125,35 @@ def test_a_run_builds_the_models_behind_the_exports(here: Project) -> None:
     }
 
 
-def test_one_model_can_be_built_alone(here: Project) -> None:
-    assert here.refresh("2026-01-10", "2026-01-12").success
-    result = here.refresh("2026-01-11", "2026-01-11", asset_selection=[dg.AssetKey("daily")])
+def test_one_model_can_be_built_alone(loaded: Project) -> None:
+    result = loaded.refresh("2026-01-11", "2026-01-11", asset_selection=[dg.AssetKey("daily")])
     assert result.success
     assert materialized(result) == {"daily"}
 
 
-def test_a_model_that_fails_costs_only_what_needs_it(here: Project) -> None:
-    assert here.refresh("2026-01-10", "2026-01-12").success
-    before = here.query("from marts.daily order by all")
+def test_a_model_that_fails_costs_only_what_needs_it(loaded: Project) -> None:
+    before = loaded.query("from marts.daily order by all")
     change(
-        here,
+        loaded,
         **{
             "daily.sql": DAILY.replace("sum(streams)", "sum(error('told')::bigint)"),
             "other.sql": "select count(*) as n from {{ ref('stg_country') }}",
         },
     )
-    result = here.refresh("2026-01-11", "2026-01-11")
+    result = loaded.refresh("2026-01-11", "2026-01-11")
     assert not result.success
     assert re.search(r"daily: .*daily\.sql: Invalid Input Error: told", failure_of(result))
     assert {"stg_country", "other", "campaign_country_daily"} <= materialized(result)
     assert not {"daily", "total"} & materialized(result)
-    assert here.query("from marts.daily order by all") == before
+    assert loaded.query("from marts.daily order by all") == before
 
 
-def test_wrong_data_is_shown_and_goes_no_further(here: Project) -> None:
-    assert here.refresh("2026-01-10", "2026-01-12").success
-    before = here.query("from marts.total order by all")
+def test_wrong_data_is_shown_and_goes_no_further(loaded: Project) -> None:
+    before = loaded.query("from marts.total order by all")
     wrong = DAILY.replace("select campaign_id", "select nullif(campaign_id, min(campaign_id) over ()) as campaign_id")
     wrong = wrong.replace("group by all", "group by campaign_id, report_date")
-    change(here, **{"daily.sql": wrong})
-    result = here.refresh("2026-01-10", "2026-01-12")
+    change(loaded, **{"daily.sql": wrong})
+    result = loaded.refresh("2026-01-10", "2026-01-12")
     assert not result.success
     assert "3 rows fail not_null_campaign_id (Is always there.)" in failure_of(result)
     (check,) = [e for e in result.get_asset_check_evaluations() if e.asset_key == dg.AssetKey("daily")]
@@ -149,33 +162,31 @@ def test_wrong_data_is_shown_and_goes_no_further(here: Project) -> None:
     assert "2026-01-11" in str(check.metadata["not_null_campaign_id"].value)
     assert "where campaign_id is null" in str(check.metadata["not_null_campaign_id, SQL"].value)
     assert "total" not in materialized(result)
-    assert here.query("from marts.total order by all") == before
+    assert loaded.query("from marts.total order by all") == before
 
 
-def test_a_rebuild_publishes_no_more_than_a_refresh_would(here: Project) -> None:
-    assert here.refresh("2026-01-10", "2026-01-12").success
-    published = here.soundlink.published_path
+def test_a_rebuild_publishes_no_more_than_a_refresh_would(loaded: Project) -> None:
+    published = loaded.soundlink.published_path
     before = published.stat().st_ino
-    change(here, **{"daily.sql": NULLED})
-    result = here.execute("rebuild_from_landing")
+    change(loaded, **{"daily.sql": NULLED})
+    result = loaded.execute("rebuild_from_landing")
     assert not result.success
     said = failure_of(result)
     assert said.startswith("The models are built, but ")
     assert re.search(r"^daily: \d+ rows fail not_null_campaign_id \(Is always there\.\)$", said, re.MULTILINE)
     assert published.stat().st_ino == before
-    change(here, **{"daily.sql": DAILY})
-    assert here.execute("rebuild_from_landing").success
+    change(loaded, **{"daily.sql": DAILY})
+    assert loaded.execute("rebuild_from_landing").success
     assert published.stat().st_ino != before
 
 
-def test_no_run_publishes_a_model_whose_tests_failed(here: Project) -> None:
-    assert here.refresh("2026-01-10", "2026-01-12").success
-    before = here.soundlink.published_path.stat().st_ino
+def test_no_run_publishes_a_model_whose_tests_failed(loaded: Project) -> None:
+    before = loaded.soundlink.published_path.stat().st_ino
     nulled = DAILY.replace(
         "select campaign_id", "select case when day(report_date) <> 10 then campaign_id end as campaign_id"
     )
-    change(here, **{"daily.sql": nulled.replace("group by all", "group by campaign_id, report_date")})
-    assert not here.refresh("2026-01-10", "2026-01-12").success
+    change(loaded, **{"daily.sql": nulled.replace("group by all", "group by campaign_id, report_date")})
+    assert not loaded.refresh("2026-01-10", "2026-01-12").success
     alone: dict[str, Any] = {"asset_selection": [dg.AssetKey("published_database")]}
     for job, options in (
         (DAILY_REFRESH, {"tags": {RANGE_START: "2026-01-10", RANGE_END: "2026-01-10"}}),  # this day passes the tests
@@ -183,10 +194,10 @@ def test_no_run_publishes_a_model_whose_tests_failed(here: Project) -> None:
         (DAILY_REFRESH, alone),
         (DAILY_REFRESH, alone),
     ):
-        result = here.execute(job, **options)
+        result = loaded.execute(job, **options)
         assert not result.success
         assert "rows fail not_null_campaign_id (Is always there.)" in failure_of(result)
-        assert here.soundlink.published_path.stat().st_ino == before
+        assert loaded.soundlink.published_path.stat().st_ino == before
 
 
 def test_a_model_may_name_who_answers_for_it(here: Project) -> None:

@@ -202,9 +202,22 @@ def test_days_before_the_earliest_campaign_are_a_success_without_rows_and_reques
 def test_campaigns_fixed_by_a_setting_are_the_only_ones_asked(here: Project) -> None:
     only = here.sim.world.campaigns[1]
     here.settings["SOUNDLINK_CAMPAIGN_IDS"] = only.path_id
-    assert here.refresh("2026-01-10", "2026-01-12").success
-    assert sorted(record.kind for record in here.sim.stats.records) == ["breakdown_export", "engagement_export"]
+    here.settings["SOUNDLINK_START_DATE"] = "2026-01-05"
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert result.success
+    # The first run asks when it was created, for nothing lists it.
+    exports = ["breakdown_export", "engagement_export"]
+    assert sorted(record.kind for record in here.sim.stats.records) == [*exports[:1], "campaign", *exports[1:]]
+    days = (utc("2026-01-05").date() - only.created_at.date()).days
+    assert days > 0
+    assert [line for line in lines_of(here, result) if "left out" in line] == [
+        f"the earliest campaign was created on {only.created_at.date()}; the {days} days from then to"
+        " SOUNDLINK_START_DATE (2026-01-05) are left out"
+    ]
     assert here.query("select distinct campaign_id from campaign_country_daily") == [(only.uuid,)]
+    here.sim.stats.reset()
+    assert here.refresh("2026-01-13", "2026-01-14").success
+    assert sorted(record.kind for record in here.sim.stats.records) == exports
 
 
 def test_every_campaign_gone_is_a_run_without_rows(here: Project) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -58,10 +59,16 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterIns
         yield made
 
 
+@lru_cache(maxsize=8)
+def _schedule(settings: Settings) -> dg.ScheduleDefinition:
+    return build_definitions(settings, lambda: KEY).resolve_schedule_def("daily_refresh_schedule")
+
+
 def evaluated(instance: dg.DagsterInstance, soundlink: Soundlink, moment: datetime) -> dg.ScheduleExecutionData:
-    without_models = replace(soundlink.settings, sql_dir=no_models(Path(instance.root_directory) / "sql"))
-    definitions = build_definitions(without_models, lambda: KEY)
-    schedule = definitions.resolve_schedule_def("daily_refresh_schedule")
+    # Where the API and the data are is the resource's to say, so that tests share what is made of the other settings.
+    elsewhere = {"base_url": Settings().base_url, "data_dir": Settings().data_dir}
+    without_models = {"sql_dir": no_models(Path(instance.root_directory) / "sql")}
+    schedule = _schedule(replace(soundlink.settings, **elsewhere, **without_models))  # type: ignore[arg-type]
     with dg.build_schedule_context(instance, moment, resources={"soundlink": soundlink}) as context:
         return schedule.evaluate_tick(context)
 

@@ -12,7 +12,7 @@ import pytest
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
 from soundlink_pipeline_tests.support.examined import Examined
-from soundlink_pipeline_tests.support.project import KEY, Project, asked, each_day, failure_of, truth, utc
+from soundlink_pipeline_tests.support.project import KEY, Project, asked, each_day, failure_of, pull, truth, utc
 
 NOW = utc("2026-03-02T06:00")
 REFETCH = {"ops": {"exports": {"config": {"refetch": True}}}}
@@ -130,7 +130,7 @@ def test_the_warehouse_rebuilt_from_landed_files_is_the_one_that_was_lost(here: 
         ("2026-02-04T06:00", "2026-01-27", "2026-02-03"),
     ):
         here.sim.clock.set(utc(moment))
-        assert here.refresh(start, end).success
+        assert pull(here.soundlink, start, end, f"run-{end}").failed == []
     before = here.everything()
     assert all(before[name] for name in before if name != "vanished_rows")
     here.sim.stats.reset()

@@ -42,6 +42,7 @@ from soundlink_pipeline_tests.support.deployment import (
     until,
 )
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, asked, environment
+from soundlink_pipeline_tests.support.sql_folder import sql_folder
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -74,7 +75,8 @@ def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(here: Deployment
 
 @contextmanager
 def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterator[subprocess.Popen[bytes]]:
-    """What `make backfill` runs, in a project folder of its own; it needs no daemon."""
+    """What `make backfill` runs, in a project folder of its own with a few models; it needs no daemon."""
+    sql_dir = home.with_name("sql")
     recipe = subprocess.run(
         ["make", "--no-print-directory", "-n", "backfill", f"FROM={start}", f"TO={end}", f"BIN={BIN}"],
         cwd=REPOSITORY,
@@ -86,11 +88,12 @@ def shell_backfill(home: Path, sim: Simulator, start: date, end: date) -> Iterat
     if not home.exists():
         home.mkdir()
         shutil.copy(REPOSITORY / "dagster.yaml", home / "dagster.yaml")
+        sql_folder(sql_dir)
     with (home / "backfill.log").open("wb") as log:
         process = subprocess.Popen(
             ["sh", "-c", f"exec {command}"],
             cwd=home,
-            env=process_environment(home, environment(sim.base_url, home / "data")),
+            env=process_environment(home, environment(sim.base_url, home / "data", SOUNDLINK_SQL_DIR=str(sql_dir))),
             stdout=log,
             stderr=log,
             start_new_session=True,

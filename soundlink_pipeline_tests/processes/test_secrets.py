@@ -201,6 +201,7 @@ def test_the_ui_answers_nothing_with_a_secret(story: Story) -> None:
     debug_files = []
     for run_id in story.runs.values():
         answers += [ask.root(name, f'(runId: "{run_id}")') for name in ("logsForRun", "runOrError")]
+        answers.append(ask.ask(f'{{runOrError(runId: "{run_id}") {{... on Run {{parentPipelineSnapshotId}}}}}}'))
         # All of its events, whole.
         debug = client.get(f"{story.here.url}/download_debug/{run_id}").content
         debug_files.append(gzip.decompress(debug).decode())
@@ -228,7 +229,7 @@ ASKED_BY_ITSELF = {
     "AssetNode": ("repository",),
     "MaterializationEvent": ("runOrError", "stepStats"),
     "ObservationEvent": ("runOrError", "stepStats"),
-    "Run": ("eventConnection",),
+    "Run": ("eventConnection", "parentPipelineSnapshotId"),
 }
 
 

@@ -2,71 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 
-import duckdb
-
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.pulling.landed import load_leftovers, rebuild
 from soundlink_pipeline.pulling.listing import save_and_ask
 from soundlink_pipeline.pulling.planning import Plan
 from soundlink_pipeline.quality.row_checks import run_checks
-from soundlink_pipeline.warehouse.home import Description, Home, Obstacle
+from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.ledger import Ledger
-from soundlink_pipeline.warehouse.tables import schema_statements
 from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, arrival, row
+from soundlink_pipeline_tests.support.memory_home import MemoryHome
 
 BREAKDOWN = EXPORTS[0]
-
-
-class MemoryHome:
-    """A home without a file, a path or a lock."""
-
-    exports: tuple[Export, ...] = EXPORTS
-
-    def __init__(self) -> None:
-        self._database = duckdb.connect(":memory:")
-        self._database.execute("set global TimeZone = 'UTC'")
-        self._written = False
-
-    def describe(self) -> Description:
-        return Description("memory", "this process", 0)
-
-    def exists(self) -> bool:
-        return self._written
-
-    @contextmanager
-    def read(self, wait_seconds: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        assert self._written
-        with self._database.cursor() as connection:
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        with self._database.cursor() as connection:
-            if not self._written:
-                for statement in schema_statements(self.exports):
-                    connection.execute(statement)
-            self._written = True
-            yield connection
-
-    def prepare(self) -> list[str]:
-        return []
-
-    def pending(self, connection: duckdb.DuckDBPyConnection) -> list[str]:
-        return []
-
-    def turn(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def obstacle(self, wait_seconds: float) -> Obstacle | None:
-        return None
 
 
 def test_a_home_without_a_file_is_listed_to_loaded_checked_and_rebuilt(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.quality.checked_days import checked_days
 from soundlink_pipeline.quality.row_checks import CheckResult, row_checks, run_checks
+from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.native_file import NativeFile
-from soundlink_pipeline_tests.support.deliveries import NOON, Row, arrival, load, row
+from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, Row, arrival, load, row
 
 DAY = DateRange(date(2026, 4, 1), date(2026, 4, 8))  # the documented rows are of its first and its last day
 TRACK, PLAYLIST = "6habFhsOp2NvndAvgiJ01P", "37i9dQZF1DX4sWSpwq3LiO"
@@ -25,13 +27,17 @@ def warehouse(tmp_path: Path) -> NativeFile:
     return NativeFile(tmp_path / "data", wait_seconds=0)
 
 
-def asked(warehouse: NativeFile, export: Export, dates: DateRange = DAY) -> dict[str, CheckResult]:
+def asked(
+    warehouse: NativeFile, export: Export, dates: DateRange = DAY, run_id: str | None = None
+) -> dict[str, CheckResult]:
+    """The result of each check, in the run `run_id` if one is given."""
     with warehouse.read() as connection:
-        return {answer.check.name: answer for answer in run_checks(connection, export, dates)}
+        loaded = Ledger(connection).delivered_by([run_id] if run_id else [])
+        return {answer.check.name: answer for answer in run_checks(connection, export, dates, loaded)}
 
 
-def broken(warehouse: NativeFile, export: Export, dates: DateRange = DAY) -> set[str]:
-    return {name for name, answer in asked(warehouse, export, dates).items() if not answer.passed}
+def broken(warehouse: NativeFile, export: Export, dates: DateRange = DAY, run_id: str | None = None) -> set[str]:
+    return {name for name, answer in asked(warehouse, export, dates, run_id).items() if not answer.passed}
 
 
 def only_row(answer: CheckResult) -> dict[str, Any]:
@@ -65,70 +71,83 @@ def test_every_promise_says_what_holds_how_bad_it_is_and_what_to_do() -> None:
 
 
 # Each by values that a delivery may have without being refused.
-@pytest.mark.parametrize(
-    ("export", "changes", "promise"),
-    [
-        (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.65}, "fees_add_up"),
-        (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.632, "currency": "KWD"}, "fees_add_up"),
-        (CAMPAIGN_COUNTRY_DAILY, {"fees": 12.64, "currency": "JPY"}, "fees_add_up"),
-        (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.65, "currency": "QQQ"}, "fees_add_up"),  # unknown: two decimals
-        (CAMPAIGN_COUNTRY_DAILY, {"country_code": "T1"}, "known_countries"),
-        (CAMPAIGN_ENGAGEMENT_DAILY, {"country_code": "XK"}, "known_countries"),
-        (CAMPAIGN_COUNTRY_DAILY, {"cpl": 0.294}, "ratios_agree"),
-        (CAMPAIGN_COUNTRY_DAILY, {"ctr_linkclick": 0.0186}, "ratios_agree"),
-        (CAMPAIGN_COUNTRY_DAILY, {"followers": 0}, "ratios_agree"),  # then cpf is 0
-        (CAMPAIGN_COUNTRY_DAILY, {"cpc_linkclick": None}, "ratios_agree"),
-        (CAMPAIGN_COUNTRY_DAILY, {"link_clicks": 0, "ctr_linkclick": 0}, "ratios_agree"),  # then cpc is null
-        (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_playlist_id": PLAYLIST}, "target_ids_match"),
-        (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_spotify_track_id": None}, "target_ids_match"),
-        (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_type": None}, "target_ids_match"),
-        (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_type": "playlist"}, "target_ids_match"),
-        (CAMPAIGN_COUNTRY_DAILY, {"country_code": "DE", "saves": 3}, "no_unknown_fields"),
-        (CAMPAIGN_ENGAGEMENT_DAILY, {"listeners": 61, "spl": 1.46}, "listeners_add_up"),
-        (CAMPAIGN_ENGAGEMENT_DAILY, {"streams": 90, "spl": 1.5}, "streams_add_up"),
-        (CAMPAIGN_ENGAGEMENT_DAILY, {"spl": 1.49}, "ratios_agree"),
-        (CAMPAIGN_ENGAGEMENT_DAILY, {"engaged_spotify_track_id": ""}, "primary_key_unique"),
-    ],
-)
-def test_a_row_that_breaks_a_promise_is_told(
-    warehouse: NativeFile, tmp_path: Path, export: Export, changes: Row, promise: str
-) -> None:
-    put(warehouse, tmp_path, export, [row(export, country_code="NO"), row(export, **changes)])
-    answers = asked(warehouse, export)
+BREAKING: list[tuple[Export, Row, str]] = [
+    (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.65}, "fees_add_up"),
+    (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.632, "currency": "KWD"}, "fees_add_up"),
+    (CAMPAIGN_COUNTRY_DAILY, {"fees": 12.64, "currency": "JPY"}, "fees_add_up"),
+    (CAMPAIGN_COUNTRY_DAILY, {"fees": 10.65, "currency": "QQQ"}, "fees_add_up"),  # unknown: two decimals
+    (CAMPAIGN_COUNTRY_DAILY, {"country_code": "T1"}, "known_countries"),
+    (CAMPAIGN_ENGAGEMENT_DAILY, {"country_code": "XK"}, "known_countries"),
+    (CAMPAIGN_COUNTRY_DAILY, {"cpl": 0.294}, "ratios_agree"),
+    (CAMPAIGN_COUNTRY_DAILY, {"ctr_linkclick": 0.0186}, "ratios_agree"),
+    (CAMPAIGN_COUNTRY_DAILY, {"followers": 0}, "ratios_agree"),  # then cpf is 0
+    (CAMPAIGN_COUNTRY_DAILY, {"cpc_linkclick": None}, "ratios_agree"),
+    (CAMPAIGN_COUNTRY_DAILY, {"link_clicks": 0, "ctr_linkclick": 0}, "ratios_agree"),  # then cpc is null
+    (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_playlist_id": PLAYLIST}, "target_ids_match"),
+    (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_spotify_track_id": None}, "target_ids_match"),
+    (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_type": None}, "target_ids_match"),
+    (CAMPAIGN_COUNTRY_DAILY, {"campaign_target_type": "playlist"}, "target_ids_match"),
+    (CAMPAIGN_COUNTRY_DAILY, {"country_code": "DE", "saves": 3}, "no_unknown_fields"),
+    (CAMPAIGN_ENGAGEMENT_DAILY, {"listeners": 61, "spl": 1.46}, "listeners_add_up"),
+    (CAMPAIGN_ENGAGEMENT_DAILY, {"streams": 90, "spl": 1.5}, "streams_add_up"),
+    (CAMPAIGN_ENGAGEMENT_DAILY, {"spl": 1.49}, "ratios_agree"),
+    (CAMPAIGN_ENGAGEMENT_DAILY, {"engaged_spotify_track_id": ""}, "primary_key_unique"),
+]
+ALLOWED: list[Row] = [
+    {"cpl": 0.29},  # rounded to two decimals
+    {"cpl": 0.2931},
+    {"fees": 10.62},  # rounded for itself
+    {"fees": 12, "spend_media": 42, "spend_total": 53, "currency": "JPY", "cpl": 0.29, "cpf": 3.5}
+    | {"cpc_linkclick": 0.472},
+    {"fees": 10.631, "currency": "KWD"},
+    {"listeners": 0, "streams_per_listener": 0, "cpl": 0},
+    {"impressions": None, "ctr_linkclick": None, "ctr_adclick": None},
+    {"link_clicks": 0, "cpc_linkclick": None, "ctr_linkclick": 0},
+    {"campaign_target_isrc": None},
+    {
+        "campaign_target_type": "playlist",
+        "campaign_target_isrc": None,
+        "campaign_target_spotify_track_id": None,
+        "campaign_target_playlist_id": PLAYLIST,
+    },
+]
+
+
+def day_of(case: int) -> DateRange:
+    """A day of its own for each of the cases, which then need one warehouse only."""
+    day = APRIL.start + timedelta(days=case)
+    return DateRange(day, day)
+
+
+@pytest.fixture(scope="module")
+def all_cases(tmp_path_factory: pytest.TempPathFactory) -> NativeFile:
+    folder = tmp_path_factory.mktemp("cases")
+    cases = [(export, [{"country_code": "NO"}, changes]) for export, changes, _ in BREAKING]
+    cases += [(CAMPAIGN_COUNTRY_DAILY, [changes]) for changes in ALLOWED]
+    arrivals = []
+    for number, (export, lines) in enumerate(cases):
+        dates = day_of(number)
+        rows = [row(export, report_date=str(dates.start), **changes) for changes in lines]
+        arrivals.append(arrival(folder, rows, export=export, dates=dates))
+    warehouse = NativeFile(folder / "data", wait_seconds=0)
+    assert load(warehouse, *arrivals).rejected == []
+    return warehouse
+
+
+@pytest.mark.parametrize("case", range(len(BREAKING)), ids=lambda case: f"{case}-{BREAKING[case][2]}")
+def test_a_row_that_breaks_a_promise_is_told(all_cases: NativeFile, case: int) -> None:
+    export, _, promise = BREAKING[case]
+    answers = asked(all_cases, export, day_of(case))  # on other days others are broken
     assert [name for name, answer in answers.items() if not answer.passed] == [promise]
     answer = answers[promise]
     assert answer.bad_rows == 1
     assert len(answer.rows) == 1
     assert str(answer).startswith(f"1 {answer.check.unit} breaks {promise} (")
-    # Other days are not looked at.
-    after = DateRange(DAY.end + timedelta(days=1), DAY.end + timedelta(days=2))
-    assert broken(warehouse, export, after) == set()
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"cpl": 0.29},  # rounded to two decimals
-        {"cpl": 0.2931},
-        {"fees": 10.62},  # rounded for itself
-        {"fees": 12, "spend_media": 42, "spend_total": 53, "currency": "JPY", "cpl": 0.29, "cpf": 3.5}
-        | {"cpc_linkclick": 0.472},
-        {"fees": 10.631, "currency": "KWD"},
-        {"listeners": 0, "streams_per_listener": 0, "cpl": 0},
-        {"impressions": None, "ctr_linkclick": None, "ctr_adclick": None},
-        {"link_clicks": 0, "cpc_linkclick": None, "ctr_linkclick": 0},
-        {"campaign_target_isrc": None},
-        {
-            "campaign_target_type": "playlist",
-            "campaign_target_isrc": None,
-            "campaign_target_spotify_track_id": None,
-            "campaign_target_playlist_id": PLAYLIST,
-        },
-    ],
-)
-def test_what_the_documentation_allows_breaks_no_promise(warehouse: NativeFile, tmp_path: Path, changes: Row) -> None:
-    put(warehouse, tmp_path, CAMPAIGN_COUNTRY_DAILY, [row(**changes)])
-    assert broken(warehouse, CAMPAIGN_COUNTRY_DAILY) == set()
+@pytest.mark.parametrize("case", range(len(ALLOWED)))
+def test_what_the_documentation_allows_breaks_no_promise(all_cases: NativeFile, case: int) -> None:
+    assert broken(all_cases, CAMPAIGN_COUNTRY_DAILY, day_of(len(BREAKING) + case)) == set()
 
 
 def test_a_key_that_stands_twice_and_a_row_that_is_lost_are_told(warehouse: NativeFile, tmp_path: Path) -> None:
@@ -387,3 +406,73 @@ def test_rows_of_a_settled_day_that_get_other_keys_break_the_promise_and_are_not
     assert broken(warehouse, export) == {"settled_values_final", "no_vanished_keys", "no_rows_gone"}
     put(warehouse, tmp_path, export, [*moved, row(account_id="another")], pulled=final + timedelta(days=2))
     assert "no_late_rows" in broken(warehouse, export)
+
+
+# Days that a run has loaded outside its range
+
+
+WEEKS_LATER = DateRange(date(2026, 6, 1), date(2026, 6, 8))
+PROBED = DateRange(date(2026, 3, 12), date(2026, 5, 31))
+
+
+@pytest.mark.parametrize(
+    ("changes", "promise"),
+    [
+        ({"fees": 10.65}, "fees_add_up"),
+        ({"country_code": "T1"}, "known_countries"),
+        ({"cpl": 0.294}, "ratios_agree"),
+        ({"campaign_target_type": None}, "target_ids_match"),
+        ({"saves": 3}, "no_unknown_fields"),
+    ],
+)
+def test_a_row_that_a_probe_brought_is_checked_in_its_run_and_its_neighbours_are_not(
+    warehouse: NativeFile, tmp_path: Path, changes: Row, promise: str
+) -> None:
+    # As bad, but of another day, and loaded long before.
+    put(warehouse, tmp_path / "a", EXPORTS[0], [row(report_date="2026-04-03", **changes)], run_id="before")
+    pulled = datetime(2026, 6, 9, 7, tzinfo=UTC)
+    rows = [row(campaign_id="c2", **changes)]
+    put(warehouse, tmp_path / "b", EXPORTS[0], rows, dates=PROBED, pulled=pulled, run_id="probe", campaign="c2")
+    assert promise not in broken(warehouse, EXPORTS[0], WEEKS_LATER)
+    answer = asked(warehouse, EXPORTS[0], WEEKS_LATER, "probe")[promise]
+    assert (answer.bad_rows, len(answer.rows)) == (1, 1)
+    assert asked(warehouse, EXPORTS[0], WEEKS_LATER, "before")[promise].bad_rows == 1
+
+
+def test_a_key_that_stands_twice_on_a_day_that_a_probe_loaded_is_told(warehouse: NativeFile, tmp_path: Path) -> None:
+    export = CAMPAIGN_COUNTRY_DAILY
+    pulled = datetime(2026, 6, 9, 7, tzinfo=UTC)
+    put(warehouse, tmp_path, export, [row()], dates=PROBED, pulled=pulled, run_id="probe")
+    assert broken(warehouse, export, WEEKS_LATER, "probe") == set()
+    with warehouse.write() as connection:
+        connection.execute(f"insert into {export.name} from {export.name}")
+    assert broken(warehouse, export, WEEKS_LATER, "probe") == {"primary_key_unique", "rows_as_delivered"}
+
+
+def test_what_an_interrupted_run_left_is_checked_by_the_run_that_loads_it(
+    warehouse: NativeFile, tmp_path: Path
+) -> None:
+    # Landed on 20 April, loaded by a run of June: a row of a day that was final without it, and one that is gone.
+    export = CAMPAIGN_COUNTRY_DAILY
+    final, left = datetime(2026, 4, 19, tzinfo=UTC), datetime(2026, 4, 20, tzinfo=UTC)
+    put(warehouse, tmp_path / "a", export, [row(country_code="NA")], dates=DAY, pulled=final, run_id="first")
+    put(warehouse, tmp_path / "b", export, [row()], dates=DAY, pulled=left, run_id="left")
+    assert broken(warehouse, export, WEEKS_LATER) == set()
+    found = {"no_vanished_keys", "no_rows_gone", "settled_values_final"}
+    assert broken(warehouse, export, WEEKS_LATER, "left") == found
+
+
+def test_days_that_a_delivery_covers_and_has_not_changed_are_not_looked_at(
+    warehouse: NativeFile, tmp_path: Path
+) -> None:
+    export, pulled = CAMPAIGN_COUNTRY_DAILY, datetime(2026, 6, 9, 7, tzinfo=UTC)
+    put(warehouse, tmp_path / "a", export, [row(), row(country_code="DE")], dates=DAY, pulled=NOON)
+    put(warehouse, tmp_path / "b", export, [row()], dates=PROBED, pulled=pulled, run_id="probe")
+    put(warehouse, tmp_path / "c", export, [], dates=PROBED, pulled=pulled, run_id="empty", campaign="c2")
+    with warehouse.read() as connection:
+        days = {
+            name: checked_days(connection, export, WEEKS_LATER, Ledger(connection).delivered_by([name])).days
+            for name in ("probe", "empty", "none")
+        }
+    own = tuple(WEEKS_LATER.dates())
+    assert days == {"probe": (date.fromisoformat(row()["report_date"]), *own), "empty": own, "none": own}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,6 @@ from soundlink_pipeline_tests.support.report_database import (
     QUIET_ID,
     build,
     published_database,
-    warehouse_with_rows,
 )
 
 
@@ -213,17 +213,21 @@ def test_a_campaign_of_an_empty_database_is_refused(tmp_path: Path, capsys: pyte
 
 
 def test_the_data_folder_is_the_settings_and_unpublished_figures_are_said_to_be_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("SOUNDLINK_DATA_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("SOUNDLINK_DATA_DIR=kept\n")
     assert "There is no database" in refused(capsys)
-    warehouse_with_rows(tmp_path / "kept")
+    warehouse = NativeFile(database.parent).path
+    (tmp_path / "kept").mkdir()
+    shutil.copyfile(warehouse, tmp_path / "kept" / warehouse.name)
     assert main([]) == 0
     assert "Nothing has been published yet" in capsys.readouterr().out
     assert "not from a published database" in Page(tmp_path / "kept" / "report.html").text
-    published_database(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    for file in (warehouse, database):
+        shutil.copyfile(file, tmp_path / "elsewhere" / file.name)
     monkeypatch.setenv("SOUNDLINK_DATA_DIR", "elsewhere")
     assert main([]) == 0
     assert "by run run-7" in Page(tmp_path / "elsewhere" / "report.html").text

@@ -217,3 +217,20 @@ def test_every_range_agrees_on_the_keys() -> None:
         days = [date(2026, 1, 1) + timedelta(days=number) for number in range(32)]
         one_by_one = [row for day in days for row in world.rows(export, uuid, day, day, AFTER)]
         assert one_by_one == world.rows(export, uuid, days[0], days[-1], AFTER) != answer(world_of(), export, AFTER)
+
+
+@pytest.mark.parametrize("export", [BREAKDOWN, ENGAGEMENT])
+def test_row_under_another_key_is_no_later(export: str) -> None:
+    keyed_anew = dict.fromkeys(("moving_account", "reattributed_countries", "relinked_tracks"), True)
+    lasting, world = world_of(late_rows=True), world_of(late_rows=True, **keyed_anew)
+    names = ("account_id", "country_code", "engaged_spotify_track_id")
+    for now in (morning(12), BEFORE, AFTER, morning(80)):
+        found, expected = (answer(of, export, now) for of in (world, lasting))
+        assert found != expected
+        for name in names:
+            found, expected = without(name, found), without(name, expected)
+        assert found == expected
+    # Late, and of a day that had settled before the account moved: they turn up where their day's rows are.
+    late = [row for row in answer(world, export, morning(80)) if row["exported_at"].endswith("T00:00:00Z")]
+    assert late
+    assert {row["account_id"] for row in late if row["report_date"] <= LAST_SETTLED} <= {world.campaigns[0].account_id}

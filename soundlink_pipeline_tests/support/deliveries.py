@@ -55,6 +55,7 @@ def arrival(
     server: bool = True,
     declared: int | None = None,
     loaded: int | None = None,
+    run_id: str = "run-1",
 ) -> HashedDelivery:
     """A delivery landed in `folder`: of the bytes given, or of rows written as NDJSON."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def arrival(
         received_at=pulled,
         server_date=pulled if server else None,
         declared_rows=declared,
-        run_id="run-1",
+        run_id=run_id,
         path=path,
         loaded=loaded,
     )

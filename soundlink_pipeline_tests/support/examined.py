@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import atexit
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
+from functools import cache, lru_cache
 from pathlib import Path
 
+import dagster as dg
+import pytest
 import yaml
 from dagster._daemon.types import DaemonHeartbeat
 
+from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.doctor import installation
 from soundlink_pipeline.doctor.checks import run_checks
 from soundlink_pipeline.doctor.finding import Finding
+from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline_tests.support.instances import instance_settings
-from soundlink_pipeline_tests.support.project import KEY, Project, project, small_world, utc
+from soundlink_pipeline_tests.support.project import KEY, Project, project, pull, small_world, utc
 
 NOW = utc("2026-03-02T06:00")
+
+
+@lru_cache(maxsize=8)
+def _definitions(settings: Settings, alert_url: str | None) -> dg.Definitions:
+    return build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url)
+
+
+@contextmanager
+def _definitions_shared() -> Iterator[None]:
+    """Definitions are made once for projects that differ only in where their API and their data are.
+
+    The doctor asks them for schedules and sensors alone.
+    """
+
+    def shared(settings: Settings, _: object, read_alert_url: Callable[[], str | None]) -> dg.Definitions:
+        elsewhere = replace(settings, base_url=Settings().base_url, data_dir=Settings().data_dir)
+        return _definitions(elsewhere, read_alert_url())
+
+    with pytest.MonkeyPatch.context() as patch:
+        if vars(installation)["build_definitions"] is build_definitions:  # else a test has put its own there
+            patch.setattr(installation, "build_definitions", shared)
+        yield
 
 
 class Examined:
@@ -24,7 +56,8 @@ class Examined:
     def __init__(self, here: Project, now: datetime = NOW, home: Path | None = None, **settings: str) -> None:
         environment = {"SOUNDLINK_API_KEY": KEY, **here.settings, "DAGSTER_HOME": str(home or here.folder / "instance")}
         environment = {name: value for name, value in {**environment, **settings}.items() if value}
-        self._waiting = dict(run_checks({}, environment, lambda: now))
+        with _definitions_shared():
+            self._waiting = dict(run_checks({}, environment, lambda: now))
         self._found: dict[str, list[Finding]] = {}
 
     @property
@@ -52,12 +85,28 @@ class Examined:
 
 
 @contextmanager
-def empty_project(folder: Path) -> Iterator[Project]:
-    """No data, no run, an API that works."""
-    with project(folder, small_world(3)) as made:
+def empty_project(folder: Path, like: Path | None = None) -> Iterator[Project]:
+    """No data, no run, an API that works; or with the data of another, as in `project`."""
+    with project(folder, small_world(3), like=like) as made:
         home = folder / "instance"
         (home / "dagster.yaml").write_text(yaml.safe_dump(instance_settings(home)))
         yield made
+
+
+@contextmanager
+def pulled_project(folder: Path) -> Iterator[Project]:
+    """One with 2026-02-22 to 2026-03-01 pulled and nothing published."""
+    with empty_project(folder, like=_pulled()) as made:
+        yield made
+
+
+@cache
+def _pulled() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="soundlink-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with empty_project(folder) as made:
+        pull(made.soundlink, "2026-02-22", "2026-03-01")
+    return folder
 
 
 def beat(here: Project, now: datetime = NOW) -> None:

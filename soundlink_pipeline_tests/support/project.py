@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
 from soundlink_pipeline_tests.support.instances import instance_at
-from soundlink_pipeline_tests.support.sql_folder import no_models
+from soundlink_pipeline_tests.support.sql_folder import without_models
 
 REPOSITORY = Path(__file__).parents[2]
 KEY = "sk_test_Qm7vR2xYpL9sKd4w"
@@ -71,17 +73,17 @@ def environment(sim_url: str, data_dir: Path, **more: str) -> dict[str, str]:
     }
 
 
-_jobs_of_this_run: dict[str, dg.JobDefinition] = {}
-
-
 def job_of(name: str, settings: dict[str, str]) -> dg.JobDefinition:
-    """A job as a run worker makes it from its environment. Dagster calls this four times in a run; it is made once."""
-    asked = json.dumps([name, settings], sort_keys=True)
-    job = _jobs_of_this_run.get(asked)
-    if job is None:
-        made = build_definitions(settings_from(settings), _KEY_FROM_ENVIRONMENT)
-        job = _jobs_of_this_run[asked] = made.resolve_job_def(name)
-    return job
+    """A job as a run worker makes it from its environment. Dagster calls this four times in a run."""
+    models = settings_from(settings).sql_dir
+    files = sorted((str(path), path.stat().st_mtime_ns) for path in models.rglob("*") if path.is_file())
+    return _definitions(json.dumps(settings, sort_keys=True), tuple(files)).resolve_job_def(name)
+
+
+@lru_cache(maxsize=1)
+def _definitions(settings: str, models: tuple[tuple[str, int], ...]) -> dg.Definitions:
+    """Made once for as many runs as nothing changes between."""
+    return build_definitions(settings_from(json.loads(settings)), _KEY_FROM_ENVIRONMENT)
 
 
 @dataclass
@@ -111,7 +113,6 @@ class Project:
         asked_for: tuple[Any, ...] = (job, dict(self.settings))
         reconstructable = dg.build_reconstructable_job(__name__, job_of.__name__, asked_for)
         run_config = QUIET | options.pop("run_config", {})
-        _jobs_of_this_run.clear()
         with dg.execute_job(reconstructable, self.instance, run_config=run_config, **options) as result:
             return result
 
@@ -147,8 +148,15 @@ class Project:
 
 
 @contextmanager
-def project(folder: Path, world: World | None = None, sql_dir: Path | None = None) -> Iterator[Project]:
-    """An empty project, without models unless told; the API's clock stands at 2026-03-02 06:00 UTC until moved."""
+def project(
+    folder: Path, world: World | None = None, sql_dir: Path | None = None, like: Path | None = None
+) -> Iterator[Project]:
+    """An empty project, without models unless told; the API's clock stands at 2026-03-02 06:00 UTC until moved.
+
+    `like`: the folder of one that has ended, whose data and runs this one begins with.
+    """
+    if like:
+        shutil.copytree(like / "data", folder / "data")
     with (
         running_simulator(
             world or small_world(),
@@ -157,12 +165,10 @@ def project(folder: Path, world: World | None = None, sql_dir: Path | None = Non
             per_minute=None,
             per_hour=None,
         ) as sim,
-        instance_at(folder / "instance") as instance,
+        instance_at(folder / "instance", like and like / "instance" / "storage") as instance,
         pytest.MonkeyPatch.context() as patch,
     ):
-        settings = environment(
-            sim.base_url, folder / "data", SOUNDLINK_SQL_DIR=str(sql_dir or no_models(folder / "sql"))
-        )
+        settings = environment(sim.base_url, folder / "data", SOUNDLINK_SQL_DIR=str(sql_dir or without_models()))
         patch.setenv("SOUNDLINK_API_KEY", settings.pop("SOUNDLINK_API_KEY"))
         yield Project(sim, instance, folder, settings)
 
@@ -172,12 +178,18 @@ def project(folder: Path, world: World | None = None, sql_dir: Path | None = Non
 
 def truth(world: World, export: Export, days: Iterable[tuple[date, datetime]]) -> list[tuple[Any, ...]]:
     """What the table must hold when each day was last pulled at the moment given."""
-    rows = [
-        tuple(_typed(column.type, row[column.name]) for column in export.columns)
+    answered = (
+        row
         for report_date, pulled_at in days
         for campaign in world.campaigns
         for row in world.rows(export.name, campaign.uuid, report_date, report_date, pulled_at)
-    ]
+    )
+    return as_in_table(export, answered)
+
+
+def as_in_table(export: Export, answered: Iterable[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """The rows of answers by the vendor's types, in the order of the primary key."""
+    rows = [tuple(_typed(column.type, row[column.name]) for column in export.columns) for row in answered]
     places = [export.column_names.index(name) for name in export.primary_key]
     return sorted(rows, key=lambda row: [row[place] for place in places])
 

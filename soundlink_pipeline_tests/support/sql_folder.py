@@ -1,5 +1,9 @@
 """A folder of SQL models made for a test."""
 
+import atexit
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
@@ -82,6 +86,14 @@ def sql_folder(at: Path, changes: dict[str, str | None] | None = None) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(dedent(text).lstrip("\n"))
     return at
+
+
+@cache
+def without_models() -> Path:
+    """The same for all who write nothing into it."""
+    folder = Path(tempfile.mkdtemp(prefix="soundlink-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return no_models(folder)
 
 
 def no_models(at: Path) -> Path:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,22 @@ import duckdb
 import pytest
 
 from benchmarks.endurance.picture import flatness
-from benchmarks.endurance.truth import Known, hold_against_the_world
+from benchmarks.endurance.promises import Place, hold_to_promises
+from benchmarks.endurance.truth import Found, Known, hold_against_the_world, late_rows
 from benchmarks.endurance.world import FIRST_DAY, KINDS, Year, calendar
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.campaigns import expected_days
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import LISTENING
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.settings.settings import settings_from
+from soundlink_pipeline.simulator import BREAKDOWN
 from soundlink_pipeline.simulator.campaigns import midnight
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY
 
 # Ten seconds of work and more for a busy machine: five refreshes, each a process that builds everything.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
-DAYS, SEED, RETENTION = 11, 216, 3
+DAYS, SEED, RETENTION = 11, 1492, 3
 # A run is killed on the second day, and the laptop is closed for six.
 BEFALLS = ["", "kill", "", *["closed"] * 6, "", ""]
 LAST = midnight(FIRST_DAY + timedelta(days=DAYS)) + timedelta(hours=7)
@@ -47,18 +50,17 @@ class Finished:
     measured: dict[str, Any]
 
     def known(self) -> Known:
-        dates = DateRange(FIRST_DAY, LAST.date() - timedelta(days=1))
         first = self.measured["days"][0]
         compared = DateRange(date.fromisoformat(first["start"]), date.fromisoformat(first["end"]))
         moment = midnight(date.fromisoformat(first["day"])) + timedelta(hours=7)
-        return Known(RETENTION, pulled=dict.fromkeys(dates.dates(), LAST), ranges=[(compared, moment)])
+        return Known(RETENTION, ranges=[(compared, moment)])
 
-    def compare(self, data: Path, known: Known, *, everything: bool = True) -> Any:
+    def compare(self, data: Path, known: Known, *, everything: bool = True) -> Found:
         """The comparison that the benchmark made on the last day, with the files in `data`."""
         soundlink = Soundlink(settings_from({"SOUNDLINK_DATA_DIR": str(data)}), lambda: KEY)
         with duckdb.connect(str(soundlink.published_path), read_only=True) as connection:
             ((run_id,),) = connection.execute("select run_id from publication").fetchall()
-        run = self.measured["days"][-1] | {"run_id": run_id}
+        run = self.measured["days"][-1] | {"run_id": run_id, "red": []}
         return hold_against_the_world(soundlink, Year(SEED, DAYS), known, run, LAST, everything=everything)
 
 
@@ -113,7 +115,7 @@ def test_what_is_true_is_told_so(finished: Finished, copied: Path) -> None:
             "update campaign_country_daily_history set _valid_until = _valid_until - interval 1 second",
             "follow one another",
         ),
-        ("update deliveries set pulled_at = pulled_at - interval 5 days", "old days are settled"),
+        ("update deliveries set pulled_at = pulled_at - interval 5 days", "the world has"),
         ("update marts.campaign_daily set spend_total = spend_total + 1", "marts.campaign_daily"),
         ("delete from marts.track_engagement_daily where report_date = '2025-01-02'", "marts.track_engagement_daily"),
         ("update campaigns set status = 'active'", "published.main.campaigns"),
@@ -128,11 +130,65 @@ def test_what_is_not_true_is_noticed(finished: Finished, copied: Path, tampering
 
 def test_a_settled_day_that_changes_is_noticed_without_the_world(finished: Finished, copied: Path) -> None:
     known = finished.known()
-    known.checksums, _, _ = finished.compare(copied, known, everything=False)
+    found = finished.compare(copied, known, everything=False)
+    known.asked, known.checksums = found.asked, found.checksums
     with duckdb.connect(str(copied / "warehouse.duckdb")) as connection:
         connection.execute(f"update campaign_country_daily set streams = 0 where rowid = {ONE_SETTLED_ROW}")
     with pytest.raises(AssertionError, match="settled numbers changed"):
         finished.compare(copied, known, everything=False)
+
+
+def test_a_day_that_was_not_asked_for_soon_enough_is_noticed(finished: Finished, copied: Path) -> None:
+    asked = finished.compare(copied, finished.known()).asked
+    world = Year(SEED, DAYS)
+    running = next(c for c in world.campaigns if c.start <= FIRST_DAY and c.last_day >= LAST.date())
+    over = next(c for c in world.campaigns if c.last_day + timedelta(days=60) < FIRST_DAY)
+
+    def hold(asked: dict[Place, datetime]) -> None:
+        with duckdb.connect(str(copied / "warehouse.duckdb"), read_only=True) as connection:
+            hold_to_promises(connection, world, asked, LAST, everything=True)
+
+    hold(asked)
+    # Not once a day after it has settled; not since the morning.
+    for day, moment in (("2025-01-01", "2025-01-08T23:00"), ("2025-01-10", "2025-01-10T23:00")):
+        place = (BREAKDOWN, running.uuid, date.fromisoformat(day))
+        with pytest.raises(AssertionError, match="have not been asked for since they should"):
+            hold(asked | {place: datetime.fromisoformat(moment).replace(tzinfo=UTC)})
+    # Of one that is over nothing has to be known yet, unless rows have come.
+    hold({place: moment for place, moment in asked.items() if place[1] != over.uuid})
+    with duckdb.connect(str(copied / "warehouse.duckdb")) as connection:
+        connection.execute(
+            "update campaign_engagement_daily set campaign_id = ? where report_date = '2025-01-02'", [over.uuid]
+        )
+    with pytest.raises(AssertionError, match="have not been asked for since they should"):
+        hold({place: moment for place, moment in asked.items() if place[1] != over.uuid})
+
+
+def test_a_row_that_comes_of_a_settled_day_is_counted_if_it_is_late_and_noticed_if_not(
+    finished: Finished, copied: Path
+) -> None:
+    found = finished.compare(copied, finished.known())
+    columns = ", ".join(CAMPAIGN_COUNTRY_DAILY.column_names)
+    before = LAST - timedelta(hours=1)
+    with duckdb.connect(str(copied / "warehouse.duckdb")) as connection:
+        ((campaign, day, row),) = connection.execute(
+            f"select campaign_id, report_date, hash({columns}) from campaign_country_daily"
+            f" where rowid = {ONE_SETTLED_ROW}"
+        ).fetchall()
+        asked = found.asked | {(BREAKDOWN, campaign, day): before}
+        known = Known(RETENTION, asked=asked, checksums=found.checksums, ranges=[(DateRange(day, day), before)])
+        assert late_rows(connection, known, found.asked) == 0
+        connection.execute(f"update campaign_country_daily set _valid_from = '{LAST}' where rowid = {ONE_SETTLED_ROW}")
+        with pytest.raises(AssertionError, match="settled numbers changed"):
+            late_rows(connection, known, found.asked)
+        known.checksums[BREAKDOWN, campaign, day] ^= row  # as if it had not been there
+        with pytest.raises(AssertionError, match="there when their day was final"):
+            late_rows(connection, known, found.asked)
+        connection.execute(
+            "update campaign_country_daily set exported_at = report_date + interval 9 days"
+            f" where rowid = {ONE_SETTLED_ROW}"
+        )
+        assert late_rows(connection, known, found.asked) == 1
 
 
 def test_a_lost_an_old_and_an_abandoned_file_in_landing_are_noticed(finished: Finished, copied: Path) -> None:

@@ -23,20 +23,21 @@ status as (
 
 campaign_days as (
     select
-        account_id,
         campaign_id,
         report_date,
         currency,
 
         -- All attributes are those of one row, the newest; one by one, max_by would pass over what is null there.
+        -- The account is one of them: a campaign may move to another.
         max_by(
             struct_pack(
+                account_id := account_id,
                 campaign_name := campaign_name,
                 campaign_target_type := campaign_target_type,
                 campaign_target_spotify_track_id := campaign_target_spotify_track_id,
                 campaign_target_playlist_id := campaign_target_playlist_id
             ),
-            (exported_at, country_code)
+            (exported_at, country_code, account_id)
         ) as newest,
 
         count(distinct country_code) as countries,
@@ -59,18 +60,18 @@ campaign_days as (
 
         max(exported_at) as exported_at
     from country_rows
-    group by account_id, campaign_id, report_date, currency
+    group by campaign_id, report_date, currency
 ),
 
 final as (
     select
         -- keys
-        campaign_days.account_id,
         campaign_days.campaign_id,
         campaign_days.report_date,
         campaign_days.currency,
 
         -- attributes
+        campaign_days.newest.account_id,
         campaign_days.newest.campaign_name,
         campaign_days.newest.campaign_target_type,
         campaign_days.newest.campaign_target_spotify_track_id,

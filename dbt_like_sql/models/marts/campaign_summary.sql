@@ -6,13 +6,13 @@ track_days as (
     select * from {{ ref('track_engagement_daily') }}
 ),
 
--- Every day of either export: engagement goes on after the ads. A campaign has one name and one target, whatever its
+-- Every day of either export: engagement goes on after the ads. A campaign has one account, name and target, whatever its
 -- currencies: those of its newest row, and where both exports have rows of one moment, those of the ads.
 days as (
     select
-        account_id,
         campaign_id,
         struct_pack(
+            account_id := account_id,
             campaign_name := campaign_name,
             campaign_target_type := campaign_target_type,
             campaign_target_spotify_track_id := campaign_target_spotify_track_id,
@@ -24,9 +24,9 @@ days as (
     union all
 
     select
-        account_id,
         campaign_id,
         struct_pack(
+            account_id := account_id,
             campaign_name := campaign_name,
             campaign_target_type := campaign_target_type,
             campaign_target_spotify_track_id := campaign_target_spotify_track_id,
@@ -38,16 +38,14 @@ days as (
 
 campaigns as (
     select
-        account_id,
         campaign_id,
         max_by(attributes, newness) as newest
     from days
-    group by account_id, campaign_id
+    group by campaign_id
 ),
 
 ads as (
     select
-        account_id,
         campaign_id,
         currency,
         min(report_date) as first_report_date,
@@ -85,13 +83,12 @@ ads as (
 
         bool_and(is_settled) as is_settled
     from campaign_days
-    group by account_id, campaign_id, currency
+    group by campaign_id, currency
 ),
 
 -- One row per campaign, those without listening too.
 engagement as (
     select
-        campaigns.account_id,
         campaigns.campaign_id,
         coalesce(sum(track_days.new_listeners), 0)::bigint as new_listeners,
         coalesce(sum(track_days.new_listeners) filter (where track_days.status = 'scheduled'), 0)::bigint
@@ -119,29 +116,27 @@ engagement as (
         coalesce(bool_and(track_days.is_settled), true) as is_settled
     from campaigns
     left join track_days
-        on campaigns.account_id = track_days.account_id
-        and campaigns.campaign_id = track_days.campaign_id
-    group by campaigns.account_id, campaigns.campaign_id
+        on campaigns.campaign_id = track_days.campaign_id
+    group by campaigns.campaign_id
 ),
 
 -- Listening has no currency: it stands in the row of the campaign's newest one, and is never repeated.
 latest_currencies as (
     select
-        account_id,
         campaign_id,
         max_by(currency, (newness, currency)) as currency
     from ads
-    group by account_id, campaign_id
+    group by campaign_id
 ),
 
 final as (
     select
         -- keys
-        campaigns.account_id,
         campaigns.campaign_id,
         ads.currency,
 
         -- attributes
+        campaigns.newest.account_id,
         campaigns.newest.campaign_name,
         campaigns.newest.campaign_target_type,
         campaigns.newest.campaign_target_spotify_track_id,
@@ -214,14 +209,11 @@ final as (
         coalesce(ads.is_settled, true) and coalesce(engagement.is_settled, true) as is_settled
     from campaigns
     left join ads
-        on campaigns.account_id = ads.account_id
-        and campaigns.campaign_id = ads.campaign_id
+        on campaigns.campaign_id = ads.campaign_id
     left join latest_currencies
-        on campaigns.account_id = latest_currencies.account_id
-        and campaigns.campaign_id = latest_currencies.campaign_id
+        on campaigns.campaign_id = latest_currencies.campaign_id
     left join engagement
-        on campaigns.account_id = engagement.account_id
-        and campaigns.campaign_id = engagement.campaign_id
+        on campaigns.campaign_id = engagement.campaign_id
         and ads.currency is not distinct from latest_currencies.currency
 )
 

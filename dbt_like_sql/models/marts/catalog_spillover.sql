@@ -7,13 +7,13 @@ with track_days as (
     where engagement_context = 'catalog' and campaign_target_type = 'track'
 ),
 
--- A campaign that moves to another account goes on: its weeks are counted from its one start.
 campaigns as (
     select
         campaign_id,
         max_by(
-            campaign_name, (report_date, exported_at, engaged_spotify_track_id)
-        ) as campaign_name,
+            struct_pack(account_id := account_id, campaign_name := campaign_name),
+            (report_date, exported_at, engaged_spotify_track_id)
+        ) as newest,
         -- the day the campaign started, or if it has not yet, its first day with rows
         coalesce(min(report_date) filter (where status <> 'scheduled'), min(report_date)) as start_date
     from track_days
@@ -23,7 +23,7 @@ campaigns as (
 track_weeks as (
     select
         track_days.*,
-        campaigns.campaign_name as latest_campaign_name,
+        campaigns.newest,
         campaigns.start_date,
         -- floor, for integer division would put the six days before the start into week 0
         floor((track_days.report_date - campaigns.start_date) / 7)::integer as week_since_start
@@ -34,10 +34,9 @@ track_weeks as (
 
 weeks as (
     select
-        account_id,
         campaign_id,
         week_since_start,
-        any_value(latest_campaign_name) as campaign_name,
+        any_value(newest) as newest,
         any_value(start_date + 7 * week_since_start) as week_start_date,
 
         count(distinct report_date) as days,
@@ -57,18 +56,18 @@ weeks as (
 
         bool_and(is_settled) as is_settled
     from track_weeks
-    group by account_id, campaign_id, week_since_start
+    group by campaign_id, week_since_start
 ),
 
 final as (
     select
         -- keys
-        account_id,
         campaign_id,
         week_since_start,
 
         -- attributes
-        campaign_name,
+        newest.account_id,
+        newest.campaign_name,
         week_start_date,
         week_start_date + 6 as week_end_date,
 

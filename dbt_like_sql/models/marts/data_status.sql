@@ -1,58 +1,17 @@
--- unique_key is the day, for a refresh replaces whole days: a row that is no more goes with its day.
-{{
-    config(
-        materialized='incremental',
-        incremental_strategy='delete+insert',
-        unique_key='report_date'
-    )
-}}
-
+-- Built in full: which campaigns are expected follows from the newest listing and the newest rows, also on days that no
+-- refresh touches. What would be costly to count, rows by day, is a model of its own.
 -- What only keeps the books is read from its source. Pulls go by the campaign id that was asked for, which is the one
 -- campaigns are listed by; stg_report_date_status goes by the id in the rows, which may differ.
 with pulls as (
     select * from {{ source('soundlink', 'report_date_status') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
 ),
 
 campaigns as (
     select * from {{ ref('stg_campaigns') }}
 ),
 
-country_rows as (
-    select * from {{ ref('stg_campaign_country_daily') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
-),
-
-engagement_rows as (
-    select * from {{ ref('stg_campaign_engagement_daily') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
-),
-
-country_history as (
-    select * from {{ source('soundlink', 'campaign_country_daily_history') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
-),
-
-engagement_history as (
-    select * from {{ source('soundlink', 'campaign_engagement_daily_history') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
-),
-
-vanished as (
-    select * from {{ source('soundlink', 'vanished_rows') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+rows_by_day as (
+    select * from {{ ref('rows_by_day') }}
 ),
 
 paths as (
@@ -64,16 +23,13 @@ paths as (
     where row_campaign_id is not null
 ),
 
--- Rows are expected for as long as they come: those before the days of this build tell, too.
+-- Rows are expected for as long as they come.
 newest_rows as (
     select
         'campaign_country_daily' as export,
         campaign_id as row_campaign_id,
         max(report_date) as newest_row
     from {{ ref('stg_campaign_country_daily') }}
-    {% if is_incremental() %}
-    where report_date >= date '{{ var("start_date") }}'
-    {% endif %}
     group by campaign_id
 
     union all
@@ -83,9 +39,6 @@ newest_rows as (
         campaign_id as row_campaign_id,
         max(report_date) + {{ var('engagement_after_rows_days') }} as newest_row
     from {{ ref('stg_campaign_engagement_daily') }}
-    {% if is_incremental() %}
-    where report_date >= date '{{ var("start_date") }}' - {{ var('engagement_after_rows_days') }}
-    {% endif %}
     group by campaign_id
 ),
 
@@ -177,56 +130,6 @@ expected as (
     group by pulled_days.export, pulled_days.report_date
 ),
 
-row_counts as (
-    select
-        'campaign_country_daily' as export,
-        report_date,
-        count(*) as rows
-    from country_rows
-    group by report_date
-
-    union all
-
-    select
-        'campaign_engagement_daily' as export,
-        report_date,
-        count(*) as rows
-    from engagement_rows
-    group by report_date
-),
-
-revised as (
-    select
-        'campaign_country_daily' as export,
-        report_date,
-        count(distinct (provider, account_id, campaign_id, country_code)) as revised_keys
-    from country_history
-    where _vanished is distinct from true
-    group by report_date
-
-    union all
-
-    select
-        'campaign_engagement_daily' as export,
-        report_date,
-        count(
-            distinct
-            (provider, account_id, campaign_id, engagement_context, country_code, engaged_spotify_track_id)
-        ) as revised_keys
-    from engagement_history
-    where _vanished is distinct from true
-    group by report_date
-),
-
-vanished_counts as (
-    select
-        export,
-        report_date,
-        count(*) as vanished_keys
-    from vanished
-    group by export, report_date
-),
-
 final as (
     select
         -- keys
@@ -237,9 +140,9 @@ final as (
         coalesce(expected.campaigns_expected, 0) as campaigns_expected,
         pulled_days.campaigns_pulled,
         pulled_days.campaigns_probed,
-        coalesce(row_counts.rows, 0) as rows,
-        coalesce(revised.revised_keys, 0) as revised_keys,
-        coalesce(vanished_counts.vanished_keys, 0) as vanished_keys,
+        coalesce(rows_by_day.rows, 0) as rows,
+        coalesce(rows_by_day.revised_keys, 0) as revised_keys,
+        coalesce(rows_by_day.vanished_keys, 0) as vanished_keys,
 
         -- status
         pulled_days.last_pulled_at,
@@ -250,15 +153,9 @@ final as (
     left join expected
         on pulled_days.export = expected.export
         and pulled_days.report_date = expected.report_date
-    left join row_counts
-        on pulled_days.export = row_counts.export
-        and pulled_days.report_date = row_counts.report_date
-    left join revised
-        on pulled_days.export = revised.export
-        and pulled_days.report_date = revised.report_date
-    left join vanished_counts
-        on pulled_days.export = vanished_counts.export
-        and pulled_days.report_date = vanished_counts.report_date
+    left join rows_by_day
+        on pulled_days.export = rows_by_day.export
+        and pulled_days.report_date = rows_by_day.report_date
 )
 
 select * from final

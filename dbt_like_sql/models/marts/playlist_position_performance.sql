@@ -3,6 +3,15 @@ with track_days as (
     where engagement_context = 'playlist'
 ),
 
+-- A campaign has one account in all of its bands.
+campaigns as (
+    select
+        campaign_id,
+        max_by(account_id, (report_date, exported_at, engaged_spotify_track_id)) as account_id
+    from track_days
+    group by campaign_id
+),
+
 banded as (
     select
         *,
@@ -19,7 +28,6 @@ banded as (
 
 bands as (
     select
-        account_id,
         campaign_id,
         slot_band,
         min(report_date) as first_report_date,
@@ -32,33 +40,35 @@ bands as (
 
         bool_and(is_settled) as is_settled
     from banded
-    group by account_id, campaign_id, slot_band
+    group by campaign_id, slot_band
 ),
 
 final as (
     select
         -- keys
-        account_id,
-        campaign_id,
-        slot_band,
+        bands.campaign_id,
+        bands.slot_band,
 
         -- attributes
-        first_report_date,
-        last_report_date,
+        campaigns.account_id,
+        bands.first_report_date,
+        bands.last_report_date,
 
         -- measures
-        tracks,
-        track_days,
-        unique_listeners,
-        streams,
+        bands.tracks,
+        bands.track_days,
+        bands.unique_listeners,
+        bands.streams,
 
         -- ratios
-        streams / nullif(unique_listeners, 0) as streams_per_unique_listener,
-        streams / nullif(sum(streams) over (partition by account_id, campaign_id), 0) as stream_share,
+        bands.streams / nullif(bands.unique_listeners, 0) as streams_per_unique_listener,
+        bands.streams / nullif(sum(bands.streams) over (partition by bands.campaign_id), 0) as stream_share,
 
         -- status
-        is_settled
+        bands.is_settled
     from bands
+    inner join campaigns
+        on bands.campaign_id = campaigns.campaign_id
 )
 
 select * from final

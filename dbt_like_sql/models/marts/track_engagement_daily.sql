@@ -23,7 +23,6 @@ settlement as (
 
 track_days as (
     select
-        account_id,
         campaign_id,
         engagement_context,
         engaged_spotify_track_id,
@@ -32,6 +31,7 @@ track_days as (
         -- All attributes are those of one row, the newest; one by one, max_by would pass over what is null there.
         max_by(
             struct_pack(
+                account_id := account_id,
                 campaign_name := campaign_name,
                 campaign_target_type := campaign_target_type,
                 campaign_target_spotify_track_id := campaign_target_spotify_track_id,
@@ -42,7 +42,7 @@ track_days as (
                 playlist_position := playlist_position
             ),
             -- of one moment the highest place, and no place last
-            (exported_at, -coalesce(playlist_position, 9223372036854775807), country_code)
+            (exported_at, -coalesce(playlist_position, 9223372036854775807), country_code, account_id)
         ) as newest,
 
         count(distinct country_code) as countries,
@@ -55,19 +55,19 @@ track_days as (
 
         max(exported_at) as exported_at
     from engagement_rows
-    group by account_id, campaign_id, engagement_context, engaged_spotify_track_id, report_date
+    group by campaign_id, engagement_context, engaged_spotify_track_id, report_date
 ),
 
 final as (
     select
         -- keys
-        track_days.account_id,
         track_days.campaign_id,
         track_days.engagement_context,
         track_days.engaged_spotify_track_id,
         track_days.report_date,
 
         -- attributes
+        track_days.newest.account_id,
         track_days.newest.campaign_name,
         track_days.newest.campaign_target_type,
         track_days.newest.campaign_target_spotify_track_id,

@@ -4,7 +4,6 @@ with track_days as (
 
 tracks as (
     select
-        account_id,
         campaign_id,
         engagement_context,
         engaged_spotify_track_id,
@@ -12,6 +11,7 @@ tracks as (
         -- all of them the latest day's
         max_by(
             struct_pack(
+                account_id := account_id,
                 campaign_name := campaign_name,
                 engaged_track_name := engaged_track_name,
                 engaged_track_isrc := engaged_track_isrc,
@@ -34,18 +34,18 @@ tracks as (
 
         bool_and(is_settled) as is_settled
     from track_days
-    group by account_id, campaign_id, engagement_context, engaged_spotify_track_id
+    group by campaign_id, engagement_context, engaged_spotify_track_id
 ),
 
 final as (
     select
         -- keys
-        account_id,
         campaign_id,
         engagement_context,
         engaged_spotify_track_id,
 
         -- attributes
+        newest.account_id,
         newest.campaign_name,
         newest.engaged_track_name,
         newest.engaged_track_isrc,

@@ -19,7 +19,7 @@ from soundlink_pipeline_tests.trials.fuzzing.loader import Loader, disagreements
 from soundlink_pipeline_tests.trials.fuzzing.oracle import OPEN
 
 BREAKDOWN, ENGAGEMENT = CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
-PER_TEST = 2000
+PER_TEST = 1000
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -30,7 +30,7 @@ BEFORE, NOW = utc("2026-03-06T06:00"), utc("2026-03-20T06:00")  # the days below
 DATES = DateRange(day("2026-03-03"), day("2026-03-04"))
 PATIENT = httpx.Timeout(20, pool=None)  # only a server that hangs may fail in time
 QUICK = httpx.Timeout(20, read=0.3, pool=None)
-TLS = ssl.create_default_context()  # costly to make anew for every client
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used; httpx would load certificates for every client
 
 COLUMNS = {export.name: export.column_names for export in EXPORTS}
 

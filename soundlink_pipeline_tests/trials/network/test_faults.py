@@ -121,8 +121,10 @@ def meetings_of(
         first = replace(shared, dates=DateRange(date, date), now=utc(f"{date + timedelta(2)}T06:00"), before=None)
         later = replace(first, before=first.now, now=NOW)
         found = list[Meeting]()
-        # From 6 on the first of the group is at the request without rows, from 2 on it is at one with rows.
-        for account, times, starts in ((first, 1, [0]), (later, None, [6, 2])):
+        # From 6 on the first of the group is at the request without rows, from 2 on it is at one with rows, which it
+        # has met already if it is requested but once; from 7 on none is at the one without rows.
+        starts_later = [7] if not group[0].without_rows else [6, 2] if group[0].fate == "repeated" else [6]
+        for account, times, starts in ((first, 1, [0]), (later, None, starts_later)):
             for start in range(len(account.places)) if everywhere else starts:
                 met = {account.places[(start + at) % len(account.places)]: one for at, one in enumerate(group)}
                 found += meet(account, f"{number}-{times or 'all'}-{start}", met, times)
