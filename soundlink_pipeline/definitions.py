@@ -16,8 +16,15 @@ from soundlink_pipeline.alerts.sensor import build_alerts
 from soundlink_pipeline.models.build import check_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.orchestration.export_assets import build_assets
-from soundlink_pipeline.orchestration.jobs import daily_refresh, freshness, newest_day, rebuild_from_landing
+from soundlink_pipeline.orchestration.jobs import (
+    daily_refresh,
+    freshness,
+    models_and_publication,
+    newest_day,
+    rebuild_from_landing,
+)
 from soundlink_pipeline.orchestration.model_assets import build_model_assets
+from soundlink_pipeline.orchestration.publication_sensor import publication_sensor
 from soundlink_pipeline.orchestration.published_asset import last_assets, published_database
 from soundlink_pipeline.orchestration.resource import Soundlink, resources
 from soundlink_pipeline.orchestration.run_context import daily_partitions
@@ -48,13 +55,17 @@ def build_definitions(
     for found in (*project.errors.values(), *project.notices):
         _log.warning("%s", found)
     partitions = daily_partitions(settings.start_date)
-    upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables, partitions)]
+    upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables)]
     return dg.Definitions(
         assets=[*upstream, campaign_totals, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day, totals_agree],
-        jobs=[daily_refresh, freshness, compare_totals, rebuild_from_landing(project)],
+        jobs=[daily_refresh, models_and_publication, freshness, compare_totals, rebuild_from_landing(project)],
         schedules=build_schedules(settings.schedule, settings.start_date, project.not_built),
-        sensors=[build_alerts(read_alert_url, settings.ui_url), build_upkeep(settings.dagster_retention_days)],
+        sensors=[
+            publication_sensor(),
+            build_alerts(read_alert_url, settings.ui_url),
+            build_upkeep(settings.dagster_retention_days),
+        ],
         resources=resources(soundlink),
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.
         executor=dg.in_process_executor,

@@ -106,6 +106,15 @@ def check_dagster(project: ProjectState) -> Iterator[Finding]:
         yield from _runs_under_way(instance, project.clock())
 
 
+def run_is_under_way(project: ProjectState) -> bool:
+    """Whether a run has begun, or waits to. Opens the instance only if its storage exists."""
+    home = Path(project.home or Path.cwd())
+    if not home.is_dir() or not _has_storage(home):
+        return False
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        return bool(instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY), limit=1))
+
+
 def _has_storage(home: Path) -> bool:
     """Whether Dagster's SQLite files exist: opening the instance would make them. Other storage is always opened."""
     folder = _sqlite_folder(home)

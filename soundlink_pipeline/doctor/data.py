@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -11,10 +11,12 @@ import duckdb
 from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.doctor.dagster_state import run_is_under_way
 from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
-from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectState
+from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.landing.deliveries import Delivery
 from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.pulling.outcome import merged
 from soundlink_pipeline.quality.completeness import due_day, missing, newest_complete_day
@@ -38,7 +40,7 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
                 listed_at = Ledger(connection).listed_at()
                 listings = [listing for listing in listings if listed_at is None or listing.listed_at > listed_at]
             waiting = [delivery for delivery in waiting if delivery.delivery_id not in loaded]
-            yield from _published(project.settings.data_dir / "soundlink.duckdb", loaded, now)
+            yield from _published(project.settings.data_dir / "soundlink.duckdb", set(loaded), project)
         except (WarehouseLocked, WarehouseUnusable, duckdb.CatalogException):
             yield ok("warehouse", "its data was not checked; see above")
     elif landed := len(landing.deliveries()):
@@ -106,28 +108,35 @@ def _before_the_first_day(connection: duckdb.DuckDBPyConnection, start_date: dat
     )
 
 
-def _published(path: Path, loaded: dict[str, datetime], now: datetime) -> Iterator[Finding]:
-    """The analysts' file: it exists, opens, and holds the deliveries in `loaded` (id: when it was received)."""
+def _published(path: Path, loaded: set[str], project: ProjectState) -> Iterator[Finding]:
+    """The analysts' file: it exists, opens, and holds the deliveries in `loaded`, unless a run is about to publish."""
+    fix = (
+        f"with a daemon running, {MODELS_AND_PUBLICATION} follows within a minute; if it did not, see why its last run"
+        f" or that of {DAILY_REFRESH} failed; make rebuild publishes too"
+    )
     if not path.exists():
         if loaded:
-            fix = "fix what the last run reports, and run again; make rebuild publishes too"
-            yield warn(path.name, "nothing is published yet, although the warehouse has data", fix)
+            message = "nothing is published yet, although the warehouse has data"
+            under_way = run_is_under_way(project)
+            yield ok(path.name, f"{message}: a run is under way") if under_way else fault(path.name, message, fix)
         return
     try:
         with read_published(path) as connection:
             ((at, newest),) = connection.execute("select published_at, newest_report_date from publication").fetchall()
             known = {name for (name,) in connection.execute("select delivery_id from deliveries").fetchall()}
     except duckdb.Error as error:
-        fix = "the next run replaces it; make rebuild replaces it now"
-        yield fault(path.name, f"cannot be opened: {first_line(error)}", fix)
+        replaced = "the next run replaces it; make rebuild replaces it now"
+        yield fault(path.name, f"cannot be opened: {first_line(error)}", replaced)
         return
     message = f"published {minute(at)}, newest day {newest}"
-    lacking = [received.replace(tzinfo=UTC) for name, received in loaded.items() if name not in known]
-    if lacking and now - min(lacking) > LONGEST_SILENCE:
-        fix = "a model or its test failed, or the run did: see the last run; make rebuild publishes too"
-        yield warn(path.name, f"{message}: it lacks {len(lacking)} deliveries that the warehouse has", fix)
-    else:  # a run that is still going will publish newer deliveries
+    if not (lacking := len(loaded - known)):
         yield ok(path.name, message)
+        return
+    message += f": it lacks {counted(lacking, 'delivery')} that the warehouse has"
+    if run_is_under_way(project):
+        yield ok(path.name, f"{message}, but a run is under way")
+    else:
+        yield fault(path.name, message, fix)
 
 
 def _quarantine_of(landing: Landing) -> Landing:

@@ -35,7 +35,9 @@ def fault(what: str, message: str, fix: str = "") -> Finding:
 
 
 def counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    """`1 day`, `3 deliveries`."""
+    many = f"{what.removesuffix('y')}ies" if what.endswith("ry") else f"{what}s"
+    return f"{number} {what if number == 1 else many}"
 
 
 def minute(moment: datetime) -> str:

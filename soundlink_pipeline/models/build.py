@@ -124,6 +124,19 @@ def models_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject) ->
     return connection.execute(query, models).fetchall() != [(0,)]
 
 
+def days_to_build(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> DateRange | None:
+    """The days loaded since the oldest build of a model, at least the newest one; None if nothing is loaded."""
+    connection.execute(_CREATE_STATE)
+    query = f"""
+        with built as (select min(load_order) as oldest from {STATE_TABLE} where list_contains($models, model))
+        select coalesce(min(start_date) filter (load_order > oldest), max(end_date)), max(end_date)
+        from deliveries left join built on true
+    """
+    models = {"models": [model.table for model in project.models.values()]}
+    ((first, last),) = connection.execute(query, models).fetchall()
+    return None if first is None else DateRange(first, last)
+
+
 def drop_removed_models(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> list[str]:
     """Drop the tables of models whose file was removed; a model with an error keeps its table."""
     if SETTINGS_FILE in project.errors:

@@ -17,13 +17,25 @@ from soundlink_pipeline.pulling.landed import rebuild
 
 DAILY_REFRESH = "daily_refresh"
 REBUILD = "rebuild_from_landing"
+MODELS_AND_PUBLICATION = "models_and_publication"
 FRESHNESS = "freshness"
+
+# The one check that makes requests of its own has a job of its own.
+_EVERYTHING = dg.AssetSelection.all() - dg.AssetSelection.checks(totals_agree)
 
 daily_refresh = dg.define_asset_job(
     DAILY_REFRESH,
-    # The one check that makes requests of its own has a job of its own.
-    selection=dg.AssetSelection.all() - dg.AssetSelection.checks(totals_agree),
+    selection=_EVERYTHING,
     description="Pulls every export for a range of report dates, in one run: the schedule's job, and a backfill's.",
+)
+
+models_and_publication = dg.define_asset_job(
+    MODELS_AND_PUBLICATION,
+    selection=_EVERYTHING - dg.AssetSelection.groups("sources", "exports"),
+    description=(
+        "Builds the models from what is loaded, and publishes. Makes no request. A sensor asks for it when exports were"
+        " loaded by a run that did not."
+    ),
 )
 
 newest_day = newest_day_checks(PUBLISHED)

@@ -1,8 +1,9 @@
 """The SQL models as assets: lineage, documentation, checks and partitions all come from the folder of SQL files.
 
-A table with `report_date` in its grain is daily-partitioned like the exports, and so are the views it reads; the others
-are built once per run. All are built in one step, since a step takes longer than most models do; a model that fails
-stops only its dependents.
+No model is partitioned: an incremental one rebuilds the days that were loaded since its last build, by whichever run,
+for the ledger tells them. So one build follows however many runs of a backfill, and a refresh of 8 days has a quarter
+of the events that partitions would take. All are built in one step, since a step takes longer than most models do; a
+model that fails stops only its dependents.
 """
 
 import itertools
@@ -15,12 +16,10 @@ import dagster as dg
 import duckdb
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.display.trend import table_trend
-from soundlink_pipeline.models.build import Built, build_model, drop_removed_models, mark_failed
+from soundlink_pipeline.models.build import Built, build_model, days_to_build, drop_removed_models, mark_failed
 from soundlink_pipeline.models.errors import ModelError, readable, shown
 from soundlink_pipeline.models.names import ASSETS, as_asset_name
 from soundlink_pipeline.models.project import Model, SqlProject
@@ -30,7 +29,7 @@ from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import OWNER, backfill_policy, range_of_run
+from soundlink_pipeline.orchestration.run_context import OWNER
 
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
@@ -39,16 +38,12 @@ BROKEN = "broken"
 BROKEN_TAG = "soundlink/broken"
 
 
-def build_model_assets(
-    project: SqlProject, tables: Mapping[str, Table], partitions: dg.DailyPartitionsDefinition
-) -> list[dg.AssetsDefinition]:
+def build_model_assets(project: SqlProject, tables: Mapping[str, Table]) -> list[dg.AssetsDefinition]:
     """One asset per model, and one per error, which fails with its reason. `tables`: what each model makes."""
     with warnings.catch_warnings():
         # Accepted: DECISIONS.md, "Dagster".
-        warnings.filterwarnings(
-            "ignore", message="Parameter `backfill_policy`|Class `.*CodeRef", category=dg.BetaWarning
-        )
-        specs = _specs(project, tables, partitions)
+        warnings.filterwarnings("ignore", message="Class `.*CodeRef", category=dg.BetaWarning)
+        specs = _specs(project, tables)
         models = [_models(project, specs)] if specs else []
         taken = {name.lower() for name in project.models} | ASSETS
         broken = []
@@ -64,36 +59,13 @@ def _numbered(name: str) -> Iterator[str]:
     yield from (f"{name}_{number}" for number in itertools.count(2))
 
 
-def _daily(project: SqlProject) -> set[str]:
-    """The models that are partitioned by day: tables with days, and the views between them and the exports.
-
-    A view that no daily table reads is not partitioned: its partition events would tell nothing.
-    """
-    daily = {model.name for model in project.models.values() if model.has_days and model.materialized != "view"}
-    exports = {export.name for export in EXPORTS}
-    behind_exports: set[str] = set()
-    for model in project.models.values():
-        inputs = {*model.refs, *(asset for source in model.sources for asset in source.assets)}
-        if inputs & (exports | behind_exports):
-            behind_exports.add(model.name)
-    for model in reversed(project.models.values()):
-        if model.name in daily:
-            daily |= {name for name in model.refs if project.models[name].materialized == "view"} & behind_exports
-    return daily
-
-
-def _specs(
-    project: SqlProject, tables: Mapping[str, Table], partitions: dg.DailyPartitionsDefinition
-) -> dict[str, dg.AssetSpec]:
+def _specs(project: SqlProject, tables: Mapping[str, Table]) -> dict[str, dg.AssetSpec]:
     """The models as assets. One that Dagster does not take becomes an error of the project, with its dependents."""
     while True:
-        daily = _daily(project)
         specs = {}
         for model in list(project.models.values()):
             try:
-                specs[model.name] = _spec(
-                    project, model, tables[model.name], partitions if model.name in daily else None
-                )
+                specs[model.name] = _spec(project, model, tables[model.name])
             except Exception as error:  # Dagster has rules of its own for each part
                 reason = f"Dagster does not take it as an asset: {' '.join(str(error).split())}"
                 project.exclude(model.name, ModelError(model.path, None, reason))
@@ -104,7 +76,6 @@ def _specs(
 
 def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.AssetsDefinition:
     models = list(project.models.values())
-    daily = {name for name, spec in specs.items() if spec.partitions_def}
 
     @dg.multi_asset(
         name="models",
@@ -115,18 +86,16 @@ def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.Assets
             for name, tests in _checks(project.tests_of(model)).items()
         ],
         can_subset=True,
-        backfill_policy=backfill_policy(),
     )
     def build(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> Iterator[dg.MaterializeResult[None]]:
         selected = [model for model in models if dg.AssetKey(model.name) in context.selected_asset_keys]
-        for_days = any(model.name in daily for model in selected)
-        dates = range_of_run(context, soundlink.settings.start_date) if for_days else None
         failed: dict[str, str] = {}
         with as_cancellation(context), as_operator_failure(), soundlink.warehouse.write() as connection:
             for table in drop_removed_models(connection, project):
                 context.log.info(f"dropped {table}: its model file was removed")
+            dates = days_to_build(connection, project)
             for model in selected:
                 try:
                     yield _build(context, connection, project, model, dates, failed=failed)
@@ -173,16 +142,8 @@ def _build(
         if blocking:
             mark_failed(connection, model)
             failed[model.name] = "; ".join(blocking)
-    details = _details(connection, built)
-    if dates is not None and context.assets_def.specs_by_key[dg.AssetKey(model.name)].partitions_def:
-        # For the newest day only: Dagster stores a result's metadata with each of its partitions.
-        context.add_asset_metadata(details, asset_key=model.name, partition_key=dates.end.isoformat())
-        if model.has_days and built.rows is not None:
-            _report_partitions(context, connection, model, dates)
-        details = {}
-    return dg.MaterializeResult(
-        asset_key=model.name, metadata={**_metadata(connection, built), **details}, check_results=results
-    )
+    metadata = {**_details(connection, built), **_metadata(connection, built)}
+    return dg.MaterializeResult(asset_key=model.name, metadata=metadata, check_results=results)
 
 
 def _unbuilt(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model) -> list[str]:
@@ -246,9 +207,7 @@ def _check_result(model: Model, name: str, tested: Sequence[TestResult]) -> dg.A
     )
 
 
-def _spec(
-    project: SqlProject, model: Model, table: Table, partitions: dg.DailyPartitionsDefinition | None
-) -> dg.AssetSpec:
+def _spec(project: SqlProject, model: Model, table: Table) -> dg.AssetSpec:
     sources = {asset for source in model.sources for asset in source.assets if asset != model.name}
     kind = model.materialized if model.materialized in ("view", "ephemeral") else "table"
     metadata: dict[str, Any] = {
@@ -271,7 +230,6 @@ def _spec(
     return dg.AssetSpec(
         model.name,
         deps=sorted({*model.refs, *sources}),
-        partitions_def=partitions,
         group_name=as_asset_name(model.schema),
         kinds={"sql", "duckdb", kind},
         owners=[model.owner or OWNER],
@@ -301,21 +259,6 @@ def _details(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, A
     if built.model.charted and (trend := table_trend(connection, built.model.relation, built.model.charted)):
         details["last days"] = dg.MetadataValue.md(trend)
     return details
-
-
-def _report_partitions(
-    context: dg.AssetExecutionContext, connection: duckdb.DuckDBPyConnection, model: Model, dates: DateRange
-) -> None:
-    counted = connection.execute(
-        f"select {DATE_COLUMN}, count(*) from {model.relation}"
-        f" where {DATE_COLUMN} between $start and $end group by all",
-        {"start": dates.start, "end": dates.end},
-    ).fetchall()
-    rows = dict(counted)
-    for day in dates.dates():
-        context.add_asset_metadata(
-            {"dagster/partition_row_count": rows.get(day, 0)}, asset_key=model.name, partition_key=day.isoformat()
-        )
 
 
 def _sql(text: str) -> dg.MarkdownMetadataValue:

@@ -14,6 +14,16 @@ SOUNDLINK_API = "soundlink_api"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 ONE_DAY = "dagster/partition"
+# A tag with the reason for what a schedule or sensor asks for.
+WHY = "soundlink/why"
+# A run that has begun or waits to.
+NOT_ENDED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 # Dagster marks a run with one of these that goes on from where its parent failed, by itself or from the UI.
 _RESUMES = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
 

@@ -9,7 +9,7 @@ from soundlink_pipeline.contracts.days import TRAILING_DAYS, DateRange, refresh_
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, FRESHNESS, daily_refresh
 from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_context import NOT_ENDED, RANGE_END, RANGE_START, WHY
 from soundlink_pipeline.orchestration.run_tags import SCHEDULE, STARTED_BY, days_tags
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS, compare_totals, config_of_part
 from soundlink_pipeline.quality.completeness import DUE_HOUR
@@ -18,19 +18,11 @@ from soundlink_pipeline.settings.settings import CRON_FORM, unreadable
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
 
-# A tag with the reason for a scheduled run's range.
-WHY = "soundlink/why"
 # A tag with what of the SQL models it cannot build, and why.
 NOT_BUILT = "soundlink/not_built"
 _MOST_REASONS = 5
 # A tick must end soon; a run that writes locks the warehouse for seconds only.
 _WAIT_SECONDS = 20.0
-_NOT_ENDED = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-)
 
 
 def build_schedules(
@@ -130,7 +122,7 @@ def _why(dates: DateRange, start_date: date) -> str:
 def _already_pulls(instance: dg.DagsterInstance, dates: DateRange) -> dg.DagsterRun | None:
     """A refresh, queued or running, that pulls all of these days: a second one would repeat its requests."""
     waiting: Sequence[dg.DagsterRun] = instance.get_runs(
-        dg.RunsFilter(job_name=DAILY_REFRESH, statuses=list(_NOT_ENDED)), limit=100
+        dg.RunsFilter(job_name=DAILY_REFRESH, statuses=list(NOT_ENDED)), limit=100
     )
     for run in waiting:
         start, end = run.tags.get(RANGE_START), run.tags.get(RANGE_END)

@@ -372,6 +372,11 @@ class Ledger:
         """Every delivery in the ledger: its id, and its place in the order of loading."""
         return dict(self._connection.execute("select delivery_id, load_order from deliveries").fetchall())
 
+    def newest_load(self) -> int:
+        """The place of the newest delivery in the order of loading; 0 if there is none."""
+        ((newest,),) = self._connection.execute("select coalesce(max(load_order), 0) from deliveries").fetchall()
+        return int(newest)
+
     def delivered_by(self, run_ids: Sequence[str]) -> set[str]:
         """The ids of the deliveries that these runs have pulled."""
         query = "select delivery_id from deliveries where list_contains($1, run_id)"

@@ -20,7 +20,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration import schedules
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START, WHY
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
 from soundlink_pipeline.warehouse.ledger import Ledger
@@ -87,7 +87,7 @@ def tick(instance: dg.DagsterInstance, soundlink: Soundlink, moment: datetime) -
 def why(instance: dg.DagsterInstance, soundlink: Soundlink, moment: datetime) -> str:
     """What the run's page says of its range."""
     (request,) = evaluated(instance, soundlink, moment).run_requests or []
-    return str(request.tags[schedules.WHY])
+    return str(request.tags[WHY])
 
 
 @pytest.mark.parametrize(
