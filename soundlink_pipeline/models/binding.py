@@ -92,7 +92,7 @@ def _empty_warehouse(exports: Iterable[Export]) -> Iterator[duckdb.DuckDBPyConne
 
 def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model) -> Table:
     """The table or view of a model. Makes it an empty table: DuckDB would bind a view anew for each reader."""
-    query = project.compile(model, incremental=model.materialized == "incremental")
+    query = project.compile(model, incremental=False)
     try:
         described = connection.execute(statement("describe select * from", query, model.path)).fetchall()
         found = {str(name): str(type) for name, type, *_ in described}
@@ -106,6 +106,9 @@ def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Mod
                 connection.execute(making)
                 described = connection.execute(f"describe {model.relation}").fetchall()
                 found = {str(name): str(type) for name, type, *_ in described}
+        if model.materialized == "incremental":  # which may read its own table
+            query = project.compile(model, incremental=True)
+            connection.execute(statement("describe select * from", query, model.path))
     except FATAL:
         raise
     except duckdb.Error as error:

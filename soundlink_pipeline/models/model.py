@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -177,6 +177,8 @@ class SqlProject:
         for test in self.tests:
             if test.model in self.models and test.of in ("", *self.models):
                 yield test
+            elif test.reads_no_model and self.models:
+                yield replace(test, model=list(self.models)[-1])
             elif test.error is None:
                 lost = test.of if test.of not in ("", *self.models) else test.model
                 reason = f"the test {test.name} is not run: it needs {lost}, which cannot be built"
@@ -190,6 +192,13 @@ class SqlProject:
         scope.update({name: Unavailable(f"packages ({name})") for name in self.packages if name not in scope})
         scope.update(own, builtins=SimpleNamespace(ref=own["ref"], source=own["source"], var=scope.dbts("var")))
         return scope
+
+    def settings_scope(self) -> Scope:
+        """What templates in dbt_project.yml may name: no models, and of `var` only the default.
+
+        dbt knows there the vars of its command line, but not those of the very file.
+        """
+        return words(self.library, self.target, {}, self.environment)
 
     def relation_of(self, name: str) -> Relation:
         """A model as SQL names it; an ephemeral one as the query it is. For what is not built, the bare name."""

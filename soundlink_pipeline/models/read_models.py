@@ -121,7 +121,7 @@ def _read_model(reading: Reading, path: Path, fqn: Sequence[str]) -> Model | Non
     if isinstance(known, ModelError):
         raise known
     section = a_map(reading.settings, reading.settings.content, "models")
-    scope = project.scope()
+    scope = project.settings_scope()
     outer: list[Level] = [
         {key: rendered(setting, scope) if not key.endswith("_hook") else setting for key, setting in level.items()}
         for level in project_levels(reading.settings, section, fqn)
@@ -217,8 +217,9 @@ def _table_name(reading: Reading, path: Path, config: Config) -> tuple[str, str]
     project, name = reading.project, path.stem
     schema, alias = config.text("schema"), config.text("alias")
     own = node(project, config)
+    default = project.target.schema
     found = {
-        "generate_schema_name": f"{project.target.schema}_{schema.strip()}" if schema else project.target.schema,
+        "generate_schema_name": default if schema is None else f"{default}_{schema.strip()}",
         "generate_alias_name": (alias or name).strip(),
     }
     for macro, given in (("generate_schema_name", schema), ("generate_alias_name", alias)):

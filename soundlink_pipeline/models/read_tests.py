@@ -13,7 +13,7 @@ from typing import Any
 
 from soundlink_pipeline.models import templates
 from soundlink_pipeline.models.config import Config, Level, level_of, level_of_call, merged, project_levels
-from soundlink_pipeline.models.context import ConfigWord, Relation
+from soundlink_pipeline.models.context import ConfigWord, Relation, Scope
 from soundlink_pipeline.models.errors import NOT_HONOURED, ModelError, Notice, shown
 from soundlink_pipeline.models.folder import files, read_text
 from soundlink_pipeline.models.model import Model, SqlProject, ref_name
@@ -35,7 +35,8 @@ from soundlink_pipeline.models.yaml_files import Document, YamlMap, a_map, a_nam
 
 def read_tests(project: SqlProject, settings: Document, documents: Sequence[Document], paths: Sequence[Path]) -> None:
     """Add all tests to `project`, each with the model that shows it: the last in build order that it reads."""
-    of_project = _OfProject(settings, [a_map(settings, settings.content, key) for key in ("tests", "data_tests")])
+    sections = [a_map(settings, settings.content, key) for key in ("tests", "data_tests")]
+    of_project = _OfProject(settings, sections, project.settings_scope())
     order = {name: place for place, name in enumerate(project.models)}
     for model in project.models.values():
         known = model.properties
@@ -65,7 +66,8 @@ def _show(project: SqlProject, test: DataTest, refs: Sequence[str], order: dict[
         reason = "there is no model that could show this test"
         project.fail(as_asset_name(test.name), test.error or ModelError(test.path, None, reason))
         return
-    project.tests.append(replace(test, model=max(refs or order, key=order.__getitem__)))
+    shown_by = max(refs or order, key=order.__getitem__)
+    project.tests.append(replace(test, model=shown_by, reads_no_model=not refs))
 
 
 def _described(project: SqlProject, documents: Sequence[Document]) -> dict[str, tuple[Document, YamlMap]]:
@@ -103,10 +105,12 @@ class _OfProject:
 
     settings: Document
     sections: Sequence[YamlMap]
+    scope: Scope
 
     def levels(self, path: Sequence[str]) -> Iterator[Level]:
         for section in self.sections:
-            yield from project_levels(self.settings, section, path)
+            for level in project_levels(self.settings, section, path):
+                yield {key: rendered(setting, self.scope) for key, setting in level.items()}
 
 
 class _Reading:
@@ -214,7 +218,7 @@ class _Generic(_Reading):
                 arguments["column_name"] = given.column
             scope = self.project.scope(None, ref=self._ref, config=configure, arguments=arguments)
             sql = templates.render(self.path, f"{{{{ {macro}(**arguments) }}}}", scope).sql
-            within = [level_of(call, self.path) for call in configure.calls]
+            within = [_said(level_of(call, self.path)) for call in configure.calls]
             if self._config(given, within).text("where") == where:
                 break
             where = self._config(given, within).text("where")
@@ -236,7 +240,7 @@ class _Generic(_Reading):
         """dbt_project.yml, then what the test itself says, then its entry."""
         parts = self.path.parent.relative_to(self.project.folder).parts[1:]
         outer = self.of_project.levels([self.project.name, *parts, given.name])
-        return self._merged([*outer, *within, level_of(given.settings, self.path, self.entry.line)])
+        return self._merged([*outer, *within, _said(level_of(given.settings, self.path, self.entry.line))])
 
 
 class _Singular(_Reading):
@@ -255,7 +259,7 @@ class _Singular(_Reading):
             levels = list(self.of_project.levels(self.fqn))
             if described is not None:
                 document, entry = described
-                levels.append(level_of(a_map(document, entry, "config"), document.path, entry.line))
+                levels.append(_said(level_of(a_map(document, entry, "config"), document.path, entry.line)))
                 test = replace(test, description=words(entry.get("description")) or test.description)
             called, error = self._render(text)
             config = self._merged([*levels, *called])
@@ -281,7 +285,12 @@ class _Singular(_Reading):
             templates.render(self.path, text, self.project.scope(None, ref=self._ref, config=configure))
         except ModelError as failed:
             error = failed
-        return [level_of_call(call, self.path, text) for call in configure.calls], error
+        return [_said(level_of_call(call, self.path, text)) for call in configure.calls], error
+
+
+def _said(level: Level) -> Level:
+    """Without nulls: a test's own null leaves the setting as dbt_project.yml has it, where a model's takes it away."""
+    return {key: setting for key, setting in level.items() if setting.value is not None}
 
 
 def _first_comment(text: str) -> str:

@@ -80,6 +80,8 @@ class DataTest:
     of: str = ""
     count: str = ""
     singular: bool = False
+    # Of a singular test: any model may show it.
+    reads_no_model: bool = False
     by_day: bool = False
     kind: str = ""
     # The columns that must be there for it to run; where it depends on more, none are named.
