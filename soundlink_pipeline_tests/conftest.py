@@ -21,6 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--inputs", type=int, default=1000, help="damaged deliveries in fuzzing, fewer in loading")
     group.addoption("--folders", type=int, default=50, help="mutated folders of SQL models in models/test_any_folder")
     group.addoption("--folders-from", type=int, default=0, help="the seed of the first of them")
+    group.addoption("--projects", type=int, default=60, help="random dbt projects in models/same_as_dbt")
+    group.addoption("--projects-from", type=int, default=0, help="the seed of the first of them")
 
 
 # Side by side, the last to begin holds up the end: what takes long begins first.
