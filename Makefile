@@ -75,7 +75,7 @@ browser: install ## Test the report and the Dagster UI in a real Chromium (needs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-browser.txt
 	$(BIN)/python -m pytest -m browser
 
-dbt: install ## Test that dbt builds the same tables from dbt_like_sql/ (installs dbt into .venv-dbt)
+dbt: install ## Test that dbt makes the same of dbt_like_sql/ and of 60 random projects (installs dbt into .venv-dbt)
 	test -x .venv-dbt/bin/dbt || $(PYTHON) -m venv .venv-dbt
 	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r dbt_like_sql/requirements-dbt.txt
 	SOUNDLINK_DBT=$(CURDIR)/.venv-dbt/bin/dbt $(BIN)/python -m pytest -m dbt

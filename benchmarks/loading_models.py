@@ -58,7 +58,7 @@ def main() -> None:
 def copies(source: Path, folder: Path, models: int) -> Path:
     """A folder of so many models or some less: the models of `source`, again and again under other names."""
     names = sorted(path.stem for path in (source / "models").rglob("*.sql"))
-    named = re.compile(rf"\b({'|'.join(names)})\b(?!\.)")
+    named = re.compile(rf"\b({'|'.join(names)})\b")
     for number in range(models // len(names)):
         for path in sorted([*source.rglob("*.sql"), *source.rglob("*.yml")]):
             inner = path.relative_to(source)

@@ -58,7 +58,7 @@ def check_settings(
         if unreadable := _unreadable(both):
             return None, [*unreadable, rest]
         settings = settings_from(both)
-        definitions = build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url, environment=both)
+        definitions = build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url)
         repository = definitions.get_repository_def()
         repository.load_all_definitions()
     except Exception as error:  # they may break in as many ways as Dagster has rules

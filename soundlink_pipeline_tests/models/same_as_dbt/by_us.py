@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from soundlink_pipeline.contracts.days import DateRange
@@ -15,9 +16,11 @@ from soundlink_pipeline_tests.models.same_as_dbt.outcome import ModelOutcome, Ou
 _GRAIN = "unique_grain"
 
 
-def run(folder: Path, warehouse: Path, dates: DateRange | None = None) -> Outcome:
+def run(
+    folder: Path, warehouse: Path, dates: DateRange | None = None, environment: Mapping[str, str] | None = None
+) -> Outcome:
     """Build and test the project."""
-    project = read_project(folder)
+    project = read_project(folder, environment or {})
     check_models(project)
     models = {name: ModelOutcome(None, reason=str(error)) for name, error in project.errors.items()}
     tests: dict[TestKey, Verdict] = {}

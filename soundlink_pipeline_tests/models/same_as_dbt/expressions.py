@@ -92,10 +92,11 @@ def templated(rng: Random, taken: list[Column]) -> list[tuple[str, Type]]:
         ("{% call wrapped() %}null::varchar{% endcall %}", "text"),
     ]
     for column in taken:
+        escaped = column.sql.replace("'", "\\'")
         if column.type in ("decimal", "integer"):
-            found.append((f"{{{{ cents('{column.sql}') }}}}", "text"))
+            found.append((f"{{{{ cents('{escaped}') }}}}", "text"))
         if column.type == "integer":
-            found.append((f"{{{{ twice('{column.sql}') }}}}::bigint", "integer"))
+            found.append((f"{{{{ twice('{escaped}') }}}}::bigint", "integer"))
         if column.type == "text":
             found.append((f"({column.sql} in ({{{{ listed(var('countries')) }}}}))", "boolean"))
     return [found[rng.randrange(len(found))] for _ in range(3)]

@@ -50,6 +50,7 @@ def test_what_is_not_honoured_is_told_and_costs_only_what_needs_it(word: str, gi
 
 
 @pytest.mark.dbt
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(not by_dbt.DBT, reason="dbt is not installed: SOUNDLINK_DBT does not name its command")
 def test_dbt_makes_of_them_what_they_say(given: Path, tmp_path: Path) -> None:
     jobs = []
