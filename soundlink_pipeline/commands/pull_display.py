@@ -1,0 +1,85 @@
+"""What `soundlink pull` shows while it runs: a bar for each export in a terminal, a line every 10 s elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.pulling.planning import duration
+from soundlink_pipeline.pulling.progress import LINE_AFTER_SECONDS, Estimate, ExportProgress
+from soundlink_pipeline.pulling.progress import Progress as Pulled
+
+_REDRAW_SECONDS = 0.2
+_AFTERWARDS = "checking, building models, publishing"
+
+
+@contextmanager
+def shown(soundlink: Soundlink) -> Iterator[None]:
+    """Show the progress of whatever step pulls in this process, for the block."""
+    console = Console(file=sys.stdout)
+    ended = threading.Event()
+    show = _bars if console.is_terminal else _lines
+    thread = threading.Thread(target=show, args=(soundlink, ended, console), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(5)
+
+
+def _bars(soundlink: Soundlink, ended: threading.Event, console: Console) -> None:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[came]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, refresh_per_second=5, expand=True) as bars:
+        waiting = bars.add_task("starting", total=None, came="")
+        tasks = {}
+        while True:
+            last = ended.wait(_REDRAW_SECONDS)
+            progress = soundlink.progress
+            for name, export in progress.exports.items():
+                if name not in tasks:
+                    tasks[name] = bars.add_task(name, total=None, came="")
+                bars.update(tasks[name], completed=export.done, total=export.requests, came=_came(export))
+            pulled = progress.result is not None
+            bars.update(waiting, description=_AFTERWARDS if pulled else "starting", visible=pulled or not tasks)
+            if last:
+                bars.remove_task(waiting)
+                return
+
+
+def _lines(soundlink: Soundlink, ended: threading.Event, _: Console) -> None:
+    """Nothing is drawn over: each line stands, as in a log file."""
+    started, estimates = time.monotonic(), dict[int, Estimate]()
+    while not ended.wait(LINE_AFTER_SECONDS):
+        progress = soundlink.progress
+        estimate = estimates.setdefault(id(progress), Estimate())
+        print(f"{duration(time.monotonic() - started)}: {_line(progress, estimate)}", flush=True)
+
+
+def _line(progress: Pulled, estimate: Estimate) -> str:
+    if progress.result is not None:
+        return _AFTERWARDS
+    if not progress.exports:
+        return "waiting for the first answer"
+    parts = [f"{name} {item.done} of {item.requests}, {_came(item)}" for name, item in progress.exports.items()]
+    return "; ".join(parts) + estimate.words(progress.done, progress.requests)
+
+
+def _came(export: ExportProgress) -> str:
+    return f"{export.rows:,} rows, {export.bytes / 1e6:.1f} MB"
+
+
+Watch = Callable[[Soundlink], object]
