@@ -162,8 +162,9 @@ def _is_interrupted(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def _said(instance: dg.DagsterInstance, run_id: str) -> list[tuple[int, str]]:
-    """The lines that the run's own code has put into its log, with their levels, and the checks' results."""
+    """The lines that the run's own code has put into its log, with their levels, and the checks that failed."""
     lines = dict[tuple[int, str], None]()
+    failed = dict[tuple[int, str, str], list[str]]()
     for entry in instance.all_logs(run_id):
         event = entry.dagster_event
         if event is None:
@@ -172,6 +173,9 @@ def _said(instance: dg.DagsterInstance, run_id: str) -> list[tuple[int, str]]:
             check = event.asset_check_evaluation_data
             if not check.passed:
                 level = logging.ERROR if check.severity is dg.AssetCheckSeverity.ERROR else logging.WARNING
-                text = f"{check.check_name} of {check.asset_key.to_user_string()} failed"
-                lines[level, f"{text}: {check.description}" if check.description else text] = None
+                asset = check.asset_key.to_user_string()
+                failed.setdefault((level, check.check_name, check.description or ""), []).append(asset)
+    for (level, name, why), assets in failed.items():
+        what = f"check {name} of {', '.join(assets)} failed"
+        lines[level, f"{what}: {why}" if why else what] = None
     return list(lines)

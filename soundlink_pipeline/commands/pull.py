@@ -140,7 +140,7 @@ def _what_came(progress: Progress) -> str:
     refused = sum(item.attempted for item in result.failed)
     return (
         f"Loaded: {result.rows:,} rows, of which {result.total('inserted'):,} new, {result.total('updated'):,} revised;"
-        f" {result.requests:,} requests, {refused:,} refused or failed"
+        f" {result.requests:,} requests for exports, {refused:,} refused or failed"
     )
 
 
