@@ -6,9 +6,11 @@ import contextlib
 import csv
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import cast
 
@@ -22,9 +24,12 @@ from soundlink_pipeline.publishing.file_copy import read_published
 STYLES = ("table", "csv", "json")
 _ROWS_SHOWN = 40  # in a terminal; elsewhere all are
 _WIDEST_COLUMN = 60
+_LOOKS_EVERY_SECONDS = 0.1
 _PROMPT, _MORE = "soundlink> ", "      ...> "
 # The alias of an answer: no column of one has that name.
 _ROW = "soundlink_row"
+# What DuckDB answers to a statement that has no rows, such as SET.
+_OF_NO_ROWS = ["Success"]
 _HELP = """\
 A statement ends with ; and may have several lines. The file is read-only.
   .tables             the tables and views
@@ -81,19 +86,25 @@ def _told() -> Iterator[None]:
 def answer(connection: duckdb.DuckDBPyConnection, statement: str, style: str) -> None:
     """Run one statement and print its rows; Ctrl-C ends it. Raises duckdb.Error, KeyboardInterrupt."""
     # In a thread of its own: DuckDB looks for a signal only now and then, and not in every query.
-    with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(_answer, connection, statement, style)
-        try:
-            running.result()
-        except KeyboardInterrupt:
-            connection.interrupt()
-            raise
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            running = thread.submit(_answer, connection, statement, style)
+            while not wait([running], timeout=_LOOKS_EVERY_SECONDS).done:
+                if interrupted.is_set():  # each time, since the query may only begin now
+                    connection.interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+    running.result()
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, statement: str, style: str) -> None:
     # Of a statement without rows there is none, whatever DuckDB's type says.
     rows = cast("duckdb.DuckDBPyRelation | None", connection.sql(statement))
-    if rows is None:
+    if rows is None or rows.columns == _OF_NO_ROWS:
         return
     if style == "csv":
         _print_csv(rows)

@@ -58,6 +58,7 @@ class Terminal:
         self._pid = pid
         self._screen = screen
         self._raw = b""
+        self._seen = 0
 
     @property
     def text(self) -> str:
@@ -69,9 +70,11 @@ class Terminal:
         os.write(self._screen, keys.replace("^C", "\x03").replace("^D", "\x04").encode())
 
     def until(self, words: str, seconds: float = 60) -> None:
+        """Wait for words that come after those that were waited for last."""
         deadline = time.monotonic() + seconds
-        while words not in self.text:
+        while (found := self.text.find(words, self._seen)) < 0:
             assert self._read(deadline), f"{words!r} is not in:\n{self.text}"
+        self._seen = found + len(words)
 
     def end(self, seconds: float = 60) -> int:
         """The exit code, once the process has ended."""
