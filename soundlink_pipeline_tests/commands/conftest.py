@@ -34,6 +34,7 @@ def make_folder(path: Path, sim: Simulator) -> Folder:
         shutil.copy(REPOSITORY / name, path)
     copy_empty_storage(path / ".dagster" / "storage")
     settings = environment(sim.base_url, path / "data", SOUNDLINK_SQL_DIR=str(no_models(path.parent / "sql")))
+    del settings["SOUNDLINK_DATA_DIR"]  # the folder's own
     (path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     return Folder(path, sim)
 
