@@ -372,6 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--ui", action="store_true", help="open the Dagster UI on what the demo left")
     if not parser.parse_args(arguments).ui:
         return cli.main(["demo"])
+    checked_settings(os.environ)
     if not (FOLDER / ENV_FILE).exists():
         print("There is no demo yet: soundlink demo (make demo)", file=sys.stderr)
         return 1
