@@ -74,7 +74,7 @@ def test_the_ui_serves_the_code_location_under_its_name(folder: Path, program: S
 
         def names() -> list[str]:
             try:
-                answer = httpx.post(f"{url}/graphql", json=query, timeout=10).json()
+                answer = httpx.post(f"{url}/graphql", json=query, timeout=10, trust_env=False).json()
             except (httpx.TransportError, ValueError):
                 return []
             return [node["location"]["name"] for node in answer["data"]["repositoriesOrError"].get("nodes", [])]

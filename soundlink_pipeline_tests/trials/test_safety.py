@@ -159,7 +159,9 @@ def test_ui_daemon_runs_and_simulator_listen_on_loopback_alone(tmp_path: Path) -
         assert ["dev", "-h", "127.0.0.1", "-p", own_port] in [command[-5:] for command in of_deployment]
 
         def served() -> bool:
-            return any(command[3:8] == ["dev", "-h", "127.0.0.1", "-p", str(port)] for command in commands(session(demo)))
+            return any(
+                command[3:8] == ["dev", "-h", "127.0.0.1", "-p", str(port)] for command in commands(session(demo))
+            )
 
         until(served, "soundlink dev starts Dagster", 60)
         found = set[tuple[str, int]]()
