@@ -19,6 +19,7 @@ import dagster as dg
 from dotenv import load_dotenv
 
 from soundlink_pipeline.alerts.message import read_alert
+from soundlink_pipeline.commands.display import shown
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.doctor.finding import first_line
@@ -118,7 +119,7 @@ def run_and_tell(name: str, interrupted: str, *, verbose: bool) -> None:
 
     Raises CommandFailed with why it failed; Interrupted with the line `interrupted`.
     """
-    ended = run_job(name, verbose=verbose)
+    ended = run_job(name, verbose=verbose, watch=(lambda _: nullcontext()) if verbose else shown)
     for line in ended.said:
         print(line)
     if ended.interrupted:

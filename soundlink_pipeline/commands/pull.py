@@ -15,10 +15,10 @@ import click
 import dagster as dg
 
 from soundlink_pipeline.api.errors import SoundlinkError
+from soundlink_pipeline.commands.display import shown
 from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, run_job
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
-from soundlink_pipeline.commands.pull_display import shown
 from soundlink_pipeline.contracts.days import DateRange, checked_range
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink

@@ -85,7 +85,12 @@ def resources(soundlink: Soundlink) -> dict[str, object]:
             return
         if tags := own_tags(run):
             instance.add_run_tags(run.run_id, tags)
-        with turn(soundlink.settings.data_dir, run, instance, log.info):
+
+        def say(line: str) -> None:
+            log.info(line)
+            soundlink.progress.note = line
+
+        with turn(soundlink.settings.data_dir, run, instance, say):
             yield soundlink
         report_unevaluated(instance, run)
 

@@ -33,11 +33,13 @@ class ExportProgress:
 class Progress:
     """Of one step. Written by the step's threads, and read by any other at any time.
 
-    `result` is the step's result once there is one, also of a step that fails then; `campaigns` how many can have rows.
+    `result` is the step's result once there is one, also of a step that fails then. `note` says what the run waits for
+    before there is anything to count.
     """
 
     exports: dict[str, ExportProgress] = field(default_factory=dict)
     result: PullResult | None = None
+    note: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def plan(self, requests: Iterable[PullRequest]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from soundlink_pipeline.commands import display
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.simulator import Fault
@@ -123,6 +127,25 @@ def test_a_refused_delivery_fails_the_command_with_its_reason_and_the_others_are
     assert "Traceback" not in pulled.err
     assert "1 refused or failed" in pulled.out
     assert campaigns_pulled(here) == {campaign.path_id for campaign in here.sim.world.campaigns}
+
+
+def test_a_pull_that_must_wait_says_for_whom(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "LINE_AFTER_SECONDS", 0.2)
+    (here.path / "data").mkdir()
+    with (here.path / "data" / "run.lock").open("a+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        holder = {"run": "0123456789", "what": "daily_refresh, started by schedule", "since": "2026-11-28T07:00:00"}
+        other.write(json.dumps({**holder, "process": "42"}))
+        other.flush()
+        timer = threading.Timer(4, lambda: (other.truncate(0), fcntl.flock(other, fcntl.LOCK_UN)))
+        timer.start()
+        pulled = here.soundlink("pull", *DAYS)
+        timer.join()
+    assert pulled.code == 0
+    assert (
+        ": Waiting for run 01234567 (daily_refresh, started by schedule), which works since 2026-11-28 07:00"
+        in pulled.out
+    )
 
 
 # --campaign

@@ -1,11 +1,11 @@
-"""What `soundlink pull` shows while it runs: a bar for each export in a terminal, a line every 10 s elsewhere."""
+"""What a command shows while its run works: a bar for each export in a terminal, a line every 10 s elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -17,12 +17,13 @@ from soundlink_pipeline.pulling.progress import LINE_AFTER_SECONDS, Estimate, Ex
 from soundlink_pipeline.pulling.progress import Progress as Pulled
 
 _REDRAW_SECONDS = 0.2
+_BEFORE = "working"
 _AFTERWARDS = "checking, building models, publishing"
 
 
 @contextmanager
 def shown(soundlink: Soundlink) -> Iterator[None]:
-    """Show the progress of whatever step pulls in this process, for the block."""
+    """Show, for the block, the progress of whatever step pulls in this process, and for whom it waits before."""
     console = Console(file=sys.stdout)
     ended = threading.Event()
     show = _bars if console.is_terminal else _lines
@@ -44,7 +45,7 @@ def _bars(soundlink: Soundlink, ended: threading.Event, console: Console) -> Non
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, refresh_per_second=5, expand=True) as bars:
-        waiting = bars.add_task("starting", total=None, came="")
+        waiting = bars.add_task(_BEFORE, total=None, came="")
         tasks = {}
         while True:
             last = ended.wait(_REDRAW_SECONDS)
@@ -54,7 +55,8 @@ def _bars(soundlink: Soundlink, ended: threading.Event, console: Console) -> Non
                     tasks[name] = bars.add_task(name, total=None, came="")
                 bars.update(tasks[name], completed=export.done, total=export.requests, came=_came(export))
             pulled = progress.result is not None
-            bars.update(waiting, description=_AFTERWARDS if pulled else "starting", visible=pulled or not tasks)
+            before = progress.note or _BEFORE
+            bars.update(waiting, description=_AFTERWARDS if pulled else before, visible=pulled or not tasks)
             if last:
                 bars.remove_task(waiting)
                 return
@@ -73,13 +75,10 @@ def _line(progress: Pulled, estimate: Estimate) -> str:
     if progress.result is not None:
         return _AFTERWARDS
     if not progress.exports:
-        return "waiting for the first answer"
+        return progress.note or _BEFORE
     parts = [f"{name} {item.done} of {item.requests}, {_came(item)}" for name, item in progress.exports.items()]
     return "; ".join(parts) + estimate.words(progress.done, progress.requests)
 
 
 def _came(export: ExportProgress) -> str:
     return f"{export.rows:,} rows, {export.bytes / 1e6:.1f} MB"
-
-
-Watch = Callable[[Soundlink], object]
