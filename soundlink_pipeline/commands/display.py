@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.pulling.planning import duration
@@ -40,20 +40,21 @@ def _bars(soundlink: Soundlink, ended: threading.Event, console: Console) -> Non
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[done]}"),
         TextColumn("{task.fields[came]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, refresh_per_second=5, expand=True) as bars:
-        waiting = bars.add_task(_BEFORE, total=None, came="")
+        waiting = bars.add_task(_BEFORE, total=None, done="", came="")
         tasks = {}
         while True:
             last = ended.wait(_REDRAW_SECONDS)
             progress = soundlink.progress
             for name, export in progress.exports.items():
                 if name not in tasks:
-                    tasks[name] = bars.add_task(name, total=None, came="")
-                bars.update(tasks[name], completed=export.done, total=export.requests, came=_came(export))
+                    tasks[name] = bars.add_task(name, total=None, done="", came="")
+                done = f"{export.done}/{export.requests}"
+                bars.update(tasks[name], completed=export.done, total=export.requests, done=done, came=_came(export))
             pulled = progress.result is not None
             before = progress.note or _BEFORE
             bars.update(waiting, description=_AFTERWARDS if pulled else before, visible=pulled or not tasks)

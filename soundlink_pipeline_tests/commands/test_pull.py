@@ -137,7 +137,7 @@ def test_a_pull_that_must_wait_says_for_whom(here: Folder, monkeypatch: pytest.M
         holder = {"run": "0123456789", "what": "daily_refresh, started by schedule", "since": "2026-11-28T07:00:00"}
         other.write(json.dumps({**holder, "process": "42"}))
         other.flush()
-        timer = threading.Timer(4, lambda: (other.truncate(0), fcntl.flock(other, fcntl.LOCK_UN)))
+        timer = threading.Timer(4, fcntl.flock, (other, fcntl.LOCK_UN))
         timer.start()
         pulled = here.soundlink("pull", *DAYS)
         timer.join()
