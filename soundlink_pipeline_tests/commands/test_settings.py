@@ -42,9 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "10000")
     monkeypatch.chdir(tmp_path)
-    for starts in ("runpy.run_module", "subprocess.Popen"):
-        monkeypatch.setattr(starts, lambda *_, **__: pytest.fail("a program was started"))
-    monkeypatch.setattr(sys, "argv", [sys.argv[0]])
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a program was started"))
     return tmp_path
 
 
