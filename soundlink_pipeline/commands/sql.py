@@ -154,7 +154,10 @@ class _Shell:
                         stack.close()
                         connection = self._open(stack)
                     elif entry:
-                        self._run(connection, entry)
+                        try:
+                            self._run(connection, entry)
+                        except KeyboardInterrupt:
+                            print("Interrupted.")
 
     def _open(self, stack: contextlib.ExitStack) -> duckdb.DuckDBPyConnection:
         with _told():
@@ -184,8 +187,6 @@ class _Shell:
         try:
             for statement in connection.extract_statements(entry):
                 answer(connection, statement.query, self._style)
-        except KeyboardInterrupt:
-            print("Interrupted.")
         except duckdb.Error as error:
             print(str(error).strip())
         if self._file.exists() and self._file.stat().st_ino != self._inode:
