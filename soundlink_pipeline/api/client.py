@@ -143,17 +143,24 @@ class SoundlinkClient:
         body, _ = self._retry_policy.run(lambda: self._get_json(path, _query_of(dates), parse_float=Decimal))
         return self._data_of(body, f"the overview of campaign {campaign_id}", "the totals")
 
-    def download(self, export: Export, campaign_id: str, dates: DateRange, to: Path) -> Download:
+    def download(
+        self,
+        export: Export,
+        campaign_id: str,
+        dates: DateRange,
+        to: Path,
+        received: Callable[[int], None] = lambda _: None,
+    ) -> Download:
         """Stream one export into the file `to`, whole and fsynced, or raise SoundlinkError.
 
         The file may exist with partial content after an error. A byte order mark is left out. Rows are compared with
         `X-Row-Count` where there is one: fewer means a truncated delivery, which is requested again; more is left for
-        the load to refuse.
+        the load to refuse. `received` gets the size of each piece that arrives, in bytes.
         """
         if dates.days > MAX_DAYS_PER_PULL:
             raise ValueError(f"{dates} is {dates.days} days; the API gives at most {MAX_DAYS_PER_PULL} in one request")
         path = _path_of(export.path, campaign_id)
-        return self._retry_policy.run(lambda: self._get_export(path, _query_of(dates), to))
+        return self._retry_policy.run(lambda: self._get_export(path, _query_of(dates), to, received))
 
     def _data_of(self, body: object, what: str, of_what: str) -> dict[str, Any]:
         """The object in an envelope, or WrongContent."""
@@ -177,10 +184,14 @@ class SoundlinkClient:
                     request_id=request_id(response, self._key),
                 ) from None
 
-    def _get_export(self, path: str, query: dict[str, str], to: Path) -> Download:
+    def _get_export(self, path: str, query: dict[str, str], to: Path, received: Callable[[int], None]) -> Download:
+        def after_chunk(size: int) -> None:
+            received(size)
+            self._pacer.raise_if_cancelled()
+
         requested_at = self._now()
         with self._session.get(path, query, accept="application/x-ndjson") as response:
-            size, sha256 = save(response, path, to, key=self._key, after_chunk=self._pacer.raise_if_cancelled)
+            size, sha256 = save(response, path, to, key=self._key, after_chunk=after_chunk)
         return Download(requested_at, self._now(), server_date(response), row_count(response), size, sha256)
 
 

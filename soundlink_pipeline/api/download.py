@@ -42,11 +42,12 @@ class Download:
 
 
 def save(
-    response: httpx.Response, path: str, to: Path, *, key: ApiKey, after_chunk: Callable[[], None]
+    response: httpx.Response, path: str, to: Path, *, key: ApiKey, after_chunk: Callable[[int], None]
 ) -> tuple[int, str]:
     """Write the answer to `path` to a file, fsynced, without a byte order mark; returns its size in bytes and SHA-256.
 
-    Raises WrongContent, TruncatedDelivery, and what `after_chunk` raises; the file may have partial content then.
+    `after_chunk` gets the size in bytes of each piece. Raises WrongContent, TruncatedDelivery, and what `after_chunk`
+    raises; the file may have partial content then.
     """
     declared, chunks = row_count(response), chunks_of(response)
     if is_foreign(content_type(response)):
@@ -68,7 +69,7 @@ def save(
                 )
             lines += chunk.count(b"\n")
             last = chunk[-1:] or last
-            after_chunk()
+            after_chunk(len(chunk))
         sync(file)
     # Only where lines do not settle it is the file read again. (Blank ones that stand for missing rows are left to
     # the load, which counts rows and refuses the delivery.)

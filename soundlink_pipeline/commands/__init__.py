@@ -1,4 +1,5 @@
-"""What `make` runs, and what writes the generated documents. No other room imports this one.
+"""The command `soundlink`, which `make` calls, and what writes the generated documents. No other room imports this one.
 
-Each module is a command of its own, to be run with `python -m`.
+`cli.py` has the words of the command line, and each command is in the module of its name. Those that write documents
+are run with `python -m`.
 """

@@ -1,17 +1,18 @@
-"""The demo: the pipeline against a local Soundlink API, without a key or any input.
+"""`soundlink demo`: the pipeline against a local Soundlink API, without a key or any input.
 
-`python -m soundlink_pipeline.commands.demo` makes the folder `demo/`, a project folder of its own with settings,
-warehouse and Dagster instance: it backfills 60 days in one run, lets 8 days pass with the daily refresh of each, and
-prints what an analyst would look at. `--ui` opens the Dagster UI on what it left, with the API running.
+It makes the folder `demo/`, a project folder of its own with settings, warehouse and Dagster instance: it backfills 60
+days in one run, lets 8 days pass with the daily refresh of each, and prints what an analyst would look at. An earlier
+demo is replaced only then; if this one fails or is interrupted, the earlier one is there as it was.
+`soundlink dev` opens the Dagster UI on it, with the API running.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -24,22 +25,39 @@ from pathlib import Path
 import dagster as dg
 import httpx
 
-from soundlink_pipeline.commands.execution import checked_settings
+from soundlink_pipeline.commands import cli
+from soundlink_pipeline.commands.dev import check_port
+from soundlink_pipeline.commands.execution import checked_settings, ended_run, opened_instance
+from soundlink_pipeline.commands.outcome import CommandFailed
+from soundlink_pipeline.commands.project_folder import DEMO, ENV_FILE, INSTANCE_FILE, WORKSPACE_FILE, alone
+from soundlink_pipeline.commands.signals import ended_by_signals
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.orchestration.run_origin import Result, execute_here
-from soundlink_pipeline.orchestration.run_tags import DEMO
+from soundlink_pipeline.orchestration.run_tags import DEMO as BY_DEMO
 from soundlink_pipeline.publishing.file_copy import read_published
-from soundlink_pipeline.settings.settings import settings_from
+from soundlink_pipeline.settings.env_file import read_env_file
+from soundlink_pipeline.settings.settings import Settings, settings_from
 
-FOLDER = Path("demo")
+FOLDER = DEMO
 BACKFILL_DAYS = 60
 DAYS_THAT_PASS = SETTLED_AFTER_DAYS  # so that the backfilled days become final
 CAMPAIGNS = 12
-_PORT = 8765
+_COMMAND = "soundlink demo"
+_PORT, _PORTS = 8765, 50
+# What the demo consists of, its settings first; and where an earlier one waits for the new one to be made.
+_OF_DEMO = (ENV_FILE, INSTANCE_FILE, WORKSPACE_FILE, "data", ".dagster")
+_BEFORE = ".before"
+_TEMPLATES = Path(__file__).with_name("project")
+_NEXT = {
+    "dev": "the Dagster UI on this demo: every partition, run and number above",
+    "sql": "ask the analysts' database: docs/analysts.md has questions to begin with",
+    "status": "what is loaded, settled and published, on one screen",
+    "report": "one page with the pictures of all that: trend, countries, tracks, what is final",
+}
 _KEY = "sk_demo_simulator"
 # What real accounts bring, so that the demo shows what becomes of it. All but rows that vanish for no reason, which
 # would hide how figures grow.
@@ -60,21 +78,41 @@ _PLANTED = {
 _REQUESTS = 100_000
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m soundlink_pipeline.commands.demo", description=__doc__)
-    parser.add_argument("--ui", action="store_true", help="open the Dagster UI on what the demo left")
-    given = parser.parse_args(arguments)
+def make_demo(port: int | None) -> None:
+    """Make the demo and show it; its API will be at `port`, or else at the first free one.
+
+    Raises CommandFailed, Interrupted; then what was there before is there again.
+    """
     checked_settings(os.environ)  # the demo has its own settings, but in `make dev` on it the shell's come first
-    return _ui() if given.ui else _demo()
+    if port is not None:
+        check_port("127.0.0.1", port, f"{_COMMAND} --port {port + 1} takes another")
+    with ended_by_signals("Interrupted: no demo was made, and what was there before is as it was."):
+        home = FOLDER.absolute()
+        with _new_folder(home):
+            _demo(home, port or _free_port())
 
 
-def _demo() -> int:
+def is_demo(folder: Path) -> bool:
+    """Whether the folder is a demo's, which needs its API."""
+    return read_env_file(folder / ENV_FILE).get("SOUNDLINK_API_KEY") == _KEY
+
+
+@contextmanager
+def api_of_demo(folder: Path) -> Iterator[None]:
+    """The API that the demo was filled from, for the block. Raises CommandFailed."""
+    settings = read_env_file(folder / ENV_FILE)
+    port = httpx.URL(settings["SOUNDLINK_BASE_URL"]).port or _PORT
+    check_port("127.0.0.1", port, f"{_COMMAND} --port {port + 1} makes the demo anew with its API at another")
+    with _simulator(date.fromisoformat(settings["SOUNDLINK_START_DATE"]), port):
+        yield
+
+
+def _demo(home: Path, port: int) -> None:
     started = time.monotonic()
     logging.disable(logging.INFO)
     today = datetime.now(UTC).date()
     first_day = today - timedelta(days=BACKFILL_DAYS + DAYS_THAT_PASS)
     backfilled = today - timedelta(days=DAYS_THAT_PASS)
-    home = _make_folder(first_day)
     os.environ["DAGSTER_HOME"] = str(home)
     with _simulator(first_day, 0, "--now", _morning(backfilled).isoformat()) as base_url:
         environment = _environment(first_day, base_url)
@@ -99,49 +137,62 @@ def _demo() -> int:
         _show(soundlink)
         _show_checks(newest)
         _show_requests(soundlink, _requests(base_url), pulled_days)
+    # Last: what has no settings is no project, and no half demo is taken for one.
+    lines = [f"{name}={value}" for name, value in _environment(first_day, f"http://127.0.0.1:{port}").items()]
+    (home / ENV_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     _say(f"\nDone in {time.monotonic() - started:.0f} s. What next:")
-    _say("   make dev       the Dagster UI on this demo: every partition, run and number above")
-    _say(f"   duckdb -readonly {FOLDER}/data/soundlink.duckdb    the analysts' database: docs/analysts.md")
-    _say("   make report    one page with the pictures of all that: trend, countries, tracks, what is final")
+    with_make = shutil.which("soundlink") is None and Path("Makefile").exists()
+    for name, what in _NEXT.items():
+        _say(f"   {'make' if with_make else 'soundlink'} {name:<8} {what}")
     _say("   README.md      three steps from here to your own key")
-    return 0
 
 
-def _ui() -> int:
-    """The Dagster UI on the demo's folder, with the API it was filled from, until interrupted."""
-    if not (FOLDER / ".env").exists():
-        print("There is no demo yet: make demo", file=sys.stderr)
-        return 1
-    settings = dict(line.split("=", 1) for line in (FOLDER / ".env").read_text(encoding="utf-8").splitlines())
-    first_day = date.fromisoformat(settings["SOUNDLINK_START_DATE"])
-    environment = {**os.environ, "DAGSTER_HOME": str(FOLDER.absolute())}
-    # So that no process is left: dagster dev stops on SIGINT, which a shell's background job would ignore.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with _simulator(first_day, _PORT):
-        command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", os.environ.get("PORT", "3000")]
-        server = subprocess.Popen(command, cwd=FOLDER, env=environment)  # noqa: S603  (our own interpreter)
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            return server.wait(30)  # the terminal has interrupted it, too
-        finally:
-            if server.poll() is None:
-                server.send_signal(signal.SIGINT)
-                server.wait(30)
+@contextmanager
+def _new_folder(home: Path) -> Iterator[None]:
+    """A demo folder without a demo, for one to be made there; where none is, the earlier one is put back.
 
-
-def _make_folder(first_day: date) -> Path:
-    """A fresh project folder: the demo's settings, and the project's Dagster configuration."""
-    home = FOLDER.absolute()
-    for leftover in ("data", ".dagster"):
-        shutil.rmtree(home / leftover, ignore_errors=True)
+    So it is after a crash, too: what was there waits in `_BEFORE`. Other files that lie in the folder stay.
+    """
+    is_new = not home.exists()
     home.mkdir(exist_ok=True)
-    for name in ("dagster.yaml", "workspace.yaml"):
-        shutil.copy(name, home / name)
-    lines = [f"{name}={value}" for name, value in _environment(first_day, f"http://127.0.0.1:{_PORT}").items()]
-    (home / ".env").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return home
+    with alone(home, _COMMAND):
+        before = home / _BEFORE
+        if before.exists():
+            _move(before, home)
+        _move(home, before)
+        try:
+            for name in (INSTANCE_FILE, WORKSPACE_FILE):
+                shutil.copyfile(_TEMPLATES / name, home / name)
+            yield
+        except BaseException:
+            _move(before, home)
+            if is_new:
+                shutil.rmtree(home)
+            raise
+        shutil.rmtree(before)
+
+
+def _move(source: Path, target: Path) -> None:
+    """A demo from one folder to another, where it replaces what is there. Its settings go first and come last."""
+    to_before = target.name == _BEFORE
+    target.mkdir(exist_ok=True)
+    for name in _OF_DEMO if to_before else reversed(_OF_DEMO):
+        place = target / name
+        if place.is_dir():
+            shutil.rmtree(place)
+        place.unlink(missing_ok=True)
+        if (source / name).exists():
+            (source / name).rename(place)
+    if not to_before:
+        source.rmdir()
+
+
+def _free_port() -> int:
+    for port in range(_PORT, _PORT + _PORTS):
+        with contextlib.suppress(CommandFailed):
+            check_port("127.0.0.1", port, "")
+            return port
+    raise CommandFailed(f"the ports {_PORT} to {_PORT + _PORTS - 1} are all in use: {_COMMAND} --port takes another")
 
 
 def _environment(first_day: date, base_url: str) -> dict[str, str]:
@@ -160,7 +211,7 @@ def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
     before = Path.cwd()
     os.chdir(home)
     try:
-        with dg.DagsterInstance.get() as instance:
+        with opened_instance(home) as instance:
             yield instance
     finally:
         os.chdir(before)
@@ -172,12 +223,13 @@ def _simulator(first_day: date, port: int, *options: str) -> Iterator[str]:
     command = [sys.executable, "-m", "soundlink_pipeline.simulator", "--quiet", "--port", str(port), *_ODDITIES]
     command += ["--first-day", first_day.isoformat(), "--campaigns", str(CAMPAIGNS), *options]
     command += ["--per-minute", str(_REQUESTS), "--per-hour", str(_REQUESTS)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603  (our own interpreter)
+    # In a process group of its own: Ctrl-C in the terminal is for the command, which ends the API.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)  # noqa: S603
     try:
         assert process.stdout is not None  # noqa: S101  (it is a pipe)
         line = process.stdout.readline()
         if " at " not in line:
-            raise SystemExit(f"the local API did not start on port {port}; is the port taken?")
+            raise CommandFailed(f"the local API did not start on port {port}; is the port taken?")
         yield line.split(" at ")[1].split()[0]
     finally:
         process.terminate()
@@ -200,12 +252,13 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, start: date,
     result = execute_here(
         definitions.resolve_job_def(DAILY_REFRESH),
         instance,
-        started_by=DEMO,
-        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+        started_by=BY_DEMO,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         tags={RANGE_START: start.isoformat(), RANGE_END: end.isoformat()},
     )
     if not result.success:
-        raise SystemExit("the run failed; see above")
+        ended = ended_run(instance, result.dagster_run, Settings().ui_url)
+        raise KeyboardInterrupt if ended.interrupted else CommandFailed("\n".join(ended.failures))
     return result
 
 
@@ -311,6 +364,20 @@ def _morning(day: date) -> datetime:
 
 def _say(text: str) -> None:
     print(text, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The old name, for one release: `python -m soundlink_pipeline.commands.demo [--ui]`."""
+    parser = argparse.ArgumentParser(prog="python -m soundlink_pipeline.commands.demo", description=main.__doc__)
+    parser.add_argument("--ui", action="store_true", help="open the Dagster UI on what the demo left")
+    if not parser.parse_args(arguments).ui:
+        return cli.main(["demo"])
+    checked_settings(os.environ)
+    if not (FOLDER / ENV_FILE).exists():
+        print("There is no demo yet: soundlink demo (make demo)", file=sys.stderr)
+        return 1
+    os.chdir(FOLDER)
+    return cli.main(["dev", *(["--port", os.environ["PORT"]] if "PORT" in os.environ else [])])
 
 
 if __name__ == "__main__":

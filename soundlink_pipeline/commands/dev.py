@@ -1,23 +1,113 @@
-"""`make dev`: the Dagster UI with its daemon, in the project folder.
+"""`soundlink dev`: the Dagster UI with its daemon, in the project folder, until Ctrl-C.
 
-`python -m soundlink_pipeline.commands.dev [OPTIONS]`; the options are those of `dagster dev`.
+On the demo's folder the demo's Soundlink API runs along.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import signal
+import socket
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
 
-from soundlink_pipeline.commands.execution import checked_env_file, checked_settings, execute
+from soundlink_pipeline.commands import cli
+from soundlink_pipeline.commands.execution import checked_env_file, checked_settings
+from soundlink_pipeline.commands.outcome import CommandFailed
+from soundlink_pipeline.commands.project_folder import WORKSPACE_FILE, enter_project, in_use, require_project, served
+from soundlink_pipeline.commands.signals import ended_by_signals, ignore_signals
+
+_COMMAND = "soundlink dev"
+# dagster dev gives its webserver and its daemon a minute each.
+_ENDS_WITHIN_SECONDS = 130.0
+_LOOKS_EVERY_SECONDS = 0.2
+# Of `dagster dev`, which is what we want: `dg` is another package.
+_SUPERSEDED = "ignore:Function `dev_command` is superseded"
 
 
-def main(arguments: Sequence[str]) -> NoReturn:
+def serve(host: str, port: int, *, verbose: bool) -> None:
+    """Serve until interrupted. Raises CommandFailed, Interrupted."""
+    from soundlink_pipeline.commands.demo import api_of_demo, is_demo  # noqa: PLC0415
+
+    folder = enter_project()
     # Not put into the environment: there it would hide later changes of the file from Dagster.
     checked_settings({**checked_env_file(), **os.environ})
-    execute("dev", *arguments)
+    require_project(folder)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(in_use(folder, _COMMAND))
+        stack.enter_context(served(folder, _COMMAND))
+        check_port(host, port, f"{_COMMAND} --port {port + 1} (make dev PORT={port + 1}) takes another")
+        stack.enter_context(ended_by_signals("Stopped: no scheduled run starts until the next soundlink dev."))
+        if is_demo(folder):
+            stack.enter_context(api_of_demo(folder))
+        _serve(host, port, verbose)
+
+
+def check_port(host: str, port: int, otherwise: str) -> None:
+    """Raises CommandFailed, which ends with what to do otherwise, if nobody could listen there now."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        why = (
+            "is in use by another program" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+        )
+        raise CommandFailed(f"port {port} of {host} {why}: stop that, or {otherwise}") from None
+
+
+def _serve(host: str, port: int, verbose: bool) -> None:
+    level = "info" if verbose else "warning"
+    command = [sys.executable, "-m", "dagster", "dev", "-h", host, "-p", str(port)]
+    command += ["--log-level", level, "--code-server-log-level", level]
+    if Path(WORKSPACE_FILE).is_file():  # named, or a pyproject.toml beside it would go before
+        command += ["-w", WORKSPACE_FILE]
+    warnings = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
+    environment = {**os.environ, "PYTHONWARNINGS": ",".join([*warnings, _SUPERSEDED])}
+    print("Starting Dagster …", flush=True)
+    # In a process group of its own: a Ctrl-C in the terminal reaches it once, from here.
+    server = subprocess.Popen(command, env=environment, process_group=0)  # noqa: S603  (our own interpreter)
+    try:
+        announced = False
+        while server.poll() is None:
+            if not announced and _answers(host, port):
+                announced = True
+                shown = f"[{host}]" if ":" in host else host
+                print(f"Dagster UI: http://{shown}:{port}. Ctrl-C stops it.", flush=True)
+            time.sleep(_LOOKS_EVERY_SECONDS)
+        raise CommandFailed(f"Dagster has ended by itself (exit code {server.returncode}): see the lines above")
+    finally:
+        _end(server)
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End Dagster; another Ctrl-C meanwhile does not leave half of it running."""
+    if server.poll() is not None:
+        return
+    ignore_signals()
+    server.send_signal(signal.SIGTERM)  # as Ctrl-C to Dagster; but before it has begun, without a word
+    try:
+        server.wait(_ENDS_WITHIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The old name, for one release: `python -m soundlink_pipeline.commands.dev [-h HOST] [-p PORT]`."""
+    return cli.main(["dev", *("--host" if option == "-h" else option for option in arguments)])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

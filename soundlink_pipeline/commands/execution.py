@@ -1,24 +1,31 @@
-"""Runs jobs for `make backfill`, `make rebuild` and `make totals`, and Dagster's own command for `make dev`.
+"""Settings for commands, and jobs that they run.
 
 Dagster answers a bad setting with a traceback, so the settings are checked here first.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import runpy
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import dagster as dg
 from dotenv import load_dotenv
 
+from soundlink_pipeline.alerts.message import read_alert
+from soundlink_pipeline.commands.display import shown
+from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.definitions import defs
+from soundlink_pipeline.doctor.finding import first_line
 from soundlink_pipeline.orchestration import orphaned_runs
-from soundlink_pipeline.orchestration.run_origin import execute_here
+from soundlink_pipeline.orchestration.resource import READER, Soundlink
+from soundlink_pipeline.orchestration.run_origin import execute_here, instance_for_this_process
 from soundlink_pipeline.orchestration.schedules import check_cron
 from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import Settings, settings_from
@@ -48,14 +55,14 @@ def checked_settings(environment: Mapping[str, str]) -> Settings:
     try:
         settings = settings_from(environment)
         check_cron(settings.schedule)
-        _check_project_folder(Path.cwd())
+        check_project_folder(Path.cwd())
     except ValueError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
     return settings
 
 
-def _check_project_folder(folder: Path) -> None:
+def check_project_folder(folder: Path) -> None:
     """Dagster writes the folder it is started in into a URL: a ? ends the path there, and %41 is an A."""
     if re.search(r"\?|%[0-9A-Fa-f]{2}", str(folder)):
         raise ValueError(
@@ -63,22 +70,113 @@ def _check_project_folder(folder: Path) -> None:
         )
 
 
-def execute_job(
-    name: str, *, tags: Mapping[str, str] | None = None, run_config: Mapping[str, Any] | None = None
-) -> NoReturn:
-    """Run a job in this process, without a daemon, and end it: with status 0 if the run has succeeded."""
-    orphaned_runs.main()
-    os.environ.setdefault("DAGSTER_HOME", str(Path.cwd()))
-    with dg.DagsterInstance.get() as instance:
-        result = execute_here(defs().resolve_job_def(name), instance, tags=tags, run_config=run_config)
-    raise SystemExit(0 if result.success else 1)
+_CANCELED = (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING)
 
 
-def execute(*arguments: str) -> NoReturn:
-    """Run a command of Dagster as `python -m dagster` does, then end the process with its status.
+@dataclass(frozen=True)
+class EndedRun:
+    """A run that has ended: why it failed, in sentences; `interrupted` if it was told to end.
 
-    In this process, which has imported Dagster already: in a new one that takes another second.
+    `said` are the lines of its steps in the log, `warnings` those of them that warn.
     """
-    sys.argv[1:] = arguments
-    runpy.run_module("dagster", run_name="__main__", alter_sys=True)
-    raise SystemExit
+
+    run_id: str
+    failures: list[str]
+    said: list[str]
+    warnings: list[str]
+    interrupted: bool
+
+
+def run_job(
+    name: str,
+    *,
+    tags: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    verbose: bool = False,
+    watch: Callable[[Soundlink], AbstractContextManager[None]] = lambda _: nullcontext(),
+) -> EndedRun:
+    """Run a job in this process and on the project's Dagster instance, where the UI shows it, without a daemon.
+
+    It waits its turn as every run does. Only with `verbose` Dagster's own lines are on stderr; its log keeps them
+    anyway. The context that `watch` makes, of the resource that the run uses, is around the run. Raises CommandFailed
+    where Dagster cannot begin.
+    """
+    definitions = defs()
+    soundlink = (definitions.resources or {})[READER]
+    console = {"loggers": {"console": {"config": {"log_level": "DEBUG" if verbose else "CRITICAL"}}}}
+    with opened_instance(Path(os.environ["DAGSTER_HOME"])) as instance:
+        for run_id in orphaned_runs.fail_orphaned_runs(instance):
+            print(f"run {run_id} is marked as failed: its process no longer exists; complete deliveries are kept")
+        with watch(soundlink):
+            result = execute_here(
+                definitions.resolve_job_def(name), instance, tags=tags, run_config={**(config or {}), **console}
+            )
+        return ended_run(instance, result.dagster_run, soundlink.settings.ui_url)
+
+
+def run_and_tell(name: str, interrupted: str, *, verbose: bool) -> None:
+    """Run a job, and print what it says: its steps' own lines, and the results of its checks.
+
+    Raises CommandFailed with why it failed; Interrupted with the line `interrupted`.
+    """
+    ended = run_job(name, verbose=verbose, watch=(lambda _: nullcontext()) if verbose else shown)
+    for line in ended.said:
+        print(line)
+    if ended.interrupted:
+        raise Interrupted(interrupted)
+    if ended.failures:
+        raise CommandFailed("\n".join(ended.failures))
+
+
+@contextmanager
+def opened_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance that `dagster.yaml` in `home` describes, for runs in this process.
+
+    Its relative paths start in the working directory. Raises CommandFailed.
+    """
+    try:
+        instance = instance_for_this_process(home)
+    except (dg.DagsterError, OSError) as error:
+        raise CommandFailed(f"Dagster's storage cannot be opened: {first_line(error)}") from None
+    with instance:
+        yield instance
+
+
+def ended_run(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> EndedRun:
+    """What came of a run that was executed here."""
+    ended = instance.get_run_by_id(run.run_id) or run
+    alert = read_alert(instance, ended, ui_url)
+    failures = [item.reason for item in alert.failures] if alert else []
+    interrupted = ended.status in _CANCELED or _is_interrupted(instance, run.run_id)
+    if not failures and not interrupted and not ended.is_success:
+        failures = [f"the run {ended.run_id} has failed without a reason"]
+    said = _said(instance, ended.run_id)
+    warnings = [text for level, text in said if level >= logging.WARNING]
+    return EndedRun(ended.run_id, failures, [text for _, text in said], warnings, interrupted)
+
+
+def _is_interrupted(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a step was ended by a signal: Dagster calls such a run failed or canceled, as it comes."""
+    entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    return any(event.step_failure_data.error_source.name == "INTERRUPT" for event in events)
+
+
+def _said(instance: dg.DagsterInstance, run_id: str) -> list[tuple[int, str]]:
+    """The lines that the run's own code has put into its log, with their levels, and the checks that failed."""
+    lines = dict[tuple[int, str], None]()
+    failed = dict[tuple[int, str, str], list[str]]()
+    for entry in instance.all_logs(run_id):
+        event = entry.dagster_event
+        if event is None:
+            lines[int(entry.level), entry.user_message] = None
+        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                level = logging.ERROR if check.severity is dg.AssetCheckSeverity.ERROR else logging.WARNING
+                asset = check.asset_key.to_user_string()
+                failed.setdefault((level, check.check_name, check.description or ""), []).append(asset)
+    for (level, name, why), assets in failed.items():
+        what = f"check {name} of {', '.join(assets)} failed"
+        lines[level, f"{what}: {why}" if why else what] = None
+    return list(lines)

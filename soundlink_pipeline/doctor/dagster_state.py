@@ -95,12 +95,12 @@ def check_dagster(project: ProjectState) -> Iterator[Finding]:
     else:
         message = f"not found in {home}: without it runs overlap, and all but one fail on the locked warehouse"
         yield warn("dagster.yaml", message, "copy the project's file there")
-    if not _has_storage(home):
+    if not has_storage(home):
         yield ok("storage", "is not there yet; the first run makes it")
         return
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield ok("storage", f"can be opened: {instance.get_runs_count():,} runs")
-        yield _daemon(instance, project.clock())
+        yield daemon_state(instance, project.clock())
         yield from _automation(instance, project)
         yield from _last_run(instance, project)
         yield from _runs_under_way(instance, project.clock())
@@ -109,20 +109,20 @@ def check_dagster(project: ProjectState) -> Iterator[Finding]:
 def run_is_under_way(project: ProjectState) -> bool:
     """Whether a run has begun, or waits to. Opens the instance only if its storage exists."""
     home = Path(project.home or Path.cwd())
-    if not home.is_dir() or not _has_storage(home):
+    if not home.is_dir() or not has_storage(home):
         return False
     with dg.DagsterInstance.from_config(str(home)) as instance:
         return bool(instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY), limit=1))
 
 
-def _has_storage(home: Path) -> bool:
+def has_storage(home: Path) -> bool:
     """Whether Dagster's SQLite files exist: opening the instance would make them. Other storage is always opened."""
-    folder = _sqlite_folder(home)
+    folder = sqlite_folder(home)
     names = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
     return folder is None or all((folder / name).exists() for name in names)
 
 
-def _sqlite_folder(home: Path) -> Path | None:
+def sqlite_folder(home: Path) -> Path | None:
     """Where dagster.yaml puts the SQLite files: the home, unless it says otherwise. None for other storage."""
     file = home / "dagster.yaml"
     configured: Any = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else {}
@@ -136,7 +136,7 @@ def _sqlite_folder(home: Path) -> Path | None:
     return Path(folder) if folder else None
 
 
-def _daemon(instance: dg.DagsterInstance, now: datetime) -> Finding:
+def daemon_state(instance: dg.DagsterInstance, now: datetime) -> Finding:
     """Whether the daemons run that launch what the schedules request."""
     beats = instance.get_daemon_heartbeats()
     needed = {"SCHEDULER": "the scheduler", "QUEUED_RUN_COORDINATOR": "the run queue"}
@@ -183,7 +183,7 @@ def _instigator(
         return ok(definition.name, "is stopped: SOUNDLINK_ALERT_URL is not set")
     message = "is running" if state else "is on by default, no daemon has seen it yet"
     if isinstance(definition, dg.ScheduleDefinition):
-        message += f"; next tick {minute(_next_tick(definition, now))}"
+        message += f"; next tick {minute(next_tick(definition, now))}"
     ticks: Sequence[_Tick] = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1) if state else ()
     for tick in ticks:
         message += f"; last tick {minute(datetime.fromtimestamp(tick.timestamp, UTC))}: {_outcome(tick)}"
@@ -192,7 +192,7 @@ def _instigator(
     return ok(definition.name, message)
 
 
-def _next_tick(schedule: dg.ScheduleDefinition, now: datetime) -> datetime:
+def next_tick(schedule: dg.ScheduleDefinition, now: datetime) -> datetime:
     """Dagster's own reading of a cron expression, by the partitions that it would make."""
     cron = schedule.cron_schedule if isinstance(schedule.cron_schedule, str) else schedule.cron_schedule[0]
     ticks = dg.TimeWindowPartitionsDefinition(start=now, cron_schedule=cron, fmt="%Y-%m-%dT%H:%M", timezone="UTC")

@@ -66,6 +66,10 @@ class ExportsConfig(dg.Config):
             " the second answer is whole or misses the same rows."
         ),
     )
+    campaigns: list[str] = Field(
+        default=[],
+        description="Pull these campaigns only, by the ids that the API lists. Otherwise all that can have rows.",
+    )
 
 
 def build_assets(
@@ -206,7 +210,13 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         dates = range_of_run(context, soundlink.settings.start_date)
         with as_cancellation(context), as_operator_failure():
             pulled, campaigns = pull_range(
-                context, soundlink, exports, dates, refetch=config.refetch, accept_smaller=config.accept_smaller
+                context,
+                soundlink,
+                exports,
+                dates,
+                refetch=config.refetch,
+                accept_smaller=config.accept_smaller,
+                only=config.campaigns,
             )
         names: Mapping[str, str] = {}
         blocking: list[tuple[Export, CheckResult]] = []
@@ -218,7 +228,9 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 # What was loaded is checked, whatever else failed; where nothing was, there is nothing to look at.
                 nothing = bool(own.failed) and not own.loaded
                 loaded = of_run | {item.delivery.delivery_id for item in own.loaded}
-                found, failed = run_export_checks(connection, export, dates, pulled=not nothing, loaded=loaded)
+                found, failed = run_export_checks(
+                    connection, export, dates, pulled=not nothing, loaded=loaded, only=config.campaigns
+                )
                 checks = [result for result in found if check_key(result) in wanted_checks]
                 blocking += [(export, result) for result in failed]
                 if own.failed:

@@ -22,6 +22,7 @@ from soundlink_pipeline.pulling.landed import load_leftovers
 from soundlink_pipeline.pulling.listing import left_out_of_named, list_campaigns, save_and_ask
 from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
+from soundlink_pipeline.pulling.progress import Progress
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.pulling.shrinking import NOTHING_HELD, HeldRows
 from soundlink_pipeline.settings.settings import Settings
@@ -78,16 +79,22 @@ def pull_range(
     *,
     refetch: bool,
     accept_smaller: bool,
+    only: Collection[str] = (),
 ) -> tuple[PullResult, int]:
     """Pull and load the range: the result, and how many campaigns can have rows in it.
 
-    With `accept_smaller` an answer is taken however few rows it holds.
+    With `accept_smaller` an answer is taken however few rows it holds. `only` limits the pull to these
+    campaign ids.
     """
+    progress = soundlink.progress = Progress()
     log, later = context.log.info, list[str]()
     leftovers = load_leftovers(soundlink.warehouse, soundlink.landing, later.append)
     with open_client(context, soundlink) as (client, pacer):
         listing, lineage = list_for_run(context, soundlink, client), run_lineage(context)
         campaigns = listing.items()
+        if unlisted := sorted(set(only) - {campaign["campaignId"] for campaign in campaigns}):
+            raise dg.Failure(f"no campaign of this id is listed: {', '.join(unlisted)}", allow_retries=False)
+        campaigns = [campaign for campaign in campaigns if not only or campaign["campaignId"] in only]
 
         def plan(ledger: Ledger, given_up: Collection[tuple[str, str]] = ()) -> tuple[Plan, HeldRows]:
             """What the run is to request, and which rows are held of that."""
@@ -106,11 +113,12 @@ def pull_range(
                 run_id=context.run.run_id,
                 log=log,
                 held=held,
+                progress=progress,
             ).run(requests)
 
         planned, held = save_and_ask(soundlink.warehouse, soundlink.landing, listing, plan)
         log(_describe(planned, soundlink, pacer))  # first, so that the operator knows how long it takes
-        if planned.is_first:
+        if planned.is_first and not only:
             for line in _left_out(client, campaigns, soundlink.settings):
                 log(line)
         for line in later:
@@ -130,6 +138,7 @@ def pull_range(
         result.requests = client.requests
     result.loaded[:0] = leftovers.loaded
     result.failed[:0] = leftovers.failed
+    progress.result = result
     for export in exports:
         if unknown := result.of(export).unknown_fields:
             context.log.warning(

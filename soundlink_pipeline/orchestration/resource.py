@@ -18,6 +18,7 @@ from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.orchestration.run_tags import own_tags
 from soundlink_pipeline.orchestration.turn import turn
 from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
+from soundlink_pipeline.pulling.progress import Progress
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.native_file import NativeFile
 
@@ -30,13 +31,17 @@ READER = "soundlink_reader"
 
 
 class Soundlink:
-    """Settings, and what is made of them. `read_key` is called when a run sends its first request, not before."""
+    """Settings, and what is made of them. `read_key` is called when a run sends its first request, not before.
+
+    `progress` is that of the step that pulls now, or pulled last, in this process.
+    """
 
     def __init__(self, settings: Settings, read_key: Callable[[], str | None]) -> None:
         self.settings = settings
         self.landing = Landing(settings.data_dir)
         self.warehouse = NativeFile(settings.data_dir)
         self.published_path = settings.data_dir / "soundlink.duckdb"
+        self.progress = Progress()
         self._read_key = read_key
 
     def __repr__(self) -> str:
@@ -80,7 +85,12 @@ def resources(soundlink: Soundlink) -> dict[str, object]:
             return
         if tags := own_tags(run):
             instance.add_run_tags(run.run_id, tags)
-        with turn(soundlink.settings.data_dir, run, instance, log.info):
+
+        def say(line: str) -> None:
+            log.info(line)
+            soundlink.progress.note = line
+
+        with turn(soundlink.settings.data_dir, run, instance, say):
             yield soundlink
         report_unevaluated(instance, run)
 

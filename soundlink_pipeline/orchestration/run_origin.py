@@ -48,12 +48,29 @@ def execute_here(
     try:
         from dagster._core.definitions.job_base import InMemoryJob  # noqa: PLC0415
         from dagster._core.execution.api import execute_run  # noqa: PLC0415
+        from dagster._utils.interrupts import capture_interrupts  # noqa: PLC0415
 
         origin = job_origin(folder or Path.cwd(), job.name)
     except ImportError:
         return job.execute_in_process(config, instance, tags=all_tags, raise_on_error=False)
     run = instance.create_run_for_job(job, run_config=config, tags=all_tags, remote_job_origin=origin)
-    return execute_run(InMemoryJob(job), run, instance)
+    # Ctrl-C ends the run within a step or between two, never in the middle of writing what happened.
+    with capture_interrupts():
+        return execute_run(InMemoryJob(job), run, instance)
+
+
+def instance_for_this_process(home: Path) -> dg.DagsterInstance:
+    """The instance that `dagster.yaml` in `home` describes, without copies of what steps write to the terminal.
+
+    For these Dagster starts two processes a step, which print a traceback each at Ctrl-C, and takes the terminal from
+    whatever draws there. Relative paths start in the working directory. Raises dg.DagsterError, OSError.
+    """
+    try:
+        from dagster._core.instance.ref import InstanceRef  # noqa: PLC0415
+    except ImportError:
+        return dg.DagsterInstance.from_config(str(home))
+    none = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": none}))
 
 
 def job_origin(folder: Path, job: str) -> RemoteJobOrigin:

@@ -20,7 +20,8 @@ from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.loading.batch import BATCH_BYTES, Loaded
 from soundlink_pipeline.pulling.landed import archive_quietly, batches, load_and_quarantine, load_leftovers
 from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
-from soundlink_pipeline.pulling.planning import PullRequest, duration
+from soundlink_pipeline.pulling.planning import PullRequest
+from soundlink_pipeline.pulling.progress import Lines, Progress
 from soundlink_pipeline.pulling.shrinking import (
     NOTHING_HELD,
     HeldRows,
@@ -61,6 +62,7 @@ class Puller:
         run_id: str,
         log: Log,
         held: HeldRows = NOTHING_HELD,
+        progress: Progress | None = None,
     ) -> None:
         self._client = client
         self._pacer = pacer
@@ -69,6 +71,7 @@ class Puller:
         self._run_id = run_id
         self._log = log
         self._held = held
+        self._progress = progress or Progress()
 
     def run(self, requests: Sequence[PullRequest]) -> PullResult:
         """Fetch and load. Raises only what no delivery is to blame for: a locked warehouse, a full disk, a cancel."""
@@ -86,23 +89,27 @@ class Puller:
         return result
 
     def _fetch_and_load(self, requests: Sequence[PullRequest], result: PullResult) -> None:
-        progress = _Progress(len(requests), self._pacer, self._log)
+        self._progress.plan(requests)
+        lines, last_load = Lines(self._progress), time.monotonic()
         with ThreadPoolExecutor(_ARCHIVERS, "archive") as archive, ThreadPoolExecutor(_FETCHERS, "fetch") as fetchers:
             try:
                 futures = {fetchers.submit(self._fetch, request): request for request in requests}
                 waiting, arrived, to_archive = set(futures), list[HashedDelivery](), list[Loaded]()
                 while waiting or arrived:
-                    done, waiting = wait(waiting, timeout=progress.until_next(), return_when=FIRST_COMPLETED)
+                    done, waiting = wait(waiting, timeout=lines.until_next(), return_when=FIRST_COMPLETED)
                     arrived += self._arrived(done, futures, result)
                     pending_exports = {futures[future].export.name for future in waiting}
-                    batch, arrived = _ready(arrived, pending_exports, at_once=progress.due())
+                    at_once = time.monotonic() - last_load >= _LOAD_AFTER_SECONDS
+                    batch, arrived = _ready(arrived, pending_exports, at_once=at_once)
                     if batch:
-                        to_archive += load_and_quarantine(
-                            self._warehouse, self._landing, batch, result, self._log
-                        ).loaded
-                        progress.log(len(requests) - len(waiting), result)
+                        loaded = load_and_quarantine(self._warehouse, self._landing, batch, result, self._log).loaded
+                        self._progress.load(loaded)
+                        to_archive += loaded
+                        last_load = time.monotonic()
                     else:  # time to spare, since the API is slower than we are
                         self._archive(to_archive, archive)
+                    if batch or lines.due():
+                        self._log(lines.next() + f", {self._pacer.left_this_hour()} requests left this hour")
                 self._archive(to_archive, archive)
             except BaseException:
                 # Cancelled or broken: a request that waits for a silent server must not hold up the end.
@@ -127,7 +134,13 @@ class Puller:
         """What the API answers, whole and under a temporary name, which is free again when the block ends."""
         temporary = self._landing.temporary_file()
         try:
-            download = self._client.download(request.export, request.campaign_id, request.dates, temporary)
+            download = self._client.download(
+                request.export,
+                request.campaign_id,
+                request.dates,
+                temporary,
+                received=lambda size: self._progress.receive(request.export.name, size),
+            )
             delivery = Delivery(
                 export=request.export.name,
                 campaign_id=request.campaign_id,
@@ -186,6 +199,7 @@ class Puller:
         deliveries = []
         for future in done:
             request = futures[future]
+            self._progress.answer(request.export.name)
             try:
                 deliveries.append(future.result())
             except Cancelled:
@@ -217,29 +231,3 @@ def _ready(
             taken = {id(item) for item in batch}
             return batch, [item for item in arrived if id(item) not in taken]
     return [], arrived
-
-
-class _Progress:
-    """Logs how far a long step is, at most every few seconds."""
-
-    def __init__(self, total: int, pacer: Pacer, log: Log) -> None:
-        self._total = total
-        self._pacer = pacer
-        self._log = log
-        self._started = self._last = time.monotonic()
-
-    def due(self) -> bool:
-        return time.monotonic() - self._last >= _LOAD_AFTER_SECONDS
-
-    def until_next(self) -> float:
-        return max(_LOAD_AFTER_SECONDS - (time.monotonic() - self._last), 0.0)
-
-    def log(self, done: int, result: PullResult) -> None:
-        self._last = time.monotonic()
-        left = self._total - done
-        seconds = (self._last - self._started) / max(done, 1) * left
-        self._log(
-            f"{done} of {self._total} exports fetched, {result.rows:,} rows and {result.bytes / 1e6:.1f} MB loaded, "
-            f"{self._pacer.left_this_hour()} requests left this hour"
-            + (f", about {duration(seconds)} to go" if left else "")
-        )

@@ -51,11 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, help="the file to write; without it, report.html beside the database")
     given = parser.parse_args(arguments)
+    return write_report(given.campaign, given.database, given.output)
+
+
+def write_report(wanted: str | None, database: Path | None, output: Path | None) -> int:
+    """Write the page, of one campaign or of all, and say where; or say why not. Returns 0, or 1 for no page."""
     try:
-        source = _file(given.database) if given.database else _newest()
-        page, campaign = make_report(source, given.campaign)
+        source = _file(database) if database else _newest()
+        page, campaign = make_report(source, wanted)
         suffix = f"-{re.sub(r'[^A-Za-z0-9-]+', '-', campaign.campaign_id)}" if campaign else ""
-        output = given.output or source.folder / f"report{suffix}.html"
+        output = output or source.folder / f"report{suffix}.html"
         _write(output, page)
     except NoReport as error:
         print(error, file=sys.stderr)

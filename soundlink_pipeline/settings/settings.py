@@ -13,6 +13,9 @@ from datetime import date
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
+# Of the project, if it has one; else the one that is installed with the package.
+SQL_FOLDER = Path("dbt_like_sql")
+
 AuthSetting = Literal["auto", "x-api-key", "bearer"]
 
 
@@ -22,15 +25,16 @@ class Settings:
 
     `campaign_ids` empty means every campaign the key sees. `start_date` is the first partition. `schedule` is a cron
     expression in UTC. Landed files are kept for `landing_retention_days` after their pull, what Dagster stores of its
-    runs for `dagster_retention_days`. `sql_dir` is the folder of SQL models. `ui_url` is where people reach the Dagster
-    UI: alerts link to it.
+    runs for `dagster_retention_days`. `sql_dir` is the folder of SQL models: `dbt_like_sql` of the working directory,
+    if there is one, goes before the one of the package. `ui_url` is where people reach the Dagster UI: alerts link to
+    it.
     """
 
     base_url: str = "https://api.getsoundlink.com"
     auth: AuthSetting = "auto"
     campaign_ids: tuple[str, ...] = ()
     data_dir: Path = Path("data")
-    sql_dir: Path = Path(__file__).parents[2] / "dbt_like_sql"  # beside the package: in a checkout and where installed
+    sql_dir: Path = Path(__file__).parents[2] / SQL_FOLDER  # beside the package: in a checkout and where installed
     start_date: date = date(2026, 1, 1)
     requests_per_minute: int = 60
     requests_per_hour: int = 600
@@ -78,7 +82,7 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         auth=read("SOUNDLINK_AUTH", default.auth, _auth),
         campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
         data_dir=_data_dir(read("SOUNDLINK_DATA_DIR", default.data_dir, _folder), environment),
-        sql_dir=read("SOUNDLINK_SQL_DIR", default.sql_dir, _existing_folder).absolute(),
+        sql_dir=read("SOUNDLINK_SQL_DIR", _own(default.sql_dir), _existing_folder).absolute(),
         start_date=read("SOUNDLINK_START_DATE", default.start_date, _day),
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
@@ -166,6 +170,11 @@ def _data_dir(folder: Path, environment: Mapping[str, str]) -> Path:
         given = environment.get("SOUNDLINK_DATA_DIR", "").strip() or str(folder)
         raise unreadable("SOUNDLINK_DATA_DIR", given, f"DuckDB keeps no file in {absolute!r}, since {reason}")
     return Path(absolute)
+
+
+def _own(installed: Path) -> Path:
+    """The project's own SQL folder, that of the working directory, goes before the installed one."""
+    return SQL_FOLDER if SQL_FOLDER.is_dir() else installed
 
 
 def _existing_folder(text: str) -> Path:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from soundlink_pipeline.simulator import KeyInfo, SimClock, running_simulator
 from soundlink_pipeline_tests.architecture.rooms import PACKAGE, ROOMS
-from soundlink_pipeline_tests.support.project import REPOSITORY
+from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, small_world, utc
 
 SQL = "dbt_like_sql"
 MODELS = {path.stem for path in (REPOSITORY / SQL / "models").rglob("*.sql")}
@@ -71,6 +72,24 @@ def test_an_installed_wheel_serves_everything_from_an_empty_folder(installed: Pa
     assert set(keys) >= MODELS
     assert "refetch: true" in refetch
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wheel_a_key_and_init_are_all_that_a_user_needs(installed: Path, tmp_path: Path) -> None:
+    environment = {"PYTHONPATH": str(installed), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = (sys.executable, str(installed / "bin" / "soundlink"))
+    run(*command, "init", "project", cwd=tmp_path, **environment)
+    folder = tmp_path / "project"
+    world, clock = small_world(2), SimClock(utc("2026-03-02T06:00"))
+    with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
+        text = (folder / ".env").read_text().replace("SOUNDLINK_API_KEY=", f"SOUNDLINK_API_KEY={KEY}", 1)
+        (folder / ".env").write_text(f"{text}SOUNDLINK_BASE_URL={sim.base_url}\n")
+        pulled = run(*command, "pull", "--from", "2026-02-10", "--to", "2026-02-12", cwd=folder, **environment)
+    assert f"Published: {folder / 'data' / 'soundlink.duckdb'}" in pulled
+    query = "select count(*) as campaigns from marts.campaign_summary"
+    asked = run(*command, "sql", query, "--format", "csv", cwd=folder, **environment)
+    assert asked.splitlines() == ["campaigns", "2"]
+    validated = (sys.executable, "-m", "dagster", "definitions", "validate")
+    run(*validated, cwd=folder, DAGSTER_HOME=str(folder), **environment)
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_no_leftover(installed: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,9 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "10000")
     monkeypatch.chdir(tmp_path)
-    for starts in ("runpy.run_module", "subprocess.Popen"):
-        monkeypatch.setattr(starts, lambda *_, **__: pytest.fail("a program was started"))
-    monkeypatch.setattr(sys, "argv", [sys.argv[0]])
+    monkeypatch.setattr("subprocess.Popen", lambda *_, **__: pytest.fail("a program was started"))
     return tmp_path
 
 
@@ -120,20 +116,3 @@ def test_a_schedule_that_only_dagster_can_refuse_is_refused_too(
     monkeypatch.setenv("SOUNDLINK_SCHEDULE", "0 7 1W * *")
     assert status_of(COMMANDS["backfill"]) == 2
     assert "SOUNDLINK_SCHEDULE" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("command", "arguments"),
-    [
-        (lambda: dev.main(["-p", "3001"]), ["dev", "-p", "3001"]),
-    ],
-    ids=["dev"],
-)
-@pytest.mark.usefixtures("folder")
-def test_good_settings_lead_to_dagsters_own_command(
-    monkeypatch: pytest.MonkeyPatch, command: Callable[[], int], arguments: list[str]
-) -> None:
-    executed: list[list[str]] = []
-    monkeypatch.setattr(runpy, "run_module", lambda name, **_: executed.append([name, *sys.argv[1:]]))
-    assert status_of(command) is None
-    assert executed == [["dagster", *arguments]]

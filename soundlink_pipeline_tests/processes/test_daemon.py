@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -78,15 +77,7 @@ def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(here: Deployment
 
 def backfill(start: date, end: date) -> str:
     """What `make backfill` runs; it needs no daemon."""
-    recipe = subprocess.run(
-        ["make", "--no-print-directory", "-n", "backfill", f"FROM={start}", f"TO={end}", f"BIN={BIN}"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    (command,) = re.findall(r"^cd \S+ && (.*soundlink_pipeline.commands.backfill.*)$", recipe, re.MULTILINE)
-    return str(command)
+    return f"{BIN}/soundlink pull --from={start} --to={end}"
 
 
 def plain_command(start: date, end: date) -> str:

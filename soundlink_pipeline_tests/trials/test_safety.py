@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -111,13 +111,15 @@ def demo_ui(folder: Path, port: int) -> Iterator[int]:
     home.mkdir()
     for name in ("dagster.yaml", "workspace.yaml"):
         (home / name).write_bytes((REPOSITORY / name).read_bytes())
-    (home / ".env").write_text(f"SOUNDLINK_START_DATE={TODAY - timedelta(days=30)}\n")
-    start = "import sys; from soundlink_pipeline.commands import demo; demo._PORT = 0; sys.exit(demo._ui())"
+    (home / ".env").write_text(
+        f"SOUNDLINK_API_KEY=sk_demo_simulator\nSOUNDLINK_BASE_URL=http://127.0.0.1:{free_port()}\n"
+        f"SOUNDLINK_START_DATE={TODAY - timedelta(days=30)}\n"
+    )
     with (folder / "demo.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", start],
-            cwd=folder,
-            env=process_environment(home, {"PORT": str(port)}),
+            [sys.executable, "-m", "soundlink_pipeline.commands.cli", "dev", f"--port={port}"],
+            cwd=home,
+            env=process_environment(home, {}),
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -128,16 +130,23 @@ def demo_ui(folder: Path, port: int) -> Iterator[int]:
         end_session(process)
 
 
+def commands(processes: Sequence[int]) -> list[list[str]]:
+    """The command lines of processes; of one that has just ended, none."""
+    found = []
+    for process in processes:
+        with suppress(OSError):
+            found.append(Path(f"/proc/{process}/cmdline").read_text().split("\0")[:-1])
+    return found
+
+
 @pytest.mark.daemon
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ui_daemon_runs_and_simulator_listen_on_loopback_alone(tmp_path: Path) -> None:
     port = free_port()
-    assert recipe("dev", HOME_DIR=f"{REPOSITORY}/demo", BIN=str(BIN), PORT=str(port)) == [
-        f"PORT={port}",
-        f"{BIN}/python",
-        *["-m", "soundlink_pipeline.commands.demo", "--ui"],
-    ]
+    home = f"{REPOSITORY}/demo"
+    made = recipe("dev", HOME_DIR=home, BIN=str(BIN), PORT=str(port))
+    assert made == ["cd", home, "&&", f"{BIN}/soundlink", "dev", "--port=$MAKE_PORT"]
     (tmp_path / "dev").mkdir()
     with (
         demo_ui(tmp_path, port) as demo,
@@ -145,9 +154,16 @@ def test_ui_daemon_runs_and_simulator_listen_on_loopback_alone(tmp_path: Path) -
         deployment(tmp_path / "dev" / "project", sim) as here,
     ):
         own_port = here.url.rpartition(":")[2]
-        # The deployment is started by the very command that make dev has.
-        started = Path(f"/proc/{here.leader}/cmdline").read_text().split("\0")[1:-1]
-        assert started == recipe("dev", HOME_DIR=str(here.home), BIN=str(BIN), PORT=own_port)
+        # The deployment is started by the very command that soundlink dev starts.
+        of_deployment = commands([here.leader])
+        assert ["dev", "-h", "127.0.0.1", "-p", own_port] in [command[-5:] for command in of_deployment]
+
+        def served() -> bool:
+            return any(
+                command[3:8] == ["dev", "-h", "127.0.0.1", "-p", str(port)] for command in commands(session(demo))
+            )
+
+        until(served, "soundlink dev starts Dagster", 60)
         found = set[tuple[str, int]]()
 
         def seen() -> set[tuple[str, int]]:

@@ -1,0 +1,187 @@
+"""`soundlink`, the command; `make` calls it, and `python -m soundlink_pipeline.commands.cli` is the same.
+
+Exit codes: 0, 1 (failed; stderr has the sentence alone), 2 (usage, or a setting that cannot be read) and 130 (Ctrl-C).
+Here are only the words of the command line. What a command does is in the module of its name, imported when it is
+called, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
+
+_FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
+
+
+class _InOrder(click.Group):
+    """Lists its commands in the order in which a user needs them, not by the alphabet."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="soundlink-pipeline", message="%(package)s %(version)s")
+def soundlink() -> None:
+    """Keep a DuckDB warehouse true to Soundlink's campaign exports.
+
+    Commands work on the project in this folder (its .env), or else on the demo in ./demo. All but init and demo need
+    a project; `soundlink COMMAND --help` shows a command's options.
+    """
+
+
+@soundlink.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Where its Soundlink API will be; else the first free one.")
+def demo(port: int | None) -> None:
+    """Make a project with made-up data in ./demo: no key, no network."""
+    from soundlink_pipeline.commands.demo import make_demo  # noqa: PLC0415
+
+    make_demo(port)
+
+
+@soundlink.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def init(folder: Path) -> None:
+    """Make a project in FOLDER: settings, configuration, SQL."""
+    from soundlink_pipeline.commands.init import make_project  # noqa: PLC0415
+
+    make_project(folder)
+
+
+@soundlink.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on. Dagster has no login.")
+@click.option("--port", "-p", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@click.option("--verbose", is_flag=True, help="Show Dagster's own log lines, too.")
+def dev(host: str, port: int, *, verbose: bool) -> None:
+    """Run the Dagster UI, the schedules and the queue, until Ctrl-C."""
+    from soundlink_pipeline.commands.dev import serve  # noqa: PLC0415
+
+    serve(host, port, verbose=verbose)
+
+
+@soundlink.command()
+@click.option("--from", "start", required=True, metavar="DAY", help="First report_date, YYYY-MM-DD.")
+@click.option("--to", "end", required=True, metavar="DAY", help="Last report_date, YYYY-MM-DD.")
+@click.option(
+    "--campaign", "campaigns", multiple=True, metavar="NAME", help="Only this campaign, by id or name; may be repeated."
+)
+@click.option("--refetch", is_flag=True, help="Pull settled days again, too.")
+@click.option("--accept-smaller", is_flag=True, help="Take answers however few rows they hold.")
+@click.option("--verbose", is_flag=True, help="Show Dagster's own log lines instead of progress.")
+def pull(
+    start: str, end: str, campaigns: tuple[str, ...], *, refetch: bool, accept_smaller: bool, verbose: bool
+) -> None:
+    """Pull a range of days, build the models and publish.
+
+    Only what is missing or not settled is requested. Ctrl-C keeps what has arrived; the same command goes on from
+    there.
+    """
+    from soundlink_pipeline.commands.pull import pull_days  # noqa: PLC0415
+
+    pull_days(start, end, campaigns, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
+
+
+@soundlink.command()
+def status() -> None:
+    """Show what is loaded and settled, the last run and the next one."""
+    from soundlink_pipeline.commands.status import show_status  # noqa: PLC0415
+
+    show_status()
+
+
+@soundlink.command()
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    """Find what would make a run fail, and what to do about it."""
+    from soundlink_pipeline.commands.project_folder import enter_project  # noqa: PLC0415
+    from soundlink_pipeline.doctor.__main__ import main as examine  # noqa: PLC0415
+
+    enter_project()
+    context.exit(examine())
+
+
+@soundlink.command()
+@click.option("--campaign", metavar="NAME", help="A campaign's id or name; without it, all campaigns.")
+@click.option("--database", metavar="FILE", type=click.Path(path_type=Path), help="Another published file.")
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Where the page goes.")
+@click.pass_context
+def report(context: click.Context, campaign: str | None, database: Path | None, output: Path | None) -> None:
+    """Write one page of charts beside the published file.
+
+    In a shell, put a name with $ or ' into the other kind of quotes: --campaign 'A$AP', --campaign "Don't Stop".
+    """
+    from soundlink_pipeline.commands.project_folder import enter_project  # noqa: PLC0415
+    from soundlink_pipeline.report.__main__ import write_report  # noqa: PLC0415
+
+    here = Path.cwd()
+    if database is None:
+        enter_project()
+    context.exit(write_report(campaign, database and here / database, output and here / output))
+
+
+@soundlink.command()
+@click.argument("query", required=False)
+@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+def sql(query: str | None, style: str) -> None:
+    """Ask the published file in a small shell, or run one QUERY.
+
+    \b
+    soundlink sql "from marts.campaign_summary" --format csv > summary.csv
+    """
+    from soundlink_pipeline.commands.sql import ask  # noqa: PLC0415
+
+    ask(query, style)
+
+
+@soundlink.command()
+@click.option("--verbose", is_flag=True, help="Show Dagster's own log lines.")
+def rebuild(*, verbose: bool) -> None:
+    """Load landed files that the warehouse lacks; build and publish."""
+    from soundlink_pipeline.commands.rebuild import rebuild_warehouse  # noqa: PLC0415
+
+    rebuild_warehouse(verbose=verbose)
+
+
+@soundlink.command()
+@click.option("--verbose", is_flag=True, help="Show Dagster's own log lines.")
+def totals(*, verbose: bool) -> None:
+    """Compare rows with Soundlink's own totals: a request a campaign."""
+    from soundlink_pipeline.commands.totals import compare_all  # noqa: PLC0415
+
+    compare_all(verbose=verbose)
+
+
+@soundlink.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def backup(folder: Path) -> None:
+    """Copy into FOLDER what cannot be had again; runs may go on."""
+    from soundlink_pipeline.commands.backup import back_up  # noqa: PLC0415
+
+    back_up(folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code; every error is told on stderr."""
+    try:
+        return int(soundlink.main(arguments, prog_name="soundlink", standalone_mode=False) or 0)
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return _INTERRUPTED
+    except (click.Abort, KeyboardInterrupt):
+        print("Interrupted.", file=sys.stderr)
+        return _INTERRUPTED
+    except CommandFailed as failure:
+        print(failure, file=sys.stderr)
+        return _FAILED
+    except click.ClickException as error:
+        error.show()
+        return _USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

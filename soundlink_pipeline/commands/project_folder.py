@@ -1,0 +1,99 @@
+"""The project folder that a command works in, and the locks that keep commands from hurting each other there.
+
+A project is a folder with `.env`, `dagster.yaml`, `workspace.yaml` and `data/`. Runs wait for each other by themselves
+(Dagster's pool, the warehouse's lock). What these locks add: one `soundlink dev` a folder, since two daemons would
+start each scheduled run twice; and no demo is made anew below a command that works on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from soundlink_pipeline.commands.outcome import CommandFailed
+
+ENV_FILE = ".env"
+INSTANCE_FILE = "dagster.yaml"
+WORKSPACE_FILE = "workspace.yaml"
+DEMO = Path("demo")
+# Held shared by whatever works in the folder, alone by what makes it anew; and by the one that serves it.
+_IN_USE, _SERVED = ".soundlink.lock", ".soundlink-dev.lock"
+
+
+def enter_project() -> Path:
+    """Make the project's folder the working directory and, unless it is set, DAGSTER_HOME; returns it, absolute.
+
+    The folder is this one, or the demo's where only that has settings.
+    """
+    here = Path.cwd()
+    folder = here if (here / ENV_FILE).exists() or not (here / DEMO / ENV_FILE).exists() else here / DEMO
+    os.chdir(folder)
+    if (folder / INSTANCE_FILE).is_file():
+        os.environ.setdefault("DAGSTER_HOME", str(folder))
+    return folder
+
+
+def require_project(folder: Path) -> None:
+    """Raises CommandFailed where there is no Dagster instance for runs: the settings alone may be anywhere."""
+    if not os.environ.get("DAGSTER_HOME"):
+        raise CommandFailed(
+            f"there is no project in {folder}: soundlink init DIR makes one, soundlink demo one with made-up data"
+        )
+
+
+@contextlib.contextmanager
+def in_use(folder: Path, command: str) -> Iterator[None]:
+    """Work in the folder, beside others that do. Raises CommandFailed while the demo is made anew there."""
+    with _locked(folder / _IN_USE, fcntl.LOCK_SH, command) as holder:
+        if holder is not None:
+            raise CommandFailed(f"{holder} is making {folder} anew: wait until it has ended")
+        yield
+
+
+@contextlib.contextmanager
+def alone(folder: Path, command: str) -> Iterator[None]:
+    """Make the folder anew: nothing else may be at work there. Raises CommandFailed, which names what is."""
+    with _locked(folder / _IN_USE, fcntl.LOCK_EX, command) as holder:
+        if holder is not None:
+            raise CommandFailed(
+                f"{holder} is at work in {folder}, which {command} would make anew: stop it first, or run"
+                f" {command} in another folder"
+            )
+        yield
+
+
+@contextlib.contextmanager
+def served(folder: Path, command: str) -> Iterator[None]:
+    """Be the one that serves the folder. Raises CommandFailed where another does."""
+    with _locked(folder / _SERVED, fcntl.LOCK_EX, command) as holder:
+        if holder is not None:
+            raise CommandFailed(
+                f"{holder} already serves {folder}: two would start each scheduled run twice; stop that one first"
+            )
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, kind: int, command: str) -> Iterator[str | None]:
+    """The lock for the block, given back whatever ends the process; or who has it, where it is taken.
+
+    The file stays: it names the last to come, and deleting it would let two in.
+    """
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be written ({error.strerror}): commands lock their folder by it") from None
+    with file:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            yield file.read().strip() or "another soundlink command"
+            return
+        file.truncate(0)
+        file.write(f"{command} (process {os.getpid()})\n")
+        file.flush()
+        yield None

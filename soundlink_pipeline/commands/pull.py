@@ -1,0 +1,161 @@
+"""`soundlink pull`: the job daily_refresh over a range of days, without a daemon.
+
+The range is checked here, since Dagster answers a wrong one with a traceback; campaigns are looked up before the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import dagster as dg
+
+from soundlink_pipeline.api.errors import SoundlinkError
+from soundlink_pipeline.commands.display import shown
+from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, run_job
+from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
+from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
+from soundlink_pipeline.contracts.days import DateRange, checked_range
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.pulling.chosen import Names, UnknownCampaign, chosen
+from soundlink_pipeline.pulling.planning import duration
+from soundlink_pipeline.pulling.progress import Progress
+from soundlink_pipeline.quality.completeness import missing, name_of
+from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.ledger import Ledger
+
+_COMMAND = "soundlink pull"
+
+
+def pull_days(
+    start: str,
+    end: str,
+    campaigns: Sequence[str],
+    *,
+    refetch: bool,
+    accept_smaller: bool,
+    verbose: bool,
+) -> None:
+    """Pull, show how far it is, and say what came of it. Raises click.BadParameter, CommandFailed, Interrupted."""
+    folder = enter_project()
+    settings = loaded_settings()
+    try:
+        dates = checked_range(start, end, settings.start_date, datetime.now(UTC))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    require_project(folder)
+    with in_use(folder, _COMMAND):
+        ids = _campaign_ids(settings, campaigns) if campaigns else []
+        _pull(dates, ids, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
+
+
+def _pull(dates: DateRange, ids: Sequence[str], *, refetch: bool, accept_smaller: bool, verbose: bool) -> None:
+    started, used = time.monotonic(), list[Soundlink]()
+
+    def watch(soundlink: Soundlink) -> AbstractContextManager[None]:
+        used.append(soundlink)
+        return nullcontext() if verbose else shown(soundlink)
+
+    step: dict[str, Any] = {"refetch": refetch, "accept_smaller": accept_smaller}
+    if ids:
+        step["campaigns"] = list(ids)
+    print(f"Pulling {dates}" + (f" of {len(ids)} campaigns" if ids else ""), flush=True)
+    ended = run_job(
+        DAILY_REFRESH,
+        tags={RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat()},
+        config={"ops": {"exports": {"config": step}}},
+        verbose=verbose,
+        watch=watch,
+    )
+    (soundlink,) = used
+    for line in _summary(soundlink, dates, ended, time.monotonic() - started, bool(ids)):
+        print(line, flush=True)
+    if ended.interrupted:
+        raise Interrupted("Interrupted: what has arrived is kept; the same command goes on from there.")
+    if ended.failures:
+        raise CommandFailed("\n".join(ended.failures))
+
+
+def _campaign_ids(settings: Settings, wanted: Sequence[str]) -> list[str]:
+    """The listed ids of the campaigns wanted: as the warehouse knows them, else as the API lists them now."""
+    soundlink = Soundlink(settings, dg.EnvVar("SOUNDLINK_API_KEY").get_value)
+    try:
+        names = _known(soundlink)
+        try:
+            return chosen(wanted, names)
+        except UnknownCampaign:
+            if settings.campaign_ids:  # nothing else is listed
+                raise
+        with soundlink.connect(lambda _: None) as (client, _):
+            listed = client.campaigns().items
+        return chosen(
+            wanted, {item["campaignId"]: (*names.get(item["campaignId"], ()), name_of(item)) for item in listed}
+        )
+    except (UnknownCampaign, SoundlinkError, WarehouseLocked, WarehouseUnusable, ValueError) as error:
+        raise CommandFailed(str(error)) from None
+
+
+def _known(soundlink: Soundlink) -> Names:
+    """What campaigns may be called, by the warehouse: as listed, as in their rows, and by the id in these."""
+    if not soundlink.warehouse.exists():
+        return dict.fromkeys(soundlink.settings.campaign_ids, ())
+    with soundlink.warehouse.read() as connection:
+        ledger = Ledger(connection)
+        names = {campaign_id: {name_of(listed)} for campaign_id, listed in ledger.campaigns().items()}
+        for campaign_id, name in ledger.campaign_names(soundlink.warehouse.exports).items():
+            if campaign_id in names:
+                names[campaign_id].add(name)
+        for (_, campaign_id), row_campaign_id in ledger.row_campaign_ids().items():
+            if campaign_id in names:
+                names[campaign_id].add(row_campaign_id)
+    return {campaign_id: found - {""} for campaign_id, found in names.items()}
+
+
+def _summary(soundlink: Soundlink, dates: DateRange, ended: EndedRun, seconds: float, limited: bool) -> list[str]:
+    """What came of the run, a line for each fact."""
+    lines = [f"Note: {line}" for line in ended.warnings]
+    lines.append(_what_came(soundlink.progress))
+    if soundlink.warehouse.exists():
+        lines += _what_is_there(soundlink, dates, limited)
+    file = soundlink.published_path
+    if ended.failures or ended.interrupted:
+        lines.append(f"Not published: {file} " + ("stays as it was" if file.exists() else "is not there yet"))
+    else:
+        lines.append(f"Published: {file} ({file.stat().st_size / 1e6:.1f} MB); soundlink sql asks it")
+    lines.append(f"Took {duration(seconds)}; run {ended.run_id}")
+    return lines
+
+
+def _what_came(progress: Progress) -> str:
+    result = progress.result
+    if result is None:
+        return f"Loaded so far: {progress.rows:,} rows of {progress.done} of {progress.requests} requests"
+    refused = sum(item.attempted for item in result.failed)
+    return (
+        f"Loaded: {result.rows:,} rows, of which {result.total('inserted'):,} new, {result.total('updated'):,} revised;"
+        f" {result.requests:,} requests for exports, {refused:,} refused or failed"
+    )
+
+
+def _what_is_there(soundlink: Soundlink, dates: DateRange, limited: bool) -> list[str]:
+    exports = soundlink.warehouse.exports
+    try:
+        with soundlink.warehouse.read() as connection:
+            settled = Ledger(connection).newest_settled_day(exports)
+            lacking = {item.campaign_id for export in exports for item in missing(connection, export, dates)}
+    except (WarehouseLocked, WarehouseUnusable) as error:
+        return [f"What is settled cannot be read: {error}"]
+    lines = [f"Settled up to {settled}: these numbers are final" if settled else "Settled: no day yet"]
+    if limited and lacking:
+        lines.append(
+            f"Not pulled: days of {len(lacking)} other campaigns. The UI shows the days as materialized all the same;"
+            " the same command without --campaign pulls the others"
+        )
+    return lines

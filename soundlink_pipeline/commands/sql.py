@@ -1,0 +1,231 @@
+"""`soundlink sql`: asks the published file, in a small shell or with one query. It is opened read-only."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import cast
+
+import duckdb
+
+from soundlink_pipeline.commands.execution import loaded_settings
+from soundlink_pipeline.commands.outcome import CommandFailed
+from soundlink_pipeline.commands.project_folder import enter_project
+from soundlink_pipeline.publishing.file_copy import read_published
+
+STYLES = ("table", "csv", "json")
+_ROWS_SHOWN = 40  # in a terminal; elsewhere all are
+_WIDEST_COLUMN = 60
+_LOOKS_EVERY_SECONDS = 0.1
+_PROMPT, _MORE = "soundlink> ", "      ...> "
+# The alias of an answer: no column of one has that name.
+_ROW = "soundlink_row"
+# What DuckDB answers to a statement that has no rows, such as SET.
+_OF_NO_ROWS = ["Success"]
+_HELP = """\
+A statement ends with ; and may have several lines. The file is read-only.
+  .tables             the tables and views
+  .format table|csv|json
+  .reopen             see what was published since this shell was opened
+  .exit               or Ctrl-D
+Ctrl-C drops the line, or ends the query that runs. docs/analysts.md has queries to begin with."""
+_TABLES = """
+    select schema_name || '.' || name as name, comment
+    from (
+        select schema_name, table_name as name, comment from duckdb_tables() where not internal
+        union all
+        select schema_name, view_name, comment from duckdb_views() where not internal
+    )
+    order by schema_name, name
+"""
+
+
+def ask(query: str | None, style: str) -> None:
+    """Answer `query`, or the statements of a standard input that is no terminal; else open the shell."""
+    enter_project()
+    file = loaded_settings().data_dir / "soundlink.duckdb"
+    if query is None and not sys.stdin.isatty():
+        query = sys.stdin.read()
+    if query is None:
+        _Shell(file, style).run()
+        return
+    with _told(), connected(file) as connection:
+        for statement in connection.extract_statements(query):
+            answer(connection, statement.query, style)
+
+
+@contextlib.contextmanager
+def connected(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection in UTC; waits while the file is being replaced. Raises CommandFailed, duckdb.Error."""
+    if not file.exists():
+        raise CommandFailed(
+            f"{file} is not there yet: soundlink pull --from DAY --to DAY pulls days and publishes it (soundlink demo"
+            " makes one with made-up data)"
+        )
+    with read_published(file) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        yield connection
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise CommandFailed(str(error).strip()) from None
+
+
+def answer(connection: duckdb.DuckDBPyConnection, statement: str, style: str) -> None:
+    """Run one statement and print its rows; Ctrl-C ends it. Raises duckdb.Error, KeyboardInterrupt."""
+    # In a thread of its own: DuckDB looks for a signal only now and then, and not in every query.
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            running = thread.submit(_answer, connection, statement, style)
+            while not wait([running], timeout=_LOOKS_EVERY_SECONDS).done:
+                if interrupted.is_set():  # each time, since the query may only begin now
+                    connection.interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupted.is_set():
+        raise KeyboardInterrupt
+    running.result()
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, statement: str, style: str) -> None:
+    # Of a statement without rows there is none, whatever DuckDB's type says.
+    rows = cast("duckdb.DuckDBPyRelation | None", connection.sql(statement))
+    if rows is None or rows.columns == _OF_NO_ROWS:
+        return
+    if style == "csv":
+        _print_csv(rows)
+    elif style == "json":
+        _print_json(rows)
+    elif sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        rows.show(max_rows=_ROWS_SHOWN, max_width=width, max_col_width=_WIDEST_COLUMN)
+    else:
+        rows.show(max_rows=sys.maxsize, max_width=1 << 20, max_col_width=1 << 20)
+
+
+def _print_csv(rows: duckdb.DuckDBPyRelation) -> None:
+    """Each value as DuckDB writes it; a missing one is empty."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(rows.columns)
+    writer.writerows(_fetched(rows, f"select columns(*)::varchar from {_ROW}"))
+
+
+def _print_json(rows: duckdb.DuckDBPyRelation) -> None:
+    """An array with an object for each row, one a line; numbers to the last digit, as DuckDB writes them."""
+    objects = _fetched(rows, f"select to_json({_ROW})::varchar from {_ROW}")
+    print("[" + ",".join(f"\n{text}" for (text,) in objects) + ("\n]" if objects else "]"))
+
+
+def _fetched(rows: duckdb.DuckDBPyRelation, query: str) -> list[tuple[str, ...]]:
+    """The rows as a query over them, `_ROW`, gives them."""
+    found = rows.query(_ROW, query)
+    return found.fetchall() if found is not None else []
+
+
+class _Shell:
+    """Reads statements from the terminal until it is told to stop."""
+
+    def __init__(self, file: Path, style: str) -> None:
+        self._file = file
+        self._style = style
+        self._inode = 0
+
+    def run(self) -> None:
+        with contextlib.ExitStack() as stack:
+            connection = self._open(stack)
+            with _history():
+                print(f"{self._file}, read-only. .help lists the commands, Ctrl-D ends.")
+                while (entry := self._read()) is not None:
+                    if entry == ".reopen":
+                        stack.close()
+                        connection = self._open(stack)
+                    elif entry:
+                        try:
+                            self._run(connection, entry)
+                        except KeyboardInterrupt:
+                            print("Interrupted.")
+
+    def _open(self, stack: contextlib.ExitStack) -> duckdb.DuckDBPyConnection:
+        with _told():
+            connection = stack.enter_context(connected(self._file))
+        self._inode = self._file.stat().st_ino
+        return connection
+
+    def _read(self) -> str | None:
+        """One command, or statements that end with a semicolon; empty for a line that was dropped; None at the end."""
+        lines: list[str] = []
+        try:
+            while not _is_whole(lines):
+                lines.append(input(_MORE if lines else _PROMPT))
+        except KeyboardInterrupt:
+            print()
+            return ""
+        except EOFError:
+            print()
+            return None
+        entry = "\n".join(lines).strip()
+        return None if entry in (".exit", ".quit") else entry
+
+    def _run(self, connection: duckdb.DuckDBPyConnection, entry: str) -> None:
+        if entry.startswith("."):
+            self._command(connection, entry)
+            return
+        try:
+            for statement in connection.extract_statements(entry):
+                answer(connection, statement.query, self._style)
+        except duckdb.Error as error:
+            print(str(error).strip())
+        if self._file.exists() and self._file.stat().st_ino != self._inode:
+            print("The file was published anew meanwhile: .reopen shows the new one.")
+
+    def _command(self, connection: duckdb.DuckDBPyConnection, entry: str) -> None:
+        name, _, rest = entry.partition(" ")
+        if name == ".tables":
+            answer(connection, _TABLES, self._style)
+        elif name == ".format" and rest.strip() in STYLES:
+            self._style = rest.strip()
+        else:
+            print(_HELP)
+
+
+def _is_whole(lines: list[str]) -> bool:
+    """Whether a command or a statement has ended; an empty line is one, too."""
+    if not lines:
+        return False
+    text = "\n".join(lines).strip()
+    return not text or (len(lines) == 1 and text.startswith(".")) or text.endswith(";")
+
+
+@contextlib.contextmanager
+def _history() -> Iterator[None]:
+    """The lines typed, kept for the next shell: in the user's folder of states, not in the project."""
+    try:
+        import readline  # noqa: PLC0415
+    except ImportError:  # a Python without it
+        yield
+        return
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    file = state / "soundlink" / "sql_history"
+    with contextlib.suppress(OSError):
+        readline.read_history_file(file)
+    try:
+        yield
+    finally:
+        readline.set_history_length(1000)
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            readline.write_history_file(file)

@@ -1,0 +1,137 @@
+"""`soundlink status`: what is loaded, settled and published, the last run and the next one. Reads only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+
+from soundlink_pipeline.commands.execution import loaded_settings
+from soundlink_pipeline.commands.project_folder import enter_project
+from soundlink_pipeline.definitions import defs
+from soundlink_pipeline.doctor.dagster_state import daemon_state, has_storage, next_tick
+from soundlink_pipeline.doctor.finding import counted, minute
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.publishing.file_copy import read_published
+from soundlink_pipeline.pulling.planning import duration
+from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.ledger import Ledger
+
+# A run that writes holds the warehouse for seconds.
+_WAIT_SECONDS = 5.0
+_LABEL_WIDTH = 11
+_SCHEDULE = f"{DAILY_REFRESH}_schedule"
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+# What a line is about, and what it says; a line without a subject goes on with the one before.
+Line = tuple[str, str]
+
+
+def show_status() -> None:
+    """Print a screen. Raises CommandFailed."""
+    folder = enter_project()
+    settings, now = loaded_settings(), datetime.now(UTC)
+    soundlink = Soundlink(settings, lambda: None)
+    print(f"{'Project':<{_LABEL_WIDTH}} {folder}")
+    for about in (
+        _loaded(soundlink),
+        _published(soundlink, now),
+        _runs(Path(os.environ.get("DAGSTER_HOME", folder)), now),
+    ):
+        for label, text in about:
+            print(f"{label:<{_LABEL_WIDTH}} {text}", flush=True)
+
+
+def _loaded(soundlink: Soundlink) -> Iterator[Line]:
+    warehouse = soundlink.warehouse
+    if not warehouse.exists():
+        yield "Loaded", "nothing yet: soundlink pull --from DAY --to DAY"
+        return
+    try:
+        with warehouse.read(_WAIT_SECONDS) as connection:
+            settled = Ledger(connection).newest_settled_day(warehouse.exports)
+            yield "Settled", f"up to {settled}: these numbers are final" if settled else "no day yet"
+            for number, export in enumerate(warehouse.exports):
+                yield "" if number else "Loaded", f"{export.name}: {_rows(connection, export.name)}"
+    except (WarehouseLocked, WarehouseUnusable) as error:
+        yield "Loaded", f"cannot be read now: {error}"
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, table: str) -> str:
+    ((rows, campaigns, first, last),) = connection.execute(
+        f"select count(*), count(distinct campaign_id), min(report_date), max(report_date) from {table}"
+    ).fetchall()
+    ((pulled,),) = connection.execute("select max(pulled_at) from deliveries where export = $1", [table]).fetchall()
+    if pulled is None:
+        return "never pulled"
+    days = f" of {counted(campaigns, 'campaign')}, {first} to {last}" if rows else ""
+    return f"{rows:,} rows{days}; last pulled {minute(pulled)}"
+
+
+def _published(soundlink: Soundlink, now: datetime) -> Iterator[Line]:
+    file = soundlink.published_path
+    if not file.exists():
+        yield "Published", f"nothing yet: {file} comes with the first run that succeeds"
+        return
+    try:
+        with read_published(file) as connection:
+            ((moment,),) = connection.execute("select published_at from publication").fetchall()
+    except duckdb.Error as error:
+        yield "Published", f"{file} cannot be read: {error}"
+        return
+    age = now - moment.replace(tzinfo=UTC)
+    yield "Published", f"{file}, {file.stat().st_size / 1e6:.1f} MB, {_ago(age)} ({minute(moment)})"
+
+
+def _runs(home: Path, now: datetime) -> Iterator[Line]:
+    if not (home / "dagster.yaml").is_file() or not has_storage(home):
+        yield "Last run", "none yet"
+        yield from _next_run(now)
+        return
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        ended = dg.RunsFilter(statuses=[status for status in dg.DagsterRunStatus if status not in _UNDER_WAY])
+        for record in instance.get_run_records(ended, limit=1):
+            at = record.end_time or record.update_timestamp.timestamp()
+            run, moment = record.dagster_run, datetime.fromtimestamp(at, UTC)
+            yield (
+                "Last run",
+                f"{_named(run)}: {run.status.value.lower()}, ended {minute(moment)} ({_ago(now - moment)})",
+            )
+        for record in instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY), limit=5):
+            run = record.dagster_run
+            since = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
+            yield "Under way", f"{_named(run)}: {run.status.value.lower()} since {minute(since)}"
+        if any(item.name == _SCHEDULE and item.status.value == "STOPPED" for item in instance.all_instigator_state()):
+            yield "Next run", f"none: {_SCHEDULE} is stopped; switch it on in the UI: Automation"
+        else:
+            yield from _next_run(now)
+        daemon = daemon_state(instance, now)
+        if daemon.level != "ok":
+            yield "", f"the daemon is {daemon.message}: no run starts by itself; soundlink dev runs one"
+
+
+def _named(run: dg.DagsterRun) -> str:
+    days = (run.tags.get(RANGE_START), run.tags.get(RANGE_END))
+    name = "materialization in the UI" if run.job_name.startswith("__") else run.job_name
+    return f"{name}, {days[0]} to {days[1]}" if all(days) else name
+
+
+def _next_run(now: datetime) -> Iterator[Line]:
+    tick = next_tick(defs().resolve_schedule_def(_SCHEDULE), now)
+    yield "Next run", f"{minute(tick)}, in {duration((tick - now).total_seconds())}, by {_SCHEDULE}"
+
+
+def _ago(age: timedelta) -> str:
+    days = age.days
+    return f"{counted(days, 'day')} ago" if days > 1 else f"{duration(max(age.total_seconds(), 0))} ago"

@@ -1,0 +1,130 @@
+"""The command line itself: help that fits a screen, exit codes, and commands that are called by their old names."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from soundlink_pipeline.commands import backfill, cli, dev, rebuild, totals
+from soundlink_pipeline_tests.support.terminal import soundlink
+
+COMMANDS = ("demo", "init", "dev", "pull", "status", "doctor", "report", "sql", "rebuild", "totals", "backup")
+
+
+def test_help_lists_every_command_and_fits_a_screen(tmp_path: Path) -> None:
+    said = soundlink("--help", cwd=tmp_path)
+    assert (said.code, said.err) == (0, "")
+    assert tuple(re.findall(r"^  (\w+)  +\S.*[^.]\.$", said.out, re.MULTILINE)) == COMMANDS  # none is cut off
+    assert len(said.out.splitlines()) <= 24
+    assert max(map(len, said.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_commands_help_fits_a_screen(tmp_path: Path, command: str) -> None:
+    said = soundlink(command, "--help", cwd=tmp_path)
+    assert (said.code, said.err) == (0, "")
+    assert len(said.out.splitlines()) <= 24
+    assert max(map(len, said.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("nothing",), ("pull",), ("pull", "--from", "2026-01-01"), ("pull", "--forever"), ("sql", "1", "2"), ("init",)],
+)
+def test_wrong_usage_is_2_and_says_what_is_wrong(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    said = soundlink(*arguments, cwd=tmp_path)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.splitlines()[-1].startswith("Error: ")
+
+
+def test_ctrl_c_where_nothing_is_said_of_it_is_130_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.soundlink.commands["status"], "callback", interrupted)
+    said = soundlink("status", cwd=tmp_path)
+    assert (said.code, said.out, said.err.strip()) == (130, "", "Interrupted.")
+
+
+def test_help_and_usage_need_neither_dagster_nor_duckdb() -> None:
+    loaded = "import sys; import soundlink_pipeline.commands.cli; print(sorted({'dagster', 'duckdb'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_old_names_lead_to_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr(cli, "main", lambda arguments: called.append(arguments) or 0)  # type: ignore[func-returns-value]
+    assert backfill.main(["2026-01-01", "2026-01-31", "--refetch", "--accept-smaller"]) == 0
+    assert rebuild.main() == totals.main() == dev.main(["-h", "127.0.0.1", "-p", "3001"]) == 0
+    assert called == [
+        ["pull", "--from=2026-01-01", "--to=2026-01-31", "--refetch", "--accept-smaller"],
+        ["rebuild"],
+        ["totals"],
+        ["dev", "--host", "127.0.0.1", "-p", "3001"],
+    ]
+
+
+# What make passes on
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a `soundlink` that prints its arguments, a line each."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "soundlink").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (folder / "soundlink").chmod(0o755)
+    return folder
+
+
+def made(shown: Path, *target: str, **env: str) -> list[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "--silent", "--old-file=install", f"BIN={shown}", *target]
+    return subprocess.run(
+        command, cwd=REPOSITORY, env={**inherited, **env}, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Sleep Playlist 1",
+        "Don't Stop",
+        "Ke$ha",
+        "A$AP",
+        "$$$",
+        "$(shell echo no)",
+        '`echo no` "x"; echo no',
+        "-x",
+        "#1 ü",
+    ],
+)
+def test_make_passes_a_name_on_as_it_was_typed(shown: Path, name: str) -> None:
+    assert made(shown, "report", f"CAMPAIGN={name}") == ["report", f"--campaign={name}"]
+    assert made(shown, "report", CAMPAIGN=name) == ["report", f"--campaign={name}"]
+
+
+def test_make_passes_on_ranges_ports_and_folders(shown: Path) -> None:
+    pull = made(shown, "backfill", "FROM=2026-01-01", "TO=x'; echo no", "REFETCH=1", "CAMPAIGN=Don't")
+    assert pull == ["pull", "--from=2026-01-01", "--to=x'; echo no", "--campaign=Don't", "--refetch"]
+    assert made(shown, "dev") == ["dev", "--port=3000"]
+    assert made(shown, "dev", "PORT=3001") == ["dev", "--port=3001"]
+    assert made(shown, "backup", "DIR=some where") == ["backup", f"{REPOSITORY}/some where"]
+    assert made(shown, "report") == ["report"]
+
+
+def test_every_command_but_init_is_a_target_of_make(shown: Path) -> None:
+    given = {"pull": ("backfill", "FROM=a", "TO=b"), "backup": ("backup", "DIR=/a")}
+    found = {made(shown, *given.get(name, (name,)))[0] for name in COMMANDS if name != "init"}
+    assert found == {*COMMANDS} - {"init"}
+    assert isinstance(cli.soundlink, click.Group)

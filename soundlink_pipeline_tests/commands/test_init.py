@@ -1,0 +1,69 @@
+"""`soundlink init`: a whole project folder, or nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from soundlink_pipeline.commands.project_folder import INSTANCE_FILE, WORKSPACE_FILE
+from soundlink_pipeline.settings.settings import settings_from
+from soundlink_pipeline_tests.support.terminal import soundlink
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_a_project_has_settings_dagsters_files_and_sql_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = soundlink("init", "new project", cwd=tmp_path)
+    assert (made.code, made.err) == (0, "")
+    assert "cd 'new project'" in made.out
+    folder = tmp_path / "new project"
+    assert (folder / ".env").read_text() == (REPOSITORY / ".env.example").read_text()
+    assert stat.S_IMODE((folder / ".env").stat().st_mode) == 0o600
+    for name in (INSTANCE_FILE, WORKSPACE_FILE):
+        assert (folder / name).read_text() == (REPOSITORY / name).read_text()
+    assert ".env" in (folder / ".gitignore").read_text().splitlines()
+    sql = {path.relative_to(folder / "dbt_like_sql") for path in (folder / "dbt_like_sql").rglob("*.sql")}
+    ours = REPOSITORY / "dbt_like_sql"
+    assert sql == {
+        path.relative_to(ours) for kind in ("macros", "models", "tests") for path in (ours / kind).rglob("*.sql")
+    }
+    monkeypatch.chdir(folder)
+    assert settings_from({}).sql_dir == folder / "dbt_like_sql"
+
+
+def test_without_sql_of_its_own_a_project_has_the_installed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings_from({}).sql_dir == REPOSITORY / "dbt_like_sql"
+    (tmp_path / "dbt_like_sql").mkdir()
+    (tmp_path / "other").mkdir()
+    assert settings_from({}).sql_dir == tmp_path / "dbt_like_sql"
+    assert settings_from({"SOUNDLINK_SQL_DIR": "other"}).sql_dir == tmp_path / "other"
+
+
+def test_an_empty_folder_is_filled_and_any_other_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert soundlink("init", "empty", cwd=tmp_path).code == 0
+    before = sorted(path.name for path in (tmp_path / "empty").iterdir())
+    again = soundlink("init", "empty", cwd=tmp_path)
+    assert (again.code, again.out) == (1, "")
+    assert again.err.strip() == "empty is not an empty folder: soundlink init makes a new one"
+    assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == before
+    (tmp_path / "file").write_text("mine")
+    assert soundlink("init", "file", cwd=tmp_path).code == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["what?", "100%25", "file/below"])
+def test_a_folder_that_cannot_be_one_is_one_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    made = soundlink("init", name, cwd=tmp_path)
+    assert made.code == 1
+    assert len(made.err.splitlines()) == 1
+    assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208

@@ -1,0 +1,201 @@
+"""`soundlink pull`: one run of daily_refresh, what it says of it, and how it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from soundlink_pipeline.commands import display
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.simulator import Fault
+from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline_tests.commands.conftest import Folder
+from soundlink_pipeline_tests.support.terminal import in_terminal, soundlink
+
+DAYS = ("--from", "2026-02-10", "--to", "2026-02-12")
+
+
+def runs(here: Folder) -> list[dg.DagsterRun]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here.path)
+        with dg.DagsterInstance.from_config(str(here.path)) as instance:
+            return list(instance.get_runs())
+
+
+def campaigns_pulled(here: Folder) -> set[str]:
+    with NativeFile(here.path / "data").read() as connection:
+        return {name for (name,) in connection.execute("select distinct campaign_id from deliveries").fetchall()}
+
+
+# The range
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ("2025-12-31", "2026-01-02", "the first partition is 2026-01-01 (setting SOUNDLINK_START_DATE)"),
+        ("2026-02-02", "2026-02-01", "the range 2026-02-02 to 2026-02-01 is reversed"),
+        ("2026-02-30", "2026-03-01", "Give two days as YYYY-MM-DD, the earlier first."),
+        ("x'; rm -rf /", "2026-03-01", "Give two days as YYYY-MM-DD, the earlier first."),
+    ],
+)
+def test_a_range_that_will_not_do_is_usage_told_in_one_sentence(
+    tmp_path: Path, start: str, end: str, said: str
+) -> None:
+    pulled = soundlink("pull", "--from", start, "--to", end, cwd=tmp_path, SOUNDLINK_START_DATE="2026-01-01")
+    assert (pulled.code, pulled.out) == (2, "")
+    assert said in pulled.err
+    assert len(pulled.err.splitlines()) == 1
+
+
+def test_a_range_up_to_today_is_told_the_newest_day(tmp_path: Path) -> None:
+    today = datetime.now(UTC).date()
+    pulled = soundlink("pull", "--from", "2026-01-01", "--to", str(today), cwd=tmp_path)
+    assert pulled.code == 2
+    assert f"has not closed yet; the newest day is {today - timedelta(days=1)} (UTC)" in pulled.err
+
+
+def test_the_first_partition_is_the_one_of_the_projects_env_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SOUNDLINK_START_DATE=2026-05-01\n")
+    pulled = soundlink("pull", "--from", "2026-04-01", "--to", "2026-05-02", cwd=tmp_path)
+    assert pulled.code == 2
+    assert "the first partition is 2026-05-01" in pulled.err
+
+
+def test_where_no_project_is_one_sentence_says_how_to_make_one(tmp_path: Path) -> None:
+    pulled = soundlink("pull", *DAYS, cwd=tmp_path)
+    assert pulled.code == 1
+    assert "soundlink init DIR makes one" in pulled.err
+    assert list(tmp_path.iterdir()) == []
+
+
+# A run
+
+
+def test_a_pull_says_what_came_and_is_a_run_that_the_ui_shows(here: Folder) -> None:
+    pulled = here.soundlink("pull", *DAYS)
+    assert (pulled.code, pulled.err) == (0, "")
+    lines = pulled.out.splitlines()
+    assert lines[0] == "Pulling 2026-02-10 to 2026-02-12"
+    with NativeFile(here.path / "data").read() as connection:
+        rows = sum(connection.execute(f"select count(*) from {export.name}").fetchall()[0][0] for export in EXPORTS)
+    assert rows > 20
+    assert (
+        f"Loaded: {rows:,} rows, of which {rows:,} new, 0 revised; {here.sim.stats.count() - 1} requests for exports,"
+        " 0 refused or failed"
+    ) in lines
+    assert "Settled up to 2026-02-12: these numbers are final" in lines
+    assert any(line.startswith(f"Published: {here.path / 'data' / 'soundlink.duckdb'} (") for line in lines)
+    # Of old days the newest is not there; nothing else is said, and nothing of Dagster's.
+    assert [line for line in lines if line.startswith("Note: check newest_day of ")] == lines[1:2]
+    assert len(lines) == 6
+    (run,) = runs(here)
+    assert lines[-1].endswith(f"run {run.run_id}")
+    assert run.status is dg.DagsterRunStatus.SUCCESS
+    assert run.tags.items() >= {RANGE_START: "2026-02-10", RANGE_END: "2026-02-12"}.items()
+    assert run.remote_job_origin is not None
+
+
+def test_a_wrong_key_is_one_sentence(here: Folder) -> None:
+    pulled = here.soundlink("pull", *DAYS, SOUNDLINK_API_KEY="sk_test_Wrong")
+    assert pulled.code == 1
+    (said,) = pulled.err.splitlines()
+    assert "key" in said
+    assert "Traceback" not in pulled.out + pulled.err
+    assert "DEBUG" not in pulled.out + pulled.err
+
+
+def test_verbose_brings_dagsters_own_lines(here: Folder, capfd: pytest.CaptureFixture[str]) -> None:
+    pulled = here.soundlink("pull", *DAYS, "--verbose", SOUNDLINK_API_KEY="sk_test_Wrong")
+    assert pulled.code == 1
+    assert "RUN_FAILURE" in pulled.err + pulled.out + "".join(capfd.readouterr())
+
+
+def test_a_refused_delivery_fails_the_command_with_its_reason_and_the_others_are_loaded(here: Folder) -> None:
+    campaign = here.sim.world.campaigns[0].path_id
+    here.sim.faults.add(Fault("edit", campaign=campaign, export=EXPORTS[0].name, edit=lambda body: b"[]\n", times=None))
+    pulled = here.soundlink("pull", *DAYS)
+    assert pulled.code == 1
+    assert campaign in pulled.err
+    assert "Traceback" not in pulled.err
+    assert "1 refused or failed" in pulled.out
+    assert campaigns_pulled(here) == {campaign.path_id for campaign in here.sim.world.campaigns}
+
+
+def test_a_pull_that_must_wait_says_for_whom(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(display, "LINE_AFTER_SECONDS", 0.2)
+    (here.path / "data").mkdir()
+    with (here.path / "data" / "run.lock").open("a+") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        holder = {"run": "0123456789", "what": "daily_refresh, started by schedule", "since": "2026-11-28T07:00:00"}
+        other.write(json.dumps({**holder, "process": "42"}))
+        other.flush()
+        timer = threading.Timer(4, fcntl.flock, (other, fcntl.LOCK_UN))
+        timer.start()
+        pulled = here.soundlink("pull", *DAYS)
+        timer.join()
+    assert pulled.code == 0
+    assert (
+        ": Waiting for run 01234567 (daily_refresh, started by schedule), which works since 2026-11-28 07:00"
+        in pulled.out
+    )
+
+
+# --campaign
+
+
+def test_a_pull_may_be_limited_to_campaigns_by_id_or_name(here: Folder) -> None:
+    one, other, *_ = here.sim.world.campaigns
+    # Nothing is known yet: the campaigns are listed, where they go by artist and track.
+    pulled = here.soundlink("pull", *DAYS, "--campaign", one.path_id)
+    assert pulled.code == 0, pulled.err
+    assert campaigns_pulled(here) == {one.path_id}
+    assert "Not pulled: days of 3 other campaigns" in pulled.out
+    before = here.sim.stats.count()
+    # By now rows say its name: the other is found among those that were listed.
+    pulled = here.soundlink("pull", *DAYS, "--campaign", other.path_id, "--campaign", one.name.upper(), "--refetch")
+    assert pulled.code == 0, pulled.err
+    assert campaigns_pulled(here) == {one.path_id, other.path_id}
+    assert here.sim.stats.count() == before + 1 + 2 * len(EXPORTS)
+
+
+def test_an_unknown_campaign_is_an_error_that_lists_near_ones_and_makes_no_run(here: Folder) -> None:
+    known = here.sim.world.campaigns[0].path_id
+    pulled = here.soundlink("pull", *DAYS, "--campaign", known[:-1])
+    assert pulled.code == 1
+    (said,) = pulled.err.splitlines()
+    assert said.startswith(f"no campaign has the id or name {known[:-1]!r}; near it are ")
+    assert known in said
+    assert runs(here) == []
+
+
+# In a terminal
+
+
+def test_a_terminal_shows_a_bar_for_each_export_and_ctrl_c_leaves_what_has_arrived(here: Folder) -> None:
+    here.sim.faults.add(Fault("slow", export=EXPORTS[1].name, chunk=64, pause=0.2, times=None))
+    with in_terminal("pull", *DAYS, cwd=here.path, env={}) as terminal:
+        terminal.until(EXPORTS[0].name)
+        terminal.until(EXPORTS[1].name)
+        terminal.until("4/4")
+        terminal.press("^C")
+        assert terminal.end() == 130
+    assert "Traceback" not in terminal.text
+    assert terminal.text.rstrip().endswith(
+        "Interrupted: what has arrived is kept; the same command goes on from there."
+    )
+    assert len(campaigns_pulled(here)) == 4
+    (run,) = runs(here)
+    assert run.is_finished
+    requests = here.sim.stats.count()
+    here.sim.faults.clear()
+    pulled = here.soundlink("pull", *DAYS)
+    assert pulled.code == 0
+    assert here.sim.stats.count() == requests + 1 + 4  # the listing, and the export that had not arrived

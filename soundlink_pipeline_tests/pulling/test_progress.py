@@ -1,0 +1,135 @@
+"""How far a pull is: what is counted, when a line is due, and what it says. The clock is the test's own."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.pulling.chosen import UnknownCampaign, chosen
+from soundlink_pipeline.pulling.planning import PullRequest
+from soundlink_pipeline.pulling.progress import Estimate, Lines, Progress
+
+ONE, OTHER = EXPORTS
+DAYS = DateRange(date(2026, 2, 1), date(2026, 2, 3))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def planned() -> Progress:
+    progress = Progress()
+    progress.plan([PullRequest(export, campaign, DAYS) for export in EXPORTS for campaign in ("a", "b")])
+    return progress
+
+
+def test_each_export_is_counted() -> None:
+    progress = planned()
+    progress.receive(ONE.name, 1000)
+    progress.receive(ONE.name, 500)
+    progress.answer(ONE.name)
+    progress.plan([PullRequest(OTHER, "c", DAYS)])  # further requests, of a step that goes on
+    assert [(name, item.done, item.requests, item.bytes) for name, item in progress.exports.items()] == [
+        (ONE.name, 1, 2, 1500),
+        (OTHER.name, 0, 3, 0),
+    ]
+    assert (progress.done, progress.requests, progress.bytes, progress.rows) == (1, 5, 1500, 0)
+
+
+def test_a_slow_stream_has_a_line_every_ten_seconds() -> None:
+    clock, progress = Clock(), planned()
+    lines = Lines(progress, clock)
+    for number in range(1, 13):
+        clock.now += 9.9
+        progress.receive(ONE.name, 100_000)
+        assert not lines.due()
+        assert lines.until_next() == pytest.approx(0.1)
+        clock.now += 0.1
+        assert lines.due()
+        assert lines.next() == f"0 of 4 exports fetched, 0 rows loaded, {number / 10:.1f} MB received"
+
+
+def test_where_nothing_arrives_lines_say_so_ever_further_apart_until_something_does() -> None:
+    clock, progress = Clock(), planned()
+    lines, said = Lines(progress, clock), []
+    for _ in range(400):
+        clock.now += 1
+        assert 0 < lines.until_next() <= 10
+        if lines.due():
+            said.append((clock.now - 1000, lines.next().partition("received, ")[2]))
+    assert said == [
+        (10, "nothing has arrived for 10 s"),
+        (30, "nothing has arrived for 30 s"),
+        (70, "nothing has arrived for 70 s"),
+        (150, "nothing has arrived for 2 min"),
+        (310, "nothing has arrived for 5 min"),
+    ]
+    progress.receive(ONE.name, 1)
+    clock.now += 1
+    assert lines.due()
+    assert lines.next() == "0 of 4 exports fetched, 0 rows loaded, 0.0 MB received"
+    clock.now += 10
+    assert lines.due()
+
+
+def test_an_estimate_that_has_run_out_is_not_repeated() -> None:
+    clock = Clock()
+    estimate = Estimate(clock)
+    assert estimate.words(0, 4) == ""  # by nothing that is done, nothing can be told
+    clock.now += 30
+    assert estimate.words(2, 4) == ", about 30 s to go"
+    clock.now += 20
+    assert estimate.words(2, 4) == ", about 10 s to go"
+    for _ in range(12):
+        clock.now += 10
+        assert estimate.words(2, 4) == ""
+    clock.now += 10
+    assert estimate.words(3, 4) == ", about 60 s to go"
+    assert estimate.words(4, 4) == ""
+
+
+# Which campaigns are meant
+
+NAMES = {"camp_1": {"Don't Stop", "row_1"}, "camp_2": {"Ke$ha"}, "camp_3": {"Same"}, "camp_4": {"same", ""}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        (["camp_2"], ["camp_2"]),
+        (["row_1"], ["camp_1"]),
+        (["don't stop "], ["camp_1"]),
+        (["SAME"], ["camp_3", "camp_4"]),
+        (["Ke$ha", "camp_1", "camp_2"], ["camp_2", "camp_1"]),
+    ],
+)
+def test_a_campaign_is_meant_by_an_id_or_a_name(wanted: list[str], ids: list[str]) -> None:
+    assert chosen(wanted, NAMES) == ids
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ("Dont Stop", "no campaign has the id or name 'Dont Stop'; near it are \"Don't Stop\""),
+        ("Stop", "no campaign has the id or name 'Stop'; near it are \"Don't Stop\""),
+        ("camp_9", "no campaign has the id or name 'camp_9'; near it are 'camp_4', 'camp_3', 'camp_2', 'camp_1'"),
+    ],
+)
+def test_of_an_unknown_one_those_near_it_are_named(wanted: str, said: str) -> None:
+    with pytest.raises(UnknownCampaign) as refused:
+        chosen(["camp_1", wanted], NAMES)
+    assert str(refused.value) == said
+
+
+def test_where_none_comes_near_some_are_named() -> None:
+    with pytest.raises(UnknownCampaign, match=r"'\?\?'; there are .* and others of 7"):
+        chosen(["??"], {f"camp_{number}": {f"Name {number}"} for number in range(7)})
+    with pytest.raises(UnknownCampaign, match="no campaign is known"):
+        chosen(["x"], {})
