@@ -27,6 +27,7 @@ from soundlink_pipeline.orchestration import orphaned_runs
 from soundlink_pipeline.orchestration.resource import READER, Soundlink
 from soundlink_pipeline.orchestration.run_origin import execute_here, instance_for_this_process
 from soundlink_pipeline.orchestration.schedules import check_cron
+from soundlink_pipeline.orchestration.unevaluated_checks import NOT_EVALUATED
 from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import Settings, settings_from
 
@@ -162,6 +163,10 @@ def _is_interrupted(instance: dg.DagsterInstance, run_id: str) -> bool:
     return any(event.step_failure_data.error_source.name == "INTERRUPT" for event in events)
 
 
+# Dagster's own line of each step after one that failed.
+_SKIPPED_STEP = "Dependencies for step "
+
+
 def _said(instance: dg.DagsterInstance, run_id: str) -> list[tuple[int, str]]:
     """The lines that the run's own code has put into its log, with their levels, and the checks that failed."""
     lines = dict[tuple[int, str], None]()
@@ -169,10 +174,12 @@ def _said(instance: dg.DagsterInstance, run_id: str) -> list[tuple[int, str]]:
     for entry in instance.all_logs(run_id):
         event = entry.dagster_event
         if event is None:
-            lines[int(entry.level), entry.user_message] = None
+            if not entry.user_message.startswith(_SKIPPED_STEP):
+                lines[int(entry.level), entry.user_message] = None
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
-            if not check.passed:
+            # What was not evaluated is told by the failure before it.
+            if not check.passed and not (check.description or "").startswith(NOT_EVALUATED):
                 level = logging.ERROR if check.severity is dg.AssetCheckSeverity.ERROR else logging.WARNING
                 asset = check.asset_key.to_user_string()
                 failed.setdefault((level, check.check_name, check.description or ""), []).append(asset)

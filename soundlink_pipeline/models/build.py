@@ -125,11 +125,12 @@ def models_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject) ->
 
 
 def days_to_build(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> DateRange | None:
-    """The days loaded since the oldest build of a model, at least the newest one; None if nothing is loaded."""
+    """The days loaded since the oldest build of a model, the newest one if there are none; None if nothing is loaded."""
     connection.execute(_CREATE_STATE)
     query = f"""
         with built as (select min(load_order) as oldest from {STATE_TABLE} where list_contains($models, model))
-        select coalesce(min(start_date) filter (load_order > oldest), max(end_date)), max(end_date)
+        select coalesce(min(start_date) filter (load_order > oldest), max(end_date)),
+            coalesce(max(end_date) filter (load_order > oldest), max(end_date))
         from deliveries left join built on true
     """
     models = {"models": [model.table for model in project.models.values()]}

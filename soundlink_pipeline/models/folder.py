@@ -27,7 +27,7 @@ def files(root: Path, *suffixes: str) -> Iterator[Path]:
         seen.add(real)
         found += (Path(at, name) for name in [*names, *folders] if name.lower().endswith(suffixes))
         folders[:] = [name for name in folders if not name.startswith(".")]
-    yield from sorted(path for path in found if not path.name.startswith("."))
+    yield from sorted(found)
 
 
 def read_text(path: Path) -> str:

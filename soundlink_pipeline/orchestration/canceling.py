@@ -14,6 +14,9 @@ _KEPT = (
     " failure (from a shell: run the command again)."
 )
 
+# What DuckDB makes of a signal that comes while it executes a statement; the interrupt itself is then gone.
+_DUCKDB_INTERRUPTED = "Query interrupted"
+
 
 @contextmanager
 def as_cancellation(
@@ -26,13 +29,15 @@ def as_cancellation(
     """
     try:
         yield
-    except dg.DagsterExecutionInterruptedError:
+    except (dg.DagsterExecutionInterruptedError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and str(error) != _DUCKDB_INTERRUPTED:
+            raise
         canceled = is_canceled(context.instance, context.run.run_id)
         said = f"{'Canceled' if canceled else 'Interrupted'}: {kept}"
         context.log.info(said)
         if canceled:
             raise dg.Failure(said, allow_retries=False) from None
-        raise
+        raise dg.DagsterExecutionInterruptedError from None
 
 
 def is_canceled(instance: dg.DagsterInstance, run_id: str) -> bool:

@@ -221,7 +221,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         names: Mapping[str, str] = {}
         blocking: list[tuple[Export, CheckResult]] = []
         results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
-        with as_operator_failure(), soundlink.warehouse.read() as connection:
+        with as_cancellation(context), as_operator_failure(), soundlink.warehouse.read() as connection:
             of_run = Ledger(connection).delivered_by(run_lineage(context))
             for export in exports:
                 own = pulled.of(export)

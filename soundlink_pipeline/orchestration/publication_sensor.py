@@ -16,6 +16,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import NOT_ENDED, WHY
+from soundlink_pipeline.orchestration.unevaluated_checks import NOT_EVALUATED
 from soundlink_pipeline.publishing.lag import Lag, lag_of
 from soundlink_pipeline.quality.row_checks import row_checks
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
@@ -28,6 +29,8 @@ _WAIT_SECONDS = 2.0
 # What Dagster calls a backfill that launches or awaits runs.
 _BACKFILL_GOES_ON = ("REQUESTED", "CANCELING", "FAILING")
 _RECENT_BACKFILLS = 20
+# Enough to find one that was evaluated, after runs that failed before.
+_RECENT_EVALUATIONS = 50
 
 
 def publication_sensor() -> dg.SensorDefinition:
@@ -107,15 +110,22 @@ def _still_loading(instance: dg.DagsterInstance) -> str | None:
 
 def _blocking(instance: dg.DagsterInstance) -> list[str]:
     """The checks of exports that failed when last evaluated and keep everything downstream from being built."""
-    keys = [
-        dg.AssetCheckKey(dg.AssetKey(export.name), check.name)
+    return [
+        f"{check.name} of {export.name}"
         for export in EXPORTS
         for check in row_checks(export)
-        if check.blocking
+        if check.blocking and _has_failed(instance, dg.AssetCheckKey(dg.AssetKey(export.name), check.name))
     ]
-    found = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    return [
-        f"{key.name} of {key.asset_key.to_user_string()}"
-        for key, record in found.items()
-        if record.status.value == "FAILED"
-    ]
+
+
+def _has_failed(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> bool:
+    """Whether its last evaluation found bad rows. A run that could not evaluate it says nothing of the rows."""
+    records = instance.event_log_storage.get_asset_check_execution_history(key, limit=_RECENT_EVALUATIONS)
+    for record in records:
+        event = record.event.dagster_event if record.event else None
+        if event is None or event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            continue
+        evaluation = event.asset_check_evaluation_data
+        if not (evaluation.description or "").startswith(NOT_EVALUATED):
+            return not evaluation.passed
+    return False

@@ -111,12 +111,12 @@ class Marts:
         self._to_build -= names
 
     def rows(self, table: str, columns: str, where: str = "true") -> Rows:
-        """Rows in the order of the columns asked for; dates as text."""
+        """Rows in the order of the columns asked for; dates as text. `table` may be a query: it sees all models."""
         needed: set[str] = set()
         for model in reversed(self.project.models.values()):
             if model.table == table or model.name in needed:
                 needed |= {model.name, *model.refs}
-        self._build_now(needed)
+        self._build_now(needed or set(self.project.models))
         found = self._connection.execute(f"select {columns} from {table} where {where} order by all").fetchall()
         return [tuple(str(v) if isinstance(v, date) else v for v in line) for line in found]
 

@@ -93,6 +93,10 @@ def test_rows_that_fail_a_blocking_check_are_not_published(here: Project, sensor
     said = str(sensor.tick())
     assert said.startswith("Not published: ")
     assert f"of {export.name} failed." in said
+    # A run that fails before it could look at the rows again changes nothing of that.
+    here.sim.faults.add(Fault("status", status=401, code="invalid_api_key", times=None))
+    assert not here.refresh("2026-02-22", "2026-02-22").success
+    assert str(sensor.tick()).startswith("Not published: ")
 
 
 def test_while_a_run_goes_on_nothing_is_asked_for(here: Project, sensor: Sensor) -> None:
