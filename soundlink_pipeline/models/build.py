@@ -125,7 +125,7 @@ def models_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject) ->
 
 
 def days_to_build(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> DateRange | None:
-    """The days loaded since the oldest build of a model; the newest one if there are none, None if nothing is loaded."""
+    """The days loaded since the oldest build of a model, else the newest one; None if nothing is loaded."""
     connection.execute(_CREATE_STATE)
     query = f"""
         with built as (select min(load_order) as oldest from {STATE_TABLE} where list_contains($models, model))
