@@ -18,7 +18,4 @@ daily as (
     group by campaign_id
 )
 
--- the rows of one side that the other has not: a difference shows as two
-(select 'weeks' as side, * from weeks except select 'weeks', * from daily)
-union all
-(select 'daily' as side, * from daily except select 'daily', * from weeks)
+{{ differences('weeks', 'daily') }}

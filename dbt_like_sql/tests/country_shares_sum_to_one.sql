@@ -5,6 +5,6 @@ select
     sum(spend_share) as spend_share,
     sum(listener_share) as listener_share
 from {{ ref('country_daily') }}
-where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+where {{ within_window() }}
 group by report_date, currency
 having abs(sum(spend_share) - 1) > 1e-9 or abs(sum(listener_share) - 1) > 1e-9

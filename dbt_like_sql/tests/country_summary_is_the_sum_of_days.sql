@@ -34,7 +34,4 @@ daily as (
     group by country_code, currency
 )
 
--- the rows of one side that the other has not: a difference shows as two
-(select 'summary' as side, * from summary except select 'summary', * from daily)
-union all
-(select 'daily' as side, * from daily except select 'daily', * from summary)
+{{ differences('summary', 'daily') }}

@@ -7,5 +7,5 @@ select
     campaigns_expected,
     campaigns_pulled
 from {{ ref('data_status') }}
-where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+where {{ within_window() }}
     and not is_complete

@@ -2,7 +2,7 @@
 -- a currency that ISO 4217 does not list is taken to have two decimals.
 with campaign_days as (
     select * from {{ ref('campaign_daily') }}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    where {{ within_window() }}
 ),
 
 currencies as (

@@ -7,7 +7,7 @@ select
     listeners,
     streams
 from {{ ref('track_engagement_daily') }}
-where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+where {{ within_window() }}
     and (
         listeners <> new_listeners + returning_listeners
         or streams <> new_listener_streams + returning_listener_streams

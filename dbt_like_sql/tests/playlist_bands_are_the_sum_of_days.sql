@@ -20,7 +20,4 @@ daily as (
     group by campaign_id
 )
 
--- the rows of one side that the other has not: a difference shows as two
-(select 'bands' as side, * from bands except select 'bands', * from daily)
-union all
-(select 'daily' as side, * from daily except select 'daily', * from bands)
+{{ differences('bands', 'daily') }}

@@ -4,7 +4,7 @@ with rows_per_day as (
         'campaign_country_daily' as export,
         report_date
     from {{ ref('stg_campaign_country_daily') }}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    where {{ within_window() }}
 
     union
 
@@ -12,7 +12,7 @@ with rows_per_day as (
         'campaign_engagement_daily' as export,
         report_date
     from {{ ref('stg_campaign_engagement_daily') }}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+    where {{ within_window() }}
 )
 
 select
@@ -24,4 +24,4 @@ select
     export,
     report_date
 from {{ ref('data_status') }}
-where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
+where {{ within_window() }}

@@ -9,16 +9,12 @@
 
 with country_rows as (
     select * from {{ ref('stg_campaign_country_daily') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+    {{ incremental_window() }}
 ),
 
 status as (
     select * from {{ ref('stg_report_date_status') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+    {{ incremental_window() }}
 ),
 
 countries as (

@@ -9,37 +9,27 @@
 
 with country_rows as (
     select * from {{ ref('stg_campaign_country_daily') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+    {{ incremental_window() }}
 ),
 
 engagement_rows as (
     select * from {{ ref('stg_campaign_engagement_daily') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+    {{ incremental_window() }}
 ),
 
 country_history as (
     select * from {{ source('soundlink', 'campaign_country_daily_history') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+    {{ incremental_window() }}
 ),
 
 engagement_history as (
     select * from {{ source('soundlink', 'campaign_engagement_daily_history') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+    {{ incremental_window() }}
 ),
 
 vanished as (
     select * from {{ source('soundlink', 'vanished_rows') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+    {{ incremental_window() }}
 ),
 
 row_counts as (

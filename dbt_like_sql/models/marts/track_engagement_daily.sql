@@ -9,16 +9,12 @@
 
 with engagement_rows as (
     select * from {{ ref('stg_campaign_engagement_daily') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+    {{ incremental_window() }}
 ),
 
 settlement as (
     select * from {{ ref('stg_report_date_status') }}
-    {% if is_incremental() %}
-    where report_date between date '{{ var("start_date") }}' and date '{{ var("end_date") }}'
-    {% endif %}
+    {{ incremental_window() }}
 ),
 
 track_days as (

@@ -1,0 +1,71 @@
+{#
+    What a test that two CTEs of its own hold the same rows returns: the rows of one that the other has not, with the
+    CTE's name as their side. A difference shows as two rows.
+#}
+{% macro differences(one, other) -%}
+(select '{{ one }}' as side, * from {{ one }} except select '{{ one }}', * from {{ other }})
+union all
+(select '{{ other }}' as side, * from {{ other }} except select '{{ other }}', * from {{ one }})
+{%- endmacro %}
+
+
+{#
+    A whole test: the sums of a daily mart are those of the rows it is made of, to the last decimal.
+
+    mart, rows: the relations.
+    by: the columns to sum by.
+    measures: columns of both.
+    of_known: measures of the mart that sum only some rows, as {column: (measure, other)}: `measure` of the rows in which
+    `other` is known.
+#}
+{% macro reconciles(mart, rows, by, measures, of_known={}) -%}
+with mart as (
+    select
+        {{ by | join(', ') }}
+        {%- for column in measures + (of_known | list) %},
+        sum({{ column }}) as {{ column }}
+        {%- endfor %}
+    from {{ mart }}
+    where {{ within_window() }}
+    group by {{ by | join(', ') }}
+),
+
+raw as (
+    select
+        {{ by | join(', ') }}
+        {%- for measure in measures %},
+        sum({{ measure }}) as {{ measure }}
+        {%- endfor %}
+        {%- for column, (measure, other) in of_known.items() %},
+        sum({{ measure }}) filter (where {{ other }} is not null) as {{ column }}
+        {%- endfor %}
+    from {{ rows }}
+    where {{ within_window() }}
+    group by {{ by | join(', ') }}
+)
+
+{{ differences('mart', 'raw') }}
+{%- endmacro %}
+
+
+{# The same for a daily mart of the ads, which has the measures of campaign_country_daily. #}
+{% macro ads_reconcile(mart) -%}
+{{
+    reconciles(
+        mart,
+        ref('stg_campaign_country_daily'),
+        by=['report_date', 'currency'],
+        measures=[
+            'impressions', 'ad_clicks', 'link_clicks', 'streams', 'listeners', 'followers',
+            'spend_media', 'spend_total', 'fees',
+        ],
+        of_known={
+            'spend_media_with_link_clicks': ('spend_media', 'link_clicks'),
+            'link_clicks_with_impressions': ('link_clicks', 'impressions'),
+            'impressions_with_link_clicks': ('impressions', 'link_clicks'),
+            'ad_clicks_with_impressions': ('ad_clicks', 'impressions'),
+            'impressions_with_ad_clicks': ('impressions', 'ad_clicks'),
+        },
+    )
+}}
+{%- endmacro %}
