@@ -144,7 +144,7 @@ def _demo(home: Path, port: int) -> None:
     with_make = shutil.which("soundlink") is None and Path("Makefile").exists()
     for name, what in _NEXT.items():
         _say(f"   {'make' if with_make else 'soundlink'} {name:<8} {what}")
-    _say("   README.md      three steps from here to your own key")
+    _say("   README.md      three lines from here to your own key")
 
 
 @contextmanager

@@ -8,8 +8,10 @@ import re
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS, warehouse_tables
 
-# The pipeline's own assets.
-ASSETS = frozenset((*(export.name for export in EXPORTS), CAMPAIGNS.name, "published_database"))
+# The pipeline's own assets; a test compares them with those that Dagster is given.
+ASSETS = frozenset(
+    (*(export.name for export in EXPORTS), CAMPAIGNS.name, "campaign_totals", "published_database", "soundlink_api")
+)
 _ASSET_NAME = re.compile(r"[A-Za-z0-9_]+")
 # The names that Dagster refuses.
 _DAGSTERS = frozenset(

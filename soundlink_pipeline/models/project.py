@@ -148,7 +148,7 @@ def _read_documents(reading: Reading, paths: Sequence[Path]) -> None:
 def _lose(reading: Reading, path: Path, error: ModelError) -> None:
     """What an unreadable file describes would lose its configuration and its tests: it cannot be built without."""
     try:
-        text = path.read_bytes()[:LARGEST_BYTES].decode("utf-8", "replace")
+        text = path.read_bytes()[:LARGEST_BYTES].decode("utf-8", "replace") if path.is_file() else ""
     except OSError:
         return
     named = re.findall(r"^(\s*)-\s+name:\s*[\"']?(\w+)", text, flags=re.M)

@@ -135,6 +135,15 @@ class _Reading:
         filled = [{key: rendered(setting, self.scope) for key, setting in level.items()} for level in levels]
         return merged(filled, self.path)
 
+    def _notice_unknown(self, config: Config) -> None:
+        """A notice for each setting that no test has."""
+        found = [
+            Notice(setting.file, setting.line, f"{NOT_HONOURED}config {shown(key)} of a test")
+            for key, setting in config.settings.items()
+            if key not in SETTINGS
+        ]
+        self.project.notices += [notice for notice in found if notice not in self.project.notices]
+
 
 class _Generic(_Reading):
     """One entry of `data_tests` of a model."""
@@ -177,6 +186,7 @@ class _Generic(_Reading):
         config = self._config(given, [])
         if not config.flag("enabled", True):
             return None
+        self._notice_unknown(config)
         test = replace(
             given,
             arguments={
@@ -265,11 +275,7 @@ class _Singular(_Reading):
             config = self._merged([*levels, *called])
             if not config.flag("enabled", True):
                 return None
-            self.project.notices += [
-                Notice(setting.file, setting.line, f"{NOT_HONOURED}config {shown(key)} of a test")
-                for key, setting in config.settings.items()
-                if key not in SETTINGS
-            ]
+            self._notice_unknown(config)
             return replace(test, verdict=verdict(config), error=error)
         except ModelError as error:
             return replace(test, error=error)

@@ -115,7 +115,12 @@ def _run(
         query = project.compile_test(test, dates)
         sql = query.sql
         try:
-            ((failures, warns, fails),) = connection.execute(judged("select", query, test)).fetchall()
+            rows = connection.execute(judged("select", query, test)).fetchall()
+            if len(rows) != 1:
+                raise ModelError(
+                    test.path, test.line, f"fail_calc {test.verdict.fail_calc} must give one number: it is no aggregate"
+                )
+            ((failures, warns, fails),) = rows
             if failures is None or warns is None or fails is None:
                 reason = f"{test.verdict.fail_calc} is null, so that nothing can be compared with it"
                 raise ModelError(test.path, test.line, reason)
@@ -128,7 +133,7 @@ def _run(
                 return TestResult(test, sql)
             found = connection.execute(statement("select * from", query, test.path, f"limit {SHOWN_ROWS}"))
             columns = [name for name, *_ in found.description or ()]
-            return TestResult(test, sql, int(failures), columns, found.fetchall(), outcome)
+            return TestResult(test, sql, _number(failures, test), columns, found.fetchall(), outcome)
         except duckdb.Error as error:
             if cannot_write(error):
                 raise
@@ -136,3 +141,12 @@ def _run(
     except ModelError as error:
         reason = str(ModelError(error.file, error.line or test.line, error.reason))
         return TestResult(test, sql, outcome="error", reason=reason)
+
+
+def _number(failures: Any, test: DataTest) -> int:
+    """What a test counted, as a whole number. Raises ModelError."""
+    try:
+        return int(failures)
+    except (TypeError, ValueError, OverflowError):
+        reason = f"fail_calc {test.verdict.fail_calc} gives {failures!r}, which is no number"
+        raise ModelError(test.path, test.line, reason) from None

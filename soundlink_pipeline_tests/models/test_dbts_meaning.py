@@ -304,6 +304,9 @@ VERDICTS = [
     ("{limit: 0}", ("pass", 0)),
     ("{fail_calc: sum(id), error_if: '>= 4'}", ("fail", 4)),
     ("{fail_calc: sum(id), where: id = 7}", ("error", 0)),
+    ("{fail_calc: id}", ("error", 0)),
+    ("{fail_calc: id, where: id = 7}", ("error", 0)),
+    ("{fail_calc: \"max('NaN'::double)\"}", ("error", 0)),
     ("{where: id = 1}", ("pass", 0)),
     ("{error_if: foo}", ("error", 0)),
     ("{severity: \"{{ 'warn' if var('soft', true) else 'error' }}\"}", ("warn", 2)),
@@ -320,6 +323,19 @@ def test_severity_conditions_and_limit_decide_as_in_dbt(folder: Folder) -> None:
     built = folder({"models/m.sql": ROWS, "models/_m.yml": yaml, "tests/generic/not_one.sql": macro})
     outcomes = built.outcomes()
     assert [(config, outcomes[f"t{number}"]) for number, (config, _) in enumerate(VERDICTS)] == VERDICTS
+
+
+def test_a_setting_that_no_test_has_is_told(folder: Folder) -> None:
+    yaml = """
+        models:
+          - name: m
+            columns:
+              - name: id
+                data_tests:
+                  - not_null: {config: {severty: warn}}
+    """
+    built = folder({"models/m.sql": ROWS, "models/_m.yml": yaml})
+    assert "_m.yml, line 6: not honoured by soundlink: config 'severty' of a test" in built.told
 
 
 def test_own_generic_tests_and_who_overrides_whom(folder: Folder) -> None:

@@ -133,6 +133,7 @@ def test_what_is_no_file_costs_only_itself(tmp_path: Path) -> None:
     (models / "itself.sql").symlink_to(models / "itself.sql")
     (models / "around").symlink_to(models)
     os.mkfifo(models / "pipe.sql")
+    os.mkfifo(models / "described.yml")
     Path(os.fsdecode(os.fsencode(models) + b"/\xff.sql")).write_text("select 1 as a")
     project = checked(tmp_path)
     assert {*project.models} == SOUND
@@ -141,6 +142,7 @@ def test_what_is_no_file_costs_only_itself(tmp_path: Path) -> None:
         "nowhere": "is not a file that can be read",
         "itself": "is not a file that can be read",
         "pipe": "is not a file that can be read",
+        "described.yml": "is not a file that can be read",
         "file": "the file's name is the model's and its asset's: letters, digits and _ only",
     }
     assert "?.sql" in str(project.errors["file"])

@@ -17,8 +17,10 @@ from dagster._cli import create_dagster_cli
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.models.names import ASSETS
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline_tests.support.project import REPOSITORY
+from soundlink_pipeline_tests.support.sql_folder import no_models
 
 
 def definitions() -> dg.Definitions:
@@ -102,6 +104,11 @@ def test_only_the_composition_root_names_environment_variables() -> None:
     }
     # Each command is a program, and so a composition root of its own.
     assert {name for name in named if not name.startswith("commands/")} == allowed
+
+
+def test_no_model_can_have_the_name_of_an_asset_of_the_pipeline(tmp_path: Path) -> None:
+    without_models = build_definitions(Settings(sql_dir=no_models(tmp_path)), lambda: None)
+    assert {key.to_user_string() for key in without_models.resolve_asset_graph().get_all_asset_keys()} == ASSETS
 
 
 def test_raw_assets_share_partitions_and_policy() -> None:
