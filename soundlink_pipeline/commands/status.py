@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 
 from soundlink_pipeline.commands.execution import loaded_settings
-from soundlink_pipeline.commands.project_folder import enter_project, require_project
+from soundlink_pipeline.commands.project_folder import enter_project
 from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.doctor.dagster_state import daemon_state, has_storage, next_tick
 from soundlink_pipeline.doctor.finding import counted, minute
@@ -41,7 +41,6 @@ Line = tuple[str, str]
 def show_status() -> None:
     """Print a screen. Raises CommandFailed."""
     folder = enter_project()
-    require_project(folder)
     settings, now = loaded_settings(), datetime.now(UTC)
     soundlink = Soundlink(settings, lambda: None)
     print(f"{'Project':<{_LABEL_WIDTH}} {folder}")
