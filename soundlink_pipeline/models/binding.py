@@ -5,6 +5,7 @@ Nothing is executed, no file is written and no extension is loaded: a definition
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -24,6 +25,8 @@ from soundlink_pipeline.warehouse.instances import in_memory
 from soundlink_pipeline.warehouse.sql import quote_name
 from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 
+# The types that a chart can draw; a column of nulls alone is "NULL".
+_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$|DECIMAL|DOUBLE$|FLOAT$|\"NULL\"$")
 _OFF = ("autoinstall_known_extensions", "autoload_known_extensions")
 
 
@@ -133,6 +136,10 @@ def _table(project: SqlProject, model: Model, found: dict[str, str]) -> Table:
         raise model.error(f"{model.name} has a chart, which needs a table or a view")
     if model.charted and not {DATE_COLUMN, "is_settled"} <= present:
         raise model.error(f"{model.name} has a chart, which needs the columns {DATE_COLUMN} and is_settled")
+    types = {name.lower(): type for name, type in found.items()}
+    for name in model.charted:
+        if not _NUMBER.match(types[name.lower()]):
+            raise model.error(f"the chart of {model.name} names {name}, which is {types[name.lower()]}, not a number")
     documented = {name.lower(): words(text) for name, text in model.columns.items()}
     never_null = {
         test.columns[0].lower() for test in project.tests_of(model) if test.columns and test.kind == "not_null"

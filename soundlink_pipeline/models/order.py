@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from soundlink_pipeline.models.errors import NOT_HONOURED, ModelError
 from soundlink_pipeline.models.folder import line_of
@@ -54,14 +54,16 @@ def put_in_order(project: SqlProject, found: Mapping[str, Model]) -> None:
             return
 
 
-def _lose_dependents(left: dict[str, Model], errors: Mapping[str, ModelError], lose: object) -> None:
+def _lose_dependents(
+    left: dict[str, Model], errors: Mapping[str, ModelError], lose: Callable[[str, ModelError], None]
+) -> None:
     while True:
         unmet = [(model, name) for model in left.values() for name in model.refs if name not in left]
         if not unmet:
             return
         for model, name in unmet:
             if model.name in left:
-                lose(model.name, needs(model, name, errors[name]))  # type: ignore[operator]
+                lose(model.name, needs(model, name, errors[name]))
 
 
 def _inputs(model: Model, left: Mapping[str, Model]) -> Iterator[str]:

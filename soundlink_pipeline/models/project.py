@@ -81,9 +81,7 @@ def _read_settings(reading: Reading) -> None:
     project.variables = variables | (own if isinstance(own, YamlMap) else {})
     for key, line in repeated_keys(content):
         project.notices.append(Notice(settings.path, line, f"{shown(key)} stands there twice: the last one counts"))
-    project.target = _read_target(
-        reading,
-    )
+    project.target = _read_target(reading)
 
 
 def _read_target(reading: Reading) -> Target:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -131,9 +132,8 @@ def _run(
                 outcome = "warn"
             if outcome == "pass":
                 return TestResult(test, sql)
-            found = connection.execute(statement("select * from", query, test.path, f"limit {SHOWN_ROWS}"))
-            columns = [name for name, *_ in found.description or ()]
-            return TestResult(test, sql, _number(failures, test), columns, found.fetchall(), outcome)
+            columns, shown = _sample(connection, query, test)
+            return TestResult(test, sql, _number(failures, test), columns, shown, outcome)
         except duckdb.Error as error:
             if cannot_write(error):
                 raise
@@ -141,6 +141,18 @@ def _run(
     except ModelError as error:
         reason = str(ModelError(error.file, error.line or test.line, error.reason))
         return TestResult(test, sql, outcome="error", reason=reason)
+
+
+def _sample(
+    connection: duckdb.DuckDBPyConnection, query: Rendered, test: DataTest
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The first failing rows, with their columns; as text where Python has no such value (a long interval)."""
+    for chosen in ("*", "columns(*)::varchar"):
+        found = connection.execute(statement(f"select {chosen} from", query, test.path, f"limit {SHOWN_ROWS}"))
+        columns = [name for name, *_ in found.description or ()]
+        with suppress(OverflowError, ValueError):
+            return columns, found.fetchall()
+    return [], []
 
 
 def _number(failures: Any, test: DataTest) -> int:

@@ -14,8 +14,12 @@ _KEPT = (
     " failure (from a shell: run the command again)."
 )
 
-# What DuckDB makes of a signal that comes while it executes a statement; the interrupt itself is then gone.
-_DUCKDB_INTERRUPTED = "Query interrupted"
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether a signal ended the step: Dagster's own error, or what DuckDB makes of a signal during a statement."""
+    if isinstance(error, dg.DagsterExecutionInterruptedError):
+        return True
+    return type(error) is RuntimeError and str(error) == "Query interrupted"
 
 
 @contextmanager
@@ -30,7 +34,7 @@ def as_cancellation(
     try:
         yield
     except (dg.DagsterExecutionInterruptedError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and str(error) != _DUCKDB_INTERRUPTED:
+        if not is_interruption(error):
             raise
         canceled = is_canceled(context.instance, context.run.run_id)
         said = f"{'Canceled' if canceled else 'Interrupted'}: {kept}"

@@ -25,11 +25,13 @@ from soundlink_pipeline.models.names import ASSETS, as_asset_name
 from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.tests import DataTest
 from soundlink_pipeline.models.verdicts import SHOWN_ROWS, TestResult, run_tests
-from soundlink_pipeline.orchestration.canceling import as_cancellation
+from soundlink_pipeline.orchestration.canceling import as_cancellation, is_interruption
 from soundlink_pipeline.orchestration.column_schema import column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER
+from soundlink_pipeline.warehouse.home import WarehouseUnusable
+from soundlink_pipeline.warehouse.sql import cannot_write
 
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
@@ -101,6 +103,14 @@ def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.Assets
                     yield _build(context, connection, project, model, dates, failed=failed)
                 except ModelError as error:
                     failed[model.name] = str(error)
+                except WarehouseUnusable:  # not of this model
+                    raise
+                except Exception as error:  # whatever it is, it costs this model only
+                    if is_interruption(error) or (isinstance(error, duckdb.Error) and cannot_write(error)):
+                        raise
+                    reason = " ".join(str(error).split())
+                    failed[model.name] = f"{readable(model.path)}: {type(error).__name__}: {readable(reason)}"
+                    mark_failed(connection, model)  # built, perhaps, but not tested
         if failed:
             reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
             raise dg.Failure(

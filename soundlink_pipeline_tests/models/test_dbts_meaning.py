@@ -325,6 +325,19 @@ def test_severity_conditions_and_limit_decide_as_in_dbt(folder: Folder) -> None:
     assert [(config, outcomes[f"t{number}"]) for number, (config, _) in enumerate(VERDICTS)] == VERDICTS
 
 
+def test_failing_rows_are_shown_whatever_they_hold(folder: Folder) -> None:
+    # No timedelta of Python's is that long.
+    rows = "select interval '100000000 years' as age, null as kind"
+    yaml = "models:\n  - name: m\n    columns: [{name: kind, data_tests: [not_null]}]\n"
+    (result,) = folder({"models/m.sql": rows, "models/_m.yml": yaml}).results().values()
+    assert (result.outcome, result.bad_rows, result.columns, result.rows) == (
+        "fail",
+        1,
+        ["age", "kind"],
+        [("100000000 years", None)],
+    )
+
+
 def test_a_setting_that_no_test_has_is_told(folder: Folder) -> None:
     yaml = """
         models:

@@ -266,6 +266,21 @@ def test_a_broken_singular_test_costs_only_itself(tmp_path: Path) -> None:
     assert (found["sources.sql"].model, found["data_tests.sql"].name) == ("total", "data_tests_2")
 
 
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [("'x'", "VARCHAR"), ("[1]", "INTEGER[]"), ("date '2026-01-01'", "DATE"), ("interval 1 day", "INTERVAL")],
+)
+def test_a_chart_of_what_is_no_number_is_told_before_anything_is_built(tmp_path: Path, value: str, kind: str) -> None:
+    folder = sql_folder(tmp_path)
+    new = folder / "models" / "drawn.sql"
+    new.write_text(f"select date '2026-01-01' as report_date, true as is_settled, {value} as v, 1.5 as number")
+    described = "models:\n  - name: drawn\n    config: {meta: {chart: {number: Number, v: V}}}\n"
+    new.with_suffix(".yml").write_text(described)
+    project = checked(tmp_path)
+    assert project.errors["drawn"].reason == f"the chart of drawn names v, which is {kind}, not a number"
+    assert {*project.models} == SOUND
+
+
 def test_a_second_model_of_a_name_gives_up_neither_the_first_nor_what_needs_it(tmp_path: Path) -> None:
     # Its path comes first; the other one is described beside it.
     project = checked(sql_folder(tmp_path, {"models/a/daily.sql": "select 1 as a"}))

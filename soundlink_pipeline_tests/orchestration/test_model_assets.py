@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.orchestration import model_assets
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, REBUILD
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.orchestration.schedules import NOT_BUILT
@@ -122,6 +123,23 @@ def test_a_model_that_is_built_before_what_it_reads_says_what_comes_first(here: 
         "daily.sql: not built: it reads stg_country, which nobody has materialized yet. Materialize first what it"
         " reads, or all of it together (in the UI: select +daily)"
     )
+
+
+def test_a_model_with_a_fault_that_nobody_foresaw_costs_only_itself(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unforeseen(*_: object) -> None:
+        raise KeyError("nobody thought of that")
+
+    chart = "  - name: daily\n    config: {meta: {grain: [campaign_id, report_date], chart: {streams: Streams}}}\n"
+    settled = DAILY.replace("sum(streams)", "true as is_settled, sum(streams)")
+    change(here, **{"charted.sql": settled, "_charted.yml": "models:\n" + chart.replace("daily", "charted")})
+    monkeypatch.setattr(model_assets, "table_trend", unforeseen)
+    result = here.refresh("2026-01-10", "2026-01-12")
+    assert not result.success
+    assert materialized(result) >= {"daily", "total", "stg_country"}
+    assert "charted" not in materialized(result)
+    assert "charted.sql: KeyError: 'nobody thought of that'" in failure_of(result)
 
 
 def test_a_model_that_fails_costs_only_what_needs_it(loaded: Project) -> None:
