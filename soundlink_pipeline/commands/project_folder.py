@@ -1,7 +1,7 @@
 """The project folder that a command works in, and the locks that keep commands from hurting each other there.
 
 A project is a folder with `.env`, `dagster.yaml`, `workspace.yaml` and `data/`. Runs wait for each other by themselves
-(Dagster's pool, the warehouse's lock). What these locks add: one `soundlink dev` a folder, since two daemons would
+(`orchestration/turn.py`). What these locks add: one `soundlink dev` a folder, since two daemons would
 start each scheduled run twice; and no demo is made anew below a command that works on it.
 """
 

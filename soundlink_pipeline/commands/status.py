@@ -17,7 +17,7 @@ from soundlink_pipeline.doctor.dagster_state import daemon_state, has_storage, n
 from soundlink_pipeline.doctor.finding import counted, minute
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START, UNDER_WAY
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.pulling.planning import duration
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
@@ -27,13 +27,6 @@ from soundlink_pipeline.warehouse.ledger import Ledger
 _WAIT_SECONDS = 5.0
 _LABEL_WIDTH = 11
 _SCHEDULE = f"{DAILY_REFRESH}_schedule"
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-
 # What a line is about, and what it says; a line without a subject goes on with the one before.
 Line = tuple[str, str]
 
@@ -100,7 +93,7 @@ def _runs(home: Path, now: datetime) -> Iterator[Line]:
         yield from _next_run(now)
         return
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        ended = dg.RunsFilter(statuses=[status for status in dg.DagsterRunStatus if status not in _UNDER_WAY])
+        ended = dg.RunsFilter(statuses=[status for status in dg.DagsterRunStatus if status not in UNDER_WAY])
         for record in instance.get_run_records(ended, limit=1):
             at = record.end_time or record.update_timestamp.timestamp()
             run, moment = record.dagster_run, datetime.fromtimestamp(at, UTC)
@@ -108,7 +101,7 @@ def _runs(home: Path, now: datetime) -> Iterator[Line]:
                 "Last run",
                 f"{_named(run)}: {run.status.value.lower()}, ended {minute(moment)} ({_ago(now - moment)})",
             )
-        for record in instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY), limit=5):
+        for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=5):
             run = record.dagster_run
             since = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
             yield "Under way", f"{_named(run)}: {run.status.value.lower()} since {minute(since)}"

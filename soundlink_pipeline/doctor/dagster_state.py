@@ -17,6 +17,8 @@ from soundlink_pipeline.alerts.tick import State
 from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectState
 from soundlink_pipeline.orchestration.jobs import FRESHNESS
+from soundlink_pipeline.orchestration.publication_sensor import SENSOR as PUBLICATION
+from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.run_tags import described
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS
 from soundlink_pipeline.orchestration.upkeep import UPKEEP
@@ -26,17 +28,10 @@ _HEARTBEAT = timedelta(minutes=3)
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 # Jobs that change nothing; the runs that are looked at hold more than a week of them.
 _ONLY_CHECKS, _LOOKED_AT = (FRESHNESS, COMPARE_TOTALS), 50
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
-
-
 # What does not happen while a sensor is stopped.
 _LOST = {
     ALERTS: ": failed runs raise no alert",
+    PUBLICATION: ": what a backfill in the UI loads is not published",
     UPKEEP: ": nobody deletes what Dagster keeps of old runs, and queued runs do not say what they wait for",
 }
 
@@ -112,7 +107,7 @@ def run_is_under_way(project: ProjectState) -> bool:
     if not home.is_dir() or not has_storage(home):
         return False
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        return bool(instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY), limit=1))
+        return bool(instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1))
 
 
 def has_storage(home: Path) -> bool:
@@ -232,7 +227,7 @@ def _last_run(instance: dg.DagsterInstance, project: ProjectState) -> Iterator[F
 
 
 def _runs_under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Finding]:
-    for record in instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY), limit=10):
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=10):
         run = record.dagster_run
         events = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
         heard = datetime.fromtimestamp(events[0].timestamp, UTC) if events else record.update_timestamp.astimezone(UTC)

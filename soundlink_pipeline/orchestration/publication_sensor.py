@@ -15,7 +15,7 @@ import dagster as dg
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import NOT_ENDED, WHY
+from soundlink_pipeline.orchestration.run_context import UNDER_WAY, WHY
 from soundlink_pipeline.orchestration.unevaluated_checks import NOT_EVALUATED
 from soundlink_pipeline.publishing.lag import Lag, lag_of
 from soundlink_pipeline.quality.row_checks import row_checks
@@ -98,7 +98,7 @@ def _last_change(instance: dg.DagsterInstance) -> str:
 
 def _still_loading(instance: dg.DagsterInstance) -> str | None:
     """Why it is too early: a run or a backfill goes on, which loads more or builds and publishes by itself."""
-    going = instance.get_runs(dg.RunsFilter(statuses=list(NOT_ENDED)), limit=1)
+    going = instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1)
     if going:
         return f"Run {going[0].run_id} ({going[0].job_name}) is still going."
     exports = {dg.AssetKey(export.name) for export in EXPORTS}

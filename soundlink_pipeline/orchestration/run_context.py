@@ -16,10 +16,9 @@ RANGE_END = "dagster/asset_partition_range_end"
 ONE_DAY = "dagster/partition"
 # A tag with the reason for what a schedule or sensor asks for.
 WHY = "soundlink/why"
-# A run that has begun or waits to.
-NOT_ENDED = (
+# A run that has begun, or waits in the queue. One that was never queued may stay so for good.
+UNDER_WAY = (
     dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,

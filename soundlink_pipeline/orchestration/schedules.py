@@ -9,7 +9,7 @@ from soundlink_pipeline.contracts.days import TRAILING_DAYS, DateRange, refresh_
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, FRESHNESS, daily_refresh
 from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import NOT_ENDED, RANGE_END, RANGE_START, WHY
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START, UNDER_WAY, WHY
 from soundlink_pipeline.orchestration.run_tags import SCHEDULE, STARTED_BY, days_tags
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS, compare_totals, config_of_part
 from soundlink_pipeline.quality.completeness import DUE_HOUR
@@ -122,7 +122,7 @@ def _why(dates: DateRange, start_date: date) -> str:
 def _already_pulls(instance: dg.DagsterInstance, dates: DateRange) -> dg.DagsterRun | None:
     """A refresh, queued or running, that pulls all of these days: a second one would repeat its requests."""
     waiting: Sequence[dg.DagsterRun] = instance.get_runs(
-        dg.RunsFilter(job_name=DAILY_REFRESH, statuses=list(NOT_ENDED)), limit=100
+        dg.RunsFilter(job_name=DAILY_REFRESH, statuses=[dg.DagsterRunStatus.NOT_STARTED, *UNDER_WAY]), limit=100
     )
     for run in waiting:
         start, end = run.tags.get(RANGE_START), run.tags.get(RANGE_END)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
+from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.run_tags import described, own_tags
 from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
 
@@ -22,7 +23,7 @@ _MOST_QUEUED = 50
 _LONGEST_DAYS = 36_500  # there is no date before the year 1
 # A failed run's checks are looked at for so long after its end.
 _LATELY = timedelta(minutes=10)
-_AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_AT_WORK = [status for status in UNDER_WAY if status is not dg.DagsterRunStatus.QUEUED]
 
 
 @dataclass
