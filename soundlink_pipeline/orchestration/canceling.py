@@ -24,7 +24,7 @@ def is_interruption(error: BaseException) -> bool:
 
 @contextmanager
 def as_cancellation(
-    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, kept: str = _KEPT
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext | dg.OpExecutionContext, kept: str = _KEPT
 ) -> Iterator[None]:
     """If the run is canceled within the block, fail the step and say what is `kept`: the run then ends as canceled.
 

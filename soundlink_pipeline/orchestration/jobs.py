@@ -7,6 +7,7 @@ import dagster as dg
 from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.orchestration.asset_checks import newest_day_checks
+from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.failures import as_operator_failure, rebuild_failure
 from soundlink_pipeline.orchestration.published_asset import PUBLISHED
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -19,6 +20,7 @@ DAILY_REFRESH = "daily_refresh"
 REBUILD = "rebuild_from_landing"
 MODELS_AND_PUBLICATION = "models_and_publication"
 FRESHNESS = "freshness"
+_LOADED_STAYS = "what is loaded stays; the same job goes on from there."
 
 # The one check that makes requests of its own has a job of its own.
 _EVERYTHING = dg.AssetSelection.all() - dg.AssetSelection.checks(totals_agree)
@@ -52,14 +54,14 @@ def rebuild_from_landing(project: SqlProject) -> dg.JobDefinition:
 
     @dg.op(description="Loads every landed delivery that the warehouse lacks, in the order of loading.")
     def load_landed_deliveries(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:
-        with as_operator_failure():
+        with as_cancellation(context, _LOADED_STAYS), as_operator_failure():
             result = rebuild(soundlink.warehouse, soundlink.landing, context.log.info)
         if result.failed or result.lost:
             raise rebuild_failure(result)
 
     @dg.op(ins={"loaded": dg.In(dg.Nothing)}, description="Builds every SQL model, and publishes.")
     def build_and_publish(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:
-        with as_operator_failure(ModelError, NotPublished):
+        with as_cancellation(context, _LOADED_STAYS), as_operator_failure(ModelError, NotPublished):
             publish_tested(
                 soundlink.warehouse,
                 project,

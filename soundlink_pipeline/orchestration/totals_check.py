@@ -108,7 +108,7 @@ def totals_agree(
     context: dg.AssetCheckExecutionContext, config: TotalsConfig, soundlink: dg.ResourceParam[Soundlink]
 ) -> dg.AssetCheckResult:
     live = LiveCampaigns(frozenset(), [])
-    with as_operator_failure():
+    with as_cancellation(context, _UNCHANGED), as_operator_failure():
         if soundlink.warehouse.exists():
             with soundlink.warehouse.read() as connection:
                 live = settled_totals(connection, config.part)
