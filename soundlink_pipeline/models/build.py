@@ -1,7 +1,7 @@
 """Builds the SQL models in the warehouse and runs their tests. `models/project.py` reads the models.
 
 Every model is built in one transaction, so it is never half built. An incremental model rebuilds the days it is given,
-and those loaded since its last build (by a run that failed before it built models). It is built in full the first time
+and those loaded since its last build, by whichever run. It is built in full the first time
 and when its SQL has changed.
 """
 

@@ -1,9 +1,8 @@
-"""The SQL models as assets: lineage, documentation, checks and partitions all come from the folder of SQL files.
+"""The SQL models as assets: lineage, documentation and checks all come from the folder of SQL files.
 
 No model is partitioned: an incremental one rebuilds the days that were loaded since its last build, by whichever run,
-for the ledger tells them. So one build follows however many runs of a backfill, and a refresh of 8 days has a quarter
-of the events that partitions would take. All are built in one step, since a step takes longer than most models do; a
-model that fails stops only its dependents.
+for the ledger tells them. So one build follows however many runs of a backfill. All are built in one step, since a step
+takes longer than most models do; a model that fails stops only its dependents.
 """
 
 import itertools
