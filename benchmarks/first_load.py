@@ -93,7 +93,7 @@ def _job(simulator: Simulator, folder: Path) -> tuple[Path, int]:
         for export in EXPORTS
     ]
     job = folder / "job.json"
-    job.write_text(json.dumps({"tables": tables, "headers": {"x-api-key": simulator.key}}))
+    job.write_text(json.dumps({"tables": tables, "headers": {"authorization": f"Bearer {simulator.key}"}}))
     return job, sum(file.stat().st_size for files in found.values() for _, file in files)
 
 

@@ -37,7 +37,7 @@ def answers(simulator: Simulator, folder: Path) -> dict[str, list[tuple[str, Pat
     """Per export the URL of each campaign's answer, and the same bytes as a file below `folder`."""
     found: dict[str, list[tuple[str, Path]]] = {}
     query = f"startDate={DAYS.start}&endDate={DAYS.end}"
-    with httpx.Client(headers={"x-api-key": simulator.key}, timeout=60) as client:
+    with httpx.Client(headers={"authorization": f"Bearer {simulator.key}"}, timeout=60) as client:
         for export in EXPORTS:
             (folder / export.name).mkdir(parents=True)
             for campaign in simulator.world.campaigns:

@@ -5,8 +5,13 @@ Apart from `key.py`, which code that sends nothing imports too: this needs httpx
 
 from __future__ import annotations
 
+import json
+import os
+import threading
 from collections.abc import Generator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import get_args
 
 import httpx
 
@@ -14,17 +19,65 @@ from soundlink_pipeline.api.error_answers import error_code
 from soundlink_pipeline.api.key import ApiKey, Scheme
 from soundlink_pipeline.settings.settings import AuthSetting
 
+# What a server answers to a key that it knows, or to a header that it does not look at.
+_NO_KEY_KNOWN = ("invalid_api_key", "invalid_token")
 
-class KeyAuth(httpx.Auth):
-    """Sends the key as `x-api-key`, or as Bearer where the API ignores that; never both in one request.
 
-    `scheme` is how; None while the setting is `auto` and no answer has shown it yet. Thread-safe.
+class SchemeMemory:
+    """Which scheme a server takes, kept in the data folder for all steps and processes; never a key.
+
+    The file is JSON: an origin, and its scheme. It spares requests, so that what cannot be read or written is no error.
+    `writes` is False for one who is to change nothing.
     """
 
-    def __init__(self, key: ApiKey, setting: AuthSetting, base_url: httpx.URL) -> None:
+    def __init__(self, data_dir: Path, *, writes: bool = True) -> None:
+        self._file = data_dir / "api_scheme.json"
+        self._writes = writes
+
+    def recall(self, origin: str) -> Scheme | None:
+        found = self._read().get(origin)
+        return next((scheme for scheme in get_args(Scheme) if scheme == found), None)
+
+    def remember(self, origin: str, scheme: Scheme) -> None:
+        known = self._read()
+        if not self._writes or known.get(origin) == scheme:
+            return
+        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}-{threading.get_ident()}")
+        with suppress(OSError):
+            try:
+                temporary.write_text(json.dumps(known | {origin: scheme}) + "\n", encoding="utf-8")
+                temporary.replace(self._file)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, object]:
+        try:
+            found = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+class KeyAuth(httpx.Auth):
+    """Sends the key as Bearer, or as `x-api-key` where the API knows no Bearer; never both in one request.
+
+    `scheme` is how; None while the setting is `auto` and neither `memory` nor an answer has shown it. Then one request
+    finds out while the others wait. A scheme that was found and is refused later is doubted once. Thread-safe.
+    """
+
+    def __init__(
+        self, key: ApiKey, setting: AuthSetting, base_url: httpx.URL, memory: SchemeMemory | None = None
+    ) -> None:
         self._key = key
         self._home = _origin(base_url)
-        self.scheme: Scheme | None = None if setting == "auto" else setting
+        self._memory = memory
+        self._doubted = setting != "auto"  # a scheme that was pinned is the only one
+        self._finding_out = threading.Lock()
+        self.scheme: Scheme | None
+        if setting == "auto":
+            self.scheme = memory.recall(self._origin_text) if memory else None
+        else:
+            self.scheme = setting
 
     def is_for(self, url: httpx.URL) -> bool:
         """Whether a request to this URL may carry the key: it goes to the configured host only."""
@@ -32,16 +85,29 @@ class KeyAuth(httpx.Auth):
         return _origin(url) == self._home and not url.userinfo
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        scheme: Scheme = self.scheme or "x-api-key"
-        response = yield self._signed(request, scheme)
-        # The current generation ignores x-api-key, and says so with this code: once more, with Bearer alone.
-        # (Another thread may have found out meanwhile; x-api-key is only beyond doubt once it has worked.)
-        if scheme == "x-api-key" and _is_key_unknown(response) and self.scheme != "x-api-key":
-            scheme = "bearer"
+        with nullcontext() if self.scheme else self._finding_out:
+            known = self.scheme
+            scheme: Scheme = known or "bearer"
             response = yield self._signed(request, scheme)
-        # 200 proves a scheme. So does any answer but 401 to Bearer: it is only tried where x-api-key was refused.
-        if response.status_code == 200 or (scheme == "bearer" and response.status_code != 401):
+            refused = _is_key_unknown(response)
+            if refused and not (known and self._doubted):
+                self._doubted = known is not None
+                scheme = "x-api-key" if scheme == "bearer" else "bearer"
+                response = yield self._signed(request, scheme)
+            # 200 proves a scheme. So does whatever else is said to one where the other was refused, but a refusal.
+            if response.status_code == 200 or (refused and scheme != known and response.status_code != 401):
+                self._found(scheme)
+
+    def _found(self, scheme: Scheme) -> None:
+        if scheme != self.scheme:
             self.scheme = scheme
+            if self._memory:
+                self._memory.remember(self._origin_text, scheme)
+
+    @property
+    def _origin_text(self) -> str:
+        scheme, host, port = self._home
+        return f"{scheme}://{host}" + (f":{port}" if port else "")
 
     def _signed(self, request: httpx.Request, scheme: Scheme) -> httpx.Request:
         for name in ("x-api-key", "authorization"):
@@ -60,4 +126,4 @@ def _is_key_unknown(response: httpx.Response) -> bool:
         return False
     with suppress(httpx.HTTPError):  # cut off or damaged: it names no code then
         response.read()
-    return error_code(response) == "invalid_api_key"
+    return error_code(response) in _NO_KEY_KNOWN

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
+from soundlink_pipeline.api.auth import SchemeMemory
 from soundlink_pipeline.api.download import Download, save
 from soundlink_pipeline.api.errors import WrongContent
 from soundlink_pipeline.api.key import ApiKey, Scheme
@@ -54,6 +55,7 @@ class SoundlinkClient:
         pacer: Pacer,
         *,
         auth: AuthSetting = "auto",
+        memory: SchemeMemory | None = None,
         timeout: httpx.Timeout = TIMEOUT,
         tries: int = TRIES,
         backoff: float = FIRST_BACKOFF_SECONDS,
@@ -67,7 +69,7 @@ class SoundlinkClient:
         self._now = now
         self._retry_policy = RetryPolicy(pacer, tries=tries, backoff=backoff, log=log)
         self._session = Session(
-            self._base_url, self._key, pacer, auth=auth, timeout=timeout, transport=transport, now=now
+            self._base_url, self._key, pacer, auth=auth, memory=memory, timeout=timeout, transport=transport, now=now
         )
 
     def __repr__(self) -> str:

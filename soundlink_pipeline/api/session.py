@@ -8,7 +8,7 @@ from datetime import datetime
 
 import httpx
 
-from soundlink_pipeline.api.auth import KeyAuth
+from soundlink_pipeline.api.auth import KeyAuth, SchemeMemory
 from soundlink_pipeline.api.content_encoding import ACCEPTED, UnknownEncoding
 from soundlink_pipeline.api.error_answers import error_of
 from soundlink_pipeline.api.errors import RedirectRefused, SoundlinkError, Unreachable, WrongContent
@@ -31,6 +31,7 @@ class Session:
         pacer: Pacer,
         *,
         auth: AuthSetting,
+        memory: SchemeMemory | None,
         timeout: httpx.Timeout,
         transport: httpx.BaseTransport | None,
         now: Callable[[], datetime],
@@ -38,7 +39,7 @@ class Session:
         self._base_url = base_url
         self._key = key
         self._now = now
-        self._auth = KeyAuth(key, auth, base_url)
+        self._auth = KeyAuth(key, auth, base_url, memory)
         self._transport = PacedTransport(transport or direct_transport(base_url), pacer)
         self._http = httpx.Client(
             auth=self._auth,
@@ -99,7 +100,7 @@ class Session:
 
     def _error(self, response: httpx.Response) -> SoundlinkError:
         error = error_of(response, self._key, self._now())
-        # Where Bearer is not understood at all, the answer before it is the one that is about the key.
+        # Where Bearer was tried last and is not understood, the answer before it is the one that is about the key.
         if error.code == "invalid_token" and response.history:
             return error_of(response.history[0], self._key, self._now())
         return error

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from soundlink_pipeline.api.auth import SchemeMemory
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.download import Download
 from soundlink_pipeline.api.errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
@@ -59,6 +60,7 @@ def check_api(project: ProjectState) -> Iterator[Finding]:
                     project.key,
                     pacer,
                     auth=settings.auth,
+                    memory=SchemeMemory(settings.data_dir, writes=False),
                     timeout=_TIMEOUT,
                     tries=_TRIES,
                     now=project.clock,

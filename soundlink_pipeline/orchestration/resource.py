@@ -57,17 +57,24 @@ class Soundlink:
         for change in self.warehouse.prepare():
             log(f"{self.warehouse.describe().name} brought to the present contract: {change}")
         # Not at the top: httpx is a fifth of what loading the definitions costs, and only a run sends requests.
+        from soundlink_pipeline.api.auth import SchemeMemory  # noqa: PLC0415
         from soundlink_pipeline.api.client import SoundlinkClient  # noqa: PLC0415
 
+        settings = self.settings
         with (
             Pacer(
-                self.settings.data_dir / "requests.sqlite",
-                self.settings.requests_per_minute,
-                self.settings.requests_per_hour,
+                settings.data_dir / "requests.sqlite",
+                settings.requests_per_minute,
+                settings.requests_per_hour,
                 cancelled=threading.Event(),
             ) as pacer,
             SoundlinkClient(
-                self.settings.base_url, self._read_key() or "", pacer, auth=self.settings.auth, log=log
+                settings.base_url,
+                self._read_key() or "",
+                pacer,
+                auth=settings.auth,
+                memory=SchemeMemory(settings.data_dir),
+                log=log,
             ) as client,
         ):
             yield client, pacer

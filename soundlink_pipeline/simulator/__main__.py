@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--campaigns", type=int, default=12)
     parser.add_argument("--first-day", type=date.fromisoformat, default=date(2026, 1, 1), metavar="YYYY-MM-DD")
     parser.add_argument("--now", type=_moment, metavar="ISO", help="freeze the clock there (UTC unless it says more)")
-    parser.add_argument("--generation", type=int, choices=(1, 2), default=1, help="of the API's authentication")
+    parser.add_argument("--generation", type=int, choices=(1, 2), default=2, help="of the API's authentication")
     parser.add_argument("--per-minute", type=_limit, default=60, help="requests a key may make; 0: no limit")
     parser.add_argument("--per-hour", type=_limit, default=600, help="requests a key may make; 0: no limit")
     parser.add_argument("--countries", type=int, default=6, help="per campaign")

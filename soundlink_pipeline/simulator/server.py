@@ -99,7 +99,7 @@ def running_simulator(
     clock: SimClock | None = None,
     *,
     keys: dict[str, KeyInfo] | None = None,
-    generation: int = 1,
+    generation: int = 2,
     per_minute: int | None = 60,
     per_hour: int | None = 600,
     port: int = 0,

@@ -26,7 +26,7 @@ def server(served: Simulator) -> Iterator[Simulator]:
     yield served
     served.faults.clear()
     served.stats.reset()
-    served.generation = 1
+    served.generation = 2
     served.gzip_members = 0
 
 

@@ -21,7 +21,7 @@ def test_a_redirect_within_the_host_is_followed_with_the_key(
         server.faults.add("redirect", location=location)
         download(connect(), server, tmp_path / "export")
         assert (tmp_path / "export").read_bytes() == truth(server)
-    assert schemes(server) == ["x-api-key"] * 4
+    assert schemes(server) == ["bearer"] * 4
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -124,4 +124,4 @@ def test_plain_http_on_loopback_goes_through_no_proxy(
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     connect(tries=1, transport=None).ping()
-    assert schemes(server) == ["x-api-key"]
+    assert schemes(server) == ["bearer"]

@@ -1,16 +1,19 @@
 """Both generations of authentication, found by the client itself; the key is nowhere but in its header."""
 
+import json
 import logging
 import threading
+import time
 import traceback
 from collections import Counter
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from soundlink_pipeline.api.auth import SchemeMemory
 from soundlink_pipeline.api.errors import (
     KeyRefused,
     RateLimited,
@@ -25,26 +28,87 @@ from soundlink_pipeline.simulator import Simulator
 from soundlink_pipeline_tests.api.shared import DATES, KEY, QUICK, Connect, download, mocked, schemes, truth
 
 
-def test_the_first_generation_is_asked_with_x_api_key_alone(
-    server: Simulator, connect: Connect, tmp_path: Path
-) -> None:
+def test_the_present_generation_is_asked_with_bearer_alone(server: Simulator, connect: Connect, tmp_path: Path) -> None:
     client = connect()
     client.ping()
     client.campaigns()
     download(client, server, tmp_path / "export")
-    assert schemes(server) == ["x-api-key"] * 3
+    assert schemes(server) == ["bearer"] * 3
 
 
-def test_the_current_generation_is_found_once_and_remembered(
-    server: Simulator, connect: Connect, tmp_path: Path
-) -> None:
-    server.generation = 2
+def test_the_first_generation_is_found_once_and_remembered(server: Simulator, connect: Connect, tmp_path: Path) -> None:
+    server.generation = 1
     client = connect()
     client.ping()
     client.campaigns()
     download(client, server, tmp_path / "export")
-    assert schemes(server) == ["x-api-key", "bearer", "bearer", "bearer"]
+    assert schemes(server) == ["bearer", "x-api-key", "x-api-key", "x-api-key"]
     assert [record.status for record in server.stats.records] == [401, 200, 200, 200]
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_what_a_server_takes_is_remembered_by_other_clients(
+    server: Simulator, connect: Connect, tmp_path: Path, generation: int
+) -> None:
+    server.generation = generation
+    connect(memory=SchemeMemory(tmp_path)).ping()
+    server.stats.reset()
+    connect(memory=SchemeMemory(tmp_path)).ping()
+    assert [record.status for record in server.stats.records] == [200]
+    (file,) = tmp_path.glob("*scheme*")
+    assert json.loads(file.read_text()) == {server.base_url: ("x-api-key", "bearer")[generation - 1]}
+    # One server is not another.
+    mocked(connect, lambda _: httpx.Response(200, json={}), memory=SchemeMemory(tmp_path)).ping()
+    assert json.loads(file.read_text())["https://api.example"] == "bearer"
+
+
+def test_a_memory_that_may_not_write_reads(server: Simulator, connect: Connect, tmp_path: Path) -> None:
+    server.generation = 1
+    connect(memory=SchemeMemory(tmp_path, writes=False)).ping()
+    assert not list(tmp_path.glob("*scheme*"))
+    connect(memory=SchemeMemory(tmp_path)).ping()
+    server.stats.reset()
+    connect(memory=SchemeMemory(tmp_path, writes=False)).ping()
+    assert schemes(server) == ["x-api-key"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"SERVER": "basic"}', "[" * 100_000, "\ud800"])
+def test_a_damaged_memory_costs_one_request(server: Simulator, connect: Connect, tmp_path: Path, text: str) -> None:
+    server.generation = 1
+    connect(memory=SchemeMemory(tmp_path)).ping()
+    (file,) = tmp_path.glob("*scheme*")
+    file.write_bytes(text.replace("SERVER", server.base_url).encode(errors="surrogatepass"))
+    server.stats.reset()
+    connect(memory=SchemeMemory(tmp_path)).ping()
+    assert schemes(server) == ["bearer", "x-api-key"]
+    assert json.loads(file.read_text())[server.base_url] == "x-api-key"
+
+
+@pytest.mark.parametrize(("before", "now", "asked"), [(1, 2, ["x-api-key", "bearer"]), (2, 1, ["bearer", "x-api-key"])])
+def test_a_server_that_has_moved_on_is_asked_once_anew(
+    server: Simulator, connect: Connect, tmp_path: Path, before: int, now: int, asked: list[str]
+) -> None:
+    server.generation = before
+    client = connect(memory=SchemeMemory(tmp_path))
+    client.ping()
+    server.generation = now
+    server.stats.reset()
+    client.ping()
+    client.ping()
+    connect(memory=SchemeMemory(tmp_path)).ping()
+    assert schemes(server) == [*asked, asked[1], asked[1]]
+
+
+def test_a_key_that_is_no_longer_known_is_asked_once_anew(server: Simulator, connect: Connect) -> None:
+    client = connect()
+    client.ping()
+    server.stats.reset()
+    refusal = {"status": 401, "code": "invalid_api_key"}
+    server.faults.add("status", **refusal, times=None)
+    for _ in range(3):
+        with pytest.raises(KeyRefused):
+            client.ping()
+    assert schemes(server) == ["bearer", "x-api-key", "bearer", "bearer"]
 
 
 @pytest.mark.parametrize(
@@ -59,14 +123,20 @@ def test_the_way_in_is_remembered_even_where_the_answer_is_an_error(
     server: Simulator, connect: Connect, fault: dict[str, Any], error: type[SoundlinkError]
 ) -> None:
     """Else every try costs two requests."""
-    server.generation = 2
-    server.faults.add("status", **fault, times=None)
-    client = connect()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append("x-api-key" if "x-api-key" in request.headers else "bearer")
+        if sent[-1] == "bearer":
+            return httpx.Response(401, json={"error": {"code": "invalid_token", "message": ""}})
+        return httpx.Response(fault["status"], json={"error": {"code": fault.get("code"), "message": ""}})
+
+    sent: list[str] = []
+    client = mocked(connect, answer, tries=3)
     with pytest.raises(error):
         client.ping()
-    server.faults.clear()
-    client.ping()
-    assert Counter(schemes(server))["x-api-key"] == 1
+    with pytest.raises(error):
+        client.ping()
+    assert Counter(sent)["bearer"] == 1
 
 
 @pytest.mark.parametrize(("generation", "auth"), [(1, "x-api-key"), (2, "bearer")])
@@ -89,12 +159,12 @@ def test_a_scheme_that_was_pinned_wrongly_is_not_exchanged(
 @pytest.mark.parametrize(
     ("key", "generation", "code", "asked", "advice"),
     [
-        ("sk_test_unknown", 1, "invalid_api_key", ["x-api-key", "bearer"], "check SOUNDLINK_API_KEY"),
-        ("sk_test_unknown", 2, "invalid_api_key", ["x-api-key", "bearer"], "check SOUNDLINK_API_KEY"),
-        ("sk_test_revoked", 1, "api_key_revoked", ["x-api-key"], "revoked; create a new one"),
-        ("sk_test_revoked", 2, "api_key_revoked", ["x-api-key", "bearer"], "revoked; create a new one"),
-        ("sk_test_expired", 1, "api_key_expired", ["x-api-key"], "expired; create a new one"),
-        ("sk_test_expired", 2, "api_key_expired", ["x-api-key", "bearer"], "expired; create a new one"),
+        ("sk_test_unknown", 1, "invalid_api_key", ["bearer", "x-api-key"], "check SOUNDLINK_API_KEY"),
+        ("sk_test_unknown", 2, "invalid_api_key", ["bearer", "x-api-key"], "check SOUNDLINK_API_KEY"),
+        ("sk_test_revoked", 1, "api_key_revoked", ["bearer", "x-api-key"], "revoked; create a new one"),
+        ("sk_test_revoked", 2, "api_key_revoked", ["bearer"], "revoked; create a new one"),
+        ("sk_test_expired", 1, "api_key_expired", ["bearer", "x-api-key"], "expired; create a new one"),
+        ("sk_test_expired", 2, "api_key_expired", ["bearer"], "expired; create a new one"),
     ],
 )
 def test_a_refused_key_is_told_for_what_it_is(
@@ -126,31 +196,29 @@ def test_a_missing_scope_is_named(server: Simulator, connect: Connect, tmp_path:
     assert (tmp_path / "export").read_bytes() == truth(server)
 
 
-def test_two_threads_that_find_the_way_in_together_both_get_in(connect: Connect) -> None:
-    """The second hears of its refusal only when the first has found Bearer out."""
-    together, first_is_in = threading.Barrier(2, timeout=10), threading.Event()
-    refusal = {"error": {"code": "invalid_api_key", "message": ""}, "meta": {"requestId": "r"}}
+def test_while_one_thread_finds_the_way_in_the_others_wait(connect: Connect) -> None:
+    together = threading.Barrier(4, timeout=10)
 
     def answer(request: httpx.Request) -> httpx.Response:
         assert ("x-api-key" in request.headers) != ("authorization" in request.headers)
-        if "authorization" in request.headers:
+        if "x-api-key" in request.headers:
             return httpx.Response(200, json={})
-        if together.wait() == 0:
-            first_is_in.wait(10)
-        return httpx.Response(401, json=refusal)
+        time.sleep(0.05)  # so that a thread that did not wait would be seen
+        return httpx.Response(401, json={"error": {"code": "invalid_token", "message": ""}})
+
+    def ping() -> None:
+        together.wait()
+        client.ping()
 
     client = mocked(connect, answer)
-    with ThreadPoolExecutor(2) as threads:
-        pings = [threads.submit(client.ping) for _ in range(2)]
-        wait(pings, return_when=FIRST_COMPLETED)
-        first_is_in.set()
-        for ping in pings:
-            ping.result()
-    assert client.requests == 4
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(ping) for _ in range(4)]:
+            done.result()
+    assert client.requests == 5
 
 
 def test_many_threads_may_use_one_client(server: Simulator, connect: Connect, tmp_path: Path) -> None:
-    server.generation = 2
+    server.generation = 1
     client = connect()
     client.ping()
 
@@ -161,7 +229,7 @@ def test_many_threads_may_use_one_client(server: Simulator, connect: Connect, tm
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(fetch, range(12))) == {truth(server)}
     assert client.requests == len(server.stats.records) == 14
-    assert Counter(schemes(server)) == {"x-api-key": 1, "bearer": 13}
+    assert Counter(schemes(server)) == {"bearer": 1, "x-api-key": 13}
 
 
 @pytest.mark.parametrize("key", ["", "  ", "sk_a b", "sk_ü", "sk_a\nb", "sk_a\x00"])

@@ -77,6 +77,7 @@ def test_broken_check_becomes_a_finding_without_secrets_and_the_others_go_on(
     here: Project, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     secret = "https://Zx81-no-prefix-that-would-tell/"
+    here.sim.generation = 1  # takes a key that does not look like one
 
     def broken(_: object) -> Iterator[Finding]:
         yield Finding("ok", "first", "is well")
@@ -158,7 +159,7 @@ def test_command_reads_the_key_from_env_file_shows_it_nowhere_and_exits_with_0(
         assert main() == 0
     said = capsys.readouterr()
     assert KEY not in said.out + said.err
-    assert re.search(r"ok +key +is valid; sent as x-api-key", said.out)
+    assert re.search(r"ok +key +is valid; sent as bearer", said.out)
 
 
 def test_package_that_is_missing_altogether_is_told_in_one_line(

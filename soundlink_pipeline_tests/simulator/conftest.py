@@ -22,7 +22,7 @@ def sim(server: Simulator) -> Simulator:
     server.stats.reset()
     server.access.forget()
     server.access.per_minute = server.access.per_hour = None
-    server.generation = 1
+    server.generation = 2
     server.gzip_members = 0
     server.clock.set(NOW)
     return server

@@ -27,11 +27,11 @@ class Keyed:
         self._web, self._sim = web, sim
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        options.setdefault("headers", {"x-api-key": self._sim.key})
+        options.setdefault("headers", {"authorization": f"Bearer {self._sim.key}"})
         return self._web.get(self._sim.base_url + path, **options)
 
     def stream(self, path: str) -> AbstractContextManager[httpx.Response]:
-        return self._web.stream("GET", self._sim.base_url + path, headers={"x-api-key": self._sim.key})
+        return self._web.stream("GET", self._sim.base_url + path, headers={"authorization": f"Bearer {self._sim.key}"})
 
 
 def export_url(sim: Simulator, campaign: int = 1, export: str = BREAKDOWN, query: str = "") -> str:

@@ -89,7 +89,7 @@ def test_dates_that_cannot_be_are_refused(sim: Simulator, api: Keyed, query: dic
 
 def test_the_totals_need_the_scope_of_the_metrics(sim: Simulator, api: Keyed) -> None:
     path = f"/v1/campaigns/{sim.world.campaigns[0].path_id}/metrics/overview"
-    refused = api.get(path, headers={"x-api-key": "sk_test_campaigns"})
+    refused = api.get(path, headers={"authorization": "Bearer sk_test_campaigns"})
     assert error_of(refused) == (403, "insufficient_scope")
     assert [record.kind for record in sim.stats.records] == ["overview"]
     assert error_of(api.get("/v1/campaigns/camp_unknown/metrics/overview")) == (404, "campaign_not_found")

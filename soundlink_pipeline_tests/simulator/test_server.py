@@ -22,7 +22,7 @@ def test_statistics_tell_what_was_asked_and_never_the_key(sim: Simulator, api: K
     body = api.get(export_url(sim)).content
     api.get("/v1/campaigns/none")
     (export, missing) = sim.stats.records
-    assert (export.kind, export.method, export.status, export.scheme) == ("breakdown_export", "GET", 200, "x-api-key")
+    assert (export.kind, export.method, export.status, export.scheme) == ("breakdown_export", "GET", 200, "bearer")
     assert export.bytes == len(body)
     assert sim.stats.count(path_contains="startDate=2026-01-01", status=200) == 1
     assert missing.status == 404
@@ -71,7 +71,7 @@ def test_a_hanging_answer_does_not_hold_up_the_end(web: httpx.Client) -> None:
 
 def ask_in_vain(web: httpx.Client, url: str, key: str) -> None:
     with pytest.raises(httpx.TransportError):
-        web.get(url, headers={"x-api-key": key}, timeout=30)
+        web.get(url, headers={"authorization": f"Bearer {key}"}, timeout=30)
 
 
 def test_prepared_answers_are_the_computed_ones(web: httpx.Client, api: Keyed, sim: Simulator) -> None:
@@ -92,7 +92,7 @@ def test_a_file_is_served_as_it_is(web: httpx.Client, tmp_path: Any) -> None:
     with running_simulator() as sim:
         campaign = sim.world.campaigns[1]
         sim.serve_file(BREAKDOWN, campaign.path_id, path, 200_000)
-        headers = {"x-api-key": sim.key}
+        headers = {"authorization": f"Bearer {sim.key}"}
         answer = web.get(sim.base_url + export_url(sim), headers=headers)
         assert (answer.headers["X-Row-Count"], answer.content) == ("200000", path.read_bytes())
         sim.faults.add("cut", after=1_000_000)
@@ -110,7 +110,7 @@ def test_the_command_serves_until_it_is_told_to_stop(web: httpx.Client, number: 
         line = process.stdout.readline()
         found = re.fullmatch(r"Soundlink simulator at (http://127\.0\.0\.1:\d+) with the key (\S+)\n", line)
         assert found, line
-        answer = web.get(f"{found[1]}/v1/ping", headers={"x-api-key": found[2]})
+        answer = web.get(f"{found[1]}/v1/ping", headers={"authorization": f"Bearer {found[2]}"})
         assert answer.headers["Date"] == "Mon, 02 Mar 2026 06:00:00 GMT"
         process.send_signal(number)
         assert process.wait(timeout=10) == 0
