@@ -20,9 +20,10 @@ from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, run
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
 from soundlink_pipeline.contracts.days import DateRange, checked_range
-from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.publishing.lag import lag_of
 from soundlink_pipeline.pulling.chosen import Names, UnknownCampaign, chosen
 from soundlink_pipeline.pulling.planning import duration
 from soundlink_pipeline.pulling.progress import Progress
@@ -74,13 +75,25 @@ def _pull(dates: DateRange, ids: Sequence[str], *, refetch: bool, accept_smaller
         verbose=verbose,
         watch=watch,
     )
-    (soundlink,) = used
-    for line in _summary(soundlink, dates, ended, time.monotonic() - started, bool(ids)):
+    soundlink, runs = used[0], [ended]
+    if ids and ended.succeeded and _is_behind(soundlink):
+        # Days that lack other campaigns are no materialization, and Dagster skips what would follow one.
+        ended = run_job(MODELS_AND_PUBLICATION, verbose=verbose, watch=watch)
+        runs.append(ended)
+    for line in _summary(soundlink, dates, runs, time.monotonic() - started, bool(ids)):
         print(line, flush=True)
     if ended.interrupted:
         raise Interrupted("Interrupted: what has arrived is kept; the same command goes on from there.")
     if ended.failures:
         raise CommandFailed("\n".join(ended.failures))
+
+
+def _is_behind(soundlink: Soundlink) -> bool:
+    """Whether the published file lacks deliveries. Where that cannot be read, the run that publishes says why."""
+    try:
+        return bool(lag_of(soundlink.warehouse, soundlink.published_path))
+    except (WarehouseLocked, WarehouseUnusable):
+        return True
 
 
 def _campaign_ids(settings: Settings, wanted: Sequence[str]) -> list[str]:
@@ -118,18 +131,21 @@ def _known(soundlink: Soundlink) -> Names:
     return {campaign_id: found - {""} for campaign_id, found in names.items()}
 
 
-def _summary(soundlink: Soundlink, dates: DateRange, ended: EndedRun, seconds: float, limited: bool) -> list[str]:
-    """What came of the run, a line for each fact."""
-    lines = [f"Note: {line}" for line in ended.warnings]
+def _summary(
+    soundlink: Soundlink, dates: DateRange, runs: Sequence[EndedRun], seconds: float, limited: bool
+) -> list[str]:
+    """What came of the runs, a line for each fact."""
+    lines = [f"warning: {line}" for run in runs for line in run.warnings]
+    lines += [line for run in runs for line in run.check_lines()]
     lines.append(_what_came(soundlink.progress))
     if soundlink.warehouse.exists():
         lines += _what_is_there(soundlink, dates, limited)
     file = soundlink.published_path
-    if ended.failures or ended.interrupted:
-        lines.append(f"Not published: {file} " + ("stays as it was" if file.exists() else "is not there yet"))
-    else:
+    if runs[-1].succeeded and file.exists():
         lines.append(f"Published: {file} ({file.stat().st_size / 1e6:.1f} MB); soundlink sql asks it")
-    lines.append(f"Took {duration(seconds)}; run {ended.run_id}")
+    else:
+        lines.append(f"Not published: {file} " + ("stays as it was" if file.exists() else "is not there yet"))
+    lines.append(f"Took {duration(seconds)}; run {' and '.join(run.run_id for run in runs)}")
     return lines
 
 
@@ -155,7 +171,7 @@ def _what_is_there(soundlink: Soundlink, dates: DateRange, limited: bool) -> lis
     lines = [f"Settled up to {settled}: these numbers are final" if settled else "Settled: no day yet"]
     if limited and lacking:
         lines.append(
-            f"Not pulled: days of {len(lacking)} other campaigns. The UI shows the days as materialized all the same;"
-            " the same command without --campaign pulls the others"
+            f"Not pulled: days of {len(lacking)} other campaigns, so these days stay missing in the UI; the same"
+            " command without --campaign pulls the others"
         )
     return lines

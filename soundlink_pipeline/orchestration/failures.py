@@ -22,7 +22,7 @@ _REFETCH = "{ops: {exports: {config: {refetch: true}}}}"
 
 
 def blocking_failure(broken: Sequence[tuple[Export, CheckResult]]) -> dg.Failure:
-    lines = [f"{export.name}: {result}. {result.check.remedy}" for export, result in broken]
+    lines = [f"{export.name}, {result.check.name}: {result} {result.check.remedy}" for export, result in broken]
     return dg.Failure(
         "Loaded rows failed a blocking check; models and publication were skipped. The checks show the rows.\n"
         + "\n".join(lines),

@@ -14,6 +14,8 @@ SOUNDLINK_API = "soundlink_api"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 ONE_DAY = "dagster/partition"
+# The tag of a run that a backfill has launched.
+BACKFILL = "dagster/backfill"
 # A tag with the reason for what a schedule or sensor asks for.
 WHY = "soundlink/why"
 # A run that has begun, or waits in the queue. One that was never queued may stay so for good.

@@ -43,6 +43,8 @@ _TOTALS = "campaign_totals"
 _KEY = dg.AssetCheckKey(dg.AssetKey(_TOTALS), TOTALS_AGREE)
 # Under which name a result keeps the differences for the next one to read.
 _KEPT = "differences, as data"
+# How many campaigns were, and why others were not.
+COMPARED, _NOT_COMPARED = "campaigns compared", "could not be compared"
 _SHOWN_IN_TEXT = 5
 _UNCHANGED = "nothing was changed. To compare again, run the job again."
 _SAYS = (
@@ -182,14 +184,14 @@ def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
     if answers.failures:
         lines.append(f"{len(answers.failures)} campaigns could not be compared: {answers.failures[0][1]}")
     metadata: dict[str, Any] = {
-        "campaigns compared": len(answers.comparisons),
+        COMPARED: len(answers.comparisons),
         "requests": answers.requests,
         "differences": dg.MetadataValue.md(_differences(found)) if found else "none",
         _KEPT: dg.MetadataValue.json([_as_data(item) for item in found]),
     }
     if answers.failures:
         failures = [(totals.campaign_id, totals.name, reason) for totals, reason in answers.failures]
-        metadata["could not be compared"] = dg.MetadataValue.md(markdown_table(["campaign", "name", "why"], failures))
+        metadata[_NOT_COMPARED] = dg.MetadataValue.md(markdown_table(["campaign", "name", "why"], failures))
     if unsaid := _not_compared(answers.comparisons.values()):
         metadata["figures not compared"] = dg.MetadataValue.md(markdown_table(["figure", "why", "campaigns"], unsaid))
     return dg.AssetCheckResult(
@@ -198,6 +200,16 @@ def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
         description="\n".join(lines) or None,
         metadata=metadata,
     )
+
+
+def lines_of(evaluation: dg.AssetCheckEvaluation) -> list[str]:
+    """All that a result says, a line each; its description holds only the first differences."""
+    metadata = evaluation.metadata
+    kept: Any = metadata[_KEPT].value
+    lines = [str(_from_data(item).difference) for item in kept]
+    if _NOT_COMPARED in metadata:
+        lines.append((evaluation.description or "").splitlines()[-1])
+    return lines
 
 
 def _differences(found: Iterable[Found]) -> str:
