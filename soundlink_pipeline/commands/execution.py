@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import httpx
 from dotenv import load_dotenv
 
 from soundlink_pipeline.alerts.message import read_alert
+from soundlink_pipeline.api.key import DEMO_KEY
 from soundlink_pipeline.commands.checks import check_lines, evaluated_checks
 from soundlink_pipeline.commands.display import shown
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.definitions import defs
+from soundlink_pipeline.doctor.api import demo_is_stopped
 from soundlink_pipeline.doctor.finding import first_line
 from soundlink_pipeline.orchestration import orphaned_runs
 from soundlink_pipeline.orchestration.resource import READER, Soundlink
@@ -69,6 +73,22 @@ def check_project_folder(folder: Path) -> None:
         raise ValueError(
             f"Dagster keeps no storage in the folder {folder}, since it has a ? or a % code in it: rename the folder"
         )
+
+
+def require_api_of_demo(settings: Settings) -> None:
+    """Raises CommandFailed where the project is the demo, and its API does not run."""
+    url = httpx.URL(settings.base_url)
+    if os.environ.get("SOUNDLINK_API_KEY") == DEMO_KEY and not answers(url.host, url.port or 80):
+        raise CommandFailed(f"{settings.base_url} does not answer: {demo_is_stopped()}")
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether a program listens there."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 _CANCELED = (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING)

@@ -13,6 +13,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
 from soundlink_pipeline.commands.outcome import CommandFailed
 
 ENV_FILE = ".env"
@@ -36,12 +38,14 @@ def enter_project() -> Path:
     return folder
 
 
-def require_project(folder: Path) -> None:
-    """Raises CommandFailed where there is no Dagster instance for runs: the settings alone may be anywhere."""
-    if not os.environ.get("DAGSTER_HOME"):
-        raise CommandFailed(
-            f"there is no project in {folder}: soundlink init DIR makes one, soundlink demo one with made-up data"
-        )
+def require_project(folder: Path, *, for_runs: bool = True) -> None:
+    """Raises click.ClickException where there is no project, or `for_runs` no Dagster instance of one."""
+    if os.environ.get("DAGSTER_HOME") or (not for_runs and (folder / ENV_FILE).exists()):
+        return
+    raise click.ClickException(
+        f"there is no project in {folder}: cd to one; soundlink init DIR makes one, soundlink demo one with made-up"
+        " data"
+    )
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import click
@@ -16,10 +16,10 @@ import dagster as dg
 
 from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.commands.display import shown
-from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, run_job
+from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, require_api_of_demo, run_job
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
-from soundlink_pipeline.contracts.days import DateRange, checked_range
+from soundlink_pipeline.contracts.days import DateRange, checked_range, last_closed_day
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
@@ -29,6 +29,7 @@ from soundlink_pipeline.pulling.planning import duration
 from soundlink_pipeline.pulling.progress import Progress
 from soundlink_pipeline.quality.completeness import missing, name_of
 from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
 
@@ -36,25 +37,35 @@ _COMMAND = "soundlink pull"
 
 
 def pull_days(
-    start: str,
-    end: str,
+    wanted: tuple[str, str] | int,
     campaigns: Sequence[str],
     *,
     refetch: bool,
     accept_smaller: bool,
     verbose: bool,
 ) -> None:
-    """Pull, show how far it is, and say what came of it. Raises click.BadParameter, CommandFailed, Interrupted."""
+    """Pull, show how far it is, and say what came of it. Raises click.ClickException, CommandFailed, Interrupted.
+
+    `wanted` are the first and the last day, or how many days up to yesterday: as many of them as there are partitions.
+    """
     folder = enter_project()
     settings = loaded_settings()
     try:
-        dates = checked_range(start, end, settings.start_date, datetime.now(UTC))
+        dates = _range(wanted, settings.start_date, datetime.now(UTC))
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     require_project(folder)
+    require_api_of_demo(settings)
     with in_use(folder, _COMMAND):
         ids = _campaign_ids(settings, campaigns) if campaigns else []
         _pull(dates, ids, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
+
+
+def _range(wanted: tuple[str, str] | int, first_day: date, now: datetime) -> DateRange:
+    if isinstance(wanted, int):
+        newest = last_closed_day(now)
+        wanted = str(max(first_day, newest - timedelta(days=wanted - 1))), str(newest)
+    return checked_range(*wanted, first_day, now)
 
 
 def _pull(dates: DateRange, ids: Sequence[str], *, refetch: bool, accept_smaller: bool, verbose: bool) -> None:
@@ -142,7 +153,7 @@ def _summary(
         lines += _what_is_there(soundlink, dates, limited)
     file = soundlink.published_path
     if runs[-1].succeeded and file.exists():
-        lines.append(f"Published: {file} ({file.stat().st_size / 1e6:.1f} MB); soundlink sql asks it")
+        lines.append(f"Published: {file} ({file.stat().st_size / 1e6:.1f} MB); {typed('sql')} asks it")
     else:
         lines.append(f"Not published: {file} " + ("stays as it was" if file.exists() else "is not there yet"))
     lines.append(f"Took {duration(seconds)}; run {' and '.join(run.run_id for run in runs)}")

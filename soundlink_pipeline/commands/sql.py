@@ -20,6 +20,7 @@ from soundlink_pipeline.commands.execution import loaded_settings
 from soundlink_pipeline.commands.outcome import CommandFailed
 from soundlink_pipeline.commands.project_folder import enter_project
 from soundlink_pipeline.publishing.file_copy import read_published
+from soundlink_pipeline.typed import typed
 
 STYLES = ("table", "csv", "json")
 _ROWS_SHOWN = 40  # in a terminal; elsewhere all are
@@ -67,7 +68,7 @@ def connected(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection in UTC; waits while the file is being replaced. Raises CommandFailed, duckdb.Error."""
     if not file.exists():
         raise CommandFailed(
-            f"{file} is not there yet: soundlink pull --from DAY --to DAY pulls days and publishes it (soundlink demo"
+            f"{file} is not there yet: {typed('pull --from=DAY --to=DAY')} pulls days and publishes it ({typed('demo')}"
             " makes one with made-up data)"
         )
     with read_published(file) as connection:

@@ -42,6 +42,7 @@ from soundlink_pipeline.pulling.listing import save_and_ask
 from soundlink_pipeline.quality.completeness import lacking_days
 from soundlink_pipeline.quality.row_checks import CheckResult
 from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS, export_tables
 
@@ -154,7 +155,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
                 "dagster/row_count": len(items),
                 "requests": client.requests,
                 "left out": (
-                    "not known: `make doctor` asks when the campaigns in SOUNDLINK_CAMPAIGN_IDS were created"
+                    f"not known: `{typed('doctor')}` asks when the campaigns in SOUNDLINK_CAMPAIGN_IDS were created"
                     if soundlink.settings.campaign_ids
                     else left_out(items, soundlink.settings.start_date) or "nothing"
                 ),

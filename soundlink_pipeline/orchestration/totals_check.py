@@ -36,6 +36,7 @@ from soundlink_pipeline.quality.totals import (
     compare,
     settled_totals,
 )
+from soundlink_pipeline.typed import typed
 
 TOTALS_AGREE = "totals_agree"
 COMPARE_TOTALS = "compare_totals"
@@ -51,10 +52,10 @@ _SAYS = (
     f"The rows of each live campaign in {CAMPAIGN_COUNTRY_DAILY.name} add up to Soundlink's own totals"
     f" (`GET {OVERVIEW_PATH}`): {', '.join(figure.name for figure in FIGURES)}, over its settled days."
     f" One request a campaign. {COMPARE_TOTALS}_schedule compares a {PARTS}th of the campaigns each day, so that each"
-    " is compared once a week; executed from here, or by make totals, it compares all of them. A difference is shown"
-    " until its campaign is compared again.\n\n**If not** (a warning; everything else goes on): pull the range of the"
-    " campaign again with refetch: true in the run's config. If settled_values_final fails then, Soundlink has changed"
-    " final rows. If the difference stays, ask Soundlink which of both numbers is right."
+    f" is compared once a week; executed from here, or by {typed('totals')}, it compares all of them. A difference is"
+    " shown until its campaign is compared again.\n\n**If not** (a warning; everything else goes on): pull the range of"
+    " the campaign again with refetch: true in the run's config. If settled_values_final fails then, Soundlink has"
+    " changed final rows. If the difference stays, ask Soundlink which of both numbers is right."
 )
 
 

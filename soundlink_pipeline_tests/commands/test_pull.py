@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from soundlink_pipeline.commands import display
+from soundlink_pipeline.commands import display, pull
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
@@ -76,9 +76,17 @@ def test_the_first_partition_is_the_one_of_the_projects_env_file(tmp_path: Path)
     assert "the first partition is 2026-05-01" in pulled.err
 
 
+def test_the_last_days_are_those_up_to_yesterday_from_the_first_partition_on() -> None:
+    first, now = date(2026, 1, 1), datetime(2026, 3, 2, 6, tzinfo=UTC)
+    assert str(pull._range(3, first, now)) == "2026-02-27 to 2026-03-01"
+    assert str(pull._range(365, first, now)) == "2026-01-01 to 2026-03-01"
+    with pytest.raises(ValueError, match="reversed"):
+        pull._range(3, date(2026, 3, 2), now)
+
+
 def test_where_no_project_is_one_sentence_says_how_to_make_one(tmp_path: Path) -> None:
     pulled = soundlink("pull", *DAYS, cwd=tmp_path)
-    assert pulled.code == 1
+    assert pulled.code == 2
     assert "soundlink init DIR makes one" in pulled.err
     assert list(tmp_path.iterdir()) == []
 

@@ -91,7 +91,7 @@ def test_where_nothing_is_published_one_sentence_says_what_to_do(tmp_path: Path)
     said = asked(tmp_path, "select 1")
     assert (said.code, said.out) == (1, "")
     (line,) = said.err.splitlines()
-    assert "soundlink.duckdb is not there yet: soundlink pull --from DAY --to DAY" in line
+    assert "soundlink.duckdb is not there yet: make backfill FROM=DAY TO=DAY" in line
     assert list(tmp_path.iterdir()) == []
 
 
