@@ -141,7 +141,9 @@ def report(context: click.Context, campaign: str | None, database: Path | None, 
 
 @soundlink.command()
 @click.argument("query", required=False)
-@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option(
+    "--format", "style", type=click.Choice(["table", "line", "csv", "json"]), default="table", show_default=True
+)
 def sql(query: str | None, style: str) -> None:
     """Ask the published file in a small shell, or run one QUERY.
 

@@ -76,6 +76,10 @@ _PLANTED = {
     "no_vanished_keys": "a day's country was attributed anew, or a track was linked anew",
     "usual_volume": "campaigns begin and end in every way",
 }
+_LATE_ROWS = """\
+   Settled is Soundlink's promise, and this account breaks it: late rows turn up after their day is final, and settled
+   numbers grow. The check no_late_rows names those that a later pull brings. What no pull has brought yet, {} finds
+   (while {} runs): it compares the rows with Soundlink's own totals."""
 # Both the pipeline's and the simulator's limits are raised, so that the demo does not wait for them.
 _REQUESTS = 100_000
 
@@ -273,9 +277,10 @@ def _show(soundlink: Soundlink) -> None:
         show(
             "3. What was pulled",
             """
-            select export, count(*) as pulls, sum(inserted)::bigint as rows, sum(updated)::bigint as revised,
-                sum(unchanged)::bigint as confirmed
-            from deliveries group by export order by export
+            with held as (select export, sum(rows)::bigint as rows_now from marts.data_status group by export)
+            select export, count(*) as pulls, sum(inserted)::bigint as new, sum(updated)::bigint as revised,
+                sum(unchanged)::bigint as confirmed, sum(inserted)::bigint - rows_now as vanished, rows_now
+            from deliveries join held using (export) group by export, rows_now order by export
             """,
         )
         show(
@@ -298,6 +303,7 @@ def _show(soundlink: Soundlink) -> None:
             from marts.data_status where export = 'campaign_country_daily' order by report_date desc limit 10
             """,
         )
+        _say(_LATE_ROWS.format(typed("totals"), typed("dev")))
         show(
             "6. How far each number was from its settled value, in percent, by days after the day closed",
             """

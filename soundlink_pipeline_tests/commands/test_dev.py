@@ -178,6 +178,25 @@ def test_a_demo_is_not_made_anew_below_a_command_that_works_on_it(tmp_path: Path
         pass
 
 
+def test_of_several_that_work_in_a_folder_those_are_named_that_still_do(tmp_path: Path) -> None:
+    first = another("in_use(Path.cwd(), 'soundlink dev')", tmp_path)
+    second = another("in_use(Path.cwd(), 'soundlink pull')", tmp_path)
+    killed = another("in_use(Path.cwd(), 'soundlink rebuild')", tmp_path)
+    try:
+        killed.kill()
+        killed.communicate()
+        second.communicate("\n")  # it ends, though it came later than the first
+        with pytest.raises(CommandFailed) as refused, alone(tmp_path, "soundlink demo"):
+            pass
+        (tmp_path / ".soundlink.lock").write_text("")  # an earlier version kept no line for each
+        with pytest.raises(CommandFailed, match=r"^another soundlink command is at work"), alone(tmp_path, "x"):
+            pass
+    finally:
+        first.kill()
+        first.communicate()
+    assert str(refused.value).startswith(f"soundlink dev (process {first.pid}) is at work in ")
+
+
 @pytest.mark.parametrize("command", [("pull", "--from", "2026-02-10", "--to", "2026-02-12"), ("rebuild",), ("dev",)])
 def test_nothing_works_in_a_demo_that_is_being_made(here: Folder, command: tuple[str, ...]) -> None:
     with alone(here.path, "soundlink demo"):

@@ -71,12 +71,18 @@ def test_the_demo_is_made_and_says_what_is_next(clone: Path, demo: str) -> None:
     for line in ("make dev ", "make sql ", "make status ", "make report "):
         assert line in demo
     assert read_env_file(clone / "demo" / ".env")["SOUNDLINK_API_KEY"] == DEMO_KEY
+    # Of what may surprise in section 5, it says why, and what tells more.
+    assert "late rows" in demo
+    assert "make totals" in demo
 
 
 def test_commands_without_an_env_file_work_on_the_demo(clone: Path, demo: str, environment: dict[str, str]) -> None:
     assert {"make status", "make sql", 'make report CAMPAIGN="Sleep Playlist 1"', "make help"} <= TOLD
     said = run_shell('make status\nmake help\nmake report CAMPAIGN="Sleep Playlist 1"', clone, environment)
     assert f"Project     {clone / 'demo'}\n" in said
+    counted = dict(re.findall(r"^ +(campaign_\w+_daily) +\d.* (\d+)$", demo, re.MULTILINE))
+    assert len(counted) == 2
+    assert counted == {name: rows.replace(",", "") for name, rows in re.findall(r"(\w+_daily): ([\d,]+) rows of", said)}
     assert f"Written: {clone / 'demo' / 'data'}/report" in said
     answer = run_shell(f"make sql <<'END'\n{QUERY}\nEND", clone, environment)
     rows = [line.split("│") for line in answer.split("\n") if line.startswith("│")][2:]
