@@ -26,7 +26,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # Side by side, the last to begin holds up the end: what takes long begins first.
-_FIRST = ("processes", "trials", "documents", "orchestration", "models", "marts", "publishing", "loading", "alerts")
+_FIRST = (
+    "processes",
+    "architecture",
+    "trials",
+    "documents",
+    "orchestration",
+    "models",
+    "marts",
+    "publishing",
+    "loading",
+    "alerts",
+)
 # A test that takes longer says so with a marker, and stands aside of what is run at every change.
 _LONGEST_SECONDS = 20.0
 _MAY_TAKE_LONG = ("daemon", "slow", "browser", "dbt")

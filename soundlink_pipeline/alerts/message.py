@@ -9,9 +9,8 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_context import BACKFILL, RANGE_END, RANGE_START
 
-_BACKFILL = "dagster/backfill"
 _PARTITION = "dagster/partition"
 _SLACK_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 
@@ -146,7 +145,7 @@ def _check_reason(data: dg.AssetCheckEvaluation) -> str:
 def _job(run: dg.DagsterRun) -> str:
     if not run.job_name.startswith("__"):
         return run.job_name
-    backfill = run.tags.get(_BACKFILL)
+    backfill = run.tags.get(BACKFILL)
     return f"backfill {backfill}" if backfill else "materialization of selected assets"
 
 

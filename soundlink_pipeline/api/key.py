@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 Scheme = Literal["x-api-key", "bearer"]
 
+# That of the demo's local API: no secret.
+DEMO_KEY = "sk_demo_simulator"
 _SHORTEST_SECRET = 8
 # What every key of the API looks like, sk_<prefix>_<secret>; in a text, up to a quote or a backslash.
 _LIKE_A_KEY = re.compile(r"sk_[!-~]+_[!-~]+")

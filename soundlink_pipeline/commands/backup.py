@@ -67,7 +67,7 @@ class Copied:
 
 def back_up(target: Path) -> None:
     """Copy, verify, and say what was copied. Raises CommandFailed, Interrupted; then the target is as it was."""
-    target = target.absolute()
+    target = target.resolve()
     folder = enter_project()
     settings = loaded_settings()
     require_project(folder)

@@ -1,6 +1,7 @@
 """`soundlink`, the command; `make` calls it, and `python -m soundlink_pipeline.commands.cli` is the same.
 
-Exit codes: 0, 1 (failed; stderr has the sentence alone), 2 (usage, or a setting that cannot be read) and 130 (Ctrl-C).
+Exit codes: 0, 1 (failed; stderr has the sentence alone), 2 (usage, no project here, or a setting that cannot be read)
+and 130 (Ctrl-C).
 Here are only the words of the command line. What a command does is in the module of its name, imported when it is
 called, so that help comes at once.
 """
@@ -65,8 +66,9 @@ def dev(host: str, port: int, *, verbose: bool) -> None:
 
 
 @soundlink.command()
-@click.option("--from", "start", required=True, metavar="DAY", help="First report_date, YYYY-MM-DD.")
-@click.option("--to", "end", required=True, metavar="DAY", help="Last report_date, YYYY-MM-DD.")
+@click.option("--from", "start", metavar="DAY", help="First report_date, YYYY-MM-DD.")
+@click.option("--to", "end", metavar="DAY", help="Last report_date, YYYY-MM-DD.")
+@click.option("--days", type=click.IntRange(1), metavar="N", help="Instead: the last N days, up to yesterday.")
 @click.option(
     "--campaign", "campaigns", multiple=True, metavar="NAME", help="Only this campaign, by id or name; may be repeated."
 )
@@ -74,16 +76,29 @@ def dev(host: str, port: int, *, verbose: bool) -> None:
 @click.option("--accept-smaller", is_flag=True, help="Take answers however few rows they hold.")
 @click.option("--verbose", is_flag=True, help="Show Dagster's own log lines instead of progress.")
 def pull(
-    start: str, end: str, campaigns: tuple[str, ...], *, refetch: bool, accept_smaller: bool, verbose: bool
+    start: str | None,
+    end: str | None,
+    days: int | None,
+    campaigns: tuple[str, ...],
+    *,
+    refetch: bool,
+    accept_smaller: bool,
+    verbose: bool,
 ) -> None:
     """Pull a range of days, build the models and publish.
 
     Only what is missing or not settled is requested. Ctrl-C keeps what has arrived; the same command goes on from
     there.
     """
+    if start is not None and end is not None and days is None:
+        wanted: tuple[str, str] | int = (start, end)
+    elif start is None and end is None and days is not None:
+        wanted = days
+    else:
+        raise click.UsageError("Give two days, --from and --to, or a number of them, --days.")
     from soundlink_pipeline.commands.pull import pull_days  # noqa: PLC0415
 
-    pull_days(start, end, campaigns, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
+    pull_days(wanted, campaigns, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
 
 
 @soundlink.command()
@@ -98,10 +113,10 @@ def status() -> None:
 @click.pass_context
 def doctor(context: click.Context) -> None:
     """Find what would make a run fail, and what to do about it."""
-    from soundlink_pipeline.commands.project_folder import enter_project  # noqa: PLC0415
+    from soundlink_pipeline.commands.project_folder import enter_project, require_project  # noqa: PLC0415
     from soundlink_pipeline.doctor.__main__ import main as examine  # noqa: PLC0415
 
-    enter_project()
+    require_project(enter_project(), for_runs=False)
     context.exit(examine())
 
 
@@ -126,7 +141,9 @@ def report(context: click.Context, campaign: str | None, database: Path | None, 
 
 @soundlink.command()
 @click.argument("query", required=False)
-@click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option(
+    "--format", "style", type=click.Choice(["table", "line", "csv", "json"]), default="table", show_default=True
+)
 def sql(query: str | None, style: str) -> None:
     """Ask the published file in a small shell, or run one QUERY.
 

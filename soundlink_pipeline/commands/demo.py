@@ -25,6 +25,7 @@ from pathlib import Path
 import dagster as dg
 import httpx
 
+from soundlink_pipeline.api.key import DEMO_KEY
 from soundlink_pipeline.commands import cli
 from soundlink_pipeline.commands.dev import check_port
 from soundlink_pipeline.commands.execution import checked_settings, ended_run, opened_instance
@@ -41,11 +42,13 @@ from soundlink_pipeline.orchestration.run_tags import DEMO as BY_DEMO
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import Settings, settings_from
+from soundlink_pipeline.typed import typed
 
 FOLDER = DEMO
 BACKFILL_DAYS = 60
 DAYS_THAT_PASS = SETTLED_AFTER_DAYS  # so that the backfilled days become final
 CAMPAIGNS = 12
+_TICK_HOUR = 7  # of the schedule, UTC
 _COMMAND = "soundlink demo"
 _PORT, _PORTS = 8765, 50
 # What the demo consists of, its settings first; and where an earlier one waits for the new one to be made.
@@ -58,7 +61,6 @@ _NEXT = {
     "status": "what is loaded, settled and published, on one screen",
     "report": "one page with the pictures of all that: trend, countries, tracks, what is final",
 }
-_KEY = "sk_demo_simulator"
 # What real accounts bring, so that the demo shows what becomes of it. All but rows that vanish for no reason, which
 # would hide how figures grow.
 _ODDITIES = (
@@ -74,6 +76,10 @@ _PLANTED = {
     "no_vanished_keys": "a day's country was attributed anew, or a track was linked anew",
     "usual_volume": "campaigns begin and end in every way",
 }
+_LATE_ROWS = """\
+   Settled is Soundlink's promise, and this account breaks it: late rows turn up after their day is final, and settled
+   numbers grow. The check no_late_rows names those that a later pull brings. What no pull has brought yet, {} finds
+   (while {} runs): it compares the rows with Soundlink's own totals."""
 # Both the pipeline's and the simulator's limits are raised, so that the demo does not wait for them.
 _REQUESTS = 100_000
 
@@ -94,7 +100,7 @@ def make_demo(port: int | None) -> None:
 
 def is_demo(folder: Path) -> bool:
     """Whether the folder is a demo's, which needs its API."""
-    return read_env_file(folder / ENV_FILE).get("SOUNDLINK_API_KEY") == _KEY
+    return read_env_file(folder / ENV_FILE).get("SOUNDLINK_API_KEY") == DEMO_KEY
 
 
 @contextmanager
@@ -110,15 +116,13 @@ def api_of_demo(folder: Path) -> Iterator[None]:
 def _demo(home: Path, port: int) -> None:
     started = time.monotonic()
     logging.disable(logging.INFO)
-    today = datetime.now(UTC).date()
-    first_day = today - timedelta(days=BACKFILL_DAYS + DAYS_THAT_PASS)
-    backfilled = today - timedelta(days=DAYS_THAT_PASS)
+    first_day, backfilled = _days(datetime.now(UTC))
     os.environ["DAGSTER_HOME"] = str(home)
     with _simulator(first_day, 0, "--now", _morning(backfilled).isoformat()) as base_url:
         environment = _environment(first_day, base_url)
         settings = settings_from({**environment, "SOUNDLINK_DATA_DIR": str(home / "data")})
-        definitions = build_definitions(settings, lambda: _KEY)
-        soundlink = Soundlink(settings, lambda: _KEY)
+        definitions = build_definitions(settings, lambda: DEMO_KEY)
+        soundlink = Soundlink(settings, lambda: DEMO_KEY)
         _say(f"A Soundlink API runs at {base_url}; its date is {backfilled}. It needs no key and no network.")
         _say("Its account is made up, with the oddities of real ones: the checks warn of them, as section 8 shows.")
         with _instance(home) as instance:
@@ -141,9 +145,8 @@ def _demo(home: Path, port: int) -> None:
     lines = [f"{name}={value}" for name, value in _environment(first_day, f"http://127.0.0.1:{port}").items()]
     (home / ENV_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     _say(f"\nDone in {time.monotonic() - started:.0f} s. What next:")
-    with_make = shutil.which("soundlink") is None and Path("Makefile").exists()
     for name, what in _NEXT.items():
-        _say(f"   {'make' if with_make else 'soundlink'} {name:<8} {what}")
+        _say(f"   {typed(name):<16} {what}")
     _say("   README.md      three lines from here to your own key")
 
 
@@ -197,7 +200,7 @@ def _free_port() -> int:
 
 def _environment(first_day: date, base_url: str) -> dict[str, str]:
     return {
-        "SOUNDLINK_API_KEY": _KEY,
+        "SOUNDLINK_API_KEY": DEMO_KEY,
         "SOUNDLINK_BASE_URL": base_url,
         "SOUNDLINK_START_DATE": first_day.isoformat(),
         "SOUNDLINK_REQUESTS_PER_MINUTE": str(_REQUESTS),
@@ -274,9 +277,10 @@ def _show(soundlink: Soundlink) -> None:
         show(
             "3. What was pulled",
             """
-            select export, count(*) as pulls, sum(inserted)::bigint as rows, sum(updated)::bigint as revised,
-                sum(unchanged)::bigint as confirmed
-            from deliveries group by export order by export
+            with held as (select export, sum(rows)::bigint as rows_now from marts.data_status group by export)
+            select export, count(*) as pulls, sum(inserted)::bigint as new, sum(updated)::bigint as revised,
+                sum(unchanged)::bigint as confirmed, sum(inserted)::bigint - rows_now as vanished, rows_now
+            from deliveries join held using (export) group by export, rows_now order by export
             """,
         )
         show(
@@ -299,6 +303,7 @@ def _show(soundlink: Soundlink) -> None:
             from marts.data_status where export = 'campaign_country_daily' order by report_date desc limit 10
             """,
         )
+        _say(_LATE_ROWS.format(typed("totals"), typed("dev")))
         show(
             "6. How far each number was from its settled value, in percent, by days after the day closed",
             """
@@ -357,9 +362,16 @@ def _requests(base_url: str) -> int:
     return int(totals["requests"])
 
 
+def _days(now: datetime) -> tuple[date, date]:
+    """The first report_date, and the day of the backfill: DAYS_THAT_PASS before the last morning that has been."""
+    last_morning = (now - timedelta(hours=_TICK_HOUR)).date()
+    backfilled = last_morning - timedelta(days=DAYS_THAT_PASS)
+    return backfilled - timedelta(days=BACKFILL_DAYS), backfilled
+
+
 def _morning(day: date) -> datetime:
     """The time of the schedule's tick."""
-    return datetime.combine(day, time_of_day(7), UTC)
+    return datetime.combine(day, time_of_day(_TICK_HOUR), UTC)
 
 
 def _say(text: str) -> None:
@@ -374,7 +386,7 @@ def main(arguments: list[str] | None = None) -> int:
         return cli.main(["demo"])
     checked_settings(os.environ)
     if not (FOLDER / ENV_FILE).exists():
-        print("There is no demo yet: soundlink demo (make demo)", file=sys.stderr)
+        print(f"There is no demo yet: {typed('demo')}", file=sys.stderr)
         return 1
     os.chdir(FOLDER)
     return cli.main(["dev", *(["--port", os.environ["PORT"]] if "PORT" in os.environ else [])])

@@ -8,24 +8,32 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, TextIO
 
 from soundlink_pipeline.commands import cli
-from soundlink_pipeline.commands.execution import checked_env_file, checked_settings
+from soundlink_pipeline.commands.execution import answers, checked_env_file, checked_settings
 from soundlink_pipeline.commands.outcome import CommandFailed
 from soundlink_pipeline.commands.project_folder import WORKSPACE_FILE, enter_project, in_use, require_project, served
 from soundlink_pipeline.commands.signals import ended_by_signals, ignore_signals
+from soundlink_pipeline.typed import typed
 
 _COMMAND = "soundlink dev"
+_UI_URL = "SOUNDLINK_UI_URL"
 # dagster dev gives its webserver and its daemon a minute each.
 _ENDS_WITHIN_SECONDS = 130.0
 _LOOKS_EVERY_SECONDS = 0.2
+_LAST_WORDS_SECONDS = 5.0
+# Of each run's events, whatever the log level, and of a home in which no daemon has run yet. Levels are coloured.
+_NOISE = re.compile(rb" - (\x1b\[\d+m)?DEBUG(\x1b\[0m)? - | - No cursor for event type ")
 # Of `dagster dev`, which is what we want: `dg` is another package.
 _SUPERSEDED = "ignore:Function `dev_command` is superseded"
 
@@ -36,16 +44,19 @@ def serve(host: str, port: int, *, verbose: bool) -> None:
 
     folder = enter_project()
     # Not put into the environment: there it would hide later changes of the file from Dagster.
-    checked_settings({**checked_env_file(), **os.environ})
+    given = {**checked_env_file(), **os.environ}
+    checked_settings(given)
     require_project(folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(in_use(folder, _COMMAND))
         stack.enter_context(served(folder, _COMMAND))
-        check_port(host, port, f"{_COMMAND} --port {port + 1} (make dev PORT={port + 1}) takes another")
-        stack.enter_context(ended_by_signals("Stopped: no scheduled run starts until the next soundlink dev."))
+        check_port(host, port, f"{typed(f'dev --port={port + 1}')} takes another")
+        stack.enter_context(ended_by_signals(f"Stopped: no scheduled run starts until the next {typed('dev')}."))
         if is_demo(folder):
             stack.enter_context(api_of_demo(folder))
-        _serve(host, port, verbose)
+        # Where nothing else is said, links lead to the UI that is started here.
+        url = {} if given.get(_UI_URL, "").strip() else {_UI_URL: f"http://{_shown(host)}:{port}"}
+        _serve(host, port, url, verbose=verbose)
 
 
 def check_port(host: str, port: int, otherwise: str) -> None:
@@ -59,36 +70,52 @@ def check_port(host: str, port: int, otherwise: str) -> None:
         raise CommandFailed(f"port {port} of {host} {why}: stop that, or {otherwise}") from None
 
 
-def _serve(host: str, port: int, verbose: bool) -> None:
+def _serve(host: str, port: int, settings: Mapping[str, str], *, verbose: bool) -> None:
     level = "info" if verbose else "warning"
     command = [sys.executable, "-m", "dagster", "dev", "-h", host, "-p", str(port)]
     command += ["--log-level", level, "--code-server-log-level", level]
     if Path(WORKSPACE_FILE).is_file():  # named, or a pyproject.toml beside it would go before
         command += ["-w", WORKSPACE_FILE]
     warnings = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
-    environment = {**os.environ, "PYTHONWARNINGS": ",".join([*warnings, _SUPERSEDED])}
+    environment = {**os.environ, **settings, "PYTHONWARNINGS": ",".join([*warnings, _SUPERSEDED])}
     print("Starting Dagster …", flush=True)
     # In a process group of its own: a Ctrl-C in the terminal reaches it once, from here.
-    server = subprocess.Popen(command, env=environment, process_group=0)  # noqa: S603  (our own interpreter)
+    piped = None if verbose else subprocess.PIPE
+    server = subprocess.Popen(command, env=environment, process_group=0, stdout=piped, stderr=piped)  # noqa: S603
+    pipes = ((server.stdout, sys.stdout), (server.stderr, sys.stderr))
+    forwarding = [threading.Thread(target=_forward, args=pipe, daemon=True) for pipe in pipes]
+    for thread in forwarding:
+        thread.start()
     try:
         announced = False
         while server.poll() is None:
-            if not announced and _answers(host, port):
+            if not announced and answers(host, port):
                 announced = True
-                shown = f"[{host}]" if ":" in host else host
-                print(f"Dagster UI: http://{shown}:{port}. Ctrl-C stops it.", flush=True)
+                print(f"Dagster UI: http://{_shown(host)}:{port}. Ctrl-C stops it.", flush=True)
             time.sleep(_LOOKS_EVERY_SECONDS)
         raise CommandFailed(f"Dagster has ended by itself (exit code {server.returncode}): see the lines above")
     finally:
         _end(server)
+        for thread in forwarding:
+            thread.join(_LAST_WORDS_SECONDS)
 
 
-def _answers(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+def _shown(host: str) -> str:
+    """A host as it stands in a URL that leads there from this machine."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104  (every address)
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _forward(lines: IO[bytes] | None, to: TextIO) -> None:
+    """Write what Dagster writes, without its noise, until it has ended; nothing if it writes by itself."""
+    if lines is None:
+        return
+    with lines:
+        for line in lines:
+            if not _NOISE.search(line):
+                to.write(line.decode(errors="replace"))
+                to.flush()
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

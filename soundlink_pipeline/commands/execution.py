@@ -8,26 +8,30 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import httpx
 from dotenv import load_dotenv
 
 from soundlink_pipeline.alerts.message import read_alert
+from soundlink_pipeline.api.key import DEMO_KEY
+from soundlink_pipeline.commands.checks import check_lines, evaluated_checks
 from soundlink_pipeline.commands.display import shown
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.definitions import defs
+from soundlink_pipeline.doctor.api import demo_is_stopped
 from soundlink_pipeline.doctor.finding import first_line
 from soundlink_pipeline.orchestration import orphaned_runs
 from soundlink_pipeline.orchestration.resource import READER, Soundlink
 from soundlink_pipeline.orchestration.run_origin import execute_here, instance_for_this_process
 from soundlink_pipeline.orchestration.schedules import check_cron
-from soundlink_pipeline.orchestration.unevaluated_checks import NOT_EVALUATED
 from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import Settings, settings_from
 
@@ -71,6 +75,22 @@ def check_project_folder(folder: Path) -> None:
         )
 
 
+def require_api_of_demo(settings: Settings) -> None:
+    """Raises CommandFailed where the project is the demo, and its API does not run."""
+    url = httpx.URL(settings.base_url)
+    if os.environ.get("SOUNDLINK_API_KEY") == DEMO_KEY and not answers(url.host, url.port or 80):
+        raise CommandFailed(f"{settings.base_url} does not answer: {demo_is_stopped()}")
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether a program listens there."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 _CANCELED = (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING)
 
 
@@ -78,14 +98,23 @@ _CANCELED = (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING)
 class EndedRun:
     """A run that has ended: why it failed, in sentences; `interrupted` if it was told to end.
 
-    `said` are the lines of its steps in the log, `warnings` those of them that warn.
+    `said` are the lines of its steps in the log, `warnings` those of them that warn, `checks` those evaluated.
     """
 
     run_id: str
     failures: list[str]
     said: list[str]
     warnings: list[str]
+    checks: list[dg.AssetCheckEvaluation]
     interrupted: bool
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.failures and not self.interrupted
+
+    def check_lines(self) -> list[str]:
+        """The checks that failed, in words."""
+        return list(check_lines(self.checks, failed=bool(self.failures)))
 
 
 def run_job(
@@ -115,13 +144,15 @@ def run_job(
         return ended_run(instance, result.dagster_run, soundlink.settings.ui_url)
 
 
-def run_and_tell(name: str, interrupted: str, *, verbose: bool) -> None:
-    """Run a job, and print what it says: its steps' own lines, and the results of its checks.
+def run_and_tell(
+    name: str, interrupted: str, *, verbose: bool, of_checks: Callable[[EndedRun], Iterable[str]] = EndedRun.check_lines
+) -> None:
+    """Run a job, and print what it says: its steps' own lines, and what is to be said `of_checks`.
 
     Raises CommandFailed with why it failed; Interrupted with the line `interrupted`.
     """
     ended = run_job(name, verbose=verbose, watch=(lambda _: nullcontext()) if verbose else shown)
-    for line in ended.said:
+    for line in [*ended.said, *of_checks(ended)]:
         print(line)
     if ended.interrupted:
         raise Interrupted(interrupted)
@@ -153,7 +184,8 @@ def ended_run(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> 
         failures = [f"the run {ended.run_id} has failed without a reason"]
     said = _said(instance, ended.run_id)
     warnings = [text for level, text in said if level >= logging.WARNING]
-    return EndedRun(ended.run_id, failures, [text for _, text in said], warnings, interrupted)
+    checks = evaluated_checks(instance, ended.run_id)
+    return EndedRun(ended.run_id, failures, [text for _, text in said], warnings, checks, interrupted)
 
 
 def _is_interrupted(instance: dg.DagsterInstance, run_id: str) -> bool:
@@ -168,22 +200,9 @@ _SKIPPED_STEP = "Dependencies for step "
 
 
 def _said(instance: dg.DagsterInstance, run_id: str) -> list[tuple[int, str]]:
-    """The lines that the run's own code has put into its log, with their levels, and the checks that failed."""
+    """The lines that the run's own code has put into its log, with their levels; each once."""
     lines = dict[tuple[int, str], None]()
-    failed = dict[tuple[int, str, str], list[str]]()
     for entry in instance.all_logs(run_id):
-        event = entry.dagster_event
-        if event is None:
-            if not entry.user_message.startswith(_SKIPPED_STEP):
-                lines[int(entry.level), entry.user_message] = None
-        elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            check = event.asset_check_evaluation_data
-            # What was not evaluated is told by the failure before it.
-            if not check.passed and not (check.description or "").startswith(NOT_EVALUATED):
-                level = logging.ERROR if check.severity is dg.AssetCheckSeverity.ERROR else logging.WARNING
-                asset = check.asset_key.to_user_string()
-                failed.setdefault((level, check.check_name, check.description or ""), []).append(asset)
-    for (level, name, why), assets in failed.items():
-        what = f"check {name} of {', '.join(assets)} failed"
-        lines[level, f"{what}: {why}" if why else what] = None
+        if entry.dagster_event is None and not entry.user_message.startswith(_SKIPPED_STEP):
+            lines[int(entry.level), entry.user_message] = None
     return list(lines)

@@ -40,7 +40,7 @@ Made a project in {folder}. Next:
   cd {shlex.quote(str(folder))}
   $EDITOR .env          # SOUNDLINK_API_KEY=sk_…
   soundlink doctor      # is the key valid, is everything in place?
-  soundlink pull --from 2026-01-01 --to 2026-03-31
+  soundlink pull --days 90
   soundlink dev         # the Dagster UI, and the daily refresh
   soundlink sql         # ask the numbers"""
     )

@@ -10,8 +10,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
+
+import click
 
 from soundlink_pipeline.commands.outcome import CommandFailed
 
@@ -21,6 +25,7 @@ WORKSPACE_FILE = "workspace.yaml"
 DEMO = Path("demo")
 # Held shared by whatever works in the folder, alone by what makes it anew; and by the one that serves it.
 _IN_USE, _SERVED = ".soundlink.lock", ".soundlink-dev.lock"
+_PROCESS = re.compile(r"\(process (\d+)\)$")
 
 
 def enter_project() -> Path:
@@ -36,12 +41,14 @@ def enter_project() -> Path:
     return folder
 
 
-def require_project(folder: Path) -> None:
-    """Raises CommandFailed where there is no Dagster instance for runs: the settings alone may be anywhere."""
-    if not os.environ.get("DAGSTER_HOME"):
-        raise CommandFailed(
-            f"there is no project in {folder}: soundlink init DIR makes one, soundlink demo one with made-up data"
-        )
+def require_project(folder: Path, *, for_runs: bool = True) -> None:
+    """Raises click.ClickException where there is no project, or `for_runs` no Dagster instance of one."""
+    if os.environ.get("DAGSTER_HOME") or (not for_runs and (folder / ENV_FILE).exists()):
+        return
+    raise click.ClickException(
+        f"there is no project in {folder}: cd to one; soundlink init DIR makes one, soundlink demo one with made-up"
+        " data"
+    )
 
 
 @contextlib.contextmanager
@@ -80,8 +87,10 @@ def served(folder: Path, command: str) -> Iterator[None]:
 def _locked(path: Path, kind: int, command: str) -> Iterator[str | None]:
     """The lock for the block, given back whatever ends the process; or who has it, where it is taken.
 
-    The file stays: it names the last to come, and deleting it would let two in.
+    The file stays, since deleting it would let two in. It has a line for each that holds the lock, and of those that
+    were killed; only the living are named.
     """
+    own = f"{command} (process {os.getpid()})"
     try:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
@@ -90,10 +99,36 @@ def _locked(path: Path, kind: int, command: str) -> Iterator[str | None]:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            yield file.read().strip() or "another soundlink command"
+            yield " and ".join(_holders(file)) or "another soundlink command"
             return
-        file.truncate(0)
-        file.write(f"{command} (process {os.getpid()})\n")
-        file.flush()
-        yield None
+        _write(file, [*_holders(file), own])
+        try:
+            yield None
+        finally:
+            others = _holders(file)
+            if own in others:
+                others.remove(own)
+            _write(file, others)
+
+
+def _holders(file: TextIO) -> list[str]:
+    """Who holds the lock, as far as its process lives."""
+    file.seek(0)
+    lines = file.read().splitlines()
+    return [line for line in lines if (process := _PROCESS.search(line)) and _lives(int(process[1]))]
+
+
+def _write(file: TextIO, lines: Iterable[str]) -> None:
+    file.truncate(0)
+    file.write("".join(f"{line}\n" for line in lines))
+    file.flush()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:  # somebody else's
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True

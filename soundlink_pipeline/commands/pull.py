@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import click
@@ -16,18 +16,20 @@ import dagster as dg
 
 from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.commands.display import shown
-from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, run_job
+from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, require_api_of_demo, run_job
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
-from soundlink_pipeline.contracts.days import DateRange, checked_range
-from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.contracts.days import DateRange, checked_range, last_closed_day
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.publishing.lag import lag_of
 from soundlink_pipeline.pulling.chosen import Names, UnknownCampaign, chosen
 from soundlink_pipeline.pulling.planning import duration
 from soundlink_pipeline.pulling.progress import Progress
 from soundlink_pipeline.quality.completeness import missing, name_of
 from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
 
@@ -35,25 +37,35 @@ _COMMAND = "soundlink pull"
 
 
 def pull_days(
-    start: str,
-    end: str,
+    wanted: tuple[str, str] | int,
     campaigns: Sequence[str],
     *,
     refetch: bool,
     accept_smaller: bool,
     verbose: bool,
 ) -> None:
-    """Pull, show how far it is, and say what came of it. Raises click.BadParameter, CommandFailed, Interrupted."""
+    """Pull, show how far it is, and say what came of it. Raises click.ClickException, CommandFailed, Interrupted.
+
+    `wanted` are the first and the last day, or how many days up to yesterday: as many of them as there are partitions.
+    """
     folder = enter_project()
     settings = loaded_settings()
     try:
-        dates = checked_range(start, end, settings.start_date, datetime.now(UTC))
+        dates = _range(wanted, settings.start_date, datetime.now(UTC))
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     require_project(folder)
+    require_api_of_demo(settings)
     with in_use(folder, _COMMAND):
         ids = _campaign_ids(settings, campaigns) if campaigns else []
         _pull(dates, ids, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
+
+
+def _range(wanted: tuple[str, str] | int, first_day: date, now: datetime) -> DateRange:
+    if isinstance(wanted, int):
+        newest = last_closed_day(now)
+        wanted = str(max(first_day, newest - timedelta(days=wanted - 1))), str(newest)
+    return checked_range(*wanted, first_day, now)
 
 
 def _pull(dates: DateRange, ids: Sequence[str], *, refetch: bool, accept_smaller: bool, verbose: bool) -> None:
@@ -74,13 +86,25 @@ def _pull(dates: DateRange, ids: Sequence[str], *, refetch: bool, accept_smaller
         verbose=verbose,
         watch=watch,
     )
-    (soundlink,) = used
-    for line in _summary(soundlink, dates, ended, time.monotonic() - started, bool(ids)):
+    soundlink, runs = used[0], [ended]
+    if ids and ended.succeeded and _is_behind(soundlink):
+        # Days that lack other campaigns are no materialization, and Dagster skips what would follow one.
+        ended = run_job(MODELS_AND_PUBLICATION, verbose=verbose, watch=watch)
+        runs.append(ended)
+    for line in _summary(soundlink, dates, runs, time.monotonic() - started, bool(ids)):
         print(line, flush=True)
     if ended.interrupted:
         raise Interrupted("Interrupted: what has arrived is kept; the same command goes on from there.")
     if ended.failures:
         raise CommandFailed("\n".join(ended.failures))
+
+
+def _is_behind(soundlink: Soundlink) -> bool:
+    """Whether the published file lacks deliveries. Where that cannot be read, the run that publishes says why."""
+    try:
+        return bool(lag_of(soundlink.warehouse, soundlink.published_path))
+    except (WarehouseLocked, WarehouseUnusable):
+        return True
 
 
 def _campaign_ids(settings: Settings, wanted: Sequence[str]) -> list[str]:
@@ -118,18 +142,21 @@ def _known(soundlink: Soundlink) -> Names:
     return {campaign_id: found - {""} for campaign_id, found in names.items()}
 
 
-def _summary(soundlink: Soundlink, dates: DateRange, ended: EndedRun, seconds: float, limited: bool) -> list[str]:
-    """What came of the run, a line for each fact."""
-    lines = [f"Note: {line}" for line in ended.warnings]
+def _summary(
+    soundlink: Soundlink, dates: DateRange, runs: Sequence[EndedRun], seconds: float, limited: bool
+) -> list[str]:
+    """What came of the runs, a line for each fact."""
+    lines = [f"warning: {line}" for run in runs for line in run.warnings]
+    lines += [line for run in runs for line in run.check_lines()]
     lines.append(_what_came(soundlink.progress))
     if soundlink.warehouse.exists():
         lines += _what_is_there(soundlink, dates, limited)
     file = soundlink.published_path
-    if ended.failures or ended.interrupted:
-        lines.append(f"Not published: {file} " + ("stays as it was" if file.exists() else "is not there yet"))
+    if runs[-1].succeeded and file.exists():
+        lines.append(f"Published: {file} ({file.stat().st_size / 1e6:.1f} MB); {typed('sql')} asks it")
     else:
-        lines.append(f"Published: {file} ({file.stat().st_size / 1e6:.1f} MB); soundlink sql asks it")
-    lines.append(f"Took {duration(seconds)}; run {ended.run_id}")
+        lines.append(f"Not published: {file} " + ("stays as it was" if file.exists() else "is not there yet"))
+    lines.append(f"Took {duration(seconds)}; run {' and '.join(run.run_id for run in runs)}")
     return lines
 
 
@@ -155,7 +182,7 @@ def _what_is_there(soundlink: Soundlink, dates: DateRange, limited: bool) -> lis
     lines = [f"Settled up to {settled}: these numbers are final" if settled else "Settled: no day yet"]
     if limited and lacking:
         lines.append(
-            f"Not pulled: days of {len(lacking)} other campaigns. The UI shows the days as materialized all the same;"
-            " the same command without --campaign pulls the others"
+            f"Not pulled: days of {len(lacking)} other campaigns, so these days stay missing in the UI; the same"
+            " command without --campaign pulls the others"
         )
     return lines

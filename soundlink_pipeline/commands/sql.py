@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import os
+import re
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import cast
@@ -19,12 +21,17 @@ import duckdb
 from soundlink_pipeline.commands.execution import loaded_settings
 from soundlink_pipeline.commands.outcome import CommandFailed
 from soundlink_pipeline.commands.project_folder import enter_project
+from soundlink_pipeline.doctor.finding import counted
 from soundlink_pipeline.publishing.file_copy import read_published
+from soundlink_pipeline.typed import typed
 
-STYLES = ("table", "csv", "json")
+STYLES = ("table", "line", "csv", "json")
 _ROWS_SHOWN = 40  # in a terminal; elsewhere all are
-_WIDEST_COLUMN = 60
+# A table that is too wide for the terminal is tried again with narrower columns, and then shown as lines.
+_WIDEST_COLUMNS = (60, 36, 24)
 _LOOKS_EVERY_SECONDS = 0.1
+_COMMAND = re.compile(r"\.(tables|format|reopen|help|exit|quit)\b")
+_EXITS = (".exit", ".quit")
 _PROMPT, _MORE = "soundlink> ", "      ...> "
 # The alias of an answer: no column of one has that name.
 _ROW = "soundlink_row"
@@ -33,7 +40,7 @@ _OF_NO_ROWS = ["Success"]
 _HELP = """\
 A statement ends with ; and may have several lines. The file is read-only.
   .tables             the tables and views
-  .format table|csv|json
+  .format table|line|csv|json
   .reopen             see what was published since this shell was opened
   .exit               or Ctrl-D
 Ctrl-C drops the line, or ends the query that runs. docs/analysts.md has queries to begin with."""
@@ -52,10 +59,12 @@ def ask(query: str | None, style: str) -> None:
     """Answer `query`, or the statements of a standard input that is no terminal; else open the shell."""
     enter_project()
     file = loaded_settings().data_dir / "soundlink.duckdb"
-    if query is None and not sys.stdin.isatty():
-        query = sys.stdin.read()
     if query is None:
-        _Shell(file, style).run()
+        shell = _Shell(file, style)
+        if sys.stdin.isatty():
+            shell.run()
+        else:
+            shell.run_lines(sys.stdin)
         return
     with _told(), connected(file) as connection:
         for statement in connection.extract_statements(query):
@@ -67,7 +76,7 @@ def connected(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection in UTC; waits while the file is being replaced. Raises CommandFailed, duckdb.Error."""
     if not file.exists():
         raise CommandFailed(
-            f"{file} is not there yet: soundlink pull --from DAY --to DAY pulls days and publishes it (soundlink demo"
+            f"{file} is not there yet: {typed('pull --from=DAY --to=DAY')} pulls days and publishes it ({typed('demo')}"
             " makes one with made-up data)"
         )
     with read_published(file) as connection:
@@ -110,11 +119,35 @@ def _answer(connection: duckdb.DuckDBPyConnection, statement: str, style: str) -
         _print_csv(rows)
     elif style == "json":
         _print_json(rows)
+    elif style == "line":
+        _print_lines(rows)
     elif sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-        rows.show(max_rows=_ROWS_SHOWN, max_width=width, max_col_width=_WIDEST_COLUMN)
+        _print_fitting(rows.materialize(), shutil.get_terminal_size().columns)
     else:
         rows.show(max_rows=sys.maxsize, max_width=1 << 20, max_col_width=1 << 20)
+
+
+def _print_fitting(rows: duckdb.DuckDBPyRelation, width: int) -> None:
+    """A table of `width` characters that leaves no column out; if there is none, a line for each value."""
+    for widest in _WIDEST_COLUMNS:
+        table = io.StringIO()
+        with contextlib.redirect_stdout(table):
+            rows.show(max_rows=_ROWS_SHOWN, max_width=1 << 20, max_col_width=widest)
+        if max(map(len, table.getvalue().split("\n"))) <= width:
+            print(table.getvalue(), end="")
+            return
+    _print_lines(rows, _ROWS_SHOWN)
+
+
+def _print_lines(rows: duckdb.DuckDBPyRelation, most: int | None = None) -> None:
+    """A line for each value, with its column's name, and an empty one after each row; the first `most` rows."""
+    found = _fetched(rows, f"select columns(*)::varchar from {_ROW}")
+    longest = max(map(len, rows.columns))
+    for values in found[:most]:
+        for name, value in zip(rows.columns, values, strict=True):
+            print(f"{name:<{longest}}  {'NULL' if value is None else value}")
+        print()
+    print(counted(len(found), "row") + (f", the first {most} of them shown" if most and len(found) > most else ""))
 
 
 def _print_csv(rows: duckdb.DuckDBPyRelation) -> None:
@@ -137,12 +170,28 @@ def _fetched(rows: duckdb.DuckDBPyRelation, query: str) -> list[tuple[str, ...]]
 
 
 class _Shell:
-    """Reads statements from the terminal until it is told to stop."""
+    """Reads statements from the terminal until it is told to stop, or from a pipe until its end."""
 
     def __init__(self, file: Path, style: str) -> None:
         self._file = file
         self._style = style
         self._inode = 0
+        self._lines: list[str] = []  # of a statement that has not ended
+
+    def run_lines(self, lines: Iterable[str]) -> None:
+        """Answer what comes from a pipe; the first error ends it. Raises CommandFailed."""
+        before: list[str] = []
+        with _told(), connected(self._file) as connection:
+            for line in [*lines, _EXITS[0]]:
+                if not _is_command(line, before):
+                    before.append(line)
+                    continue
+                for statement in connection.extract_statements("".join(before)):
+                    answer(connection, statement.query, self._style)
+                before.clear()
+                if line.strip() in _EXITS:
+                    return
+                self._command(connection, line.strip())
 
     def run(self) -> None:
         with contextlib.ExitStack() as stack:
@@ -167,18 +216,28 @@ class _Shell:
 
     def _read(self) -> str | None:
         """One command, or statements that end with a semicolon; empty for a line that was dropped; None at the end."""
-        lines: list[str] = []
         try:
-            while not _is_whole(lines):
-                lines.append(input(_MORE if lines else _PROMPT))
+            while (entry := self._taken(input(_MORE if self._lines else _PROMPT))) is None:
+                pass
         except KeyboardInterrupt:
+            self._lines.clear()
             print()
             return ""
         except EOFError:
             print()
             return None
-        entry = "\n".join(lines).strip()
-        return None if entry in (".exit", ".quit") else entry
+        return None if entry in _EXITS else entry
+
+    def _taken(self, line: str) -> str | None:
+        """What a line completes: a command, after which an unfinished statement goes on; or statements."""
+        if _is_command(line, self._lines):
+            return line.strip()
+        self._lines.append(line)
+        text = "\n".join(self._lines).strip()
+        if text and not text.endswith(";"):
+            return None
+        self._lines.clear()
+        return text
 
     def _run(self, connection: duckdb.DuckDBPyConnection, entry: str) -> None:
         if entry.startswith("."):
@@ -198,16 +257,15 @@ class _Shell:
             answer(connection, _TABLES, self._style)
         elif name == ".format" and rest.strip() in STYLES:
             self._style = rest.strip()
+        elif name == ".reopen":  # in a pipe: it was opened just now
+            pass
         else:
             print(_HELP)
 
 
-def _is_whole(lines: list[str]) -> bool:
-    """Whether a command or a statement has ended; an empty line is one, too."""
-    if not lines:
-        return False
-    text = "\n".join(lines).strip()
-    return not text or (len(lines) == 1 and text.startswith(".")) or text.endswith(";")
+def _is_command(line: str, before: Sequence[str]) -> bool:
+    """Whether a line is a command of the shell. Within a statement, a line of SQL may begin with a dot, too."""
+    return line.startswith(".") and (not "".join(before).strip() or _COMMAND.match(line) is not None)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import dagster as dg
 import duckdb
 
 from soundlink_pipeline.commands.execution import loaded_settings
-from soundlink_pipeline.commands.project_folder import enter_project
+from soundlink_pipeline.commands.project_folder import enter_project, require_project
 from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.doctor.dagster_state import daemon_state, has_storage, next_tick
 from soundlink_pipeline.doctor.finding import counted, minute
@@ -20,6 +20,7 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START, UNDER_WAY
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.pulling.planning import duration
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
 
@@ -27,13 +28,15 @@ from soundlink_pipeline.warehouse.ledger import Ledger
 _WAIT_SECONDS = 5.0
 _LABEL_WIDTH = 11
 _SCHEDULE = f"{DAILY_REFRESH}_schedule"
+_NO_DAEMON = "the daemon is {}: no run starts by itself; {} runs one"
 # What a line is about, and what it says; a line without a subject goes on with the one before.
 Line = tuple[str, str]
 
 
 def show_status() -> None:
-    """Print a screen. Raises CommandFailed."""
+    """Print a screen. Raises click.ClickException where there is no project."""
     folder = enter_project()
+    require_project(folder, for_runs=False)
     settings, now = loaded_settings(), datetime.now(UTC)
     soundlink = Soundlink(settings, lambda: None)
     print(f"{'Project':<{_LABEL_WIDTH}} {folder}")
@@ -49,7 +52,7 @@ def show_status() -> None:
 def _loaded(soundlink: Soundlink) -> Iterator[Line]:
     warehouse = soundlink.warehouse
     if not warehouse.exists():
-        yield "Loaded", "nothing yet: soundlink pull --from DAY --to DAY"
+        yield "Loaded", f"nothing yet: {typed('pull --from=DAY --to=DAY')}"
         return
     try:
         with warehouse.read(_WAIT_SECONDS) as connection:
@@ -91,6 +94,7 @@ def _runs(home: Path, now: datetime) -> Iterator[Line]:
     if not (home / "dagster.yaml").is_file() or not has_storage(home):
         yield "Last run", "none yet"
         yield from _next_run(now)
+        yield "", _NO_DAEMON.format("not running (never seen)", typed("dev"))
         return
     with dg.DagsterInstance.from_config(str(home)) as instance:
         ended = dg.RunsFilter(statuses=[status for status in dg.DagsterRunStatus if status not in UNDER_WAY])
@@ -111,7 +115,7 @@ def _runs(home: Path, now: datetime) -> Iterator[Line]:
             yield from _next_run(now)
         daemon = daemon_state(instance, now)
         if daemon.level != "ok":
-            yield "", f"the daemon is {daemon.message}: no run starts by itself; soundlink dev runs one"
+            yield "", _NO_DAEMON.format(daemon.message, typed("dev"))
 
 
 def _named(run: dg.DagsterRun) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from soundlink_pipeline.doctor.finding import Finding, counted
+from soundlink_pipeline.typed import installing
 
 _WHAT_WIDTH = 25
 _NARROWEST, _WIDEST = 72, 120
@@ -22,7 +23,7 @@ def main() -> int:
         from soundlink_pipeline.doctor.checks import run_checks  # noqa: PLC0415
         from soundlink_pipeline.settings.env_file import read_env_file  # noqa: PLC0415
     except ImportError as error:
-        print(f"The pipeline cannot be loaded, {error}: make install puts everything in place.")
+        print(f"The pipeline cannot be loaded, {error}: {installing()} puts everything in place.")
         return 1
     try:
         in_file = read_env_file()

@@ -19,7 +19,7 @@ from soundlink_pipeline.api.auth import SchemeMemory
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.download import Download
 from soundlink_pipeline.api.errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
-from soundlink_pipeline.api.key import looks_like_a_key
+from soundlink_pipeline.api.key import DEMO_KEY, looks_like_a_key
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
 from soundlink_pipeline.contracts.campaigns import CampaignPages, expected_days, left_out
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
@@ -29,6 +29,7 @@ from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.pulling.listing import left_out_of_named
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.typed import typed
 
 _KEY = "SOUNDLINK_API_KEY"
 # An operator is waiting: one retry, and short timeouts.
@@ -71,7 +72,7 @@ def check_api(project: ProjectState) -> Iterator[Finding]:
         yield ok("host", f"{settings.base_url} answers")
         yield fault("key", str(error))
     except Unreachable as error:
-        yield fault("host", str(error), _way_out(error))
+        yield fault("host", str(error), demo_is_stopped() if project.key == DEMO_KEY else _way_out(error))
     except SoundlinkError as error:
         yield fault("answer", str(error), "" if error.fatal else "try again later")
     except Cancelled:
@@ -138,6 +139,11 @@ def _requests(project: ProjectState, client: SoundlinkClient, pacer: Pacer, fold
     if campaigns:
         yield _limits(settings, len(asked), len(live), pages, pacer.left_this_hour())
     yield ok("requests", f"{client.requests} made by the doctor, counted towards the limits")
+
+
+def demo_is_stopped() -> str:
+    """Why the demo's API does not answer, and what to do."""
+    return f"this is the demo, whose API runs only while {typed('dev')} does: start that in another terminal first"
 
 
 def _way_out(error: BaseException | None) -> str:

@@ -22,6 +22,7 @@ from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.run_tags import described
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS
 from soundlink_pipeline.orchestration.upkeep import UPKEEP
+from soundlink_pipeline.typed import typed
 
 # Daemons report a heartbeat every 30 s.
 _HEARTBEAT = timedelta(minutes=3)
@@ -79,12 +80,12 @@ class _Switch(Protocol):
 def check_dagster(project: ProjectState) -> Iterator[Finding]:
     """Opens the instance only if its storage exists."""
     home = Path(project.home or Path.cwd())
-    fix = "set it to the absolute path of the project folder, as make does"
+    fix = "set it to the absolute path of the project folder"
     if project.home and not (home.is_absolute() and home.is_dir()):
         yield fault("DAGSTER_HOME", f"{home} is not the absolute path of a folder: Dagster refuses it", fix)
         return
     if not project.home:
-        yield warn("DAGSTER_HOME", "is not set: make and dagster dev work, other Dagster commands do not", fix)
+        yield warn("DAGSTER_HOME", "is not set: soundlink and dagster dev work, other Dagster commands do not", fix)
     if (home / "dagster.yaml").is_file():
         yield ok("dagster.yaml", f"found in {home}")
     else:
@@ -139,7 +140,7 @@ def daemon_state(instance: dg.DagsterInstance, now: datetime) -> Finding:
     dead = [words for name, words in needed.items() if name not in last or now - last[name] > _HEARTBEAT]
     if dead:
         seen = f"last seen {minute(max(last.values()))}" if last else "never seen"
-        fix = "keep make dev, or a Dagster daemon, running for the daily refresh; make backfill needs none"
+        fix = f"keep {typed('dev')}, or a Dagster daemon, running for the daily refresh; {typed('pull')} needs none"
         return warn("daemon", f"not running: {' and '.join(dead)} ({seen})", fix)
     errors = [error for name in needed for error in beats[name].errors or ()]
     if errors:

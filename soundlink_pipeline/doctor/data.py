@@ -20,6 +20,7 @@ from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBL
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.pulling.outcome import merged
 from soundlink_pipeline.quality.completeness import due_day, missing, newest_complete_day
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
 
@@ -45,9 +46,9 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
             yield ok("warehouse", "its data was not checked; see above")
     elif landed := len(landing.deliveries()):
         message = f"there is no file, but {landed} deliveries have landed"
-        yield warn("warehouse", message, "make rebuild loads them, without one request")
+        yield warn("warehouse", message, f"{typed('rebuild')} loads them, without one request")
     else:
-        yield ok("warehouse", "no data yet: make backfill FROM=… TO=… pulls the past")
+        yield ok("warehouse", f"no data yet: {typed('pull --from=… --to=…')} pulls the past")
     yield _quarantine(refused)
     if listings:
         message = f"{counted(len(listings), 'campaign listing')} in quarantine, and none since: {listings[-1].path}"
@@ -85,7 +86,8 @@ def _newest_day(connection: duckdb.DuckDBPyConnection, export: Export, start_dat
     days = sorted({day for campaign in found for day in campaign.days})
     which = f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
     message += f"; {counted(len(found), 'campaign')} without {counted(len(days), 'day')}, {which}"
-    return warn(export.name, message, f"see the last run above; make backfill FROM={days[0]} TO={days[-1]} pulls them")
+    command = typed(f"pull --from={days[0]} --to={days[-1]}")
+    return warn(export.name, message, f"see the last run above; {command} pulls them")
 
 
 def _before_the_first_day(connection: duckdb.DuckDBPyConnection, start_date: date) -> Iterator[Finding]:
@@ -101,10 +103,11 @@ def _before_the_first_day(connection: duckdb.DuckDBPyConnection, start_date: dat
         yield ok("first day", f"{message}; all of them are final")
         return
     which = f"{unsettled[0]} to {unsettled[-1]}" if len(unsettled) > 1 else str(unsettled[0])
+    command = typed(f"pull --from={unsettled[0]} --to={unsettled[-1]}")
     yield warn(
         "first day",
         f"{message}; {counted(len(unsettled), 'day')} of them, {which}, will not be pulled again and stay unsettled",
-        f"with SOUNDLINK_START_DATE={unsettled[0]}, make backfill FROM={unsettled[0]} TO={unsettled[-1]} settles them",
+        f"with SOUNDLINK_START_DATE={unsettled[0]}, {command} settles them",
     )
 
 
@@ -112,7 +115,7 @@ def _published(path: Path, loaded: set[str], project: ProjectState) -> Iterator[
     """The analysts' file: it exists, opens, and holds the deliveries in `loaded`, unless a run is about to publish."""
     fix = (
         f"with a daemon running, {MODELS_AND_PUBLICATION} follows within a minute; if it did not, see why its last run"
-        f" or that of {DAILY_REFRESH} failed; make rebuild publishes too"
+        f" or that of {DAILY_REFRESH} failed; {typed('rebuild')} publishes too"
     )
     if not path.exists():
         if loaded:
@@ -125,7 +128,7 @@ def _published(path: Path, loaded: set[str], project: ProjectState) -> Iterator[
             ((at, newest),) = connection.execute("select published_at, newest_report_date from publication").fetchall()
             known = {name for (name,) in connection.execute("select delivery_id from deliveries").fetchall()}
     except duckdb.Error as error:
-        replaced = "the next run replaces it; make rebuild replaces it now"
+        replaced = f"the next run replaces it; {typed('rebuild')} replaces it now"
         yield fault(path.name, f"cannot be opened: {first_line(error)}", replaced)
         return
     message = f"published {minute(at)}, newest day {newest}"
@@ -172,7 +175,7 @@ def _quarantine(refused: list[Delivery]) -> Finding:
     message = f"{len(refused)} refused deliveries or damaged files that no later pull has replaced; newest: "
     message += newest.describe()
     commands = [
-        f"make backfill FROM={dates.start} TO={dates.end} REFETCH=1"
+        typed(f"pull --from={dates.start} --to={dates.end} --refetch")
         for dates in merged(delivery.dates for delivery in refused)
     ]
     fix = f"read {newest.path}.reason.txt; {', '.join(commands)} pulls those days again, settled ones too"

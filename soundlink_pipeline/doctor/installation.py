@@ -18,6 +18,7 @@ from soundlink_pipeline.models.build import check_models as bind_models
 from soundlink_pipeline.models.errors import ModelError, readable
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.settings.settings import settings_from
+from soundlink_pipeline.typed import installing
 
 # Not part of the settings: read only when needed, and never shown.
 SECRETS = ("SOUNDLINK_API_KEY", "SOUNDLINK_ALERT_URL")
@@ -35,11 +36,11 @@ def check_versions() -> Iterator[Finding]:
         try:
             version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            yield fault(name, "is not installed", "make install")
+            yield fault(name, "is not installed", installing())
             continue
         if not needed.contains(version, prereleases=True):
             message = f"{version} is installed, but the pipeline needs {needed}"
-            yield fault(name, message, "make install puts the locked version in place")
+            yield fault(name, message, f"{installing()} puts a version in place that will do")
         elif name in ("dagster", "duckdb"):
             yield ok(name, version)
 

@@ -22,6 +22,7 @@ from soundlink_pipeline.orchestration.unevaluated_checks import not_evaluated
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.quality.completeness import DUE_HOUR, Missing, due_day, missing, newest_complete_day
 from soundlink_pipeline.quality.row_checks import SHOWN_ROWS, CheckResult, row_checks, run_checks
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
 
 # The newest complete day of each export, or why it is not known.
@@ -37,8 +38,8 @@ _DELIVERED_SAYS = (
 _NEWEST_SAYS = (
     f"Yesterday is there for every campaign by {DUE_HOUR}:00 UTC: read from the data, so that a backfill of old days"
     " cannot make it green. Runs at the end of every refresh, and at that hour.\n\n**If not** (an error): look at the"
-    " last run of daily_refresh. If there was none, is the daemon running and the schedule on? `make doctor` tells."
-    " Then re-execute the run, or materialize the missing days."
+    f" last run of daily_refresh. If there was none, is the daemon running and the schedule on?"
+    f" `{typed('doctor')}` tells. Then re-execute the run, or materialize the missing days."
 )
 _LATE = (
     "{} is overdue: at least one campaign has no data for it. This check looks at the newest day, not at the range of"

@@ -14,6 +14,7 @@ from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.pulling.outcome import FailedPull, PullResult, merged
 from soundlink_pipeline.quality.row_checks import CheckResult
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 
 _MOST_LINES = 40
@@ -22,7 +23,7 @@ _REFETCH = "{ops: {exports: {config: {refetch: true}}}}"
 
 
 def blocking_failure(broken: Sequence[tuple[Export, CheckResult]]) -> dg.Failure:
-    lines = [f"{export.name}: {result}. {result.check.remedy}" for export, result in broken]
+    lines = [f"{export.name}, {result.check.name}: {result} {result.check.remedy}" for export, result in broken]
     return dg.Failure(
         "Loaded rows failed a blocking check; models and publication were skipped. The checks show the rows.\n"
         + "\n".join(lines),
@@ -48,7 +49,7 @@ def rebuild_failure(result: PullResult) -> dg.Failure:
 def _pull_again(failed: Sequence[FailedPull]) -> list[str]:
     """How to get again what landed before and cannot be used; nothing where there is none."""
     ranges = merged(item.dates for item in failed if item.needs_refetch)
-    commands = [f"make backfill FROM={dates.start} TO={dates.end} REFETCH=1" for dates in ranges]
+    commands = [typed(f"pull --from={dates.start} --to={dates.end} --refetch") for dates in ranges]
     if not commands:
         return []
     return [
@@ -111,6 +112,6 @@ def _sentence(error: Exception) -> str:
     if number in _NOT_WRITABLE or isinstance(error, sqlite3.OperationalError):
         return (
             f"the data folder cannot be written to ({what}{reason}). Check SOUNDLINK_DATA_DIR, the rights of the user"
-            " that runs Dagster, and the disk: make doctor checks all three"
+            f" that runs Dagster, and the disk: {typed('doctor')} checks all three"
         )
     return str(error)

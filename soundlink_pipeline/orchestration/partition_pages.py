@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -27,6 +28,36 @@ def report_partitions(
 
     The newest day's page also has what goes beyond the day: previews, and what the run did (`of_run`).
     """
+    for day, metadata in _pages(connection, export, dates, of_run):
+        context.add_asset_metadata(metadata, asset_key=export.name, partition_key=day.isoformat())
+
+
+def report_limited(
+    context: dg.AssetExecutionContext,
+    connection: duckdb.DuckDBPyConnection,
+    export: Export,
+    dates: DateRange,
+    of_run: Mapping[str, Any],
+    *,
+    lacking: Collection[date],
+) -> None:
+    """For a run that was limited to some campaigns: materialize the days that are there for all campaigns, no others.
+
+    For the days `lacking` others it logs one observation. What Dagster has as materialized, no backfill of missing
+    days would pull.
+    """
+    for day, metadata in _pages(connection, export, dates, of_run):
+        if day not in lacking:
+            partition = day.isoformat()
+            context.log_event(dg.AssetMaterialization(export.name, partition=partition, metadata=metadata))
+    observed = {"days that lack other campaigns": len(lacking), **of_run}
+    context.log_event(dg.AssetObservation(export.name, metadata=observed))
+
+
+def _pages(
+    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange, of_run: Mapping[str, Any]
+) -> Iterator[tuple[date, dict[str, Any]]]:
+    """What the page of each day of `dates` shows, by day."""
     for status in Ledger(connection).date_status(export, dates):
         metadata: dict[str, Any] = {
             "dagster/partition_row_count": status.rows,
@@ -37,7 +68,7 @@ def report_partitions(
             metadata["last pulled"] = dg.MetadataValue.timestamp(status.last_pulled_at)
         if status.report_date == dates.end:
             metadata |= {**_previews(connection, export, dates), **of_run}
-        context.add_asset_metadata(metadata, asset_key=export.name, partition_key=status.report_date.isoformat())
+        yield status.report_date, metadata
 
 
 def _previews(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> dict[str, Any]:

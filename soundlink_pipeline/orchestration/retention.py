@@ -26,6 +26,7 @@ import dagster as dg
 from sqlalchemy import DateTime, bindparam, text
 
 from soundlink_pipeline.orchestration.event_log import is_sqlite
+from soundlink_pipeline.orchestration.run_context import BACKFILL
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -133,7 +134,7 @@ def _needed(instance: dg.DagsterInstance) -> set[str]:
         needed = {*failed_days, *unevaluated}
     for backfill in instance.get_backfills():
         if backfill.status.value in _BACKFILL_GOES_ON:
-            of_backfill = dg.RunsFilter(tags={"dagster/backfill": backfill.backfill_id})
+            of_backfill = dg.RunsFilter(tags={BACKFILL: backfill.backfill_id})
             needed.update(run.run_id for run in instance.get_runs(of_backfill))
     return needed
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, checked_range
 from soundlink_pipeline.orchestration.failures import as_operator_failure
+from soundlink_pipeline.typed import typed
 
 # Who answers for an asset, as Dagster shows it; a model may name another in its YAML (config: meta: owner).
 OWNER = "team:data"
@@ -14,6 +15,8 @@ SOUNDLINK_API = "soundlink_api"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 ONE_DAY = "dagster/partition"
+# The tag of a run that a backfill has launched.
+BACKFILL = "dagster/backfill"
 # A tag with the reason for what a schedule or sensor asks for.
 WHY = "soundlink/why"
 # A run that has begun, or waits in the queue. One that was never queued may stay so for good.
@@ -56,7 +59,7 @@ def range_of_run(context: dg.AssetExecutionContext, first_day: date) -> DateRang
         start = end = tags[ONE_DAY]
     else:
         raise dg.Failure(
-            "the run has no partition: launch it for partitions, or from a shell with make backfill FROM=… TO=…",
+            f"the run has no partition: launch it for partitions, or from a shell with {typed('pull --from=… --to=…')}",
             allow_retries=False,
         )
     with as_operator_failure(ValueError):

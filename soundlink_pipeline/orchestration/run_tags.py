@@ -8,7 +8,7 @@ from datetime import date
 import dagster as dg
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.orchestration.run_context import ONE_DAY, RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_context import BACKFILL, ONE_DAY, RANGE_END, RANGE_START
 
 DAYS = "soundlink/days"
 DAY_COUNT = "soundlink/number_of_days"
@@ -65,6 +65,6 @@ def _started_by(run: dg.DagsterRun) -> str:
         return SCHEDULE
     if "dagster/sensor_name" in tags:
         return "sensor"
-    if "dagster/backfill" in tags:
+    if BACKFILL in tags:
         return UI_BACKFILL
     return UI if run.remote_job_origin else SHELL

@@ -36,6 +36,7 @@ from soundlink_pipeline.quality.totals import (
     compare,
     settled_totals,
 )
+from soundlink_pipeline.typed import typed
 
 TOTALS_AGREE = "totals_agree"
 COMPARE_TOTALS = "compare_totals"
@@ -43,16 +44,18 @@ _TOTALS = "campaign_totals"
 _KEY = dg.AssetCheckKey(dg.AssetKey(_TOTALS), TOTALS_AGREE)
 # Under which name a result keeps the differences for the next one to read.
 _KEPT = "differences, as data"
+# How many campaigns were, and why others were not.
+COMPARED, _NOT_COMPARED = "campaigns compared", "could not be compared"
 _SHOWN_IN_TEXT = 5
 _UNCHANGED = "nothing was changed. To compare again, run the job again."
 _SAYS = (
     f"The rows of each live campaign in {CAMPAIGN_COUNTRY_DAILY.name} add up to Soundlink's own totals"
     f" (`GET {OVERVIEW_PATH}`): {', '.join(figure.name for figure in FIGURES)}, over its settled days."
     f" One request a campaign. {COMPARE_TOTALS}_schedule compares a {PARTS}th of the campaigns each day, so that each"
-    " is compared once a week; executed from here, or by make totals, it compares all of them. A difference is shown"
-    " until its campaign is compared again.\n\n**If not** (a warning; everything else goes on): pull the range of the"
-    " campaign again with refetch: true in the run's config. If settled_values_final fails then, Soundlink has changed"
-    " final rows. If the difference stays, ask Soundlink which of both numbers is right."
+    f" is compared once a week; executed from here, or by {typed('totals')}, it compares all of them. A difference is"
+    " shown until its campaign is compared again.\n\n**If not** (a warning; everything else goes on): pull the range of"
+    " the campaign again with refetch: true in the run's config. If settled_values_final fails then, Soundlink has"
+    " changed final rows. If the difference stays, ask Soundlink which of both numbers is right."
 )
 
 
@@ -182,14 +185,14 @@ def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
     if answers.failures:
         lines.append(f"{len(answers.failures)} campaigns could not be compared: {answers.failures[0][1]}")
     metadata: dict[str, Any] = {
-        "campaigns compared": len(answers.comparisons),
+        COMPARED: len(answers.comparisons),
         "requests": answers.requests,
         "differences": dg.MetadataValue.md(_differences(found)) if found else "none",
         _KEPT: dg.MetadataValue.json([_as_data(item) for item in found]),
     }
     if answers.failures:
         failures = [(totals.campaign_id, totals.name, reason) for totals, reason in answers.failures]
-        metadata["could not be compared"] = dg.MetadataValue.md(markdown_table(["campaign", "name", "why"], failures))
+        metadata[_NOT_COMPARED] = dg.MetadataValue.md(markdown_table(["campaign", "name", "why"], failures))
     if unsaid := _not_compared(answers.comparisons.values()):
         metadata["figures not compared"] = dg.MetadataValue.md(markdown_table(["figure", "why", "campaigns"], unsaid))
     return dg.AssetCheckResult(
@@ -198,6 +201,16 @@ def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
         description="\n".join(lines) or None,
         metadata=metadata,
     )
+
+
+def lines_of(evaluation: dg.AssetCheckEvaluation) -> list[str]:
+    """All that a result says, a line each; its description holds only the first differences."""
+    metadata = evaluation.metadata
+    kept: Any = metadata[_KEPT].value
+    lines = [str(_from_data(item).difference) for item in kept]
+    if _NOT_COMPARED in metadata:
+        lines.append((evaluation.description or "").splitlines()[-1])
+    return lines
 
 
 def _differences(found: Iterable[Found]) -> str:

@@ -24,8 +24,8 @@ class Lag:
         return self.loaded > 0 and self.loaded != self.published
 
 
-def lag_of(warehouse: Home, published: Path, wait_seconds: float) -> Lag:
-    """Read from both files. Raises WarehouseLocked after `wait_seconds`, WarehouseUnusable."""
+def lag_of(warehouse: Home, published: Path, wait_seconds: float | None = None) -> Lag:
+    """Read from both files. Raises WarehouseLocked after `wait_seconds` (as `Home.read`), WarehouseUnusable."""
     if not warehouse.exists():
         return Lag(0, None)
     with warehouse.read(wait_seconds) as connection:

@@ -30,6 +30,7 @@ from soundlink_pipeline.pulling.shrinking import (
     describe,
     miss_the_same_keys,
 )
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Puller:
             reason = (
                 f"{what}, and the second one {describe(again)}, but other ones: neither is taken. Pull"
                 " again; if Soundlink says that so few rows are right, with accept_smaller: true in the run's config"
-                " (make backfill … REFETCH=1 ACCEPT_SMALLER=1)"
+                f" ({typed('pull --from=… --to=… --refetch --accept-smaller')})"
             )
             kept = {self._landing.refuse(answer.delivery, reason).parent for answer in (first, second)}
             raise NotBelieved(f"{reason}; both are kept in {', '.join(map(str, kept))}")

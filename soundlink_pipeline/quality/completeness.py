@@ -47,6 +47,11 @@ def missing(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRa
     return found
 
 
+def lacking_days(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> set[date]:
+    """The days of `dates` that were never pulled for some campaign of which rows are expected then."""
+    return {day for item in missing(connection, export, dates) for day in item.days}
+
+
 def newest_complete_day(connection: duckdb.DuckDBPyConnection, export: Export, now: datetime) -> date | None:
     """The newest closed day that every campaign was pulled for; None if there is none in the last 90 days.
 

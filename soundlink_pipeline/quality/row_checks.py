@@ -68,7 +68,7 @@ class CheckResult:
 
     def __str__(self) -> str:
         breaks = "breaks" if self.bad_rows == 1 else "break"
-        return f"{self.counts} {breaks} {self.check.name} ({self.check.rule})"
+        return f"{self.counts} {breaks} the rule: {self.check.rule}"
 
     @property
     def counts(self) -> str:

@@ -22,6 +22,7 @@ from soundlink_pipeline.report.figures import Campaign, UnknownCampaign, find_ca
 from soundlink_pipeline.report.page import render
 from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import settings_from
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.native_file import NativeFile
 
@@ -85,7 +86,7 @@ def make_report(source: Source, wanted: str | None = None) -> tuple[str, Campaig
         raise NoReport(f"The report was not made: {error}.") from error
     except duckdb.BinderException as error:
         raise NoReport(
-            f"{source.where} was made by another version of the pipeline: make rebuild makes its models anew."
+            f"{source.where} was made by another version of the pipeline: {typed('rebuild')} makes its models anew."
         ) from error
     except duckdb.Error as error:
         reason = str(error).splitlines()[0].rstrip(".")
@@ -94,14 +95,14 @@ def make_report(source: Source, wanted: str | None = None) -> tuple[str, Campaig
             " done."
         ) from error
     if figures is None and wanted:
-        raise NoReport(f"{source.where} holds no campaign yet: make backfill FROM=… TO=… pulls them.")
+        raise NoReport(f"{source.where} holds no campaign yet: {typed('pull --from=… --to=…')} pulls them.")
     return render(campaign, figures, source.published), campaign
 
 
 def _file(path: Path) -> Source:
     if not path.is_file():
         raise NoReport(
-            f"There is no database {path}: make demo or make backfill makes one, or name it with --database."
+            f"There is no database {path}: {typed('demo')} or {typed('pull')} makes one, or name it with --database."
         )
     return Source(str(path), path.parent, lambda: read_published(path), path.name)
 

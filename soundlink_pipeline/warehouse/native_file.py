@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import Description, Obstacle, WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.instances import FileInUse, opened, write_ahead_logs
 from soundlink_pipeline.warehouse.migration import MigrationRefused, migrate, plan
@@ -139,7 +140,7 @@ class NativeFile:
                     raise
                 raise WarehouseUnusable(
                     f"{self.path} was made with another contract: the next run brings it to the present one"
-                    f" (make doctor says how). {error}"
+                    f" ({typed('doctor')} says how). {error}"
                 ) from error
 
     def exists(self) -> bool:

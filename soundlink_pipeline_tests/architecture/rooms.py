@@ -30,6 +30,7 @@ class Room:
 # In the order of a row's way: what feeds nobody below stands last.
 ROOMS = {
     "durable": Room(),
+    "typed": Room(),
     "contracts": Room(),
     "settings": Room(libraries=("dotenv", "httpx")),
     "simulator": Room(libraries=("backports", "brotli", "compression", "starlette", "uvicorn")),
@@ -38,15 +39,16 @@ ROOMS = {
         libraries=("backports", "brotli", "compression", "httpx", "pyrate_limiter", "tenacity"),
     ),
     "landing": Room(rooms=("contracts", "durable"), libraries=("backports", "compression")),
-    "warehouse": Room(rooms=("contracts",), libraries=("duckdb", "filelock")),
+    "warehouse": Room(rooms=("contracts", "typed"), libraries=("duckdb", "filelock")),
     "loading": Room(rooms=("contracts", "landing", "warehouse"), libraries=("duckdb",)),
     "models": Room(rooms=("contracts", "warehouse"), libraries=("duckdb", "jinja2", "yaml")),
     "quality": Room(rooms=("contracts", "warehouse"), libraries=("duckdb",)),
-    "pulling": Room(rooms=("api", "contracts", "landing", "loading", "warehouse")),
+    "pulling": Room(rooms=("api", "contracts", "landing", "loading", "typed", "warehouse")),
     "publishing": Room(rooms=("contracts", "durable", "models", "warehouse"), libraries=("duckdb",)),
     "display": Room(rooms=("contracts",), libraries=("duckdb", "matplotlib", "pandas")),
     "report": Room(
-        rooms=("contracts", "display", "publishing", "settings", "warehouse"), libraries=("duckdb", "jinja2", "pandas")
+        rooms=("contracts", "display", "publishing", "settings", "typed", "warehouse"),
+        libraries=("duckdb", "jinja2", "pandas"),
     ),
     "orchestration": Room(
         rooms=(
@@ -59,6 +61,7 @@ ROOMS = {
             "pulling",
             "quality",
             "settings",
+            "typed",
             "warehouse",
         ),
         libraries=("dagster", "duckdb", "pydantic", "sqlalchemy"),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.simulator import KeyInfo, SimClock, running_simulator
+from soundlink_pipeline.commands import cli
 from soundlink_pipeline_tests.architecture.rooms import PACKAGE, ROOMS
-from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, small_world, utc
+from soundlink_pipeline_tests.support.deployment import free_port, simulated_api
+from soundlink_pipeline_tests.support.document import Serving, programs, run_shell, shell_blocks
+from soundlink_pipeline_tests.support.project import KEY, REPOSITORY
 
 SQL = "dbt_like_sql"
 MODELS = {path.stem for path in (REPOSITORY / SQL / "models").rglob("*.sql")}
@@ -74,22 +78,45 @@ def test_an_installed_wheel_serves_everything_from_an_empty_folder(installed: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wheel_a_key_and_init_are_all_that_a_user_needs(installed: Path, tmp_path: Path) -> None:
-    environment = {"PYTHONPATH": str(installed), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    command = (sys.executable, str(installed / "bin" / "soundlink"))
-    run(*command, "init", "project", cwd=tmp_path, **environment)
-    folder = tmp_path / "project"
-    world, clock = small_world(2), SimClock(utc("2026-03-02T06:00"))
-    with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
-        text = (folder / ".env").read_text().replace("SOUNDLINK_API_KEY=", f"SOUNDLINK_API_KEY={KEY}", 1)
-        (folder / ".env").write_text(f"{text}SOUNDLINK_BASE_URL={sim.base_url}\n")
-        pulled = run(*command, "pull", "--from", "2026-02-10", "--to", "2026-02-12", cwd=folder, **environment)
-    assert f"Published: {folder / 'data' / 'soundlink.duckdb'}" in pulled
-    query = "select count(*) as campaigns from marts.campaign_summary"
-    asked = run(*command, "sql", query, "--format", "csv", cwd=folder, **environment)
-    assert asked.splitlines() == ["campaigns", "2"]
-    validated = (sys.executable, "-m", "dagster", "definitions", "validate")
-    run(*validated, cwd=folder, DAGSTER_HOME=str(folder), **environment)
+@pytest.fixture
+def dev_left(tmp_path: Path) -> Iterator[list[Serving]]:
+    """What was served and must not outlive the test."""
+    serving: list[Serving] = []
+    yield serving
+    for left in serving:
+        left.kill()
+
+
+@pytest.mark.daemon  # a dozen commands, each a process of its own
+def test_what_operators_are_told_of_the_package_alone_works_in_an_empty_folder(
+    installed: Path, tmp_path: Path, dev_left: list[Serving]
+) -> None:
+    (block,) = shell_blocks(REPOSITORY / "docs" / "operators.md", "### The command")
+    *commands, dev = block.splitlines()
+    assert dev.split()[:2] == ["soundlink", "dev"]
+    named = {line.split()[1] for line in block.splitlines() if line.startswith("soundlink ")}
+    assert named == set(cli.soundlink.commands) - {"demo"}
+    program = f"{sys.executable} {installed / 'bin' / 'soundlink'}"
+    environment = {**programs(tmp_path / "bin", soundlink=program), "PYTHONPATH": str(installed)}
+    folder = tmp_path / "my-project"
+    with simulated_api(KEY) as sim:
+        environment["SOUNDLINK_BASE_URL"] = sim.base_url
+        said = run_shell("\n".join(commands), tmp_path, environment)
+        assert "\nall checks passed\n" in said
+        assert said.count(f"Published: {folder / 'data' / 'soundlink.duckdb'}") == 2
+        assert f"Written: {folder / 'data' / 'report.html'}." in said
+        assert "The rows of 1 campaign add up to Soundlink's own totals." in said
+        assert not re.search(r"\bmake ", said)
+        assert (tmp_path / "my-backup" / ".env").exists()
+        query = "select count(*) as days from marts.data_status"
+        asked = run_shell(f"soundlink sql '{query}' --format csv", folder, environment)
+        assert int(asked.splitlines()[1]) == 180  # 90 days of two exports
+        port = free_port()
+        dev_left.append(Serving(f"{dev.partition('#')[0].strip()} --port={port}", folder, environment))
+        dev_left[0].until(f"Dagster UI: http://127.0.0.1:{port}")
+        assert dev_left[0].end() == 130
+    assert dev_left[0].written.splitlines()[-1] == "Stopped: no scheduled run starts until the next soundlink dev."
+    assert not re.search("DEBUG|WARNING|Traceback", dev_left[0].written)
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_no_leftover(installed: Path) -> None:

@@ -35,7 +35,16 @@ def test_a_commands_help_fits_a_screen(tmp_path: Path, command: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nothing",), ("pull",), ("pull", "--from", "2026-01-01"), ("pull", "--forever"), ("sql", "1", "2"), ("init",)],
+    [
+        ("nothing",),
+        ("pull",),
+        ("pull", "--from", "2026-01-01"),
+        ("pull", "--forever"),
+        ("pull", "--days", "0"),
+        ("pull", "--from", "2026-01-01", "--to", "2026-01-02", "--days", "2"),
+        ("sql", "1", "2"),
+        ("init",),
+    ],
 )
 def test_wrong_usage_is_2_and_says_what_is_wrong(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     said = soundlink(*arguments, cwd=tmp_path)
@@ -117,6 +126,7 @@ def test_make_passes_a_name_on_as_it_was_typed(shown: Path, name: str) -> None:
 def test_make_passes_on_ranges_ports_and_folders(shown: Path) -> None:
     pull = made(shown, "backfill", "FROM=2026-01-01", "TO=x'; echo no", "REFETCH=1", "CAMPAIGN=Don't")
     assert pull == ["pull", "--from=2026-01-01", "--to=x'; echo no", "--campaign=Don't", "--refetch"]
+    assert made(shown, "backfill", "DAYS=90", "REFETCH=1") == ["pull", "--days=90", "--refetch"]
     assert made(shown, "dev") == ["dev", "--port=3000"]
     assert made(shown, "dev", "PORT=3001") == ["dev", "--port=3001"]
     assert made(shown, "backup", "DIR=some where") == ["backup", f"{REPOSITORY}/some where"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -25,6 +25,15 @@ def test_the_demo_reaches_its_simulator_without_a_proxy(monkeypatch: pytest.Monk
         demo._set_clock(simulator.base_url, moment)
         assert simulator.clock.now() == moment
         assert demo._requests(simulator.base_url) == 0
+
+
+@pytest.mark.parametrize("hour", range(24))
+def test_the_demo_simulates_no_moment_that_has_not_been(hour: int) -> None:
+    now = datetime(2026, 3, 2, hour, 59, tzinfo=UTC)
+    first_day, backfilled = demo._days(now)
+    assert (backfilled - first_day).days == demo.BACKFILL_DAYS
+    last = demo._morning(backfilled + timedelta(days=demo.DAYS_THAT_PASS))
+    assert now - timedelta(days=1) < last <= now
 
 
 def test_the_demos_account_has_every_oddity_but_rows_that_vanish_for_no_reason() -> None:

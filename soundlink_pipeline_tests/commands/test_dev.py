@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from soundlink_pipeline.api.key import DEMO_KEY
 from soundlink_pipeline.commands import demo, dev
 from soundlink_pipeline.commands.outcome import CommandFailed
 from soundlink_pipeline.commands.project_folder import alone, in_use, served
 from soundlink_pipeline_tests.commands.conftest import Folder
+from soundlink_pipeline_tests.support.project import KEY
 from soundlink_pipeline_tests.support.terminal import Said, soundlink
 
 # Instead of `dagster dev`: it says how it was started, and what ended it.
@@ -65,7 +67,7 @@ def test_a_busy_port_is_one_sentence_and_nothing_is_started(
     said = here.soundlink("dev", "--port", str(busy))
     assert (said.code, said.out, started) == (1, "", [])
     (line,) = said.err.splitlines()
-    assert line.startswith(f"port {busy} of 127.0.0.1 is in use by another program: stop that, or soundlink dev ")
+    assert line.startswith(f"port {busy} of 127.0.0.1 is in use by another program: stop that, or make dev PORT=")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -73,21 +75,59 @@ def test_a_signal_ends_dagster_and_says_so_in_one_line(
     here: Folder, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell has it in the background of a script
-    monkeypatch.setattr(dev, "_answers", lambda *_: signal.raise_signal(number))
+    monkeypatch.setattr(dev, "answers", lambda *_: signal.raise_signal(number))
     try:
         said = here.soundlink("dev", "--port", str(free_port()))
     finally:
         signal.signal(signal.SIGINT, ignored)
     assert said.code == 130
-    assert said.err.splitlines() == ["Stopped: no scheduled run starts until the next soundlink dev."]
+    assert said.err.splitlines() == ["Stopped: no scheduled run starts until the next make dev."]
     (server,) = started
     assert server.returncode is not None
+
+
+def test_dagsters_noise_is_left_out_unless_it_is_asked_for(
+    here: Folder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    noise = (
+        r"\x1b[32m2026-11-29 03:12:32\x1b[0m - dagster - \x1b[34mDEBUG\x1b[0m - daily_refresh - STEP_START - begun",
+        "2026-11-29 03:12:32 +0000 - dagster.daemon.X - WARNING - No cursor for event type RUN_FAILURE, ignoring",
+    )
+    program = f"import sys; sys.stderr.write({chr(10).join(noise) + chr(10)!r}.encode().decode('unicode_escape'))"
+    program += "; sys.stderr.write('a real warning\\n'); sys.exit(3)"
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **more: popen([sys.executable, "-c", program], **more))
+    said = here.soundlink("dev", "--port", str(free_port()))
+    assert said.code == 1
+    assert said.err.splitlines()[0] == "a real warning"
+    assert "DEBUG" not in said.err
+    here.soundlink("dev", "--port", str(free_port()), "--verbose")
+    assert "DEBUG" in capfd.readouterr().err
+
+
+def test_links_lead_to_the_port_that_dev_was_given(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[dict[str, str]] = []
+    popen = subprocess.Popen
+
+    def start(_: list[str], **more: Any) -> subprocess.Popen[bytes]:
+        found.append(more["env"])
+        return popen([sys.executable, "-c", ""], **more)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    port = free_port()
+    here.soundlink("dev", "--port", str(port))
+    here.soundlink("dev", "--port", str(port), "--host", "0.0.0.0")
+    assert [environment["SOUNDLINK_UI_URL"] for environment in found] == [f"http://127.0.0.1:{port}"] * 2
+    with (here.path / ".env").open("a") as settings:
+        settings.write("SOUNDLINK_UI_URL=https://dagster.example.com\n")
+    here.soundlink("dev", "--port", str(port))
+    assert "SOUNDLINK_UI_URL" not in found[-1]  # Dagster reads it from the file
 
 
 def test_dagster_that_ends_by_itself_fails_the_command(
     here: Folder, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dev, "_answers", lambda *_: os.kill(started[0].pid, signal.SIGKILL))
+    monkeypatch.setattr(dev, "answers", lambda *_: os.kill(started[0].pid, signal.SIGKILL))
     said = here.soundlink("dev", "--port", str(free_port()))
     assert said.code == 1
     assert "Dagster has ended by itself (exit code -9)" in said.err
@@ -138,6 +178,25 @@ def test_a_demo_is_not_made_anew_below_a_command_that_works_on_it(tmp_path: Path
         pass
 
 
+def test_of_several_that_work_in_a_folder_those_are_named_that_still_do(tmp_path: Path) -> None:
+    first = another("in_use(Path.cwd(), 'soundlink dev')", tmp_path)
+    second = another("in_use(Path.cwd(), 'soundlink pull')", tmp_path)
+    killed = another("in_use(Path.cwd(), 'soundlink rebuild')", tmp_path)
+    try:
+        killed.kill()
+        killed.communicate()
+        second.communicate("\n")  # it ends, though it came later than the first
+        with pytest.raises(CommandFailed) as refused, alone(tmp_path, "soundlink demo"):
+            pass
+        (tmp_path / ".soundlink.lock").write_text("")  # an earlier version kept no line for each
+        with pytest.raises(CommandFailed, match=r"^another soundlink command is at work"), alone(tmp_path, "x"):
+            pass
+    finally:
+        first.kill()
+        first.communicate()
+    assert str(refused.value).startswith(f"soundlink dev (process {first.pid}) is at work in ")
+
+
 @pytest.mark.parametrize("command", [("pull", "--from", "2026-02-10", "--to", "2026-02-12"), ("rebuild",), ("dev",)])
 def test_nothing_works_in_a_demo_that_is_being_made(here: Folder, command: tuple[str, ...]) -> None:
     with alone(here.path, "soundlink demo"):
@@ -159,7 +218,7 @@ def test_commands_that_wait_for_each_other_may_work_side_by_side(tmp_path: Path)
 
 def test_the_demos_api_runs_along_and_its_port_is_checked(tmp_path: Path, busy: int) -> None:
     (tmp_path / ".env").write_text(
-        f"SOUNDLINK_API_KEY={demo._KEY}\nSOUNDLINK_BASE_URL=http://127.0.0.1:{busy}\nSOUNDLINK_START_DATE=2026-01-01\n"
+        f"SOUNDLINK_API_KEY={DEMO_KEY}\nSOUNDLINK_BASE_URL=http://127.0.0.1:{busy}\nSOUNDLINK_START_DATE=2026-01-01\n"
     )
     assert demo.is_demo(tmp_path)
     with pytest.raises(CommandFailed, match=f"port {busy} of 127.0.0.1 is in use"), demo.api_of_demo(tmp_path):
@@ -238,3 +297,16 @@ def test_a_demo_that_is_made_replaces_the_earlier_one_and_leaves_other_files(tmp
     assert found["data/warehouse.duckdb"] == "half"
     assert found["mine.txt"] == "earlier mine.txt"
     assert not any(text.startswith("earlier ") for name, text in found.items() if name != "mine.txt")
+
+
+def test_without_its_api_a_command_on_the_demo_says_what_runs_it(here: Folder) -> None:
+    settings = (here.path / ".env").read_text()
+    settings = settings.replace(f"SOUNDLINK_API_KEY={KEY}", f"SOUNDLINK_API_KEY={DEMO_KEY}")
+    (here.path / ".env").write_text(settings.replace(here.sim.base_url, f"http://127.0.0.1:{free_port()}"))
+    for command in (("pull", "--from", "2026-02-10", "--to", "2026-02-12"), ("totals",)):
+        said = here.soundlink(*command)
+        assert (said.code, said.out) == (1, "")
+        (line,) = said.err.splitlines()
+        assert "this is the demo, whose API runs only while make dev does" in line
+    doctor = " ".join(here.soundlink("doctor").out.split())
+    assert "To do: this is the demo, whose API runs only while make dev does: start that in another terminal" in doctor

@@ -5,15 +5,17 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from soundlink_pipeline.commands import display
+from soundlink_pipeline.commands import display, pull
 from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.simulator import Fault
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.commands.conftest import Folder
@@ -31,6 +33,11 @@ def runs(here: Folder) -> list[dg.DagsterRun]:
 
 def campaigns_pulled(here: Folder) -> set[str]:
     with NativeFile(here.path / "data").read() as connection:
+        return {name for (name,) in connection.execute("select distinct campaign_id from deliveries").fetchall()}
+
+
+def campaigns_published(here: Folder) -> set[str]:
+    with read_published(here.path / "data" / "soundlink.duckdb") as connection:
         return {name for (name,) in connection.execute("select distinct campaign_id from deliveries").fetchall()}
 
 
@@ -69,9 +76,17 @@ def test_the_first_partition_is_the_one_of_the_projects_env_file(tmp_path: Path)
     assert "the first partition is 2026-05-01" in pulled.err
 
 
+def test_the_last_days_are_those_up_to_yesterday_from_the_first_partition_on() -> None:
+    first, now = date(2026, 1, 1), datetime(2026, 3, 2, 6, tzinfo=UTC)
+    assert str(pull._range(3, first, now)) == "2026-02-27 to 2026-03-01"
+    assert str(pull._range(365, first, now)) == "2026-01-01 to 2026-03-01"
+    with pytest.raises(ValueError, match="reversed"):
+        pull._range(3, date(2026, 3, 2), now)
+
+
 def test_where_no_project_is_one_sentence_says_how_to_make_one(tmp_path: Path) -> None:
     pulled = soundlink("pull", *DAYS, cwd=tmp_path)
-    assert pulled.code == 1
+    assert pulled.code == 2
     assert "soundlink init DIR makes one" in pulled.err
     assert list(tmp_path.iterdir()) == []
 
@@ -94,7 +109,10 @@ def test_a_pull_says_what_came_and_is_a_run_that_the_ui_shows(here: Folder) -> N
     assert "Settled up to 2026-02-12: these numbers are final" in lines
     assert any(line.startswith(f"Published: {here.path / 'data' / 'soundlink.duckdb'} (") for line in lines)
     # Of old days the newest is not there; nothing else is said, and nothing of Dagster's.
-    assert [line for line in lines if line.startswith("Note: check newest_day of ")] == lines[1:2]
+    assert [line for line in lines if line.startswith("warning: ")] == lines[1:2]
+    assert lines[1].startswith(
+        "warning: newest_day on campaign_country_daily, campaign_engagement_daily and published_database: "
+    )
     assert len(lines) == 6
     (run,) = runs(here)
     assert lines[-1].endswith(f"run {run.run_id}")
@@ -157,7 +175,10 @@ def test_a_pull_may_be_limited_to_campaigns_by_id_or_name(here: Folder) -> None:
     pulled = here.soundlink("pull", *DAYS, "--campaign", one.path_id)
     assert pulled.code == 0, pulled.err
     assert campaigns_pulled(here) == {one.path_id}
-    assert "Not pulled: days of 3 other campaigns" in pulled.out
+    assert "Not pulled: days of 3 other campaigns, so these days stay missing in the UI" in pulled.out
+    assert "Published: " in pulled.out
+    assert campaigns_published(here) == {one.path_id}
+    assert [run.job_name for run in runs(here)] == [MODELS_AND_PUBLICATION, DAILY_REFRESH]
     before = here.sim.stats.count()
     # By now rows say its name: the other is found among those that were listed.
     pulled = here.soundlink("pull", *DAYS, "--campaign", other.path_id, "--campaign", one.name.upper(), "--refetch")

@@ -70,6 +70,58 @@ def test_a_query_may_come_from_a_pipe(here: Path, monkeypatch: pytest.MonkeyPatc
     assert asked(here, "--format", "csv").out.splitlines() == ["n", "2"]
 
 
+def test_commands_of_the_shell_work_in_a_pipe_too(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (
+        ".format csv",
+        "select 1 as a;",
+        "select",
+        "2 as b",
+        ".format json",
+        "select 3",
+        "as c;",
+        ".exit",
+        "select 4",
+    )
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines)))
+    said = asked(here)
+    assert (said.code, said.err) == (0, "")
+    assert said.out == 'a\n1\nb\n2\n[\n{"c":3}\n]\n'
+    monkeypatch.setattr(sys, "stdin", io.StringIO("select 1 as a\n.tables\n"))
+    assert "main.numbers" in asked(here).out
+
+
+def test_a_row_may_be_shown_a_line_for_each_value(here: Path) -> None:
+    said = asked(here, "select id, name, nothing from numbers order by id", "--format", "line")
+    assert said.out.splitlines()[-5:] == ["id       2", "name     ü", "nothing  x", "", "2 rows"]
+    assert "nothing  NULL" in said.out
+
+
+def test_in_a_terminal_no_column_is_left_out_however_many_there_are(here: Path) -> None:
+    uuid, many = "repeat('x', 36)", ", ".join(f"{number} as column_{number}" for number in range(30))
+    with in_terminal("sql", cwd=here, env={}) as terminal:
+        terminal.until("soundlink> ")
+        terminal.press(f"select {uuid} as one, {uuid} as two, {uuid} as three;\n")
+        terminal.until("three")
+        terminal.until("soundlink> ")
+        terminal.press(f"select {many} from range(50);\n")
+        terminal.until("column_0   0")
+        terminal.until("50 rows, the first 40 of them shown")
+        terminal.until("soundlink> ")
+        # Within a statement a command works, and the statement goes on after it.
+        terminal.press("select 7 *\n")
+        terminal.until("...> ")
+        terminal.press(".format csv\n")
+        terminal.until("...> ")
+        terminal.press("6 as answer;\n")
+        terminal.until("answer\n42\n")
+        terminal.until("soundlink> ")
+        terminal.press("select 1 +\n")
+        terminal.until("...> ")
+        terminal.press(".exit\n")
+        assert terminal.end() == 0
+    assert "column_29  29" in terminal.text
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [
@@ -91,7 +143,7 @@ def test_where_nothing_is_published_one_sentence_says_what_to_do(tmp_path: Path)
     said = asked(tmp_path, "select 1")
     assert (said.code, said.out) == (1, "")
     (line,) = said.err.splitlines()
-    assert "soundlink.duckdb is not there yet: soundlink pull --from DAY --to DAY" in line
+    assert "soundlink.duckdb is not there yet: make backfill FROM=DAY TO=DAY" in line
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline_tests.commands.conftest import Folder
 from soundlink_pipeline_tests.support.terminal import soundlink
@@ -20,14 +22,26 @@ def lines(text: str) -> dict[str, str]:
     return found
 
 
-def test_an_empty_folder_says_what_to_do_and_stays_empty(tmp_path: Path) -> None:
-    said = soundlink("status", cwd=tmp_path)
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_a_folder_that_is_no_project_is_usage_and_one_sentence(tmp_path: Path, command: str) -> None:
+    said = soundlink(command, cwd=tmp_path)
+    assert (said.code, said.out) == (2, "")
+    (line,) = said.err.splitlines()
+    assert line.startswith(f"Error: there is no project in {tmp_path}: cd to one; soundlink init DIR makes one")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_project_in_which_nothing_has_run_says_what_to_do(tmp_path: Path) -> None:
+    assert soundlink("init", "project", cwd=tmp_path).code == 0
+    before = sorted(tmp_path.rglob("*"))
+    said = soundlink("status", cwd=tmp_path / "project")
     assert (said.code, said.err) == (0, "")
     found = lines(said.out)
-    assert found["Loaded"] == "nothing yet: soundlink pull --from DAY --to DAY"
+    assert found["Loaded"] == "nothing yet: soundlink pull --from=DAY --to=DAY"
     assert found["Last run"] == "none yet"
     assert re.match(r"\d{4}-\d\d-\d\d 07:00 UTC, in .*, by daily_refresh_schedule", found["Next run"])
-    assert list(tmp_path.iterdir()) == []
+    assert "the daemon is not running (never seen): no run starts by itself; soundlink dev runs" in found["Next run"]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_after_a_pull_it_says_what_is_there(here: Folder) -> None:

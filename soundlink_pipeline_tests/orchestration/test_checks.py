@@ -28,7 +28,10 @@ def test_a_run_whose_rows_contradict_themselves_builds_nothing_on_them_and_says_
     assert not result.success
     said = failure_of(result)
     assert said.startswith("Loaded rows failed a blocking check; models and publication were skipped.")
-    assert f"{BREAKDOWN}: 1 row breaks fees_add_up (spend_total - spend_media = fees, within one minor unit of" in said
+    assert (
+        f"{BREAKDOWN}, fees_add_up: 1 row breaks the rule: spend_total - spend_media = fees, within one minor unit of"
+        in said
+    )
     assert not here.soundlink.published_path.exists()
     checks = {(e.asset_key.to_user_string(), e.check_name): e for e in result.get_asset_check_evaluations()}
     failed = checks[BREAKDOWN, "fees_add_up"]

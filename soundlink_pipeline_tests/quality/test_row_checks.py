@@ -142,7 +142,7 @@ def test_a_row_that_breaks_a_promise_is_told(all_cases: NativeFile, case: int) -
     answer = answers[promise]
     assert answer.bad_rows == 1
     assert len(answer.rows) == 1
-    assert str(answer).startswith(f"1 {answer.check.unit} breaks {promise} (")
+    assert str(answer).startswith(f"1 {answer.check.unit} breaks the rule: ")
 
 
 @pytest.mark.parametrize("case", range(len(ALLOWED)))
@@ -332,7 +332,7 @@ def test_many_bad_rows_are_counted_and_the_first_of_them_shown(warehouse: Native
     put(warehouse, tmp_path, CAMPAIGN_COUNTRY_DAILY, [row(country_code=code, fees=9) for code in reversed(codes)])
     answer = asked(warehouse, CAMPAIGN_COUNTRY_DAILY)["fees_add_up"]
     assert answer.bad_rows == 9
-    assert str(answer).startswith("9 rows break fees_add_up")
+    assert str(answer).startswith("9 rows break the rule: spend_total")
     assert [row[answer.columns.index("country_code")] for row in answer.rows] == codes[:5]
 
 

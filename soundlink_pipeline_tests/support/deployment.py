@@ -221,6 +221,12 @@ def process_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
     return {**inherited, **settings, "DAGSTER_HOME": str(home), "PYTHONWARNINGS": "ignore"}
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def simulated_api(key: str = KEY) -> Iterator[Simulator]:
     """The API of a deployment, whose days end yesterday by the real clock."""
@@ -238,9 +244,7 @@ def deployment(home: Path, sim: Simulator, **settings: str) -> Iterator[Deployme
     (home / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text() + QUICK_QUEUE)
     known = environment(sim.base_url, home / "data", SOUNDLINK_START_DATE=str(FIRST_DAY), SOUNDLINK_SCHEDULE=NEVER)
     known |= settings
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(BIN / "dagster"), "dev", "-h", "127.0.0.1", "-p", str(port)]
     with (home.parent / "dagster-dev.log").open("wb") as log:
         process = subprocess.Popen(
