@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
@@ -11,7 +12,7 @@ from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, row
 
 FIRST, SECOND, THIRD = (date(2026, 4, day) for day in (1, 2, 3))
 LATER = NOON + timedelta(days=1)
-NEWER = {"exported_at": LATER.isoformat().replace("+00:00", "Z")}
+NEWER: dict[str, Any] = {"exported_at": LATER.isoformat().replace("+00:00", "Z")}
 
 
 def changes(warehouse: NativeFile, *delivery_ids: str) -> list[DayChanges]:
