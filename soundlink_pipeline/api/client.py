@@ -96,9 +96,10 @@ class SoundlinkClient:
         """How many requests were sent; retries, redirects and a second way of sending the key count, too."""
         return self._session.requests
 
-    def ping(self) -> None:
-        """Check that the key works: any valid key may do this. Raises SoundlinkError."""
-        self._retry_policy.run(lambda: self._get_json("/v1/ping", {}))
+    def ping(self) -> datetime | None:
+        """Check that the key works: any valid key may do this. Returns the server's time. Raises SoundlinkError."""
+        _, date = self._retry_policy.run(lambda: self._get_json("/v1/ping", {}))
+        return date
 
     def campaigns(self) -> CampaignPages:
         """Every campaign the key sees, all pages. Raises SoundlinkError."""

@@ -48,9 +48,22 @@ def list_campaigns(
         if not fixed or items == fixed:
             return earlier
         break
-    pages = CampaignPages(fixed, datetime.now(UTC), None) if fixed else client.campaigns()
+    pages = CampaignPages(fixed, datetime.now(UTC), _server_time(client)) if fixed else client.campaigns()
     lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in pages.items]
     return landing.land_listing(lines, pages.requested_at, pages.server_date, run_id)
+
+
+def _server_time(client: SoundlinkClient) -> datetime | None:
+    """The server's time, which orders listings and says which days have closed; None if a ping does not tell.
+
+    Raises SoundlinkError if no other request will work.
+    """
+    try:
+        return client.ping()
+    except SoundlinkError as error:
+        if error.fatal:
+            raise
+        return None
 
 
 def left_out_of_named(

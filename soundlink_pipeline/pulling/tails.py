@@ -34,7 +34,8 @@ _FEW_PROBES = 5
 class Probe:
     """A probe that is due: its range, and how many days ago its turn was.
 
-    `waited_days`: for how many days the first day that is to be seen has been final.
+    `waited_days`: for how many days the first day that is to be seen has been final. `last_chance`: whether a day is
+    among them that can be seen today as promised, and tomorrow no more.
     """
 
     export: str
@@ -42,6 +43,7 @@ class Probe:
     dates: DateRange
     waited_days: int
     after_turn_days: int
+    last_chance: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,22 @@ class Over:
         # Before the first refresh nobody was there to probe; what it has missed since is made up.
         since = so_far.refreshed_since.get(self.export, today)
         before = last_final_day(since) + timedelta(days=self.place in so_far.newest_final)
-        missing = first_missing(so_far.final.get(self.place, ()), max(start, self.created, before), end)
+        final, first = so_far.final.get(self.place, ()), max(start, self.created, before)
+        missing = first_missing(final, first, end)
         if missing is None:
             return None
         turn_day, waited = self._last_turn(today, turn), (end - missing).days + 1
         missed = turn_day >= since and missing <= last_final_day(turn_day)
         if not missed and waited < _PROBE_AT_LATEST:
             return None
-        return Probe(*self.place, DateRange(start, end), waited, (today - turn_day).days)
+        last = end - timedelta(days=_PROMISED_DAYS - 1)
+        last_chance = last >= first and last not in final and not self._was_late(waited, today, so_far)
+        return Probe(*self.place, DateRange(start, end), waited, (today - turn_day).days, last_chance)
+
+    def _was_late(self, waited: int, today: date, so_far: PulledSoFar) -> bool:
+        """Whether it was too late already when probes were made last: it has failed, or nobody probed it before."""
+        probed = so_far.last_probed.get(self.export, today)
+        return waited > _PROMISED_DAYS and waited - (today - probed).days >= _PROMISED_DAYS
 
     def probe_interval(self, today: date) -> int:
         """Every how many days it is probed."""
@@ -119,10 +129,10 @@ def probes_of_the_day(due: Iterable[Probe], intervals: Iterable[int], made: int)
     """Of the probes that are due, those to make now: as many a day as their intervals come to, and never in a burst.
 
     After days without a run, or where nobody has probed before, many are due at once. First come those by which the
-    promise can just be kept, the longest waiting first, and what could not be kept tomorrow is made today, however many
-    they are. Then come those for which it is too late, as their turns come, so that one that fails for ever bars no
-    other; then the rest. `intervals` has one for each campaign that is probed, due or not; `made` is how many probes
-    were made today.
+    promise can just be kept, the longest waiting first. Then come those of which a day is too late already, as their
+    turns come, so that one that fails for ever bars no other; then the rest. Whichever would break the promise for a
+    day if they were made tomorrow are made today, however many they are: after weeks without a run that is all of them.
+    `intervals` has one for each campaign that is probed, due or not; `made` is how many probes were made today.
     """
 
     def urgency(probe: Probe) -> tuple[int, int, str, str]:
@@ -132,11 +142,7 @@ def probes_of_the_day(due: Iterable[Probe], intervals: Iterable[int], made: int)
         return 0 if probe.waited_days >= _PROBE_AT_LATEST else 2, -probe.waited_days, *place
 
     left = max(_FEW_PROBES, ceil(sum(Fraction(1, interval) for interval in intervals))) - made
-    return [
-        probe
-        for number, probe in enumerate(sorted(due, key=urgency))
-        if number < left or probe.waited_days == _PROMISED_DAYS
-    ]
+    return [probe for number, probe in enumerate(sorted(due, key=urgency)) if number < left or probe.last_chance]
 
 
 def last_final_day(today: date) -> date:

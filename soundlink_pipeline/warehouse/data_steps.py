@@ -14,6 +14,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.warehouse.presence import Presence
+from soundlink_pipeline.warehouse.tables import export_tables
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,15 @@ def _take_out_vanished(connection: duckdb.DuckDBPyConnection, exports: Sequence[
         Presence(connection, export).settle_all()
 
 
+def _say_what_did_not_vanish(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> None:
+    """Until version 0.4 an upgrade left null where a fresh warehouse says that other values replaced a version."""
+    for export in exports:
+        _, history = export_tables(export)
+        connection.execute(f"update {history.name} set _vanished = false where _vanished is null")
+
+
 # In the order in which they run.
 DATA_STEPS: tuple[DataStep, ...] = (
     DataStep("rows that the newest delivery of their day lacks leave the tables", _take_out_vanished),
+    DataStep("the history says of each version whether it vanished", _say_what_did_not_vanish),
 )

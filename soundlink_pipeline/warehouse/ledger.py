@@ -50,8 +50,8 @@ class PulledSoFar:
     was pulled after it settled. `final`: the days pulled after they settled, of those that are within the reach of a
     probe on the day after the run's range. `rows_before`: how many rows the newest delivery held that ends before a
     day. Per export: `first_day`, the earliest that was pulled; `refreshed_since`, the day of the first pull that
-    reached to the day before it. `probes_made`: how many deliveries of the day after the run's range ended where probes
-    do.
+    reached to the day before it; `last_probed`, the newest day of a pull, in the run's range or before, that ended
+    where probes do. `probes_made`: how many deliveries of the day after the run's range ended where probes do.
     """
 
     done: DaysByRequest = field(default_factory=dict)
@@ -61,6 +61,7 @@ class PulledSoFar:
     rows_before: Mapping[tuple[str, str, date], int] = field(default_factory=dict)
     first_day: Mapping[str, date] = field(default_factory=dict)
     refreshed_since: Mapping[str, date] = field(default_factory=dict)
+    last_probed: Mapping[str, date] = field(default_factory=dict)
     probes_made: int = 0
 
 
@@ -250,10 +251,13 @@ class Ledger:
             {"starts": [part.start for part in dates.slices()]},
         ).fetchall()
         spans = self._connection.execute(
-            """
-            select export, min(start_date), min(pulled_at::date) filter (end_date >= pulled_at::date - 1)
+            f"""
+            select export, min(start_date), min(pulled_at::date) filter (end_date >= pulled_at::date - 1),
+                max(pulled_at::date)
+                    filter (end_date = pulled_at::date - {SETTLED_AFTER_DAYS + 1} and pulled_at::date <= $end)
             from deliveries group by all
-            """
+            """,
+            {"end": dates.end},
         ).fetchall()
         today = dates.end + timedelta(days=1)
         ((probes,),) = self._connection.execute(
@@ -266,8 +270,9 @@ class Ledger:
             newest_final={(export, campaign_id): day for export, campaign_id, day in states if day is not None},
             final={(export, campaign_id): set(days) for export, campaign_id, days in final},
             rows_before={(export, campaign_id, day): rows for export, campaign_id, day, rows in before},
-            first_day={export: day for export, day, _ in spans},
-            refreshed_since={export: day for export, _, day in spans if day is not None},
+            first_day={export: day for export, day, *_ in spans},
+            refreshed_since={export: day for export, _, day, _ in spans if day is not None},
+            last_probed={export: day for export, *_, day in spans if day is not None},
             newest_row={
                 (export.name, campaign_id): day
                 for export in exports

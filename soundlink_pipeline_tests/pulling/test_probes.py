@@ -11,7 +11,7 @@ import pytest
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY as ENGAGEMENT
 from soundlink_pipeline.contracts.days import DateRange, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.pulling.planning import Plan
+from soundlink_pipeline.pulling.planning import Plan, PullRequest
 from soundlink_pipeline.pulling.tails import Probe, probes_of_the_day
 from soundlink_pipeline_tests.pulling.account import (
     START,
@@ -94,20 +94,27 @@ def test_after_an_upgrade_campaigns_that_nobody_has_probed_are_probed_over_21_da
         assert in_a_round == {item["campaignId"] for item in long_ended}
 
 
-@pytest.mark.parametrize("outage", [9, 60])
-def test_after_days_without_a_run_no_day_has_more_probes_than_others_and_the_promise_holds(outage: int) -> None:
+@pytest.mark.parametrize(("outage", "on_the_first_day"), [(9, 6), (60, 126)])
+def test_after_days_without_a_run_probes_are_spread_as_far_as_the_promise_holds(
+    outage: int, on_the_first_day: int
+) -> None:
     today = date(2026, 9, 1)
     campaigns = [listed("live", START), *ended_long_ago(126, today)]
     account = Account(lambda *_: False)
     for number in range(22):
         account.refreshed(campaigns, today + days(number))
     back = today + days(22 + outage)
-    assert {len(probes_of(account, campaigns, back + days(number))) for number in range(32)} == {6}
+    # A run that ended before its probes changes nothing.
+    account.delivered(PullRequest(ENGAGEMENT, "live", DateRange(back - days(9), back - days(2))), "killed")
+    counts = [len(probes_of(account, campaigns, back + days(number))) for number in range(43)]
+    # After weeks every campaign has a day that would be late tomorrow.
+    assert counts[0] == on_the_first_day
+    assert max(counts[1:]) <= 6
     for campaign in campaigns[1:]:
         pulls = [item.now.date() for item in account.deliveries if item.request.campaign_id == campaign["campaignId"]]
-        # A day that is final on the day after a probe is known 30 days after that, or in the round after the outage.
-        for before, after in pairwise([*pulls, back + days(31)]):
-            assert (after - before).days <= 30 or (before < back and after < back + days(30))
+        # A day that is final on the day after a probe is known 30 days after that, or on the first day with a run.
+        between = pairwise([*pulls, back + days(43)])
+        assert all((after - before).days <= 30 or after == back for before, after in between)
 
 
 def test_campaigns_that_ended_on_one_day_are_not_probed_on_one_day() -> None:
@@ -122,11 +129,12 @@ def test_campaigns_that_ended_on_one_day_are_not_probed_on_one_day() -> None:
 def test_probes_whose_turns_are_on_one_day_are_spread_while_the_promise_holds() -> None:
     dates = DateRange(START, START + days(89))
 
-    def made(waited: int, before: int = 0) -> int:
-        due = [Probe(ENGAGEMENT.name, f"c{number}", dates, waited, 0) for number in range(42)]
+    def made(waited: int, before: int = 0, *, last_chance: bool = False) -> int:
+        due = [Probe(ENGAGEMENT.name, f"c{number}", dates, waited, 0, last_chance) for number in range(42)]
         return len(probes_of_the_day(due, [21] * 210, before))
 
-    assert [made(waited) for waited in (21, 27, 29, 30, 31, 90)] == [10, 10, 10, 42, 10, 10]
+    assert [made(waited) for waited in (21, 27, 29, 30, 31, 90)] == [10, 10, 10, 10, 10, 10]
+    assert [made(waited, last_chance=True) for waited in (30, 90)] == [42, 42]
     assert [made(21, before) for before in (4, 10, 11)] == [6, 0, 0]
 
 
