@@ -23,7 +23,7 @@ RANGE := $(if $(value DAYS),--days="$$MAKE_DAYS",--from="$$MAKE_FROM" --to="$$MA
 OF_CAMPAIGN := $(if $(value CAMPAIGN),--campaign="$$MAKE_CAMPAIGN")
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild backup test check lint types browser dbt chaos fuzz endurance audit bench alternatives docs clean
+.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild backup test check lint types browser pictures dbt chaos fuzz endurance audit bench alternatives docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -93,6 +93,10 @@ test: check ## The same as check
 browser: install ## Test the report and the Dagster UI in a real Chromium (needs the system's chromium)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-browser.txt
 	$(BIN)/python -m pytest -m browser
+
+pictures: install ## Take the pictures of the Dagster UI in docs/ui anew, of a fresh demo (needs the system's chromium)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-browser.txt
+	$(BIN)/python -m soundlink_pipeline_tests.documents.ui_pictures
 
 dbt: install ## Test that dbt makes the same of dbt_like_sql/ and of 60 random projects (installs dbt into .venv-dbt)
 	test -x .venv-dbt/bin/dbt || $(PYTHON) -m venv .venv-dbt

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import shutil
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -140,12 +139,11 @@ def clock() -> WaitingClock:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The system's Chromium, which asks nothing of the network on its own account."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make browser installs it")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
+    from soundlink_pipeline_tests.support.chromium import chromium, launched  # noqa: PLC0415
+
+    pytest.importorskip("playwright.sync_api", reason="needs playwright: make browser installs it")
+    executable = chromium()
+    if executable is None:
         pytest.skip("needs Chromium: install your system's package, such as apt-get install chromium")
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=chromium, args=quiet)
-        yield launched
-        launched.close()
+    with launched(executable) as made:
+        yield made

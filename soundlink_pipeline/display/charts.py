@@ -60,7 +60,7 @@ def days_chart(
     """
     from matplotlib.patches import Patch  # noqa: PLC0415
 
-    daily = _newest(days, list(measures), last_days)
+    daily = newest_days(days, list(measures), last_days)
     figure, panels = _card(len(measures), width=width, height=1.85)
     for axes, (column, title), tone in zip(panels, measures.items(), tones, strict=False):
         strong, soft = _BARS[tone]
@@ -120,7 +120,7 @@ def markdown_image(svg: bytes, alt: str) -> str:
     return f"![{plain}]({data_uri(svg)})"
 
 
-def _newest(days: pd.DataFrame, columns: list[str], last_days: int) -> pd.DataFrame:
+def newest_days(days: pd.DataFrame, columns: list[str], last_days: int) -> pd.DataFrame:
     """One row per day from the first shown to the last; missing days have no values and count as final."""
     measures = days[columns].astype(float)
     import pandas as pd  # noqa: PLC0415

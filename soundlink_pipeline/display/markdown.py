@@ -11,7 +11,7 @@ from decimal import Decimal
 _MARKUP = re.compile(r"[\\`*{}\[\]<>|!&~#]|(?<![^\W_])_|_(?![^\W_])")
 # Dagster's UI shows a shorter text in the narrow column of its own table, where a wide table is cut off on the right,
 # and a longer one in a dialog.
-_SHOWN_IN_A_DIALOG = 1000
+SHOWN_IN_A_DIALOG = 1000
 _MOST_COLUMNS_IN_A_CELL = 4
 
 
@@ -22,7 +22,7 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> 
     """
     lines = [list(columns), ["---"] * len(columns), *([_cell(value) for value in row] for row in rows)]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return table.ljust(_SHOWN_IN_A_DIALOG) if len(columns) > _MOST_COLUMNS_IN_A_CELL else table
+    return table.ljust(SHOWN_IN_A_DIALOG) if len(columns) > _MOST_COLUMNS_IN_A_CELL else table
 
 
 def _cell(value: object) -> str:

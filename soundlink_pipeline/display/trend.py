@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import duckdb
 
 from soundlink_pipeline.contracts.schema import CURRENCY_COLUMN, DATE_COLUMN, Export
 from soundlink_pipeline.display.charts import LAST_DAYS, days_chart, markdown_image
+from soundlink_pipeline.display.small_bars import small_bars
 
 
-def table_trend(connection: duckdb.DuckDBPyConnection, table: str, charted: Mapping[str, str]) -> str | None:
-    """A table with report_date and is_settled, as a Markdown image of the `charted` columns (name: title).
+@dataclass(frozen=True)
+class Trend:
+    """A table's newest days in Markdown: `picture` has all that is charted.
+
+    `bars` are by title, of each measure but money, which has a currency.
+    """
+
+    picture: str
+    bars: dict[str, str]
+
+
+def table_trend(connection: duckdb.DuckDBPyConnection, table: str, charted: Mapping[str, str]) -> Trend | None:
+    """A table with report_date and is_settled, as pictures of the `charted` columns (name: title).
 
     None of an empty table. Money has a panel for each currency, as it cannot be added up.
     """
     return _trend(connection, table, table, charted)
 
 
-def export_trend(connection: duckdb.DuckDBPyConnection, export: Export) -> str | None:
+def export_trend(connection: duckdb.DuckDBPyConnection, export: Export) -> Trend | None:
     """The same for an export's table, over all campaigns."""
     rows = f"""
         (
@@ -33,7 +46,7 @@ def export_trend(connection: duckdb.DuckDBPyConnection, export: Export) -> str |
     return _trend(connection, rows, export.name, export.charted)
 
 
-def _trend(connection: duckdb.DuckDBPyConnection, rows: str, name: str, charted: Mapping[str, str]) -> str | None:
+def _trend(connection: duckdb.DuckDBPyConnection, rows: str, name: str, charted: Mapping[str, str]) -> Trend | None:
     newest = f"select max({DATE_COLUMN}) - {LAST_DAYS - 1} from {name}"
     relation = connection.sql(f"from {name}")
     kinds = dict(zip(relation.columns, (kind.id for kind in relation.types), strict=True))
@@ -64,4 +77,11 @@ def _trend(connection: duckdb.DuckDBPyConnection, rows: str, name: str, charted:
         return None
     titles = {panel: title for panel, (title, _, _) in panels.items()}
     chart = days_chart(days, titles, tones=[tone for *_, tone in panels.values()])
-    return markdown_image(chart, f"{' and '.join(titles.values())} of {name} per day")
+    return Trend(
+        picture=markdown_image(chart, f"{' and '.join(titles.values())} of {name} per day"),
+        bars={
+            title: small_bars(days, panel, f"{title} of {name}, newest days")
+            for panel, title in titles.items()
+            if panel in charted
+        },
+    )

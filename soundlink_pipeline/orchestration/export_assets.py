@@ -24,9 +24,9 @@ from soundlink_pipeline.orchestration.asset_checks import (
     run_export_checks,
 )
 from soundlink_pipeline.orchestration.canceling import as_cancellation
-from soundlink_pipeline.orchestration.column_schema import column_schema
+from soundlink_pipeline.orchestration.column_schema import COLUMNS, column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, pull_failure
-from soundlink_pipeline.orchestration.partition_pages import report_limited, report_partitions, run_metadata
+from soundlink_pipeline.orchestration.partition_pages import figures_of_run, report_limited, report_partitions
 from soundlink_pipeline.orchestration.pull_step import list_for_run, open_client, pull_range
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import (
@@ -128,8 +128,8 @@ def _campaigns_asset() -> dg.AssetsDefinition:
         ),
         metadata={
             "dagster/table_name": _CAMPAIGNS,
-            "dagster/column_schema": column_schema(CAMPAIGNS),
             "dagster/code_references": _code("contracts/campaigns.py"),
+            COLUMNS: column_schema(CAMPAIGNS),
         },
     )
     def campaigns(
@@ -152,6 +152,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
         statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
         return dg.MaterializeResult(
             metadata={
+                "campaigns by status": dg.MetadataValue.md(markdown_table(["status", "campaigns"], statuses)),
                 "dagster/row_count": len(items),
                 "requests": client.requests,
                 "left out": (
@@ -159,7 +160,6 @@ def _campaigns_asset() -> dg.AssetsDefinition:
                     if soundlink.settings.campaign_ids
                     else left_out(items, soundlink.settings.start_date) or "nothing"
                 ),
-                "campaigns by status": dg.MetadataValue.md(markdown_table(["status", "campaigns"], statuses)),
             }
         )
 
@@ -188,15 +188,18 @@ def _export_spec(export: Export) -> dg.AssetSpec:
         description=(
             f"{export.describe()}\n\nA day is pulled when it has closed and again on each of the {REVISION_DAYS} days"
             " after, for as long as Soundlink may revise it; the partition's metadata says `settled` once it is final."
-            f" What a newer delivery changed is kept in `{history.name}`."
+            f" What a newer delivery changed is kept in `{history.name}`.\n\n"
+            "Plots show each day as its last run left it: `rows` it has; `inserted`, `updated` and `unchanged` by that"
+            " run; `requests` of the run whose range held the day (one asks for many days, so they add up to more than"
+            " were made); `settled share`, the share of its campaigns for which it is final."
         ),
         metadata={
             "dagster/table_name": export.name,
-            "dagster/column_schema": column_schema(table),
             "dagster/code_references": _code(
                 "contracts/campaign_exports.py", "pulling/puller.py", "quality/row_checks.py"
             ),
             "primary key": ", ".join(export.primary_key),
+            COLUMNS: column_schema(table),
         },
     )
 
@@ -247,14 +250,16 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 )
                 checks = [result for result in found if check_key(result) in wanted_checks]
                 blocking += [(export, result) for result in failed]
-                done = run_metadata(dates, own, campaigns)
+                figures = figures_of_run(dates, own, campaigns)
                 if own.failed:
                     results += checks
                 elif config.campaigns and (lacking := lacking_days(connection, export, dates)):
-                    report_limited(context, connection, export, dates, done, lacking=lacking)
+                    report_limited(
+                        context, connection, export, dates, delivery_ids=loaded, of_run=figures, lacking=lacking
+                    )
                     results += checks
                 else:
-                    report_partitions(context, connection, export, dates, done)
+                    report_partitions(context, connection, export, dates, delivery_ids=loaded, of_run=figures)
                     results.append(dg.MaterializeResult(asset_key=export.name, check_results=checks))
             if pulled.failed:
                 names = Ledger(connection).campaign_names(soundlink.warehouse.exports)

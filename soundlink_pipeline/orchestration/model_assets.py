@@ -25,8 +25,9 @@ from soundlink_pipeline.models.project import Model, SqlProject
 from soundlink_pipeline.models.tests import DataTest
 from soundlink_pipeline.models.verdicts import SHOWN_ROWS, TestResult, run_tests
 from soundlink_pipeline.orchestration.canceling import as_cancellation, is_interruption
-from soundlink_pipeline.orchestration.column_schema import column_schema
+from soundlink_pipeline.orchestration.column_schema import COLUMNS, column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure
+from soundlink_pipeline.orchestration.partition_pages import larger_picture, newest_days
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
@@ -151,8 +152,7 @@ def _build(
         if blocking:
             mark_failed(connection, model)
             failed[model.name] = "; ".join(blocking)
-    metadata = {**_details(connection, built), **_metadata(connection, built)}
-    return dg.MaterializeResult(asset_key=model.name, metadata=metadata, check_results=results)
+    return dg.MaterializeResult(asset_key=model.name, metadata=_metadata(connection, built), check_results=results)
 
 
 def _unbuilt(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Model) -> list[str]:
@@ -221,7 +221,6 @@ def _spec(project: SqlProject, model: Model, table: Table) -> dg.AssetSpec:
     kind = model.materialized if model.materialized in ("view", "ephemeral") else "table"
     metadata: dict[str, Any] = {
         "dagster/table_name": model.table,
-        "dagster/column_schema": column_schema(table),
         "materialized": model.materialized,
         "grain": ", ".join(model.grain),
     }
@@ -236,6 +235,7 @@ def _spec(project: SqlProject, model: Model, table: Table) -> dg.AssetSpec:
     if notices := list(dict.fromkeys(map(str, project.notices_of(model)))):
         metadata["not honoured"] = dg.MetadataValue.md("\n".join(f"- {notice}" for notice in notices))
         description = "\n\n".join([description, *notices])
+    metadata[COLUMNS] = column_schema(table)
     return dg.AssetSpec(
         model.name,
         deps=sorted({*model.refs, *sources}),
@@ -253,21 +253,18 @@ _TAG = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 
 
 def _metadata(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"seconds": round(built.seconds, 3)}
+    """What the model's page shows, in this order."""
+    trend = table_trend(connection, built.model.relation, built.model.charted) if built.model.charted else None
+    figures: dict[str, Any] = {"seconds": round(built.seconds, 3)}
     if built.rows is not None:
-        metadata["dagster/row_count"] = connection.execute(f"select count(*) from {built.model.relation}").fetchall()[
-            0
-        ][0]
-        metadata["rows built"] = built.rows
-        metadata["days built"] = str(built.dates or "all")
-    return metadata
-
-
-def _details(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, Any]:
-    details = {"compiled SQL": _sql(built.sql)}
-    if built.model.charted and (trend := table_trend(connection, built.model.relation, built.model.charted)):
-        details["last days"] = dg.MetadataValue.md(trend)
-    return details
+        ((rows,),) = connection.execute(f"select count(*) from {built.model.relation}").fetchall()
+        figures = {
+            "rows built": built.rows,
+            "days built": str(built.dates or "all"),
+            **figures,
+            "dagster/row_count": rows,
+        }
+    return {**newest_days(trend), **figures, **larger_picture(trend), "compiled SQL": _sql(built.sql)}
 
 
 def _sql(text: str) -> dg.MarkdownMetadataValue:

@@ -1,4 +1,8 @@
-"""What a partition's page shows: the day's figures, and on the newest day what the run did."""
+"""What a partition's page shows: the day's figures, and on the newest day, which is the asset's page, the last run's.
+
+In the order in which the UI lists them, what matters first. The UI plots whatever is a number over the partitions, so
+what is not of a single day, as the run's sums, is text.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ import duckdb
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.display.markdown import markdown_table
-from soundlink_pipeline.display.trend import export_trend
+from soundlink_pipeline.display.trend import Trend, export_trend
+from soundlink_pipeline.models.errors import readable
 from soundlink_pipeline.pulling.outcome import PullResult
+from soundlink_pipeline.warehouse.day_changes import changes_by_day
 from soundlink_pipeline.warehouse.ledger import Ledger
 
 
@@ -22,13 +28,16 @@ def report_partitions(
     connection: duckdb.DuckDBPyConnection,
     export: Export,
     dates: DateRange,
-    of_run: Mapping[str, Any],
+    *,
+    delivery_ids: Collection[str],
+    of_run: str,
 ) -> None:
-    """Put on each partition's own page the day's rows, totals and whether it is settled.
+    """Put on each partition's own page the day's rows and totals, whether it is final, and what the deliveries changed.
 
-    The newest day's page also has what goes beyond the day: previews, and what the run did (`of_run`).
+    The newest day's page begins with its pictures and what the run did (`of_run`), and ends with a preview.
     """
-    for day, metadata in _pages(connection, export, dates, of_run):
+    pages = _pages(connection, export, dates, delivery_ids=delivery_ids, of_run=of_run)
+    for day, metadata in pages:
         context.add_asset_metadata(metadata, asset_key=export.name, partition_key=day.isoformat())
 
 
@@ -37,8 +46,9 @@ def report_limited(
     connection: duckdb.DuckDBPyConnection,
     export: Export,
     dates: DateRange,
-    of_run: Mapping[str, Any],
     *,
+    delivery_ids: Collection[str],
+    of_run: str,
     lacking: Collection[date],
 ) -> None:
     """For a run that was limited to some campaigns: materialize the days that are there for all campaigns, no others.
@@ -46,49 +56,74 @@ def report_limited(
     For the days `lacking` others it logs one observation. What Dagster has as materialized, no backfill of missing
     days would pull.
     """
-    for day, metadata in _pages(connection, export, dates, of_run):
+    for day, metadata in _pages(connection, export, dates, delivery_ids=delivery_ids, of_run=of_run):
         if day not in lacking:
             partition = day.isoformat()
             context.log_event(dg.AssetMaterialization(export.name, partition=partition, metadata=metadata))
-    observed = {"days that lack other campaigns": len(lacking), **of_run}
+    observed = {"days that lack other campaigns": len(lacking), "last run": dg.MetadataValue.md(of_run)}
     context.log_event(dg.AssetObservation(export.name, metadata=observed))
 
 
 def _pages(
-    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange, of_run: Mapping[str, Any]
+    connection: duckdb.DuckDBPyConnection,
+    export: Export,
+    dates: DateRange,
+    *,
+    delivery_ids: Collection[str],
+    of_run: str,
 ) -> Iterator[tuple[date, dict[str, Any]]]:
     """What the page of each day of `dates` shows, by day."""
-    for status in Ledger(connection).date_status(export, dates):
+    ledger = Ledger(connection)
+    changes, row_count = changes_by_day(connection, export, dates, delivery_ids), ledger.row_count(export)
+    for status in ledger.date_status(export, dates):
+        changed = changes[status.report_date]
         metadata: dict[str, Any] = {
-            "dagster/partition_row_count": status.rows,
+            "rows": status.rows,
             "settled": status.settled,
+            "settled share": status.settled_share,
+            "requests": changed.requests,
+            "inserted": changed.inserted,
+            "updated": changed.updated,
+            "unchanged": changed.unchanged,
             **status.totals,
+            "dagster/row_count": row_count,
         }
         if status.last_pulled_at is not None:
             metadata["last pulled"] = dg.MetadataValue.timestamp(status.last_pulled_at)
         if status.report_date == dates.end:
-            metadata |= {**_previews(connection, export, dates), **of_run}
+            trend = export_trend(connection, export)
+            metadata = {
+                **newest_days(trend),
+                "last run": dg.MetadataValue.md(of_run),
+                **metadata,
+                **larger_picture(trend),
+                "newest rows": dg.MetadataValue.md(_newest_rows(ledger, export, dates)),
+            }
         yield status.report_date, metadata
 
 
-def _previews(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> dict[str, Any]:
-    """The last days as a picture, the newest rows as a table."""
-    ledger = Ledger(connection)
+def newest_days(trend: Trend | None) -> Mapping[str, dg.MetadataValue[Any]]:
+    """What an asset's page begins with: the newest days, to be seen without a click."""
+    bars = trend.bars if trend else {}
+    return {f"{readable(title)}, newest days": dg.MetadataValue.md(shown) for title, shown in bars.items()}
+
+
+def larger_picture(trend: Trend | None) -> Mapping[str, dg.MetadataValue[Any]]:
+    """More days and money, behind a link."""
+    return {"last days": dg.MetadataValue.md(trend.picture)} if trend else {}
+
+
+def _newest_rows(ledger: Ledger, export: Export, dates: DateRange) -> str:
     columns, rows = ledger.newest_rows(export, dates)
-    trend = export_trend(connection, export)
-    return {
-        "dagster/row_count": ledger.row_count(export),
-        "last days": dg.MetadataValue.md(trend or "no rows yet"),
-        "newest rows": dg.MetadataValue.md(markdown_table(columns, rows) if rows else "no rows yet"),
-    }
+    return markdown_table(columns, rows) if rows else "no rows yet"
 
 
-def run_metadata(dates: DateRange, result: PullResult, campaigns: int) -> dict[str, Any]:
-    """What the run did."""
-    return {
-        "range of the run": str(dates),
-        "requests of the run's step": result.requests,
+def figures_of_run(dates: DateRange, result: PullResult, campaigns: int) -> str:
+    """What the run did, as a Markdown table. `result` is of one export, but its requests are those of all."""
+    figures: dict[str, object] = {
+        "days": dates,
         "campaigns in range": campaigns,
+        "requests, all exports": result.requests,
         "rows delivered": result.rows,
         "inserted": result.total("inserted"),
         "updated": result.total("updated"),
@@ -97,3 +132,4 @@ def run_metadata(dates: DateRange, result: PullResult, campaigns: int) -> dict[s
         "MB delivered": round(result.bytes / 1e6, 3),
         "unknown fields": ", ".join(result.unknown_fields) or "none",
     }
+    return markdown_table(["what", "of the run"], figures.items())

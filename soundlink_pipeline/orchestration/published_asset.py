@@ -60,11 +60,11 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
             )
         return dg.MaterializeResult(
             metadata={
+                "newest report_date": str(published.newest_report_date or "none"),
+                "newest settled report_date": str(published.newest_settled_date or "none"),
                 "path": dg.MetadataValue.path(published.path),
                 "MB": round(published.bytes / 1e6, 3),
                 "seconds": round(published.seconds, 3),
-                "newest report_date": str(published.newest_report_date or "none"),
-                "newest settled report_date": str(published.newest_settled_date or "none"),
                 "tables": dg.MetadataValue.md(markdown_table(["table", "rows"], published.rows.items())),
             },
             check_results=[_equals_warehouse(published.differences, len(published.rows))],

@@ -25,7 +25,15 @@ def days_tags(tags: Mapping[str, str]) -> dict[str, str]:
     dates = _dates(tags)
     if dates is None:
         return {}
-    return {DAYS: str(dates) if dates.days > 1 else str(dates.start), DAY_COUNT: str(dates.days)}
+    return {DAYS: _briefly(dates), DAY_COUNT: str(dates.days)}
+
+
+def _briefly(dates: DateRange) -> str:
+    """In a desk's window the runs list cuts a tag off after some 37 characters, its name among them."""
+    start, end = dates.start, dates.end
+    if start == end:
+        return str(start)
+    return f"{start} to {end:%m-%d}" if start.year == end.year else str(dates)
 
 
 def own_tags(run: dg.DagsterRun) -> dict[str, str]:
@@ -42,7 +50,8 @@ def started_in_a_shell(run: dg.DagsterRun) -> bool:
 def described(run: dg.DagsterRun) -> str:
     """A run in a sentence's middle: `daily_refresh, 2026-11-12 to 2026-11-19, started by schedule`."""
     name = "materialization" if run.job_name == _ASSET_JOB else run.job_name
-    days = days_tags(run.tags).get(DAYS)
+    dates = _dates(run.tags)
+    days = dates and str(dates if dates.days > 1 else dates.start)
     return ", ".join(part for part in (name, days, f"started by {_started_by(run)}") if part)
 
 

@@ -26,13 +26,20 @@ DaysByRequest = dict[tuple[str, str], set[date]]
 
 @dataclass(frozen=True)
 class DateStatus:
-    """What the ledger knows of one report_date of one export: over all campaigns pulled."""
+    """What the ledger knows of one report_date of one export: over all campaigns pulled.
+
+    `settled_share`: of these campaigns, the share whose day is final, from 0 to 1; 0 of a day never pulled.
+    """
 
     report_date: date
     rows: int
     totals: dict[str, float]
     last_pulled_at: datetime | None
-    settled: bool
+    settled_share: float
+
+    @property
+    def settled(self) -> bool:
+        return self.settled_share == 1
 
 
 @dataclass(frozen=True)
@@ -162,15 +169,15 @@ class Ledger:
                 select unnest(generate_series($start, $end, interval 1 day))::date as report_date
             ),
             pulled as (
-                select report_date, max(last_pulled_at) as last_pulled_at from report_date_status
-                where export = $export and report_date between $start and $end
+                select report_date, max(last_pulled_at) as last_pulled_at, count(*) as campaigns
+                from report_date_status where export = $export and report_date between $start and $end
                 group by report_date
             ),
             measured as (
                 select report_date, count(*) as n, [{totals}] as totals from {export.name}
                 where report_date between $start and $end group by report_date
             )
-            select report_date, coalesce(n, 0), totals, last_pulled_at
+            select report_date, coalesce(n, 0), totals, last_pulled_at, campaigns
             from days left join pulled using (report_date) left join measured using (report_date)
             order by report_date
             """,
@@ -183,9 +190,9 @@ class Ledger:
                 rows=count,
                 totals=dict(zip(counts, sums or [0.0] * len(counts), strict=True)) | money.get(day, {}),
                 last_pulled_at=None if pulled is None else pulled.replace(tzinfo=UTC),
-                settled=pulled is not None and day not in unsettled,
+                settled_share=1 - len(unsettled.get(day, ())) / campaigns if campaigns else 0.0,
             )
-            for day, count, sums, pulled in rows
+            for day, count, sums, pulled, campaigns in rows
         ]
 
     def _money(self, export: Export, dates: DateRange) -> dict[date, dict[str, float]]:

@@ -119,7 +119,8 @@ def test_raw_assets_share_partitions_and_policy() -> None:
     assert assets[0].partitions_def is not None
     assert assets[0].partitions_def.get_first_partition_key() == "2026-01-01"
     for asset, export in zip(assets, EXPORTS, strict=True):
-        schema = asset.metadata["dagster/column_schema"]
+        assert list(asset.metadata)[-1] == "columns"
+        schema = asset.metadata["columns"]
         names = [column.name for column in schema.columns]
         assert names[: len(export.columns)] == list(export.column_names)
         assert export.title in (asset.description or "")

@@ -155,6 +155,24 @@ def test_partitions_stored_as_a_batch_are_told_of_as_if_each_had_been_stored_by_
     assert sizes[-3:] == [12, 5, 5]  # what is planned, then each asset's partitions
 
 
+def test_events_of_one_batch_have_a_millisecond_each_in_their_order(tmp_path: Path) -> None:
+    # The UI's list of an asset's events takes two of one run within a millisecond for one.
+    copy_empty_storage(tmp_path / "storage")
+    with dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance:
+        run_id = _materialize(instance)
+        for key in (a.key, b.key):
+            filters = dg.AssetRecordsFilter(asset_key=key)
+            stored = instance.event_log_storage.fetch_materializations(filters, limit=100, ascending=True).records
+            moments = [int(record.timestamp * 1000) for record in stored]  # as the UI is told them
+            assert len(moments) == 5
+            assert moments == sorted(set(moments))
+            in_index = [int(record.event_log_entry.timestamp * 1000) for record in stored]
+            assert in_index == moments
+            of_run = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+            own = [entry for entry in of_run if entry.dagster_event and entry.dagster_event.asset_key == key]
+            assert [int(entry.timestamp * 1000) for entry in own] == moments
+
+
 def test_a_batch_that_cannot_be_stored_is_stored_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy_empty_storage(tmp_path / "storage")
     with dg.DagsterInstance.local_temp(str(tmp_path), instance_settings(tmp_path)) as instance:

@@ -73,7 +73,7 @@ def test_lineage_and_groups_come_from_the_folder(here: Project) -> None:
     # The ledger tells a model which days it lacks: it needs no partitions, and one build follows a whole backfill.
     assert {nodes[name].partitions_def for name in ("stg_country", "daily", "total")} == {None}
     assert nodes["daily"].description == "Streams of a day. One row per campaign and day."
-    schema = nodes["daily"].metadata["dagster/column_schema"]
+    schema = nodes["daily"].metadata["columns"]
     assert [(c.name, c.type, c.description) for c in schema.columns] == [
         ("campaign_id", "VARCHAR", "The campaign."),
         ("report_date", "DATE", None),
@@ -98,6 +98,8 @@ def test_a_run_builds_the_models_behind_the_exports(here: Project) -> None:
     assert (told["dagster/row_count"], told["rows built"]) == counts
     assert told["rows built"] < told["dagster/row_count"]
     assert told["seconds"] > 0
+    assert list(told)[:3] == ["rows built", "days built", "seconds"]
+    assert list(told)[-1] == "compiled SQL"
     assert 'from "staging"."stg_country"' in told["compiled SQL"]
     found = result.get_asset_check_evaluations()
     checks = {(e.asset_key.to_user_string(), e.check_name): e.passed for e in found if e.check_name == "data_tests"}

@@ -10,6 +10,7 @@ from dagster_shared.check import CheckError
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.display.markdown import SHOWN_IN_A_DIALOG
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT
@@ -40,22 +41,32 @@ def test_a_range_in_one_run_gives_the_tables_the_api_holds(here: Project) -> Non
             f" from {export.name} group by 1 order by 1"
         )
         for name, rows, *sums in totals:
-            assert partitions[name]["dagster/partition_row_count"] == rows
+            assert partitions[name]["rows"] == partitions[name]["inserted"] == rows
             shown = [f"{measure}, USD" if measure in export.money else measure for measure in export.measures]
             assert [partitions[name][measure] for measure in shown] == [round(s, 2) for s in sums]
             assert partitions[name]["settled"] is True
+            assert partitions[name]["settled share"] == 1
+            assert partitions[name]["requests"] == len(live)
         last = partitions["2026-01-22"]
-        assert last["rows delivered"] == last["inserted"] == sum(row[1] for row in totals)
-        assert last["dagster/row_count"] == last["rows delivered"]
-        assert last["requests of the run's step"] == 2 * len(live)
-        assert last["range of the run"] == "2026-01-03 to 2026-01-22"
+        delivered = sum(row[1] for row in totals)
+        assert last["dagster/row_count"] == delivered
+        figures = dict(line.strip("| ").split(" | ") for line in last["last run"].splitlines()[2:])
+        assert figures["rows delivered"] == figures["inserted"] == str(delivered)
+        assert figures["requests, all exports"] == str(2 * len(live))
+        assert figures["days"] == "2026-01-03 to 2026-01-22"
         preview = last["newest rows"].splitlines()[2:]
         assert len(preview) == 5
         assert all("2026-01-22" in line for line in preview)
         assert last["last days"].startswith("![")
-        # The day's own figures come first, and a day's page has no other's.
-        assert next(iter(last)) == "dagster/partition_row_count"
-        assert "inserted" not in partitions["2026-01-21"]
+        # What matters comes first, and can be read without a click; what has a page of its own comes last.
+        titles = [f"{title}, newest days" for name, title in export.charted.items() if name not in export.money]
+        assert list(last)[: len(titles) + 2] == [*titles, "last run", "rows"]
+        assert all(len(last[name]) < SHOWN_IN_A_DIALOG for name in (*titles, "last run"))
+        assert list(last)[-2:] == ["last days", "newest rows"]
+        # Every number is one of each day, so that the UI plots a line over the days and no lone dot.
+        numbers = {name for name, value in last.items() if isinstance(value, int | float)}
+        assert all(numbers <= partition.keys() for partition in partitions.values())
+        assert numbers >= {"rows", "requests", "inserted", "updated", "unchanged", "settled share"}
 
 
 @pytest.mark.parametrize(
@@ -121,6 +132,13 @@ def test_a_later_run_brings_what_was_revised_and_keeps_what_was_believed(here: P
         assert here.query(f"select distinct _valid_from, _valid_until from {export.name}_history") == [
             (first.replace(tzinfo=None), second.replace(tzinfo=None))
         ]
+        pages = materialized(here, export.name)
+        assert sum(page["updated"] for page in pages.values()) == len(revised)
+        assert sum(page["unchanged"] for page in pages.values()) > 0
+        settled = [str(d) for d, _ in each_day("2026-01-20", "2026-01-26", second)]
+        assert {name: page["settled share"] for name, page in pages.items() if page["settled share"]} == dict.fromkeys(
+            settled, 1
+        )
     # Our own clock says that all of these days are long settled; the API's Date says which of them are.
     assert here.query(
         "select export, min(report_date)::varchar, max(report_date)::varchar, is_settled, max(last_pulled_at)"
@@ -148,7 +166,8 @@ def test_a_new_run_asks_for_what_is_missing_or_not_settled_unless_it_is_told_to_
     parent = {"dagster/parent_run_id": nothing.run_id, "dagster/root_run_id": nothing.run_id}
     assert here.refresh("2026-02-18", "2026-02-22", tags=parent, **only).success
     assert asked(here.sim) == []
-    assert materialized(here, BREAKDOWN)["2026-02-22"]["rows delivered"] == 0
+    assert "| rows delivered | 0 |" in materialized(here, BREAKDOWN)["2026-02-22"]["last run"]
+    assert materialized(here, BREAKDOWN)["2026-02-21"]["requests"] == 0
     assert materialized(here, BREAKDOWN)["2026-02-22"]["settled"] is True
     assert lines_of(here, nothing)[0] == (
         f"{BREAKDOWN}, 2026-02-18 to 2026-02-22: 0 requests for {live} of {len(here.sim.world.campaigns)} campaigns."
@@ -193,7 +212,7 @@ def test_days_before_the_earliest_campaign_are_a_success_without_rows_and_reques
     assert asked(here.sim) == []
     for export in EXPORTS:
         assert here.table(export) == []
-        assert materialized(here, export.name)[first]["dagster/partition_row_count"] == 0
+        assert materialized(here, export.name)[first]["rows"] == 0
     here.sim.stats.reset()
     assert here.refresh(first, str(earliest + timedelta(days=3))).success
     assert asked(here.sim) != []

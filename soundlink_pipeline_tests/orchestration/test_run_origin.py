@@ -29,7 +29,7 @@ def test_a_run_of_a_command_belongs_to_the_code_location_that_the_ui_serves(here
     assert stored.remote_job_origin.repository_origin.get_label() == "__repository__@soundlink_pipeline.definitions"
     assert stored.remote_job_origin.job_name == "daily_refresh"
     assert {name: value for name, value in stored.tags.items() if name.startswith("soundlink/")} == {
-        "soundlink/days": "2026-02-01 to 2026-02-03",
+        "soundlink/days": "2026-02-01 to 02-03",
         "soundlink/number_of_days": "3",
         "soundlink/started_by": "demo",
     }
@@ -49,12 +49,12 @@ def test_a_folder_that_names_its_location_is_taken_at_its_word(here: Project) ->
 @pytest.mark.parametrize(
     ("tags", "parent", "job", "said"),
     [
-        (DAYS | {"dagster/schedule_name": "s"}, None, "daily_refresh", ("2026-02-01 to 2026-02-03", "3", "schedule")),
-        (DAYS | {"dagster/backfill": "abc"}, None, "__ASSET_JOB", ("2026-02-01 to 2026-02-03", "3", "UI backfill")),
+        (DAYS | {"dagster/schedule_name": "s"}, None, "daily_refresh", ("2026-02-01 to 02-03", "3", "schedule")),
+        (DAYS | {"dagster/backfill": "abc"}, None, "__ASSET_JOB", ("2026-02-01 to 02-03", "3", "UI backfill")),
         ({"dagster/partition": "2026-02-01"}, None, "__ASSET_JOB", ("2026-02-01", "1", "shell")),
-        (DAYS | {"soundlink/started_by": "demo"}, None, "daily_refresh", ("2026-02-01 to 2026-02-03", "3", None)),
-        (DAYS | {"soundlink/started_by": "shell"}, "p", "j", ("2026-02-01 to 2026-02-03", "3", "re-execution")),
-        (DAYS | {"dagster/retry_number": "1"}, "p", "j", ("2026-02-01 to 2026-02-03", "3", "automatic retry")),
+        (DAYS | {"soundlink/started_by": "demo"}, None, "daily_refresh", ("2026-02-01 to 02-03", "3", None)),
+        (DAYS | {"soundlink/started_by": "shell"}, "p", "j", ("2026-02-01 to 02-03", "3", "re-execution")),
+        (DAYS | {"dagster/retry_number": "1"}, "p", "j", ("2026-02-01 to 02-03", "3", "automatic retry")),
         ({RANGE_START: "a day", RANGE_END: "another"}, None, "j", (None, None, "shell")),
         ({RANGE_START: "2026-02-03", RANGE_END: "2026-02-01"}, None, "j", (None, None, "shell")),
     ],

@@ -106,7 +106,7 @@ def test_whole_runs_wait_and_say_so_in_their_log(here: Project) -> None:
     run = here.instance.get_run_by_id(result.run_id)
     assert run is not None
     assert {name: value for name, value in run.tags.items() if name.startswith("soundlink/")} == {
-        "soundlink/days": "2026-02-01 to 2026-02-02",
+        "soundlink/days": "2026-02-01 to 02-02",
         "soundlink/number_of_days": "2",
         "soundlink/started_by": "shell",
     }

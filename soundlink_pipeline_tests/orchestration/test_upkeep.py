@@ -50,7 +50,7 @@ def test_a_queued_run_is_told_which_run_it_waits_for_at_each_tick(tmp_path: Path
             assert line.endswith(" UTC, to end: one run at a time.")
         queued = instance.get_run_by_id(QUEUED)
         assert queued is not None
-        assert queued.tags["soundlink/days"] == "2026-01-01 to 2026-01-08"
+        assert queued.tags["soundlink/days"] == "2026-01-01 to 01-08"
         assert queued.tags["soundlink/started_by"] == "UI backfill"
 
 

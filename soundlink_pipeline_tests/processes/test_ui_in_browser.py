@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -15,7 +16,7 @@ import pytest
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import BREAKDOWN, Fault
 from soundlink_pipeline_tests.processes.story import KEY
-from soundlink_pipeline_tests.support.deployment import TODAY, Deployment, until
+from soundlink_pipeline_tests.support.deployment import BIN, TODAY, Deployment, process_environment, until
 
 expect = pytest.importorskip("playwright.sync_api", reason="needs playwright: make browser installs it").expect
 
@@ -87,14 +88,18 @@ class Screen:
 
     def row(self, key: str) -> Any:
         """The row of a table of metadata."""
-        return self.page.get_by_role("row").filter(has=self.page.get_by_text(key, exact=True))
+        return _row_of(self.page, key, self.page)
 
-    def show_markdown(self, key: str) -> Any:
+    def show_in_dialog(self, key: str, link: str = "Show Markdown") -> Any:
         """What is behind the link in the metadata `key`; too long for the table, it opens in a dialog."""
-        self.row(key).get_by_text("Show Markdown").click()
+        self.row(key).get_by_text(link).click()
         dialog = self.page.get_by_role("dialog")
         expect(dialog).to_be_visible()
         return dialog
+
+
+def _row_of(place: Any, key: str, page: Any) -> Any:
+    return place.get_by_role("row").filter(has=page.get_by_text(key, exact=True))
 
 
 @pytest.fixture
@@ -268,36 +273,106 @@ def test_checks_that_warn_and_that_pass_are_told_apart_and_say_what_to_do(here: 
     expect(page.get_by_text("a warning; everything else goes on")).to_be_visible()
     expect(screen.row("what to do")).to_contain_text("contracts/")
     screen.shoot("warned")
-    sample = screen.show_markdown("sample")
+    sample = screen.show_in_dialog("sample")
     expect(sample).to_contain_text("saves")
     expect(sample).to_contain_text(here.sim.world.campaigns[0].uuid)
 
 
-def test_pictures_counts_and_columns_are_on_the_assets_pages(here: Deployment, screen: Screen) -> None:
+# What a plot draws, as Chart.js was given it: a value by partition, or null.
+DRAWN = """canvas => {
+    let node = canvas[Object.keys(canvas).find(key => key.startsWith('__reactFiber'))]
+    while (!node.memoizedProps?.data?.datasets) node = node.return
+    const {labels, datasets} = node.memoizedProps.data
+    return datasets[0].data.map((point, at) => [labels[at], Number.isFinite(point.y) ? point.y : null])
+}"""
+
+
+def test_an_assets_page_begins_with_what_matters_and_each_day_is_in_the_plots_and_the_events(
+    here: Deployment, screen: Screen
+) -> None:
     start, end = days_ago(14), days_ago(1)
     assert ended(here, here.launch(start, end)) == "SUCCESS"
 
     page = screen.page
     for export in EXPORTS:
         screen.open_asset(export.name)
-        for column in export.columns:
-            expect(screen.row(column.name).first).to_contain_text(column.type)
+        picture = page.get_by_role("img", name=re.compile(f" of {export.name}, newest days$")).first
+        expect(picture).to_be_in_viewport()
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 200")
+        shown = screen.row("last run")
+        expect(shown).to_contain_text(f"{start} to {end}")
+        # The columns are the last of all.
+        keys = page.get_by_role("row").locator("td:first-child").all_inner_texts()
+        matters = ["last run", "rows", "requests", "last days", "newest rows", "columns"]
+        assert [key for key in keys if key in matters] == matters
+        assert keys[-1] == "columns"
         ((rows,),) = here.query(f"select count(*) from {export.name} where report_date = '{end}'")
         assert rows > 0
-        expect(screen.row("dagster/partition_row_count").get_by_text(str(rows), exact=True)).to_be_visible()
+        expect(screen.row("rows").get_by_text(str(rows), exact=True)).to_be_visible()
         expect(screen.row("settled").get_by_text("false", exact=True)).to_be_visible()
-        preview = screen.show_markdown("newest rows")
+        preview = screen.show_in_dialog("newest rows")
         expect(preview).to_contain_text(str(end))
         preview.get_by_role("button", name="Close").click()
         expect(preview).to_have_count(0)
-        dialog = screen.show_markdown("last days")
-        picture = dialog.get_by_role("img", name=re.compile(f" of {export.name} per day$"))
-        expect(picture).to_be_visible()
-        assert picture.evaluate("image => image.complete && image.naturalWidth > 200")
+        columns = screen.show_in_dialog("columns", "Show Table Schema")
+        for column in export.columns:
+            expect(_row_of(columns, column.name, page)).to_contain_text(column.type)
+        columns.get_by_role("button", name="Close").click()
+        expect(columns).to_have_count(0)
+        dialog = screen.show_in_dialog("last days")
+        larger = dialog.get_by_role("img", name=re.compile(f" of {export.name} per day$"))
+        expect(larger).to_be_visible()
+        assert larger.evaluate("image => image.complete && image.naturalWidth > 200")
         screen.shoot(f"picture of {export.name}")
 
+    screen.open_asset(EXPORTS[0].name)
+    page.get_by_role("button", name="Plots").click()
+    held = dict(here.query(f"select report_date::varchar, count(*) from {EXPORTS[0].name} group by all"))
+    for label in ("rows", "requests", "inserted", "updated", "unchanged", "settled share"):
+        # The innermost box that holds the label and nothing else but a picture.
+        box = page.locator("div").filter(has=page.locator("canvas")).filter(has_text=re.compile(rf"^\s*{label}\s*$"))
+        drawn = dict(box.last.locator("canvas").evaluate(DRAWN))
+        days = [str(days_ago(ago)) for ago in range(1, 15)]
+        assert None not in [drawn[day] for day in days], label
+        assert label != "rows" or [drawn[day] for day in days] == [held.get(day, 0) for day in days]
+    screen.shoot("plots")
+
+    page.set_viewport_size(WALL)
+    screen.open_asset(EXPORTS[0].name, "Events")
+    for ago in range(1, 15):
+        expect(page.get_by_text(str(days_ago(ago)), exact=True).first).to_be_visible()
+    screen.shoot("events")
+
+    page.set_viewport_size(DESK)
     screen.open_asset("campaign_summary")
     ((rows,),) = here.query("select count(*) from marts.campaign_summary")
     count = page.get_by_text("Row count", exact=True).locator("..")
     expect(count.get_by_text(str(rows), exact=True)).to_be_visible()
     expect(page.get_by_text("Each campaign and currency in one row", exact=False).first).to_be_visible()
+
+
+def test_a_run_from_a_shell_is_on_the_timeline_and_says_its_days_in_the_runs_list(
+    here: Deployment, screen: Screen
+) -> None:
+    start, end = days_ago(120), days_ago(118)
+    subprocess.run(
+        [BIN / "soundlink", "pull", "--from", str(start), "--to", str(end)],
+        cwd=here.home,
+        env=process_environment(here.home, here.environment),
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    page = screen.page
+    days = f"{start} to {end:%m-%d}" if start.year == end.year else f"{start} to {end}"
+    screen.open("Runs")
+    expect(page.get_by_text(f"soundlink/days: {days}")).to_be_visible()
+    expect(page.get_by_text("soundlink/started_by: shell").first).to_be_visible()
+    screen.shoot("tags")
+    screen.open("Overview")
+    page.get_by_role("button", name="1hr").click()
+    expect(page.get_by_role("link", name="daily_refresh").first).to_be_visible()
+    # No run is left out: the location's line counts those that succeeded.
+    succeeded = [run for run in here.runs() if run["status"] == "SUCCESS"]
+    expect(page.get_by_role("button", name=re.compile(rf"definitions {len(succeeded)}\b"))).to_be_visible()
+    screen.shoot("timeline")
