@@ -1,4 +1,4 @@
-"""The Dagster instance: configuration, storage, daemon, schedules and sensors, and the runs."""
+"""The Dagster instance: configuration, storage, daemon, schedules and sensors."""
 
 from __future__ import annotations
 
@@ -11,24 +11,19 @@ from typing import Any, Protocol
 import dagster as dg
 import yaml
 
-from soundlink_pipeline.alerts.message import read_alert
 from soundlink_pipeline.alerts.sensor import SENSOR as ALERTS
 from soundlink_pipeline.alerts.tick import State
 from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
-from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectState
-from soundlink_pipeline.orchestration.jobs import FRESHNESS
+from soundlink_pipeline.doctor.project_state import ProjectState
+from soundlink_pipeline.doctor.runs import last_backfill, last_runs, runs_under_way
 from soundlink_pipeline.orchestration.publication_sensor import SENSOR as PUBLICATION
+from soundlink_pipeline.orchestration.publication_sensor import loading_backfill
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
-from soundlink_pipeline.orchestration.run_tags import described
-from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS
 from soundlink_pipeline.orchestration.upkeep import UPKEEP
 from soundlink_pipeline.typed import typed
 
 # Daemons report a heartbeat every 30 s.
 _HEARTBEAT = timedelta(minutes=3)
-_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-# Jobs that change nothing; the runs that are looked at hold more than a week of them.
-_ONLY_CHECKS, _LOOKED_AT = (FRESHNESS, COMPARE_TOTALS), 50
 # What does not happen while a sensor is stopped.
 _LOST = {
     ALERTS: ": failed runs raise no alert",
@@ -98,17 +93,19 @@ def check_dagster(project: ProjectState) -> Iterator[Finding]:
         yield ok("storage", f"can be opened: {instance.get_runs_count():,} runs")
         yield daemon_state(instance, project.clock())
         yield from _automation(instance, project)
-        yield from _last_run(instance, project)
-        yield from _runs_under_way(instance, project.clock())
+        yield from last_runs(instance, project)
+        yield from last_backfill(instance)
+        yield from runs_under_way(instance, project.clock())
 
 
 def run_is_under_way(project: ProjectState) -> bool:
-    """Whether a run has begun, or waits to. Opens the instance only if its storage exists."""
+    """Whether a run has begun, or waits to, or a backfill goes on. Opens the instance only if its storage exists."""
     home = Path(project.home or Path.cwd())
     if not home.is_dir() or not has_storage(home):
         return False
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        return bool(instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1))
+        runs = instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1)
+        return bool(runs) or loading_backfill(instance) is not None
 
 
 def has_storage(home: Path) -> bool:
@@ -210,31 +207,3 @@ def _undelivered(alerts: _Switch) -> Iterator[Finding]:
         newest = max(state.undelivered.values(), key=lambda item: item.at)
         message = f"{counted(len(state.undelivered), 'alert')} not delivered; newest: {first_line(newest.message)}"
         yield warn("alert delivery", message, "check SOUNDLINK_ALERT_URL and its receiver")
-
-
-def _last_run(instance: dg.DagsterInstance, project: ProjectState) -> Iterator[Finding]:
-    """How the last run ended that was to change data, whoever started it; if it failed, with the words of its alert."""
-    ended = instance.get_run_records(dg.RunsFilter(statuses=_ENDED), limit=_LOOKED_AT)
-    for record in [record for record in ended if record.dagster_run.job_name not in _ONLY_CHECKS][:1]:
-        run = record.dagster_run
-        at = f"{minute(record.update_timestamp)}: {described(run)}"
-        alert = read_alert(instance, run, project.settings.ui_url)
-        if alert and alert.failures:
-            more = f" (and {len(alert.failures) - 1} more)" if len(alert.failures) > 1 else ""
-            message = f"{at}: failed: {first_line(alert.failures[0].reason)}{more}"
-            yield warn("last run", message, f"{alert.to_do} {alert.link}")
-        else:
-            yield ok("last run", f"{at}: {run.status.value.lower()}")
-
-
-def _runs_under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Finding]:
-    for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=10):
-        run = record.dagster_run
-        events = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
-        heard = datetime.fromtimestamp(events[0].timestamp, UTC) if events else record.update_timestamp.astimezone(UTC)
-        message = f"{described(run)} ({run.run_id[:8]}) is {run.status.value.lower()}"
-        if now - heard > LONGEST_SILENCE:
-            fix = "if its process is gone, terminate it in the UI (Runs, force): until then no other run starts"
-            yield warn("run under way", f"{message}, no event since {minute(heard)}; possibly stuck", fix)
-        else:
-            yield ok("run under way", f"{message}, last event {minute(heard)}")

@@ -164,11 +164,16 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
         """Delete a run's events and its database file, which Dagster would only empty."""
         super().delete_events(run_id)
         with self._db_lock:
-            if run_id in self._engines:
-                self._engines.pop(run_id).dispose()
+            self.close_run(run_id)
             self._initialized_dbs.discard(run_id)
             for file in Path(self._base_dir).glob(f"{run_id}.db*"):
                 file.unlink()
+
+    def close_run(self, run_id: str) -> None:
+        """Close a run's database, which is opened again when it is needed."""
+        with self._db_lock:
+            if run_id in self._engines:
+                self._engines.pop(run_id).dispose()
 
     # Dagster checks these for every event and every look at an asset.
 

@@ -60,7 +60,7 @@ def report_limited(
         if day not in lacking:
             partition = day.isoformat()
             context.log_event(dg.AssetMaterialization(export.name, partition=partition, metadata=metadata))
-    observed = {"days that lack other campaigns": len(lacking), "last run": dg.MetadataValue.md(of_run)}
+    observed: dict[str, Any] = {"days that lack other campaigns": len(lacking), "last run": dg.MetadataValue.md(of_run)}
     context.log_event(dg.AssetObservation(export.name, metadata=observed))
 
 

@@ -7,13 +7,15 @@ are, with their time and id: nothing downstream takes them for news.
 
 Two steps, both in small transactions, so that runs go on meanwhile:
 
-- *Thinned* are successful runs older than DETAILED_DAYS: events that repeat others, and materializations of days that
-  were materialized again. Start, end, steps, messages and failures stay.
+- *Thinned* are successful runs older than DETAILED_DAYS: events that repeat others, materializations of days that were
+  materialized again, and the charts and tables of former materializations. Start, end, steps, messages, failures and
+  figures stay.
 - *Deleted* are runs older than the retention, but for those that still say something (`_needed`).
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -25,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from sqlalchemy import DateTime, bindparam, text
 
-from soundlink_pipeline.orchestration.event_log import is_sqlite
-from soundlink_pipeline.orchestration.run_context import BACKFILL
+from soundlink_pipeline.orchestration.event_log import PooledSqliteEventLog, is_sqlite
+from soundlink_pipeline.orchestration.run_context import BACKFILL, UNDER_WAY
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -35,7 +37,6 @@ DETAILED_DAYS = 14
 # What the doctor, the runs list and the checks of totals look at, per job.
 NEWEST_RUNS_OF_A_JOB = 10
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
-_NOT_ENDED = [status for status in dg.DagsterRunStatus if status not in _ENDED]
 _BACKFILL_GOES_ON = ("REQUESTED", "CANCELING", "FAILING")
 # Of a run's own log in a successful run: what says again which assets and checks there were. They are in the index.
 _REPEATED = (
@@ -51,6 +52,10 @@ _IDS_PER_STATEMENT = 500
 # A file is made anew if so much of it is free.
 _FREE_SHARE = 0.25
 _BUSY_SECONDS = 60
+# A run's database has some thirty tables and indexes, most of them empty, and each takes a page at least.
+_SMALL_PAGE = 1024
+# How Dagster stores what is text with a layout.
+_MARKDOWN = "MarkdownMetadataEntryData"
 
 
 @dataclass
@@ -96,7 +101,8 @@ def keep_bounded(
         kept.thinned_until = record.create_timestamp.timestamp()
     _delete_check_results(instance, too_old)
     _delete_ticks(instance, too_old)
-    if is_sqlite(instance.event_log_storage) and not instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED), limit=1):
+    under_way = instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1)
+    if is_sqlite(instance.event_log_storage) and not under_way:
         _shrink(instance.event_log_storage.path_for_shard("index"))  # type: ignore[attr-defined]
     return kept
 
@@ -174,23 +180,38 @@ def _delete(instance: dg.DagsterInstance, run_id: str, newest: set[int]) -> None
 def _thin(instance: dg.DagsterInstance, run_id: str, newest: set[int]) -> None:
     log: Any = instance.event_log_storage
     with log.index_connection() as index:
-        superseded = [
-            event_id
-            for event_id in _events(index, run_id, ("ASSET_MATERIALIZATION",), " and partition is not null")
-            if event_id not in newest
-        ]
-        planned = [
-            event_id
-            for event_id in _events(index, run_id, ("ASSET_MATERIALIZATION_PLANNED",))
-            if event_id not in newest
-        ]
-        _delete_events(index, [*superseded, *planned, *_events(index, run_id, _CHECK_EVENTS)])
+
+        def superseded(kind: str, more: str = "") -> list[int]:
+            return [event_id for event_id in _events(index, run_id, (kind,), more) if event_id not in newest]
+
+        of_days = superseded("ASSET_MATERIALIZATION", " and partition is not null")
+        planned = superseded("ASSET_MATERIALIZATION_PLANNED")
+        _delete_events(index, [*of_days, *planned, *_events(index, run_id, _CHECK_EVENTS)])
+        for event_id in superseded("ASSET_MATERIALIZATION"):
+            _drop_charts(index, event_id)
     with log.run_connection(run_id) as own:
         # Where a run's events are in a database of their own, they are copies.
         kinds = (*_REPEATED, *_IN_THE_INDEX) if log.is_run_sharded else _REPEATED[:6]
         _delete_events(own, _events(own, run_id, kinds))
     if is_sqlite(log):
-        _shrink(log.path_for_shard(run_id))
+        if isinstance(log, PooledSqliteEventLog):
+            log.close_run(run_id)
+        _shrink(log.path_for_shard(run_id), _SMALL_PAGE)
+
+
+def _drop_charts(connection: Connection, event_id: int) -> None:
+    """Drop charts and tables from an asset's former materialization: they are most of its size."""
+    stored = connection.execute(text("select event from event_logs where id = :id"), {"id": event_id}).scalar_one()
+    event = json.loads(stored)
+    try:
+        made = event["dagster_event"]["event_specific_data"]["materialization"]
+        entries = made["metadata_entries"]
+        made["metadata_entries"] = [entry for entry in entries if entry["entry_data"]["__class__"] != _MARKDOWN]
+    except (KeyError, TypeError):  # stored by another version of Dagster: it stays as it is
+        return
+    if len(made["metadata_entries"]) < len(entries):
+        changed = {"id": event_id, "event": json.dumps(event)}
+        connection.execute(text("update event_logs set event = :event where id = :id"), changed)
 
 
 def _events(connection: Connection, run_id: str, kinds: Sequence[str], more: str = "") -> list[int]:
@@ -230,10 +251,20 @@ def _delete_ticks(instance: dg.DagsterInstance, before: datetime) -> None:
         instance.purge_ticks(state.instigator_origin_id, state.selector_id, before.timestamp())
 
 
-def _shrink(file: str) -> None:
-    """Give back what is free in a SQLite file, if it is much: deleting rows does not make it smaller."""
+def _shrink(file: str, page_size: int | None = None) -> None:
+    """Give back what is free in a SQLite file, if it is much: deleting rows does not make it smaller.
+
+    With `page_size` (bytes) it is made anew with pages of that size, unless another process has it open.
+    """
     with closing(sqlite3.connect(file, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
         pages, free = (connection.execute(f"pragma {what}").fetchone()[0] for what in ("page_count", "freelist_count"))
-        if free > pages * _FREE_SHARE:
+        if page_size:
+            connection.execute("pragma busy_timeout = 0")
+            with suppress(sqlite3.OperationalError):  # with a write-ahead log the size of a page cannot change
+                connection.execute("pragma journal_mode = delete")
+                connection.execute(f"pragma page_size = {page_size}")
+            connection.execute(f"pragma busy_timeout = {_BUSY_SECONDS * 1000}")
+        if page_size or free > pages * _FREE_SHARE:
             connection.execute("vacuum")
-            connection.execute("pragma wal_checkpoint(truncate)")
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma wal_checkpoint(truncate)")

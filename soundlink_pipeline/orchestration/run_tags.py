@@ -22,7 +22,7 @@ _ASSET_JOB = "__ASSET_JOB"
 
 def days_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags that tell a run's days, from those that Dagster reads; none for a run without days."""
-    dates = _dates(tags)
+    dates = dates_of(tags)
     if dates is None:
         return {}
     return {DAYS: _briefly(dates), DAY_COUNT: str(dates.days)}
@@ -55,7 +55,8 @@ def described(run: dg.DagsterRun) -> str:
     return ", ".join(part for part in (name, days, f"started by {_started_by(run)}") if part)
 
 
-def _dates(tags: Mapping[str, str]) -> DateRange | None:
+def dates_of(tags: Mapping[str, str]) -> DateRange | None:
+    """The days that a run was launched for; None without any."""
     start = tags.get(RANGE_START) or tags.get(ONE_DAY)
     end = tags.get(RANGE_END) or tags.get(ONE_DAY)
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.remote_origin import (
     ManagedGrpcPythonEnvCodeLocationOrigin,
     RemoteInstigatorOrigin,
@@ -28,10 +29,12 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster_shared.error import SerializableErrorInfo
 
 from soundlink_pipeline.alerts.tick import _ENDS, State, Undelivered
-from soundlink_pipeline.simulator import KeyInfo
+from soundlink_pipeline.orchestration.jobs import MODELS_AND_PUBLICATION
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.simulator import BREAKDOWN, Fault, KeyInfo
 from soundlink_pipeline_tests.support.examined import NOW, Examined, beat, empty_project
 from soundlink_pipeline_tests.support.instances import instance_settings
-from soundlink_pipeline_tests.support.project import KEY, Project
+from soundlink_pipeline_tests.support.project import KEY, Project, utc
 
 
 @pytest.fixture
@@ -220,3 +223,74 @@ def test_the_last_run_is_any_that_changes_data_from_the_ui_too(here: Project) ->
     assert (
         Examined(here).one("Dagster", "last run").message.endswith(": rebuild_from_landing, started by shell: canceled")
     )
+
+
+def test_a_build_that_succeeds_after_a_refresh_that_failed_does_not_hide_it(here: Project) -> None:
+    here.sim.faults.add(Fault("status", export=BREAKDOWN, times=None, status=403, code="access_denied"))
+    assert not here.refresh("2026-02-22", "2026-03-01", raise_on_error=False).success
+    here.instance.add_run(dg.DagsterRun(MODELS_AND_PUBLICATION, status=dg.DagsterRunStatus.SUCCESS))
+    finding = Examined(here).one("Dagster", "last run")
+    assert finding.level == "warn"
+    assert "daily_refresh, 2026-02-22 to 2026-03-01" in finding.message
+    here.instance.add_run(dg.DagsterRun(MODELS_AND_PUBLICATION, status=dg.DagsterRunStatus.CANCELED))
+    assert (
+        Examined(here).one("Dagster", "last run").message.endswith("models_and_publication, started by shell: canceled")
+    )
+
+
+def a_chunk(here: Project, status: dg.DagsterRunStatus, start: str, end: str, **tags: str) -> str:
+    run = dg.DagsterRun("__ASSET_JOB", status=status, tags={RANGE_START: start, RANGE_END: end, **tags})
+    here.instance.add_run(run)
+    if status is dg.DagsterRunStatus.FAILURE:
+        here.instance.report_run_failed(run, "the wire was cut")
+    return run.run_id
+
+
+def a_backfill(here: Project, status: BulkActionStatus, error: str = "") -> dict[str, str]:
+    """One from the UI; returns the tag of its runs."""
+    told = SerializableErrorInfo(f"{error}\nTraceback", [], "Error") if error else None
+    made = PartitionBackfill("abcdefgh", status, False, {}, utc("2026-03-01T20:00").timestamp(), told)
+    here.instance.add_backfill(made)
+    return {"dagster/backfill": "abcdefgh"}
+
+
+def test_days_of_a_failed_chunk_are_named_until_a_later_run_has_pulled_them(here: Project) -> None:
+    tag = a_backfill(here, BulkActionStatus.COMPLETED_FAILED)
+    a_chunk(here, dg.DagsterRunStatus.SUCCESS, "2025-10-01", "2025-10-10", **tag)
+    a_chunk(here, dg.DagsterRunStatus.FAILURE, "2025-10-12", "2025-10-20", **tag)
+    a_chunk(here, dg.DagsterRunStatus.SUCCESS, "2025-10-22", "2025-10-30", **tag)
+    here.instance.add_run(dg.DagsterRun(MODELS_AND_PUBLICATION, status=dg.DagsterRunStatus.SUCCESS))
+    said = Examined(here)
+    assert said.one("Dagster", "last run").level == "ok"
+    assert said.one("Dagster", "last backfill").message == "2026-03-01 20:00 UTC: failed, 3 runs: 1 failure, 2 success"
+    finding = said.one("Dagster", "earlier run")
+    assert finding.level == "warn"
+    assert (
+        "materialization, 2025-10-12 to 2025-10-20, started by UI backfill: failed: the wire was cut" in finding.message
+    )
+    a_chunk(here, dg.DagsterRunStatus.SUCCESS, "2025-10-12", "2025-10-19")
+    assert Examined(here).one("Dagster", "earlier run") == finding
+    a_chunk(here, dg.DagsterRunStatus.SUCCESS, "2025-10-01", "2025-10-20")
+    assert "earlier run" not in [finding.what for finding in Examined(here).group("Dagster")]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "level", "words"),
+    [
+        (BulkActionStatus.REQUESTED, "", "ok", "goes on, 1 run: 1 canceled"),
+        (BulkActionStatus.CANCELED, "", "ok", "canceled, 1 run: 1 canceled"),
+        (BulkActionStatus.COMPLETED_SUCCESS, "", "ok", "succeeded, 1 run: 1 canceled"),
+        (
+            BulkActionStatus.FAILED,
+            "the code cannot be reached",
+            "warn",
+            "failed, 1 run: 1 canceled; the code cannot be reached",
+        ),
+    ],
+)
+def test_the_state_of_the_last_backfill_is_told(
+    here: Project, status: BulkActionStatus, error: str, level: str, words: str
+) -> None:
+    a_chunk(here, dg.DagsterRunStatus.CANCELED, "2025-10-01", "2025-10-10", **a_backfill(here, status, error))
+    finding = Examined(here).one("Dagster", "last backfill")
+    assert (finding.level, finding.message) == (level, f"2026-03-01 20:00 UTC: {words}")

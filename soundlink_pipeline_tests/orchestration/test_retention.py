@@ -21,6 +21,7 @@ from soundlink_pipeline.orchestration.retention import keep_bounded
 from soundlink_pipeline.orchestration.run_context import daily_partitions
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
 from soundlink_pipeline_tests.support.project import Project, job_of, project
+from soundlink_pipeline_tests.support.sql_folder import sql_folder
 
 NOW = datetime.now(UTC)
 A_YEAR_AGO, THREE_WEEKS_AGO = NOW - timedelta(days=365), NOW - timedelta(days=21)
@@ -140,7 +141,8 @@ def test_successful_runs_are_thinned_and_the_ui_shows_what_it_did(here: Aged) ->
 
     assert (kept.deleted, kept.thinned) == (0, 1)
     assert here.state() == before
-    assert here.size(first) < size
+    assert size > 200_000
+    assert here.size(first) < 60_000
     entries = here.instance.all_logs(first)
     assert [entry.user_message for entry in entries if not entry.is_dagster_event] == messages
     kinds = {entry.dagster_event.event_type_value for entry in entries if entry.dagster_event}
@@ -157,6 +159,53 @@ def test_successful_runs_are_thinned_and_the_ui_shows_what_it_did(here: Aged) ->
     assert sorted(str(record.partition_key) for record in days) == [f"2026-01-0{day}" for day in (1, 2, 3, 4)]
     # The next pass begins where this one has ended.
     assert keep_bounded(here.instance, NOW, 90, thinned_until=kept.thinned_until).thinned == 0
+
+
+def test_charts_and_tables_of_former_materializations_are_dropped_and_their_numbers_stay(
+    here: Aged, tmp_path: Path
+) -> None:
+    here.settings["SOUNDLINK_SQL_DIR"] = str(sql_folder(tmp_path / "sql"))
+    former, last = (here.refresh("2026-01-01", "2026-01-04").run_id for _ in range(2))
+
+    def metadata() -> dict[str, list[dict[str, str]]]:
+        """By run, each materialized model's figures and what kind they are."""
+        records = [
+            record
+            for key in here.instance.all_asset_keys()
+            for record in here.instance.fetch_materializations(key, limit=100).records
+            if record.partition_key is None
+        ]
+        return {
+            run_id: [
+                {name: type(value).__name__ for name, value in record.asset_materialization.metadata.items()}
+                for record in records
+                if record.run_id == run_id and record.asset_materialization
+            ]
+            for run_id in (former, last)
+        }
+
+    before = metadata()
+    assert "MarkdownMetadataValue" in {kind for figures in before[former] for kind in figures.values()}
+    for run_id in (former, last):
+        here.age(run_id, THREE_WEEKS_AGO)
+    assert keep_bounded(here.instance, NOW, 90).thinned == 2
+    after = metadata()
+    assert after[last] == before[last]
+    assert after[former] == [
+        {name: kind for name, kind in figures.items() if kind != "MarkdownMetadataValue"} for figures in before[former]
+    ]
+
+
+def test_a_run_that_was_never_queued_does_not_keep_the_file_from_becoming_smaller(
+    here: Aged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_FREE_SHARE", 0.0)
+    here.instance.add_run(dg.DagsterRun("daily_refresh", status=dg.DagsterRunStatus.NOT_STARTED))
+    for run_id in [here.execute("freshness").run_id for _ in range(3)]:
+        here.age(run_id, A_YEAR_AGO)
+    size = here.size("index")
+    keep_bounded(here.instance, NOW, 90)
+    assert here.size("index") < size
 
 
 def test_a_pass_ends_when_its_time_is_over_and_the_next_goes_on(here: Aged) -> None:
