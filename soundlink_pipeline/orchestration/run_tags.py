@@ -50,7 +50,7 @@ def started_in_a_shell(run: dg.DagsterRun) -> bool:
 def described(run: dg.DagsterRun) -> str:
     """A run in a sentence's middle: `daily_refresh, 2026-11-12 to 2026-11-19, started by schedule`."""
     name = "materialization" if run.job_name == _ASSET_JOB else run.job_name
-    dates = _dates(run.tags)
+    dates = dates_of(run.tags)
     days = dates and str(dates if dates.days > 1 else dates.start)
     return ", ".join(part for part in (name, days, f"started by {_started_by(run)}") if part)
 
