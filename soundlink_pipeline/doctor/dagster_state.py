@@ -17,7 +17,6 @@ from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_lin
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.runs import last_backfill, last_runs, runs_under_way
 from soundlink_pipeline.orchestration.publication_sensor import SENSOR as PUBLICATION
-from soundlink_pipeline.orchestration.publication_sensor import loading_backfill
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.upkeep import UPKEEP
 from soundlink_pipeline.typed import typed
@@ -99,13 +98,12 @@ def check_dagster(project: ProjectState) -> Iterator[Finding]:
 
 
 def run_is_under_way(project: ProjectState) -> bool:
-    """Whether a run has begun, or waits to, or a backfill goes on. Opens the instance only if its storage exists."""
+    """Whether a run has begun, or waits to. Opens the instance only if its storage exists."""
     home = Path(project.home or Path.cwd())
     if not home.is_dir() or not has_storage(home):
         return False
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        runs = instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1)
-        return bool(runs) or loading_backfill(instance) is not None
+        return bool(instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1))
 
 
 def has_storage(home: Path) -> bool:

@@ -9,7 +9,6 @@ arrives while a run of theirs is going.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -22,15 +21,13 @@ from soundlink_pipeline.publishing.lag import Lag, lag_of
 from soundlink_pipeline.quality.row_checks import row_checks
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 
-if TYPE_CHECKING:
-    from dagster._core.execution.backfill import PartitionBackfill
-
 SENSOR = f"{MODELS_AND_PUBLICATION}_sensor"
+# Dagster's daemon finds up to half a minute late that a backfill has ended: with this the build begins within one.
 _INTERVAL_SECONDS = 10
 # A tick must end soon. Whoever holds the warehouse for longer is a run, or will be told of by the next run.
 _WAIT_SECONDS = 2.0
-# What Dagster calls a backfill that may launch runs. One that is being canceled, or fails, only awaits their end.
-_LAUNCHES_RUNS = "REQUESTED"
+# What Dagster calls a backfill that launches or awaits runs.
+_BACKFILL_GOES_ON = ("REQUESTED", "CANCELING", "FAILING")
 _RECENT_BACKFILLS = 20
 # Enough to find one that was evaluated, after runs that failed before.
 _RECENT_EVALUATIONS = 50
@@ -104,31 +101,11 @@ def _still_loading(instance: dg.DagsterInstance) -> str | None:
     going = instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1)
     if going:
         return f"Run {going[0].run_id} ({going[0].job_name}) is still going."
-    if (backfill_id := loading_backfill(instance)) is not None:
-        return f"Backfill {backfill_id} is still going: models are built once, when it has ended."
-    return None
-
-
-def loading_backfill(instance: dg.DagsterInstance) -> str | None:
-    """A backfill from the UI that may launch another run that loads; its id."""
     exports = {dg.AssetKey(export.name) for export in EXPORTS}
     for backfill in instance.get_backfills(limit=_RECENT_BACKFILLS):
-        of_exports = exports & set(backfill.asset_selection or exports)
-        if backfill.status.value == _LAUNCHES_RUNS and of_exports and not _has_launched_all(instance, backfill):
-            return backfill.backfill_id
+        if backfill.status.value in _BACKFILL_GOES_ON and exports & set(backfill.asset_selection or exports):
+            return f"Backfill {backfill.backfill_id} is still going: models are built once, when it has ended."
     return None
-
-
-def _has_launched_all(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> bool:
-    """Whether all its runs are launched, and none may be tried again: Dagster finds up to a minute late that it ended."""
-    data = backfill.asset_backfill_data
-    if data is None:
-        return False
-    asked, of = (
-        subset.num_partitions_and_non_partitioned_assets for subset in (data.requested_subset, data.target_subset)
-    )
-    runs = instance.get_runs(dg.RunsFilter(tags={"dagster/backfill": backfill.backfill_id}))
-    return asked == of and all(run.is_success or run.status in UNDER_WAY for run in runs)
 
 
 def _blocking(instance: dg.DagsterInstance) -> list[str]:

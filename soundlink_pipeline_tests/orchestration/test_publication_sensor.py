@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-
 import dagster as dg
 import pytest
-from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
-from dagster._core.execution.asset_backfill import AssetBackfillData
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.publication_sensor import publication_sensor
-from soundlink_pipeline.orchestration.run_context import WHY, daily_partitions
+from soundlink_pipeline.orchestration.run_context import WHY
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.simulator import BREAKDOWN, Fault
 from soundlink_pipeline_tests.support.project import Project, job_of
 
-NOW = datetime.now(UTC)
 EXPORTS_ONLY = [dg.AssetKey(name) for name in ("campaigns", *(export.name for export in EXPORTS))]
 
 
@@ -113,38 +107,6 @@ def test_while_a_run_goes_on_nothing_is_asked_for(here: Project, sensor: Sensor)
     here.instance.report_run_canceled(going)
     here.instance.create_run_for_job(job)  # made and never queued: it would wait for good
     assert isinstance(sensor.tick(), dict)
-
-
-def a_backfill(here: Project, status: BulkActionStatus, *, requested: bool) -> str:
-    """One from the UI, of one day of the exports; `requested`: whether it has launched all of its runs."""
-    days = daily_partitions(date(2026, 1, 1)).subset_with_partition_keys(["2026-02-20"])
-    target = AssetGraphSubset({dg.AssetKey(export.name): days for export in EXPORTS})
-    data = AssetBackfillData.empty(target, NOW.timestamp(), here.instance)
-    data = data._replace(requested_subset=target) if requested else data
-    made = PartitionBackfill("abcdefgh", status, False, {}, NOW.timestamp(), asset_backfill_data=data)
-    here.instance.add_backfill(made)
-    return made.backfill_id
-
-
-@pytest.mark.parametrize(
-    ("status", "requested", "ended", "goes_on"),
-    [
-        (BulkActionStatus.REQUESTED, False, dg.DagsterRunStatus.SUCCESS, True),
-        (BulkActionStatus.REQUESTED, True, dg.DagsterRunStatus.FAILURE, True),  # it may be tried again
-        (BulkActionStatus.REQUESTED, True, dg.DagsterRunStatus.SUCCESS, False),
-        (BulkActionStatus.CANCELING, False, dg.DagsterRunStatus.CANCELED, False),
-        (BulkActionStatus.COMPLETED_SUCCESS, True, dg.DagsterRunStatus.SUCCESS, False),
-    ],
-)
-def test_a_backfill_that_launches_no_more_runs_is_not_waited_for(
-    here: Project, sensor: Sensor, status: BulkActionStatus, requested: bool, ended: dg.DagsterRunStatus, goes_on: bool
-) -> None:
-    assert here.refresh("2026-02-20", "2026-02-21", asset_selection=EXPORTS_ONLY).success
-    backfill_id = a_backfill(here, status, requested=requested)
-    here.instance.add_run(dg.DagsterRun("__ASSET_JOB", status=ended, tags={"dagster/backfill": backfill_id}))
-    said = sensor.tick()
-    assert (said == f"Backfill {backfill_id} is still going: models are built once, when it has ended.") is goes_on
-    assert isinstance(said, dict) is not goes_on
 
 
 def test_a_cursor_that_cannot_be_read_is_begun_anew(here: Project, sensor: Sensor) -> None:
