@@ -6,7 +6,6 @@ Apart from `key.py`, which code that sends nothing imports too: this needs httpx
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Generator
 from contextlib import nullcontext, suppress
@@ -42,13 +41,8 @@ class SchemeMemory:
         known = self._read()
         if not self._writes or known.get(origin) == scheme:
             return
-        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}-{threading.get_ident()}")
-        with suppress(OSError):
-            try:
-                temporary.write_text(json.dumps(known | {origin: scheme}) + "\n", encoding="utf-8")
-                temporary.replace(self._file)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # in place: half a file is read as none, and a kill leaves nothing beside it
+            self._file.write_text(json.dumps(known | {origin: scheme}) + "\n", encoding="utf-8")
 
     def _read(self) -> dict[str, object]:
         try:

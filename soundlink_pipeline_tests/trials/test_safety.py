@@ -262,7 +262,7 @@ def assert_data_folder_is_in_order(here: Project) -> None:
     known = (
         rf"(landing|quarantine)/({exports})/[0-9A-Za-z%_-]+/{DAY}_{DAY}_asked-\S+\.ndjson(\.zst)?(\.reason\.txt)?"
         r"|landing/campaigns/asked-\S+\.ndjson\.zst|(warehouse|soundlink)\.duckdb|warehouse\.(lock|contract)|run\.lock"
-        r"|requests\.sqlite(\.lock)?|report(-[0-9A-Za-z-]*)?\.html"
+        r"|api_scheme\.json|requests\.sqlite(\.lock)?|report(-[0-9A-Za-z-]*)?\.html"
     )
     files = [str(path.relative_to(here.data)) for path in here.data.rglob("*") if not path.is_dir()]
     assert [name for name in files if not re.fullmatch(known, name)] == []

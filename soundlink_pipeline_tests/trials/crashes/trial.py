@@ -41,7 +41,7 @@ BACKFILL, REFRESH = ("2026-02-06", "2026-02-09"), ("2026-02-17", "2026-02-25")
 # Dagster's steps of a run.
 RUN_STEPS = 4
 # What analysts and the next run find in the data folder, and nothing else.
-KEPT = {"landing", "requests.sqlite", "requests.sqlite.lock", "run.lock", "soundlink.duckdb"}
+KEPT = {"api_scheme.json", "landing", "requests.sqlite", "requests.sqlite.lock", "run.lock", "soundlink.duckdb"}
 KEPT |= {f"warehouse.{kind}" for kind in ("duckdb", "lock", "contract")}
 
 
