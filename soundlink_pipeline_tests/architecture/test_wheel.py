@@ -87,7 +87,7 @@ def dev_left(tmp_path: Path) -> Iterator[list[Serving]]:
         left.kill()
 
 
-@pytest.mark.daemon  # a dozen commands, each a process of its own
+@pytest.mark.slow  # a dozen commands, each a process of its own
 def test_what_operators_are_told_of_the_package_alone_works_in_an_empty_folder(
     installed: Path, tmp_path: Path, dev_left: list[Serving]
 ) -> None:

@@ -65,6 +65,7 @@ def serving(clone: Path, environment: dict[str, str]) -> Iterator[Serving]:
         made.kill()
 
 
+@pytest.mark.slow  # make demo alone takes most of a minute
 def test_the_demo_is_made_and_says_what_is_next(clone: Path, demo: str) -> None:
     assert "9. " in demo
     assert "DEBUG" not in demo
@@ -76,6 +77,7 @@ def test_the_demo_is_made_and_says_what_is_next(clone: Path, demo: str) -> None:
     assert "make totals" in demo
 
 
+@pytest.mark.slow  # make demo alone takes most of a minute
 def test_commands_without_an_env_file_work_on_the_demo(clone: Path, demo: str, environment: dict[str, str]) -> None:
     assert {"make status", "make sql", 'make report CAMPAIGN="Sleep Playlist 1"', "make help"} <= TOLD
     said = run_shell('make status\nmake help\nmake report CAMPAIGN="Sleep Playlist 1"', clone, environment)
@@ -90,6 +92,7 @@ def test_commands_without_an_env_file_work_on_the_demo(clone: Path, demo: str, e
     assert all(re.fullmatch(r" *\d+\.\d\d *", row[3]) for row in rows), answer  # money, to the cent
 
 
+@pytest.mark.slow  # make demo alone takes most of a minute
 def test_a_backfill_of_the_demo_needs_what_readme_says_it_needs(
     clone: Path, demo: str, environment: dict[str, str], request: pytest.FixtureRequest
 ) -> None:
