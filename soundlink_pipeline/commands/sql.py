@@ -67,8 +67,7 @@ def ask(query: str | None, style: str) -> None:
             shell.run_lines(sys.stdin)
         return
     with _told(), connected(file) as connection:
-        for statement in connection.extract_statements(query):
-            answer(connection, statement.query, style)
+        answer(connection, query, style)
 
 
 @contextlib.contextmanager
@@ -92,19 +91,28 @@ def _told() -> Iterator[None]:
         raise CommandFailed(str(error).strip()) from None
 
 
-def answer(connection: duckdb.DuckDBPyConnection, statement: str, style: str) -> None:
-    """Run one statement and print its rows; Ctrl-C ends it. Raises duckdb.Error, KeyboardInterrupt."""
-    # In a thread of its own: DuckDB looks for a signal only now and then, and not in every query.
+def answer(connection: duckdb.DuckDBPyConnection, statements: str, style: str) -> None:
+    """Run statements and print their rows; Ctrl-C ends them all. Raises duckdb.Error, KeyboardInterrupt."""
     interrupted = threading.Event()
+    # One handler for all: an exception between two could be raised where Python swallows it, as in a finalizer.
     before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     try:
-        with ThreadPoolExecutor(1) as thread:
-            running = thread.submit(_answer, connection, statement, style)
-            while not wait([running], timeout=_LOOKS_EVERY_SECONDS).done:
-                if interrupted.is_set():  # each time, since the query may only begin now
-                    connection.interrupt()
+        for statement in connection.extract_statements(statements):
+            _answer_unless(interrupted, connection, statement.query, style)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _answer_unless(
+    interrupted: threading.Event, connection: duckdb.DuckDBPyConnection, statement: str, style: str
+) -> None:
+    """Run one statement and print its rows. Raises duckdb.Error, KeyboardInterrupt as soon as `interrupted` is set."""
+    # In a thread of its own: DuckDB looks for a signal only now and then, and not in every query.
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(_answer, connection, statement, style)
+        while not wait([running], timeout=_LOOKS_EVERY_SECONDS).done:
+            if interrupted.is_set():  # each time, since the query may only begin now
+                connection.interrupt()
     if interrupted.is_set():
         raise KeyboardInterrupt
     running.result()
@@ -186,8 +194,7 @@ class _Shell:
                 if not _is_command(line, before):
                     before.append(line)
                     continue
-                for statement in connection.extract_statements("".join(before)):
-                    answer(connection, statement.query, self._style)
+                answer(connection, "".join(before), self._style)
                 before.clear()
                 if line.strip() in _EXITS:
                     return
@@ -244,8 +251,7 @@ class _Shell:
             self._command(connection, entry)
             return
         try:
-            for statement in connection.extract_statements(entry):
-                answer(connection, statement.query, self._style)
+            answer(connection, entry, self._style)
         except duckdb.Error as error:
             print(str(error).strip())
         if self._file.exists() and self._file.stat().st_ino != self._inode:
