@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.seed,
         options.campaigns,
         options.first_day,
+        soundlinks=options.soundlinks,
         countries_per_campaign=options.countries,
         tracks_per_campaign=options.tracks,
         duration_days=options.duration,
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow-remote", action="store_true", help="listen beyond loopback; its switches need no key")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same data")
     parser.add_argument("--campaigns", type=int, default=12)
+    parser.add_argument("--soundlinks", type=int, default=0)
     parser.add_argument("--first-day", type=date.fromisoformat, default=date(2026, 1, 1), metavar="YYYY-MM-DD")
     parser.add_argument("--now", type=_moment, metavar="ISO", help="freeze the clock there (UTC unless it says more)")
     parser.add_argument("--generation", type=int, choices=(1, 2), default=2, help="of the API's authentication")
