@@ -34,6 +34,7 @@ def markdown(exports: tuple[Export, ...] = EXPORTS) -> str:
         "Made from `soundlink_pipeline/contracts/` by `python -m soundlink_pipeline.commands.contract_docs`; a test"
         " keeps it true.",
         "Columns the pipeline adds at the end of each table begin with `_` and are explained by their comments.",
+        "The whole API as an OpenAPI 3.1 document: [soundlink-openapi.yaml](soundlink-openapi.yaml).",
     ]
     for export in exports:
         lines += [

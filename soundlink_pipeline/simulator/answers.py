@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from urllib.parse import quote
 
 from starlette.datastructures import QueryParams
 
@@ -97,7 +98,7 @@ def exported(subject: Subject, export: Export, bodies: Bodies) -> Answer:
         body, count = bodies.encoded(
             question.organization, export.name, thing, start, end, now=question.now, context=context
         )
-        name = f"{export.metric}_{question.thing_id}_{start}_{end}.jsonl"
+        name = f"{export.metric}_{quote(question.thing_id, safe='')}_{start}_{end}.jsonl"
         headers = {"X-Row-Count": str(count), "Content-Disposition": f'attachment; filename="{name}"'}
         return Reply(body, content_type=NDJSON, headers=headers)
 

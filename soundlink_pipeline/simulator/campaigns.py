@@ -61,6 +61,7 @@ class Campaign:
     country_weights: tuple[float, ...]  # one per country, adding up to 1
     tracks: tuple[Track, ...]  # what its listeners play, sorted by Spotify id
     currency: str = "USD"
+    newest_fields: bool = False  # whether its country rows have those that only the newest documentation names
     null_metrics: bool = False  # whether some countries report no impressions, and others no clicks
     changes: tuple[tuple[date, dict[str, Any]], ...] = ()  # fields that are different from a day on, in order
     rekeying: Rekeying = LASTING_KEYS  # what becomes of the keys of its rows

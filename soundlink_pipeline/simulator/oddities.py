@@ -42,7 +42,6 @@ class Oddities:
     relinked_tracks: bool = _switch("32 days into a campaign one of its tracks gets another Spotify id")
     vanishing_keys: bool = _switch("one row in six leaves its day before it has settled; half of those come back")
     soundlink_aliases: bool = _switch("soundlinks' rows carry another id than their list")
-    service_clicks: bool = _switch("soundlinks' country rows tell the clicks of each streaming service, too")
 
     @classmethod
     def every(cls) -> "Oddities":
@@ -72,7 +71,7 @@ class Oddities:
         soundlink = self._rekeyed(soundlink, first_day)
         if self.anonymous_networks:
             soundlink = _with_networks(soundlink)
-        return replace(soundlink, counts_services=self.service_clicks)
+        return soundlink
 
     def _rekeyed(self, thing: Either, first_day: date) -> Either:
         rekeying = replace(thing.rekeying, vanishing=self.vanishing_keys)

@@ -45,7 +45,7 @@ def _figures(rng: Random, soundlink: Soundlink, day: date, weight: float, seen: 
         "streams_per_listener": ratio(streams, listeners, 2),
         "ctr_lp": ratio_or_null(link_clicks, views, 4),
     }
-    return row | _services(link_clicks, clicking) if soundlink.counts_services else row
+    return row | _services(link_clicks, clicking) if soundlink.newest_fields else row
 
 
 def _split(listeners: int, streams: int, share: float, *, known: bool) -> Row:

@@ -51,7 +51,7 @@ class Soundlink:
     country_weights: tuple[float, ...]  # one per country, adding up to 1
     tracks: tuple[Track, ...]  # what its listeners play, sorted by Spotify id
     rekeying: Rekeying = LASTING_KEYS  # what becomes of the keys of its rows
-    counts_services: bool = False  # whether its rows tell the clicks of each streaming service
+    newest_fields: bool = False  # whether its country rows have those that only the newest documentation names
 
     @cached_property
     def ids(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ old the day is at ``now``, so the range asked, the order of questions and the pr
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -23,8 +24,11 @@ class World:
     ``countries_per_campaign`` and ``tracks_per_campaign`` scale the number of rows a day, those of soundlinks too
     (breakdown: about the countries; engagement: some three quarters of countries x tracks). ``duration_days`` makes
     every campaign run from ``first_day`` for that long. ``oddities`` are what real accounts bring, off by default.
-    ``further`` are things of other subjects. A benchmark's 312,000 rows, 248 MB:
-    ``World(campaigns=30, duration_days=90, countries_per_campaign=30, tracks_per_campaign=4)`` over 90 days.
+    ``newest_fields``: country rows have those that only the newest documentation names, new and returning listeners of
+    campaigns, and clicks of each streaming service of soundlinks. ``further`` are things of other subjects.
+
+    A benchmark's 312,000 rows, 248 MB: ``World(campaigns=30, duration_days=90, countries_per_campaign=30,
+    tracks_per_campaign=4)`` over 90 days.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class World:
         tracks_per_campaign: int = 3,
         duration_days: int | None = None,
         oddities: Oddities = PLAIN,
+        newest_fields: bool = False,
         further: Mapping[Subject, Sequence[Thing]] | None = None,
     ) -> None:
         self.seed = seed
@@ -46,11 +51,17 @@ class World:
         self.late_rows = oddities.late_rows
         size = {"countries": countries_per_campaign, "tracks": tracks_per_campaign}
         self.campaigns = [
-            oddities.of(make_campaign(seed, index, first_day, duration=duration_days, **size), index, first_day)
+            replace(
+                oddities.of(make_campaign(seed, index, first_day, duration=duration_days, **size), index, first_day),
+                newest_fields=newest_fields,
+            )
             for index in range(campaigns)
         ]
         self.soundlinks = [
-            oddities.of_soundlink(make_soundlink(seed, index, first_day, **size), first_day)
+            replace(
+                oddities.of_soundlink(make_soundlink(seed, index, first_day, **size), first_day),
+                newest_fields=newest_fields,
+            )
             for index in range(soundlinks)
         ]
         self._by_id = {campaign_id: campaign for campaign in self.campaigns for campaign_id in campaign.ids}

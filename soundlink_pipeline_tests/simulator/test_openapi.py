@@ -65,6 +65,7 @@ WORLD = World(
     countries_per_campaign=3,
     tracks_per_campaign=2,
     oddities=Oddities.every(),
+    newest_fields=True,
 )
 ORGANIZATION = WORLD.account_id
 # No shrinking: over HTTP it takes minutes, and eight examples are small.
@@ -138,6 +139,14 @@ def test_the_document_is_of_the_simulator_s_addresses(server: Simulator) -> None
     served = {route.path.replace("{thing}", "{}") for route in server.api.app.routes if isinstance(route, Route)}
     written = {re.sub(r"\{\w+\}", "{}", path) for path in yaml.safe_load(DOCUMENT.read_text())["paths"]}
     assert served - {"/{rest:path}"} == written
+
+
+def test_whatever_it_refers_to_is_there() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    components = yaml.safe_load(text)["components"]
+    referred = re.findall(r"#/components/(\w+)/([\w-]+)", text)
+    assert len(referred) > 100
+    assert [found for found in referred if found[1] not in components[found[0]]] == []
 
 
 def test_its_rows_are_made_from_the_contracts() -> None:

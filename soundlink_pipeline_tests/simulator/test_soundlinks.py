@@ -174,6 +174,10 @@ def test_oddities_reach_soundlinks_too() -> None:
         assert {row["soundlink_id"] for row in ordinary} == {plain.soundlinks[0].path_id}
         known = [tuple(row[name] for name in ("report_date", "country_code", "streams")) for row in found]
         assert len(known) != len(ordinary)
+
+
+def test_the_clicks_of_each_service_add_up() -> None:
+    world = World(soundlinks=1, newest_fields=True)
     services = ("spotify_link_clicks", "apple_music_link_clicks", "youtube_music_link_clicks")
     for row in rows_of(world, SOUNDLINK_BREAKDOWN, 0):
         assert list(row) == [*COUNTRY_COLUMNS, *services]
