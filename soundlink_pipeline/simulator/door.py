@@ -37,7 +37,7 @@ class Access:
     def __init__(
         self,
         keys: dict[str, KeyInfo],
-        organizations: Mapping[str, Organization],
+        organizations: dict[str, Organization],
         oauth: OAuth,
         *,
         generation: int,

@@ -28,10 +28,9 @@ from soundlink_pipeline.simulator.world import World
 class Simulator:
     """A running simulator: where it is, and every switch of it."""
 
-    def __init__(self, api: SoundlinkApi, organizations: dict[str, Organization], base_url: str) -> None:
+    def __init__(self, api: SoundlinkApi, base_url: str) -> None:
         self.api = api
         self.base_url = base_url
-        self._organizations = organizations
 
     @property
     def world(self) -> World:
@@ -41,7 +40,7 @@ class Simulator:
     @property
     def organizations(self) -> dict[str, Organization]:
         """By id: each has its world, and switches for what it is closed to."""
-        return self._organizations
+        return self.access.organizations
 
     @property
     def oauth(self) -> OAuth:
@@ -105,9 +104,9 @@ class Simulator:
         """Encode every export of everything for a range as of the clock; returns the bytes now held."""
         return self.api.bodies.prepare(self.organizations.values(), self.clock, start, end)
 
-    def serve_file(self, export: str, campaign_id: str, path: Path, rows: int) -> None:
-        """Answer one export of one campaign, whatever the range, with a file as it is, streamed from disk."""
-        self.api.bodies.serve_file(export, self.world.campaign(campaign_id), path, rows)
+    def serve_file(self, export: str, thing_id: str, path: Path, rows: int) -> None:
+        """Answer one export of one thing, whatever the range, with a file as it is, streamed from disk."""
+        self.api.bodies.serve_file(export, self.world.thing(export, thing_id), path, rows)
 
 
 @contextmanager
@@ -134,12 +133,12 @@ def running_simulator(
     """
     world = world or World()
     clock = clock or SimClock(midnight(world.first_day) + timedelta(days=60, hours=6))
-    known = {world.account_id: world, **(organizations or {})}
-    known_organizations = {account: Organization(account, of_account) for account, of_account in known.items()}
+    worlds = {world.account_id: world, **(organizations or {})}
+    known = {account: Organization(account, of_account) for account, of_account in worlds.items()}
     access = Access(
         keys or {DEMO_KEY: KeyInfo()},
-        known_organizations,
-        OAuth(clients or {}, known_organizations),
+        known,
+        OAuth(clients or {}, known),
         generation=generation,
         per_minute=per_minute,
         per_hour=per_hour,
@@ -152,7 +151,7 @@ def running_simulator(
     server = _Server(api, listener)
     try:
         server.start()
-        yield Simulator(api, known_organizations, base_url)
+        yield Simulator(api, base_url)
     finally:
         server.stop()
 

@@ -83,6 +83,13 @@ class World:
             return self._by_id.get(thing_id)
         return next((thing for thing in self.things.get(subject, ()) if thing_id in thing.ids), None)
 
+    def thing(self, export: str, thing_id: str) -> Thing:
+        """What the rows of an export with this id, any of its ids, are about; KeyError when there is none."""
+        thing = self.named(self._exports[export][0], thing_id)
+        if thing is None:
+            raise KeyError(thing_id)
+        return thing
+
     def visible(self, subject: Subject, thing_id: str, now: datetime) -> Thing | None:
         """The campaign or soundlink if it exists and was already created at ``now``."""
         thing = self.named(subject, thing_id)
@@ -109,10 +116,7 @@ class World:
         Money is ``Decimal``, counts are ``int``, ratios ``float`` (or the ``int`` 0), dates ISO text. KeyError for an
         export or a thing that there is not.
         """
-        subject, how = self._exports[export]
-        thing = self.named(subject, thing_id)
-        if thing is None:
-            raise KeyError(thing_id)
+        how, thing = self._exports[export][1], self.thing(export, thing_id)
         rows: list[dict[str, Any]] = []
         day, last = max(start, how.since(thing)), min(end, now.date())
         while day <= last:
