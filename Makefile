@@ -141,8 +141,9 @@ alternatives: ## Install what make bench compares with: dlt, pandas, row by row
 			-r benchmarks/alternatives/requirements-$$name.txt || exit 1; \
 	done
 
-docs: install ## Write the generated parts of docs/: exports, data dictionary, architecture, analysts' answers
+docs: install ## Write the generated parts of docs/: exports, OpenAPI, data dictionary, architecture, analysts' answers
 	$(BIN)/python -m soundlink_pipeline.commands.contract_docs > docs/exports.md
+	$(BIN)/python -m soundlink_pipeline.commands.contract_docs docs/soundlink-openapi.yaml
 	$(BIN)/python -m soundlink_pipeline.commands.data_dictionary > docs/data-dictionary.md
 	$(BIN)/python -m soundlink_pipeline_tests.architecture.picture
 	$(BIN)/python -m soundlink_pipeline_tests.documents.analysts_docs

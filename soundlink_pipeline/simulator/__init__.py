@@ -4,15 +4,25 @@ It shares no code with the pipeline: it is written from the vendor's documentati
 disagree. Start it with ``running_simulator()`` or ``python -m soundlink_pipeline.simulator``.
 """
 
-from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, DEMO_KEY, METRICS_READ, KeyInfo
+from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, DEMO_KEY, METRICS_READ, SOUNDLINKS_READ, KeyInfo
 from soundlink_pipeline.simulator.clock import SimClock
 from soundlink_pipeline.simulator.encoding import dumps, ndjson
 from soundlink_pipeline.simulator.faults import Fault, Faults
+from soundlink_pipeline.simulator.oauth import ClientInfo
 from soundlink_pipeline.simulator.oddities import Oddities
+from soundlink_pipeline.simulator.organizations import Organization
 from soundlink_pipeline.simulator.server import Simulator, running_simulator
 from soundlink_pipeline.simulator.shrinking import Shrinking
 from soundlink_pipeline.simulator.stats import Record, Stats
-from soundlink_pipeline.simulator.world import BREAKDOWN, ENGAGEMENT, EXPORTS, World
+from soundlink_pipeline.simulator.subjects import (
+    BREAKDOWN,
+    ENGAGEMENT,
+    EXPORTS,
+    SOUNDLINK_BREAKDOWN,
+    SOUNDLINK_ENGAGEMENT,
+    SOUNDLINK_EXPORTS,
+)
+from soundlink_pipeline.simulator.world import World
 
 __all__ = [
     "BREAKDOWN",
@@ -21,10 +31,16 @@ __all__ = [
     "ENGAGEMENT",
     "EXPORTS",
     "METRICS_READ",
+    "SOUNDLINKS_READ",
+    "SOUNDLINK_BREAKDOWN",
+    "SOUNDLINK_ENGAGEMENT",
+    "SOUNDLINK_EXPORTS",
+    "ClientInfo",
     "Fault",
     "Faults",
     "KeyInfo",
     "Oddities",
+    "Organization",
     "Record",
     "Shrinking",
     "SimClock",

@@ -1,16 +1,21 @@
-"""Who may ask what, and how often: both generations of authentication, scopes and the limits per key."""
+"""What gives access, and how much: keys, scopes, limits, and the error for whatever is refused."""
 
 import math
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 DEMO_KEY = "sk_demo_simulator"
 CAMPAIGNS_READ = "campaigns:read"
 METRICS_READ = "metrics:read"
+SOUNDLINKS_READ = "soundlinks:read"
+SCOPES = frozenset((CAMPAIGNS_READ, METRICS_READ, SOUNDLINKS_READ))
+
+Window = tuple[int | None, int]  # so many requests (None: no limit) in so many seconds
 
 
 class ApiError(Exception):
@@ -29,87 +34,50 @@ class ApiError(Exception):
         self.status, self.code, self.message = status, code, message
         self.details, self.headers = details, headers or {}
 
+    def content(self) -> dict[str, Any]:
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.details is not None:
+            error["details"] = self.details
+        return {"error": error, "meta": {"requestId": str(uuid4())}}
+
 
 @dataclass
 class KeyInfo:
-    scopes: frozenset[str] = field(default_factory=lambda: frozenset((CAMPAIGNS_READ, METRICS_READ)))
+    """A key and what it opens, in its organization; without one, in the simulator's first."""
+
+    scopes: frozenset[str] = SCOPES
     revoked: bool = False
     expired: bool = False
+    organization: str | None = None
 
 
-def scheme_of(headers: Mapping[str, str]) -> str:
-    """Which way of authenticating a request used, for the statistics; never the key itself."""
-    match "x-api-key" in headers, "authorization" in headers:
-        case True, True:
-            return "both"
-        case True, False:
-            return "x-api-key"
-        case False, True:
-            return "bearer" if headers["authorization"].lower().startswith("bearer ") else "other"
-        case _:
-            return "none"
+class Counts:
+    """How many requests somebody made lately, in real time; thread-safe."""
 
-
-class Access:
-    """The door: ``admit`` a request or raise the error that the vendor answers with."""
-
-    def __init__(self, keys: dict[str, KeyInfo], generation: int, per_minute: int | None, per_hour: int | None) -> None:
-        self.keys = keys
-        self.generation = generation
-        self.per_minute = per_minute  # None: unlimited
-        self.per_hour = per_hour
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: defaultdict[str, deque[float]] = defaultdict(deque)
 
-    def admit(self, headers: Mapping[str, str], scope: str | None) -> None:
-        key = self._key_from(headers)
-        info = self.keys.get(key)
-        if info is None:
-            raise ApiError(401, "invalid_api_key", "The API key is missing or unknown.")
-        if info.revoked:
-            raise ApiError(401, "api_key_revoked", "The API key has been revoked.")
-        if info.expired:
-            raise ApiError(401, "api_key_expired", "The API key has expired.")
-        self._count(key)
-        if scope is not None and scope not in info.scopes:
-            raise ApiError(
-                403, "insufficient_scope", f"The API key lacks the scope {scope}.", details={"required": scope}
-            )
+    def take(self, name: str, windows: Sequence[Window]) -> int:
+        """Count one request; or, where it does not fit every window, the whole seconds until one would.
 
-    def forget(self) -> None:
-        """Start every limit afresh."""
-        with self._lock:
-            self._asked.clear()
-
-    def _key_from(self, headers: Mapping[str, str]) -> str:
-        authorization = headers.get("authorization")
-        if self.generation == 1:
-            if authorization is None:
-                return headers.get("x-api-key", "")
-            if "x-api-key" in headers:
-                raise ApiError(401, "mixed_credentials", "Send either x-api-key or Authorization, not both.")
-            raise ApiError(401, "invalid_token", "The bearer token is not valid.")
-        # The current generation ignores x-api-key, so that a request with it alone carries no key at all.
-        if authorization is None:
-            return ""
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key.startswith("sk_"):
-            raise ApiError(401, "invalid_token", "The bearer token is not an API key.")
-        return key
-
-    def _count(self, key: str) -> None:
-        """Sliding windows in real time. A refused request is not counted: Retry-After says when one would pass."""
+        A refused request is not counted.
+        """
         now = time.monotonic()
+        longest = max(seconds for _, seconds in windows)
         with self._lock:
-            asked = self._asked[key]
-            while asked and asked[0] <= now - 3600:
+            asked = self._asked[name]
+            while asked and asked[0] <= now - longest:
                 asked.popleft()
-            wait = max(_wait(asked, now, self.per_minute, 60), _wait(asked, now, self.per_hour, 3600))
+            wait = max(_wait(asked, now, limit, seconds) for limit, seconds in windows)
             if not wait:
                 asked.append(now)
-                return
-        retry_after = str(max(1, math.ceil(wait)))
-        raise ApiError(429, "rate_limit_exceeded", "Too many requests.", headers={"Retry-After": retry_after})
+                return 0
+        return max(1, math.ceil(wait))
+
+    def forget(self) -> None:
+        with self._lock:
+            self._asked.clear()
 
 
 def _wait(asked: deque[float], now: float, limit: int | None, window: float) -> float:

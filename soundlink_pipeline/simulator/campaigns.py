@@ -17,6 +17,7 @@ COUNTRIES = (
 TAIL_OF_ATTRIBUTION = timedelta(days=7)  # breakdown: events are attributed up to 7 days after a click
 TAIL_OF_ENGAGEMENT = timedelta(days=30)  # engagement: lifetime plus a 30-day tail
 
+_STRATEGIES = ("maximum_growth", "market_discovery", "revenue_maximization", "custom")
 PLAIN_NAMES = ("Sleep Playlist", "9 To 5", "Summer Push", "Debut Single", "Late Night Drive", "Fresh Finds")
 # Names that break naive readers: a line separator (U+2028), quotes, SQL, an emoji, a right-to-left script.
 ODD_NAMES = {
@@ -46,8 +47,9 @@ class Campaign:
     target_playlist_id: str | None
     artist_id: str
     artist_name: str
-    social_platform: str
     generation: int
+    strategy: str
+    auto_renews: bool
     daily_budget: int  # whole USD
     fee_percent: int  # Soundlink's share: spend_total = spend_media / (1 - share)
     created_at: datetime
@@ -59,6 +61,7 @@ class Campaign:
     country_weights: tuple[float, ...]  # one per country, adding up to 1
     tracks: tuple[Track, ...]  # what its listeners play, sorted by Spotify id
     currency: str = "USD"
+    newest_fields: bool = False  # whether its country rows have those that only the newest documentation names
     null_metrics: bool = False  # whether some countries report no impressions, and others no clicks
     changes: tuple[tuple[date, dict[str, Any]], ...] = ()  # fields that are different from a day on, in order
     rekeying: Rekeying = LASTING_KEYS  # what becomes of the keys of its rows
@@ -84,6 +87,10 @@ class Campaign:
     def ids(self) -> frozenset[str]:
         """Every id that a URL may name it by."""
         return frozenset((self.path_id, self.uuid))
+
+    @property
+    def row_id(self) -> str:
+        return self.uuid
 
     @cached_property
     def ended_at(self) -> datetime:
@@ -118,7 +125,7 @@ class Campaign:
             "campaignId": self.path_id,
             "organizationId": self.rekeying.account_at(self.account_id, now),
             "status": status,
-            "socialPlatform": self.social_platform,
+            "socialPlatform": "meta",
             "dailyBudget": self.daily_budget,
             "totalBudget": self.daily_budget * self.duration,
             "campaignDuration": self.duration,
@@ -128,10 +135,13 @@ class Campaign:
             "trackId": today.target_track.spotify_id if today.target_track else None,
             "playlistId": today.target_playlist_id,
             "trackName": today.target_track.name if today.target_track else None,
-            "campaignUrl": f"https://soundlink.example/c/{self.uuid[:8]}",
+            "campaignUrl": f"https://soundlink.example/campaigns/{self.uuid}/insights",  # for who is logged in
             "createdAt": iso(self.created_at),
             "updatedAt": iso(updated_at),
         }
+
+    def detail(self, now: datetime) -> dict[str, Any]:
+        return self.listing(now) | {"strategyType": self.strategy, "autoRenew": self.auto_renews}
 
 
 def midnight(day: date) -> datetime:
@@ -162,15 +172,8 @@ def make_campaign(
     created_at = midnight(start - timedelta(days=lead)) + timedelta(seconds=int(rng.random() * 6 * 3600))
 
     kind = None if index == 2 else "playlist" if index % 3 == 1 else "track"
-    played = [
-        Track(
-            spotify_id=base62_of(*key, "track", number),
-            isrc=None if number % 7 == 5 else isrc_of(*key, "track", number),
-            name=f"{PLAIN_NAMES[(index + number) % len(PLAIN_NAMES)]} No. {number + 1}",
-        )
-        for number in range(tracks)
-    ]
-    chosen = _choose_countries(rng, countries)
+    played = make_tracks(key, index, tracks)
+    chosen = choose_countries(rng, countries)
     uuid = uuid_of(*key)
     return Campaign(
         account_id=uuid_of(seed, "account"),
@@ -182,8 +185,9 @@ def make_campaign(
         target_playlist_id=base62_of(*key, "playlist") if kind == "playlist" else None,
         artist_id=base62_of(seed, "artist", index % 4),
         artist_name=("Björk & Co", "Ночь", "Ann O'Neil", "東京ライト")[index % 4],
-        social_platform=("facebook", "instagram")[index % 2],
         generation=1 + index % 3,
+        strategy=_STRATEGIES[index % len(_STRATEGIES)],
+        auto_renews=index % 3 == 0,
         daily_budget=20 + 5 * int(rng.random() * 17),
         fee_percent=(20, 15, 25)[index % 3],
         created_at=created_at,
@@ -197,7 +201,19 @@ def make_campaign(
     )
 
 
-def _choose_countries(rng: Random, count: int) -> dict[str, float]:
+def make_tracks(key: tuple[object, ...], index: int, count: int) -> list[Track]:
+    """What is played over the link number ``index`` of its kind, ``key`` being what it is drawn from."""
+    return [
+        Track(
+            spotify_id=base62_of(*key, "track", number),
+            isrc=None if number % 7 == 5 else isrc_of(*key, "track", number),
+            name=f"{PLAIN_NAMES[(index + number) % len(PLAIN_NAMES)]} No. {number + 1}",
+        )
+        for number in range(count)
+    ]
+
+
+def choose_countries(rng: Random, count: int) -> dict[str, float]:
     """Countries with their share of the audience: from the US down a long tail; the second is always NA."""
     others = sorted((rng.random(), country) for country in COUNTRIES.split() if country not in ("US", "NA"))
     chosen = ["US", "NA", *(country for _, country in others)][:count]

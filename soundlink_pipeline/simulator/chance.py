@@ -35,6 +35,16 @@ def base62_of(*parts: object, length: int = 22) -> str:
     return text
 
 
+def url_safe_id_of(*parts: object, first: str = "") -> str:
+    """21 characters that need no escape in a URL, as nanoid makes them; ``first`` is what it begins with."""
+    number = int.from_bytes(_digest((*parts, "id"), 32))
+    text = first
+    while len(text) < 21:
+        number, digit = divmod(number, 64)
+        text += (BASE62 + "-_")[digit]
+    return text
+
+
 def isrc_of(*parts: object) -> str:
     """Country, registrant, year, designation: twelve characters (ISO 3901)."""
     number = int.from_bytes(_digest(parts, 8))

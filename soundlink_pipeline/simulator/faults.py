@@ -54,8 +54,9 @@ KINDS: dict[str, dict[str, Any]] = {
 class Fault:
     """One thing to go wrong. ``Fault("cut", export="campaign_country_daily", after=100)``.
 
-    ``match``: part of the path and query; ``export``: the export's name; ``campaign``: either of its ids;
-    ``times``: how many requests, None for ever; ``skip``: how many matching requests pass unharmed first.
+    ``match``: part of the path and query; ``export``: the export's name; ``campaign``: either of its ids, or those of a
+    soundlink; ``organization``: the id of the one it is asked for; ``times``: how many requests, None for ever;
+    ``skip``: how many matching requests pass unharmed first.
     ValueError for an unknown kind or parameter.
     """
 
@@ -66,6 +67,7 @@ class Fault:
         match: str = "",
         export: str | None = None,
         campaign: str | None = None,
+        organization: str | None = None,
         times: int | None = 1,
         skip: int = 0,
         **params: Any,
@@ -76,7 +78,7 @@ class Fault:
         if unknown := params.keys() - known.keys():
             raise ValueError(f"fault {kind!r} has no {sorted(unknown)}; known: {sorted(known)}")
         self.kind, self.match, self.export, self.campaign = kind, match, export, campaign
-        self.times, self.skip = times, skip
+        self.organization, self.times, self.skip = organization, times, skip
         self.params = known | params
         self.hits = 0
 
@@ -114,10 +116,14 @@ class Faults:
         with self._lock:
             return list(self._armed)
 
-    def take(self, path_and_query: str, export: str | None, campaign_ids: frozenset[str]) -> Fault | None:
+    def take(
+        self, path_and_query: str, export: str | None, campaign_ids: frozenset[str], organization: str
+    ) -> Fault | None:
         """The fault for this request, counted down."""
         with self._lock:
             for fault in self._armed:
+                if fault.organization not in (None, organization):
+                    continue
                 if not fault.concerns(path_and_query, export, campaign_ids):
                     continue
                 if fault.skip:

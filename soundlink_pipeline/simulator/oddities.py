@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass, field, fields, replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from soundlink_pipeline.simulator.campaigns import COUNTRIES, Campaign, midnight
 from soundlink_pipeline.simulator.chance import base62_of, uuid_of
 from soundlink_pipeline.simulator.rekeying import Change
+from soundlink_pipeline.simulator.soundlinks import Soundlink
+
+Either = TypeVar("Either", Campaign, Soundlink)
 
 # When an account moves, after the first day of its world, and when a track is linked anew, after a campaign's start.
 MOVES_AFTER = RELINKS_AFTER = timedelta(days=32)
@@ -38,6 +41,7 @@ class Oddities:
     reattributed_countries: bool = _switch("a campaign's third country turns, on most days, into another code")
     relinked_tracks: bool = _switch("32 days into a campaign one of its tracks gets another Spotify id")
     vanishing_keys: bool = _switch("one row in six leaves its day before it has settled; half of those come back")
+    soundlink_aliases: bool = _switch("soundlinks' rows carry another id than their list")
 
     @classmethod
     def every(cls) -> "Oddities":
@@ -60,17 +64,26 @@ class Oddities:
             campaign = replace(campaign, renewed_on=campaign.last_day + _PAUSE)
         return replace(campaign, null_metrics=self.null_metrics)
 
-    def _rekeyed(self, campaign: Campaign, first_day: date) -> Campaign:
-        rekeying = replace(campaign.rekeying, vanishing=self.vanishing_keys)
+    def of_soundlink(self, soundlink: Soundlink, first_day: date) -> Soundlink:
+        """A soundlink of a world that begins on a day, with those of them that it has."""
+        if self.soundlink_aliases:
+            soundlink = replace(soundlink, row_id=uuid_of(soundlink.path_id, "row"))
+        soundlink = self._rekeyed(soundlink, first_day)
+        if self.anonymous_networks:
+            soundlink = _with_networks(soundlink)
+        return soundlink
+
+    def _rekeyed(self, thing: Either, first_day: date) -> Either:
+        rekeying = replace(thing.rekeying, vanishing=self.vanishing_keys)
         if self.moving_account:
-            moved = Change(campaign.account_id, uuid_of(campaign.account_id, "moved"))
+            moved = Change(thing.account_id, uuid_of(thing.account_id, "moved"))
             rekeying = replace(rekeying, account=moved, account_since=midnight(first_day + MOVES_AFTER))
         if self.reattributed_countries:
-            rekeying = replace(rekeying, country=_another_country(campaign))
+            rekeying = replace(rekeying, country=_another_country(thing))
         if self.relinked_tracks:
-            track_since = midnight(campaign.start + RELINKS_AFTER)
-            rekeying = replace(rekeying, track=_another_link(campaign), track_since=track_since)
-        return replace(campaign, rekeying=rekeying)
+            track_since = midnight(thing.start + RELINKS_AFTER)
+            rekeying = replace(rekeying, track=_another_link(thing), track_since=track_since)
+        return replace(thing, rekeying=rekeying)
 
 
 PLAIN = Oddities()
@@ -97,21 +110,21 @@ def _in_another_currency(campaign: Campaign, which: int) -> Campaign:
     return replace(campaign, currency="JPY" if which == 2 else "KWD")
 
 
-def _with_networks(campaign: Campaign) -> Campaign:
-    weights = dict(zip(campaign.countries, campaign.country_weights, strict=True))
+def _with_networks(thing: Either) -> Either:
+    weights = dict(zip(thing.countries, thing.country_weights, strict=True))
     weights = {code: weight * 0.9 for code, weight in weights.items()} | {"A1": 0.05, "T1": 0.05}
     codes = tuple(sorted(weights))
-    return replace(campaign, countries=codes, country_weights=tuple(weights[code] for code in codes))
+    return replace(thing, countries=codes, country_weights=tuple(weights[code] for code in codes))
 
 
-def _another_country(campaign: Campaign) -> Change | None:
-    """The third largest country (or the smallest of fewer), and a code that the campaign does not have."""
-    by_weight = sorted(zip(campaign.country_weights, campaign.countries, strict=True), reverse=True)
-    free = [code for code in COUNTRIES.split() if code not in campaign.countries]
+def _another_country(thing: Campaign | Soundlink) -> Change | None:
+    """The third largest country (or the smallest of fewer), and a code that there is not yet."""
+    by_weight = sorted(zip(thing.country_weights, thing.countries, strict=True), reverse=True)
+    free = [code for code in COUNTRIES.split() if code not in thing.countries]
     return Change(by_weight[:3][-1][1], free[0]) if free else None
 
 
-def _another_link(campaign: Campaign) -> Change | None:
+def _another_link(thing: Campaign | Soundlink) -> Change | None:
     """A track with an ISRC, which it keeps; not the promoted one, if there is another."""
-    known = sorted((track == campaign.target_track, track.spotify_id) for track in campaign.tracks if track.isrc)
-    return Change(known[0][1], base62_of(campaign.uuid, known[0][1], "relinked")) if known else None
+    known = sorted((track == thing.target_track, track.spotify_id) for track in thing.tracks if track.isrc)
+    return Change(known[0][1], base62_of(thing.row_id, known[0][1], "relinked")) if known else None

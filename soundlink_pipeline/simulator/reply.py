@@ -92,15 +92,15 @@ class Reply:
 
 def data_reply(data: Any) -> Reply:
     """200 with the JSON envelope."""
-    return Reply(dumps({"data": data, "meta": {"requestId": str(uuid4())}}).encode())
+    return json_reply({"data": data, "meta": {"requestId": str(uuid4())}})
 
 
 def error_reply(error: ApiError) -> Reply:
-    content: dict[str, Any] = {"code": error.code, "message": error.message}
-    if error.details is not None:
-        content["details"] = error.details
-    body = dumps({"error": content, "meta": {"requestId": str(uuid4())}}).encode()
-    return Reply(body, status=error.status, headers=error.headers)
+    return json_reply(error.content(), status=error.status, headers=error.headers)
+
+
+def json_reply(content: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
+    return Reply(dumps(content).encode(), status=status, headers=dict(headers or {}))
 
 
 async def _silence(receive: Receive, seconds: float) -> None:

@@ -5,6 +5,7 @@ not depend on how old the day is; only the share of it that is known does. Count
 flooring keeps every "part <= whole" true and makes small figures, hence whole rows, appear late.
 """
 
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from random import Random
@@ -13,6 +14,7 @@ from typing import Any
 from soundlink_pipeline.simulator.campaigns import TAIL_OF_ATTRIBUTION, Campaign, Track, iso
 from soundlink_pipeline.simulator.chance import dice
 from soundlink_pipeline.simulator.snapshot import Snapshot
+from soundlink_pipeline.simulator.soundlinks import Soundlink
 
 Row = dict[str, Any]
 
@@ -43,22 +45,22 @@ def total_units(media_units: int, fee_percent: int) -> int:
     return (200 * media_units + share) // (2 * share)
 
 
-def _identity(campaign: Campaign, day: date, seen: Snapshot) -> Row:
-    """The first twelve columns, the same in both exports. Ids are there only for their target type."""
-    track = campaign.target_track
+def identity(subject: str, thing: Campaign | Soundlink, day: date, seen: Snapshot) -> Row:
+    """The first twelve columns, alike in all exports. Ids are there only for their target type."""
+    track = thing.target_track
     return {
         "provider": "soundlink",
-        "account_id": campaign.account_id,
+        "account_id": thing.account_id,
         "schema_version": "1.0",
         "report_date": day.isoformat(),
         "report_date_timezone": "UTC",
         "exported_at": iso(seen.exported_at),
-        "campaign_id": campaign.uuid,
-        "campaign_name": campaign.name,
-        "campaign_target_type": campaign.target_type,
-        "campaign_target_isrc": track.isrc if track else None,
-        "campaign_target_spotify_track_id": track.spotify_id if track else None,
-        "campaign_target_playlist_id": campaign.target_playlist_id,
+        f"{subject}_id": thing.row_id,
+        f"{subject}_name": thing.name,
+        f"{subject}_target_type": thing.target_type,
+        f"{subject}_target_isrc": track.isrc if track else None,
+        f"{subject}_target_spotify_track_id": track.spotify_id if track else None,
+        f"{subject}_target_playlist_id": thing.target_playlist_id,
     }
 
 
@@ -66,15 +68,17 @@ def breakdown_day(seed: int, campaign: Campaign, day: date, seen: Snapshot) -> l
     """`campaign_country_daily`: one row per country seen that day, by country_code."""
     rng = dice(seed, "breakdown", campaign.uuid, day)
     campaign = campaign.on(day)
-    identity = _identity(campaign, day, seen)
+    common = identity("campaign", campaign, day, seen)
     rows = []
     for place, (country, weight) in enumerate(zip(campaign.countries, campaign.country_weights, strict=True)):
         presence, lateness = rng.random(), rng.random()
         withheld = _WITHHELD[place % 3] if campaign.null_metrics else ()
         figures = _breakdown_figures(rng, campaign, day, weight, seen, withheld=withheld)
+        if campaign.newest_fields:
+            figures |= _listeners_split(figures["listeners"], _loyalty(campaign, day))
         late_by = 2 + int(lateness * 40) if lateness < 0.1 else 0  # one in ten turns up 2 to 5 nights after the day
         if presence < 0.93 and seen.nights >= late_by and figures["streams"] + (figures["impressions"] or 0):
-            rows.append({**identity, "country_code": country, **figures})
+            rows.append({**common, "country_code": country, **figures})
     return rows
 
 
@@ -144,20 +148,52 @@ def engagement_day(seed: int, campaign: Campaign, day: date, seen: Snapshot) -> 
     """`campaign_engagement_daily`: one row per context, country and track played, in that order."""
     rng = dice(seed, "engagement", campaign.uuid, day)
     campaign = campaign.on(day)
-    identity = _identity(campaign, day, seen) | {"status": campaign.status_on(day)}
     interest = _interest(campaign, day)
-    # The longer a link has been out, the more of its listeners have been there before.
-    loyalty = min(0.6, 0.02 * max(0, (day - campaign.start).days))
+    return engagement_rows(
+        rng,
+        campaign,
+        day,
+        seen,
+        common=identity("campaign", campaign, day, seen) | {"status": campaign.status_on(day)},
+        contexts=_contexts(campaign),
+        audience=lambda weight: interest * (1.5 + campaign.daily_budget * weight),
+        loyalty=_loyalty(campaign, day),
+    )
+
+
+def _listeners_split(listeners: int, loyalty: float) -> Row:
+    """Fields that the newest documentation speaks of; their names are a guess, as those of other exports have them."""
+    returning = int(listeners * loyalty)
+    return {"new_listeners": listeners - returning, "returning_listeners": returning}
+
+
+def _loyalty(campaign: Campaign, day: date) -> float:
+    """The longer a link has been out, the more of its listeners have been there before."""
+    return min(0.6, 0.02 * max(0, (day - campaign.start).days))
+
+
+def engagement_rows(
+    rng: Random,
+    thing: Campaign | Soundlink,
+    day: date,
+    seen: Snapshot,
+    *,
+    common: Row,
+    contexts: tuple[str, ...],
+    audience: Callable[[float], float],
+    loyalty: float,
+) -> list[Row]:
+    """A row for every context, country and track that is played; ``audience`` is that of a country with a weight."""
     rows = []
-    for context in _contexts(campaign):
-        positions = _positions(rng, len(campaign.tracks), context, day, seen)
-        for country, weight in zip(campaign.countries, campaign.country_weights, strict=True):
-            for track, position in zip(campaign.tracks, positions, strict=True):
+    for context in contexts:
+        positions = _positions(rng, len(thing.tracks), context, day, seen)
+        for country, weight in zip(thing.countries, thing.country_weights, strict=True):
+            for track, position in zip(thing.tracks, positions, strict=True):
                 presence = rng.random()
-                figures = _engagement_figures(rng, interest * (1.5 + campaign.daily_budget * weight), loyalty, seen)
+                figures = _engagement_figures(rng, audience(weight), loyalty, seen)
                 if presence < 0.9 and figures["listeners"]:
                     rows.append(
-                        {**identity, "engagement_context": context, "country_code": country}
+                        {**common, "engagement_context": context, "country_code": country}
                         | _engaged(track, position)
                         | figures
                     )

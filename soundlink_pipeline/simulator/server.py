@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
@@ -12,11 +12,14 @@ from pathlib import Path
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from soundlink_pipeline.simulator.access import DEMO_KEY, Access, KeyInfo
+from soundlink_pipeline.simulator.access import DEMO_KEY, KeyInfo
 from soundlink_pipeline.simulator.api import SoundlinkApi
 from soundlink_pipeline.simulator.campaigns import midnight
 from soundlink_pipeline.simulator.clock import SimClock
+from soundlink_pipeline.simulator.door import Access
 from soundlink_pipeline.simulator.faults import Faults
+from soundlink_pipeline.simulator.oauth import ClientInfo, OAuth
+from soundlink_pipeline.simulator.organizations import Organization
 from soundlink_pipeline.simulator.shrinking import ShrinkingDays
 from soundlink_pipeline.simulator.stats import Stats
 from soundlink_pipeline.simulator.world import World
@@ -31,24 +34,35 @@ class Simulator:
 
     @property
     def world(self) -> World:
-        return self.api.world
+        """That of the first organization."""
+        return next(iter(self.organizations.values())).world
+
+    @property
+    def organizations(self) -> dict[str, Organization]:
+        """By id: each has its world, and switches for what it is closed to."""
+        return self.access.organizations
+
+    @property
+    def oauth(self) -> OAuth:
+        """The clients with their consents, how long tokens last, and the limit of asking for them."""
+        return self.access.oauth
 
     @property
     def clock(self) -> SimClock:
-        return self.api.clock
+        return self.api.switches.clock
 
     @property
     def faults(self) -> Faults:
-        return self.api.faults
+        return self.api.switches.faults
 
     @property
     def shrinking(self) -> ShrinkingDays:
         """The days of which answers hold too few rows."""
-        return self.api.shrinking
+        return self.api.bodies.shrinking
 
     @property
     def stats(self) -> Stats:
-        return self.api.stats
+        return self.api.switches.stats
 
     @property
     def overview_off(self) -> dict[str, int | Decimal]:
@@ -58,7 +72,7 @@ class Simulator:
     @property
     def access(self) -> Access:
         """Limits: ``access.per_minute`` and ``per_hour`` may be set at any time; ``access.forget()`` restarts them."""
-        return self.api.access
+        return self.api.switches.access
 
     @property
     def keys(self) -> dict[str, KeyInfo]:
@@ -80,17 +94,19 @@ class Simulator:
     @property
     def gzip_members(self) -> int:
         """In how many gzip members each answer comes that no fault meets; 0: not compressed."""
-        return self.api.gzip_members
+        return self.api.switches.gzip_members
 
     @gzip_members.setter
     def gzip_members(self, members: int) -> None:
-        self.api.gzip_members = members
+        self.api.switches.gzip_members = members
 
     def prepare(self, start: date, end: date) -> int:
-        return self.api.prepare(start, end)
+        """Encode every export of everything for a range as of the clock; returns the bytes now held."""
+        return self.api.bodies.prepare(self.organizations.values(), self.clock, start, end)
 
-    def serve_file(self, export: str, campaign_id: str, path: Path, rows: int) -> None:
-        self.api.serve_file(export, campaign_id, path, rows)
+    def serve_file(self, export: str, thing_id: str, path: Path, rows: int) -> None:
+        """Answer one export of one thing, whatever the range, with a file as it is, streamed from disk."""
+        self.api.bodies.serve_file(export, self.world.thing(export, thing_id), path, rows)
 
 
 @contextmanager
@@ -99,6 +115,8 @@ def running_simulator(
     clock: SimClock | None = None,
     *,
     keys: dict[str, KeyInfo] | None = None,
+    organizations: Mapping[str, World] | None = None,
+    clients: dict[str, ClientInfo] | None = None,
     generation: int = 2,
     per_minute: int | None = 60,
     per_hour: int | None = 600,
@@ -108,12 +126,24 @@ def running_simulator(
 ) -> Iterator[Simulator]:
     """Serve until the block ends. The clock defaults to a frozen 06:00 UTC, sixty days into the world.
 
+    ``organizations`` are further ones with their worlds, by id; the first is the one that the rows of ``world`` name.
+    ``clients`` are those of OAuth, by id.
+
     Leaving the block aborts whatever is still being answered: a hanging fault does not hold it up.
     """
     world = world or World()
     clock = clock or SimClock(midnight(world.first_day) + timedelta(days=60, hours=6))
-    access = Access(keys or {DEMO_KEY: KeyInfo()}, generation, per_minute, per_hour)
-    api = SoundlinkApi(world, clock, access, prepared=prepare)
+    worlds = {world.account_id: world, **(organizations or {})}
+    known = {account: Organization(account, of_account) for account, of_account in worlds.items()}
+    access = Access(
+        keys or {DEMO_KEY: KeyInfo()},
+        known,
+        OAuth(clients or {}, known),
+        generation=generation,
+        per_minute=per_minute,
+        per_hour=per_hour,
+    )
+    api = SoundlinkApi(clock, access, prepared=prepare)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family)
     name = f"[{host}]" if family == socket.AF_INET6 else host

@@ -11,9 +11,10 @@ from typing import Any
 class Shrinking:
     """Of ``day``, answers hold ``keep`` rows only. ``Shrinking(date(2026, 2, 20), keep=3, answers=None)``.
 
-    ``export`` and ``campaign`` (either of its ids) narrow it. ``answers``: how many of them about the day, counted for
-    each export and campaign; 1 is a fault that passes, None a loss for good. With ``moving`` each answer keeps the rows
-    behind those of the one before, so that no two hold the same. Days of fewer than ``least`` rows are spared.
+    ``export`` and ``campaign`` (either of its ids, or those of a soundlink) narrow it. ``answers``: how many of them
+    about the day, counted for each export and campaign; 1 is a fault that passes, None a loss for good. With
+    ``moving`` each answer keeps the rows behind those of the one before, so that no two hold the same. Days of fewer
+    than ``least`` rows are spared.
     """
 
     day: date

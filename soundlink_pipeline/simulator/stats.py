@@ -8,12 +8,13 @@ from typing import Any
 
 @dataclass
 class Record:
-    kind: str  # which route: ping, campaigns, campaign, breakdown, breakdown_export, …
+    kind: str  # which route: ping, campaigns, campaign, breakdown_export, soundlink_breakdown_export, token, …
     method: str
     path: str
     query: str
     scheme: str  # x-api-key, bearer, both, other, none
     status: int = 0  # 0: no answer (yet)
+    organization: str = ""  # whose key or token it came with, or for whom a token was asked for
     bytes: int = 0  # of the body, as handed to the socket
     seconds: float = 0.0  # until the last byte was handed over
 
@@ -38,12 +39,20 @@ class Stats:
         with self._lock:
             self._records.clear()
 
-    def count(self, *, path_contains: str = "", status: int | None = None, kind: str | None = None) -> int:
-        """How many requests whose path and query contain the text, with that status and of that kind."""
+    def count(
+        self,
+        *,
+        path_contains: str = "",
+        status: int | None = None,
+        kind: str | None = None,
+        organization: str | None = None,
+    ) -> int:
+        """How many requests whose path and query contain the text, with that status, of that kind and organization."""
         return sum(
             path_contains in f"{record.path}?{record.query}"
             and status in (None, record.status)
             and kind in (None, record.kind)
+            and organization in (None, record.organization)
             for record in self.records
         )
 

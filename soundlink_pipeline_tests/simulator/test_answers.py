@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, EXPORTS, SimClock, Simulator
-from soundlink_pipeline.simulator.access import Access, ApiError
-from soundlink_pipeline_tests.simulator.shared import JANUARY, KEYS, NOW, Keyed, error_of, export_url
+from soundlink_pipeline.simulator.access import Counts
+from soundlink_pipeline_tests.simulator.shared import JANUARY, NOW, Keyed, error_of, export_url
 
 # --- access
 
@@ -36,7 +36,9 @@ from soundlink_pipeline_tests.simulator.shared import JANUARY, KEYS, NOW, Keyed,
         (2, {"authorization": "Bearer sk_test_unknown"}, "invalid_api_key"),
         (2, {"authorization": "Bearer sk_test_revoked"}, "api_key_revoked"),
         (2, {"authorization": "Bearer eyJ.a.jwt"}, "invalid_token"),
-        (2, {"authorization": "Basic sk_test_all"}, "invalid_token"),
+        (2, {"authorization": "Basic c2tfdGVzdF9hbGw6"}, "invalid_api_key"),
+        (1, {"authorization": "Basic c2tfdGVzdF9hbGw6"}, "invalid_api_key"),
+        (1, {"x-api-key": "sk_test_all", "authorization": "Basic c2tfdGVzdF9hbGw6"}, "mixed_credentials"),
     ],
 )
 def test_each_generation_takes_its_own_credentials(
@@ -78,15 +80,8 @@ def test_too_many_requests_are_told_when_to_come_back(
 def test_the_limit_slides(monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter((1000.0, 1030.5, 1059.9, 1060.0, 1061.0, 1090.5))
     monkeypatch.setattr("soundlink_pipeline.simulator.access.time", SimpleNamespace(monotonic=lambda: next(moments)))
-    access = Access(KEYS, generation=1, per_minute=2, per_hour=None)
-    outcomes = []
-    for _ in range(6):
-        try:
-            access.admit({"x-api-key": "sk_test_all"}, None)
-            outcomes.append("in")
-        except ApiError as error:
-            outcomes.append(error.headers["Retry-After"])
-    assert outcomes == ["in", "in", "1", "in", "30", "in"]
+    counts = Counts()
+    assert [counts.take("key", [(2, 60), (None, 3600)]) for _ in range(6)] == [0, 0, 1, 0, 30, 0]
 
 
 # --- answers
@@ -115,7 +110,8 @@ def test_an_export_is_the_truth_as_ndjson(sim: Simulator, api: Keyed, export: st
         answer = api.get(path, params={"startDate": "2026-01-01", "endDate": "2026-02-28"})
         rows = sim.world.rows(export, campaign.path_id, date(2026, 1, 1), date(2026, 2, 28), NOW)
         assert answer.headers["Content-Type"] == "application/x-ndjson"
-        assert answer.headers["Content-Disposition"].startswith("attachment; filename=")
+        name = f"{path.split('/')[-2]}_{campaign.uuid}_2026-01-01_2026-02-28.jsonl"
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{name}"'
         assert answer.headers["X-Row-Count"] == str(len(rows))
         lines = answer.content.decode().removesuffix("\n").split("\n") if rows else []
         assert [json.loads(line, parse_float=Decimal) for line in lines] == [
@@ -161,12 +157,13 @@ def test_the_pages_add_up_to_the_whole(sim: Simulator, api: Keyed, path: str, si
         else sim.world.rows(export, sim.world.campaigns[1].uuid, *JANUARY, NOW)
     )
     url = "/v1/campaigns" if path == "campaigns" else export_url(sim, 1, export).replace("/export", "")
+    order = {} if path == "campaigns" else {"sortOrder": "asc"}
     items: list[dict[str, Any]] = []
     page, pages = 0, 1
     while page < pages:
         page += 1
         data = api.get(
-            url, params=httpx.QueryParams(url.partition("?")[2]).merge({"page": page, "pageSize": size})
+            url, params=httpx.QueryParams(url.partition("?")[2]).merge({**order, "page": page, "pageSize": size})
         ).json()["data"]
         pages = data["pagination"]["totalPages"]
         assert data["pagination"] == {"page": page, "pageSize": size, "totalCount": len(whole), "totalPages": pages}
@@ -198,8 +195,19 @@ def test_pages_have_default_sizes(sim: Simulator, api: Keyed) -> None:
         ("{rows}/breakdown?startDate=2026-01-01&endDate=2026-01-02&pageSize=501", (400, "page_size_exceeded")),
         ("/v1/campaigns?pageSize=0", (400, "invalid_query_parameter")),
         ("/v1/campaigns?page=two", (400, "invalid_query_parameter")),
-        ("{rows}/breakdown/export", (400, "invalid_query_parameter")),
-        ("{rows}/breakdown/export?startDate=2026-01-01", (400, "invalid_query_parameter")),
+        ("/v1/campaigns?pageSize=1000000000000", (400, "page_size_exceeded")),
+        ("/v1/campaigns?page=-1", (400, "invalid_query_parameter")),
+        ("/v1/campaigns?page=1.0", (400, "invalid_query_parameter")),
+        ("/v1/campaigns?page=%D9%A1", (400, "invalid_query_parameter")),
+        ("/v1/campaigns?page=", (400, "invalid_query_parameter")),
+        ("/v1/campaigns?sortBy=updatedAt", (400, "invalid_query_parameter")),
+        ("/v1/campaigns?sortOrder=up", (400, "invalid_query_parameter")),
+        ("{rows}/breakdown?sortBy=country_code", (400, "invalid_query_parameter")),
+        ("{rows}/engagement?sortBy=spend_total", (400, "invalid_query_parameter")),
+        ("{rows}/engagement?startDate=2025-11-01&endDate=2026-03-01", (400, "invalid_query_parameter")),
+        ("{rows}/breakdown/export?startDate=2026-03-03", (400, "invalid_date_range")),
+        ("{rows}/breakdown/export?endDate=2026-3-3", (400, "invalid_query_parameter")),
+        ("{rows}/breakdown/export?endDate=", (400, "invalid_query_parameter")),
         ("{rows}/breakdown/export?startDate=20260101&endDate=2026-01-02", (400, "invalid_query_parameter")),
         ("{rows}/breakdown/export?startDate=2026-02-30&endDate=2026-03-02", (400, "invalid_query_parameter")),
         ("{rows}/engagement/export?startDate=2026-01-03&endDate=2026-01-02", (400, "invalid_date_range")),
@@ -220,9 +228,15 @@ def test_a_wrong_question_gets_the_documented_error(
     assert error_of(answer) == expected
 
 
+def test_a_number_of_any_length_is_only_too_large(api: Keyed) -> None:
+    digits = "9" * 5000  # more than Python turns into a number
+    assert error_of(api.get(f"/v1/campaigns?pageSize={digits}")) == (400, "page_size_exceeded")
+    assert error_of(api.get(f"/v1/campaigns?page={digits}")) == (400, "invalid_query_parameter")
+
+
 def test_a_campaign_not_yet_created_is_not_found(sim: Simulator, api: Keyed) -> None:
     path = f"/v1/campaigns/{sim.world.campaigns[2].path_id}"
-    assert api.get(path).json()["data"]["campaignId"] == sim.world.campaigns[2].path_id
+    assert api.get(path).status_code == 200
     sim.clock.set(datetime(2026, 1, 2, tzinfo=UTC))
     assert error_of(api.get(path)) == (404, "campaign_not_found")
 

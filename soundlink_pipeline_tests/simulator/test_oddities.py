@@ -94,6 +94,16 @@ def test_networks_have_no_country() -> None:
     assert keys == sorted(set(keys))
 
 
+def test_new_and_returning_listeners_are_told_at_the_end_of_a_country_row() -> None:
+    worlds = [World(campaigns=1, newest_fields=newest) for newest in (False, True)]
+    days = (date(2026, 1, 1), date(2026, 2, 1), NOW)
+    plain, found = (world.rows(BREAKDOWN, world.campaigns[0].uuid, *days) for world in worlds)
+    assert {tuple(row)[-2:] for row in found} == {("new_listeners", "returning_listeners")}
+    assert all(row["new_listeners"] + row["returning_listeners"] == row["listeners"] for row in found)
+    assert any(row["returning_listeners"] for row in found)
+    assert [dict(list(row.items())[:-2]) for row in found] == plain
+
+
 def test_a_world_has_none_of_it_unless_asked() -> None:
     found = [row for index in range(5) for row in rows(BREAKDOWN, index)]
     assert {row["currency"] for row in found} == {"USD"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from soundlink_pipeline.simulator import BREAKDOWN, Simulator
-from soundlink_pipeline.simulator.overview import overview
+from soundlink_pipeline.simulator.overview import campaign_totals
 from soundlink_pipeline_tests.simulator.shared import JANUARY, NOW, Keyed, error_of
 
 FIELDS = (
@@ -39,7 +39,7 @@ def test_totals_are_sums_in_which_what_is_unknown_counts_as_nothing() -> None:
         row(listeners=4, streams=10, impressions=7, link_clicks=None, spend_media=Decimal("1.10"), fees=1),
         row(listeners=6, streams=20, impressions=None, link_clicks=None, spend_media=Decimal("2.20"), fees=2),
     ]
-    found = overview(rows, {})
+    found = campaign_totals(rows, {})
     assert list(found) == FIELDS.split()
     assert (found["listeners"], found["streams"], found["impressions"], found["link_clicks"]) == (10, 30, 7, None)
     assert (found["spend_media"], found["fees"], found["currency"]) == (Decimal("3.30"), 3, "USD")

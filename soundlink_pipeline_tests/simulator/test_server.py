@@ -104,19 +104,32 @@ def test_a_file_is_served_as_it_is(web: httpx.Client, tmp_path: Any) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_it_is_told_to_stop(web: httpx.Client, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "soundlink_pipeline.simulator", "--port", "0", "--now", "2026-03-02T06:00"]
+    command += ["--soundlinks", "3", "--organizations", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stderr
         line = process.stdout.readline()
         found = re.fullmatch(r"Soundlink simulator at (http://127\.0\.0\.1:\d+) with the key (\S+)\n", line)
         assert found, line
-        answer = web.get(f"{found[1]}/v1/ping", headers={"authorization": f"Bearer {found[2]}"})
+        headers = {"authorization": f"Bearer {found[2]}"}
+        answer = web.get(f"{found[1]}/v1/ping", headers=headers)
         assert answer.headers["Date"] == "Mon, 02 Mar 2026 06:00:00 GMT"
+        second = {"authorization": f"Bearer {found[2]}_2"}
+        listed = [
+            web.get(f"{found[1]}/v1/soundlinks", headers=keyed).json()["data"]["items"] for keyed in (headers, second)
+        ]
+        assert [len(items) for items in listed] == [3, 3]
+        client = {"client_id": "demo_agency", "client_secret": "demo_secret", "grant_type": "client_credentials"}
+        token = web.post(
+            f"{found[1]}/api/v1/oauth/token", data={**client, "organization_id": listed[1][0]["organizationId"]}
+        )
+        assert token.json()["token_type"] == "Bearer"
         process.send_signal(number)
         assert process.wait(timeout=10) == 0
         output, errors = process.stdout.read(), process.stderr.read()
     assert errors == ""
     assert f"SOUNDLINK_BASE_URL={found[1]}" in output
+    assert all(item["organizationId"] in output for items in listed for item in items)
 
 
 @pytest.mark.parametrize("arguments", [["--host", "0.0.0.0"], ["--host", "example.org"]])
