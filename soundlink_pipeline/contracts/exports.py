@@ -6,11 +6,14 @@ from collections.abc import Iterable
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.soundlink_exports import SOUNDLINK_COUNTRY_DAILY, SOUNDLINK_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.subject import Subject
 
 EXPORTS: tuple[Export, ...] = (
     CAMPAIGN_COUNTRY_DAILY,
     CAMPAIGN_ENGAGEMENT_DAILY,
+    SOUNDLINK_COUNTRY_DAILY,
+    SOUNDLINK_ENGAGEMENT_DAILY,
 )
 
 
