@@ -1,18 +1,17 @@
 -- Every row in the tables is of a day that the ledger knows.
+{% set exports = [
+    'campaign_country_daily', 'campaign_engagement_daily', 'soundlink_country_daily', 'soundlink_engagement_daily'
+] %}
+
 with rows_per_day as (
+    {% for export in exports %}
     select
-        'campaign_country_daily' as export,
+        '{{ export }}' as export,
         report_date
-    from {{ ref('stg_campaign_country_daily') }}
+    from {{ ref('stg_' ~ export) }}
     where {{ within_window() }}
-
-    union
-
-    select
-        'campaign_engagement_daily' as export,
-        report_date
-    from {{ ref('stg_campaign_engagement_daily') }}
-    where {{ within_window() }}
+    {{ 'union' if not loop.last }}
+    {% endfor %}
 )
 
 select

@@ -1,12 +1,26 @@
--- Built in full: which campaigns are expected follows from the newest listing and the newest rows, also on days that no
--- refresh touches. What would be costly to count, rows by day, is a model of its own.
--- What only keeps the books is read from its source. Pulls go by the id that was asked for, which is the listed one; stg_report_date_status goes by the id in the rows, which may differ.
+-- Built in full: what is expected follows from the newest listings and the newest rows, also on days that no refresh
+-- touches. What would be costly to count, rows by day, is a model of its own.
+-- What only keeps the books is read from its source. Pulls go by the id that was asked for, which is the listed one;
+-- stg_report_date_status goes by the id in the rows, which may differ.
+
+-- Of each export the id in its rows, and how many days after its last day with rows more are expected.
+{% set after_rows = {
+    'campaign_country_daily': ('campaign_id', 0),
+    'campaign_engagement_daily': ('campaign_id', var('engagement_after_rows_days')),
+    'soundlink_country_daily': ('soundlink_id', var('soundlink_after_rows_days')),
+    'soundlink_engagement_daily': ('soundlink_id', var('soundlink_after_rows_days')),
+} %}
+
 with pulls as (
     select * from {{ source('soundlink', 'report_date_status') }}
 ),
 
 campaigns as (
     select * from {{ ref('stg_campaigns') }}
+),
+
+soundlinks as (
+    select * from {{ ref('stg_soundlinks') }}
 ),
 
 rows_by_day as (
@@ -24,21 +38,15 @@ paths as (
 
 -- Rows are expected for as long as they come.
 newest_rows as (
+    {% for export, (id, days) in after_rows.items() %}
     select
-        'campaign_country_daily' as export,
-        campaign_id as row_subject_id,
-        max(report_date) as newest_row
-    from {{ ref('stg_campaign_country_daily') }}
-    group by campaign_id
-
-    union all
-
-    select
-        'campaign_engagement_daily' as export,
-        campaign_id as row_subject_id,
-        max(report_date) + {{ var('engagement_after_rows_days') }} as newest_row
-    from {{ ref('stg_campaign_engagement_daily') }}
-    group by campaign_id
+        '{{ export }}' as export,
+        {{ id }} as row_subject_id,
+        max(report_date) + {{ days }} as newest_row
+    from {{ ref('stg_' ~ export) }}
+    group by {{ id }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 expected_by_rows as (
@@ -71,6 +79,17 @@ expected_by_listing as (
         may_have_rows_from as expected_from,
         may_have_rows_until as expected_until
     from campaigns
+
+    union all
+
+    select
+        export,
+        soundlink_id as subject_id,
+        is_listed,
+        may_have_rows_from as expected_from,
+        may_have_rows_until as expected_until
+    from soundlinks
+    cross join (select unnest(['soundlink_country_daily', 'soundlink_engagement_daily']) as export) as e
 ),
 
 expected_days as (

@@ -7,70 +7,56 @@
     )
 }}
 
-with country_rows as (
-    select * from {{ ref('stg_campaign_country_daily') }}
-    {{ incremental_window() }}
-),
+-- Of each export what tells one row of a day from another.
+{% set keys = {
+    'campaign_country_daily': 'provider, account_id, campaign_id, country_code',
+    'campaign_engagement_daily':
+        'provider, account_id, campaign_id, engagement_context, country_code, engaged_spotify_track_id',
+    'soundlink_country_daily': 'provider, account_id, soundlink_id, country_code',
+    'soundlink_engagement_daily':
+        'provider, account_id, soundlink_id, engagement_context, country_code, engaged_spotify_track_id',
+} %}
 
-engagement_rows as (
-    select * from {{ ref('stg_campaign_engagement_daily') }}
-    {{ incremental_window() }}
-),
-
-country_history as (
-    select * from {{ source('soundlink', 'campaign_country_daily_history') }}
-    {{ incremental_window() }}
-),
-
-engagement_history as (
-    select * from {{ source('soundlink', 'campaign_engagement_daily_history') }}
-    {{ incremental_window() }}
-),
-
-vanished as (
+with vanished as (
     select * from {{ source('soundlink', 'vanished_rows') }}
     {{ incremental_window() }}
 ),
 
+{% for export in keys %}
+{{ export }}_rows as (
+    select * from {{ ref('stg_' ~ export) }}
+    {{ incremental_window() }}
+),
+
+{{ export }}_versions as (
+    select * from {{ source('soundlink', export ~ '_history') }}
+    {{ incremental_window() }}
+),
+{% endfor %}
+
 row_counts as (
+    {% for export in keys %}
     select
-        'campaign_country_daily' as export,
+        '{{ export }}' as export,
         report_date,
         count(*) as rows
-    from country_rows
+    from {{ export }}_rows
     group by report_date
-
-    union all
-
-    select
-        'campaign_engagement_daily' as export,
-        report_date,
-        count(*) as rows
-    from engagement_rows
-    group by report_date
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 revised as (
+    {% for export, key in keys.items() %}
     select
-        'campaign_country_daily' as export,
+        '{{ export }}' as export,
         report_date,
-        count(distinct (provider, account_id, campaign_id, country_code)) as revised_keys
-    from country_history
+        count(distinct ({{ key }})) as revised_keys
+    from {{ export }}_versions
     where _vanished is distinct from true
     group by report_date
-
-    union all
-
-    select
-        'campaign_engagement_daily' as export,
-        report_date,
-        count(
-            distinct
-            (provider, account_id, campaign_id, engagement_context, country_code, engaged_spotify_track_id)
-        ) as revised_keys
-    from engagement_history
-    where _vanished is distinct from true
-    group by report_date
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
 vanished_counts as (

@@ -1,0 +1,29 @@
+with source as (
+    select * from {{ source('soundlink', 'soundlinks') }}
+),
+
+final as (
+    select
+        -- key
+        soundlink_id,
+
+        -- attributes
+        organization_id,
+        name,
+        url,
+        target_type,
+        spotify_url,
+        created_at,
+
+        -- status
+        status,
+        created_at::date as may_have_rows_from,
+        -- nothing tells an end: after this day rows are expected for as long as they come
+        created_at::date + {{ var('soundlink_first_days') }} as may_have_rows_until,
+        _listed_at = max(_listed_at) over () as is_listed,
+        _listed_at,
+        _run_id
+    from source
+)
+
+select * from final
