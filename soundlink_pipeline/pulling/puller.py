@@ -129,8 +129,8 @@ class Puller:
                 shrunken = self._held.shrunken_days(request, answer.delivery.path)
                 return self._confirmed(request, answer, shrunken) if shrunken else self._landed(answer)
         except ScopeMissing as error:
-            self._refused_scopes[request.export.scope] = error  # the API would refuse its others just so
-            raise
+            # The API would refuse its others just so; those that are under way say it in the words of the first.
+            raise self._refused_scopes.setdefault(request.export.scope, error) from None
         except SoundlinkError as error:
             if error.fatal:
                 self._pacer.cancelled.set()  # the API would refuse all others just so

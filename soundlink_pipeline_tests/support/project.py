@@ -42,9 +42,11 @@ TABLES = (
     *(f"{export.name}_history" for export in EXPORTS),
     "deliveries",
     "campaigns",
+    "soundlinks",
     "report_date_status",
     "vanished_rows",
 )
+CAMPAIGN_EXPORTS = tuple(export for export in EXPORTS if export.subject == CAMPAIGN)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _KEY_FROM_ENVIRONMENT = dg.EnvVar("SOUNDLINK_API_KEY").get_value
 FROM_FAILURE = {"dagster/is_resume_retry": "true"}
@@ -182,15 +184,17 @@ def truth(world: World, export: Export, days: Iterable[tuple[date, datetime]]) -
     answered = (
         row
         for report_date, pulled_at in days
-        for campaign in world.campaigns
-        for row in world.rows(export.name, campaign.uuid, report_date, report_date, pulled_at)
+        for subject, things in world.things.items()
+        if subject.name == export.subject.name
+        for thing in things
+        for row in world.rows(export.name, thing.row_id, report_date, report_date, pulled_at)
     )
     return as_in_table(export, answered)
 
 
 def as_in_table(export: Export, answered: Iterable[dict[str, Any]]) -> list[tuple[Any, ...]]:
     """The rows of answers by the vendor's types, in the order of the primary key."""
-    rows = [tuple(_typed(column.type, row[column.name]) for column in export.columns) for row in answered]
+    rows = [tuple(_typed(column.type, row.get(column.name)) for column in export.columns) for row in answered]
     places = [export.column_names.index(name) for name in export.primary_key]
     return sorted(rows, key=lambda row: [row[place] for place in places])
 
@@ -235,9 +239,9 @@ def asked(sim: Simulator) -> list[tuple[str, str]]:
 
 
 def pull(
-    soundlink: Soundlink, start: str, end: str, run_id: str = "run-1", exports: Iterable[Export] = EXPORTS
+    soundlink: Soundlink, start: str, end: str, run_id: str = "run-1", exports: Iterable[Export] = CAMPAIGN_EXPORTS
 ) -> PullResult:
-    """What a run does with the API and the warehouse, without Dagster."""
+    """What a run does about campaigns with the API and the warehouse, without Dagster."""
     dates = DateRange(day(start), day(end))
     with soundlink.connect(lambda _: None) as (client, pacer):
         campaigns = listed(soundlink, client, run_id, [run_id])
