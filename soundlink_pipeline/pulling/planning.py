@@ -73,11 +73,12 @@ class Plan:
                 tail = without_done(slices, so_far.done)
                 if over.place in unanswered:
                     self._waits |= bool(tail)  # whether more is asked for depends on the rows that come
-                elif tail:
-                    self._tails.append(tail[0])
-                    self._waits |= len(tail) > 1
-                elif is_refresh and over.place not in expected:
-                    probe = over.probe(today, turn_of[over.campaign_id], so_far, first_day)
+                    continue
+                self._tails += tail[:1]
+                self._waits |= len(tail) > 1
+                if is_refresh and over.place not in expected:
+                    asked = {day for request in tail for day in request.dates.dates()}
+                    probe = over.probe(today, turn_of[over.campaign_id], so_far, first_day, asked)
                     due += [probe] if probe and over.place not in given_up else []
                     intervals.append(over.probe_interval(today))
         self.requests = [r for r in (*planned, *self._tails) if r.place not in given_up]

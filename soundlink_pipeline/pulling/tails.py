@@ -82,10 +82,13 @@ class Over:
     def place(self) -> tuple[str, str]:
         return self.export, self.campaign_id
 
-    def probe(self, today: date, turn: int, so_far: PulledSoFar, first_day: date) -> Probe | None:
+    def probe(
+        self, today: date, turn: int, so_far: PulledSoFar, first_day: date, asked: Collection[date] = ()
+    ) -> Probe | None:
         """The probe that is due, if one is: of up to 90 days that are final, from `first_day` on.
 
-        `turn` tells campaigns apart, so that they are not all probed on one day.
+        `turn` tells campaigns apart, so that they are not all probed on one day. `asked` are the days that the run asks
+        for in any case: after missed runs they begin later than the last probe ended.
         """
         end = last_final_day(today)
         start = max(end - timedelta(days=MAX_DAYS_PER_PULL - 1), first_day)
@@ -94,7 +97,7 @@ class Over:
         # Before the first refresh nobody was there to probe; what it has missed since is made up.
         since = so_far.refreshed_since.get(self.export, today)
         before = last_final_day(since) + timedelta(days=self.place in so_far.newest_final)
-        final, first = so_far.final.get(self.place, ()), max(start, self.created, before)
+        final, first = {*so_far.final.get(self.place, ()), *asked}, max(start, self.created, before)
         missing = first_missing(final, first, end)
         if missing is None:
             return None

@@ -128,6 +128,24 @@ def test_after_a_missed_run_no_day_between_the_last_probe_and_the_range_that_hea
     assert asked(160) == [f"{START + days(152)} to {START + days(159)}"]
 
 
+def test_after_weeks_without_a_run_a_campaign_asked_for_the_range_that_heals_is_probed_too_where_that_is_due() -> None:
+    # The probe of day 150 asks for all up to day 141, and its answer holds a row. From day 161 to 180 there is no run.
+    # That of day 181 heals from day 153 on; the row of day 143, final on day 151, is known in time today, or never.
+    campaigns = [listed("c1", START, START + days(10)), listed("live", START)]
+    with_rows = {START + days(100), START + days(143)}
+    account = Account(
+        lambda export, name, day, now: (export, name) == (ENGAGEMENT.name, "c1") and day in with_rows and day < now
+    )
+    for number in (*range(1, 161), 181):
+        healed_from = START + days(153) if number == 181 else None
+        requests = account.refreshed(campaigns, START + days(number), healed_from)
+    assert of(ENGAGEMENT, [request for request in requests if request.campaign_id == "c1"]) == [
+        f"{START + days(153)} to {START + days(180)}",
+        f"{START + days(83)} to {START + days(172)}",
+    ]
+    assert account.known[ENGAGEMENT.name, "c1", START + days(143)] == START + days(181)
+
+
 def test_a_tail_that_goes_on_is_asked_for_daily_until_14_days_pulled_have_none() -> None:
     end = START + days(20)
     account = Account(engagement_until(end + days(60)))
