@@ -127,19 +127,23 @@ def plan(
     """One request per campaign of which rows are expected and slice of at most 90 days, oldest days first.
 
     With `make_up_from` a campaign's days begin where its last final pull ended, if that is before `dates`, but not
-    before that day: a campaign that was let go and is live again, or that has failed, has no gap in between.
+    before that day: a campaign that was let go and is live again, or that has failed, has no gap in between. Neither
+    has one that is over before `dates` and was never asked for, as it came and went while no run saw it: its days are
+    asked for here, unless probes see to it.
     """
     found = []
     newest = max((day for (name, _), day in so_far.newest_final.items() if name == export.name), default=None)
     for number, campaign in enumerate(campaigns):
         place = export.name, campaign["campaignId"]
         expected = expected_days(campaign, export.tail, so_far.newest_row.get(place))
-        start = dates.start
-        if make_up_from is not None and expected.meet(dates):
+        start, end = dates.start, dates.end
+        if make_up_from is not None and (expected.meet(dates) or not export.tail.probed):
             start = max(make_up_from, min(start, _left_off(export, campaign, dates, so_far, newest)))
+            if expected.last is not None and expected.last < dates.start:
+                end = expected.last
         found += [
             (part.start, number, PullRequest(export, campaign["campaignId"], part))
-            for part in DateRange(start, dates.end).slices()
+            for part in (DateRange(start, end).slices() if start <= end else ())
             if expected.meet(part)
         ]
     return [request for *_, request in sorted(found, key=lambda item: item[:2])]
