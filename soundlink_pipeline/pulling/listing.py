@@ -45,9 +45,10 @@ def list_campaigns(
         except DamagedFile as damage:
             log(f"{damage}; {set_aside(landing, earlier, damage)}")
             continue
-        if not fixed or items == fixed:
+        named = bool(items) and all(item.keys() == {"campaignId"} for item in items)
+        if items == fixed or not (fixed or named):
             return earlier
-        break
+        break  # the setting is another by now
     pages = CampaignPages(fixed, datetime.now(UTC), _server_time(client)) if fixed else client.campaigns()
     lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in pages.items]
     return landing.land_listing(lines, pages.requested_at, pages.server_date, run_id)
