@@ -254,25 +254,21 @@ class Ledger:
             f"""
             select export, min(start_date), min(pulled_at::date) filter (end_date >= pulled_at::date - 1),
                 max(pulled_at::date)
-                    filter (end_date = pulled_at::date - {SETTLED_AFTER_DAYS + 1} and pulled_at::date <= $end)
+                    filter (end_date = pulled_at::date - {SETTLED_AFTER_DAYS + 1} and pulled_at::date <= $end),
+                count(*) filter (end_date = $end - {SETTLED_AFTER_DAYS} and pulled_at::date = $end + 1)
             from deliveries group by all
             """,
             {"end": dates.end},
         ).fetchall()
-        today = dates.end + timedelta(days=1)
-        ((probes,),) = self._connection.execute(
-            "select count(*) from deliveries where end_date = $1 and pulled_at::date = $2",
-            [today - timedelta(days=SETTLED_AFTER_DAYS + 1), today],
-        ).fetchall()
         return PulledSoFar(
-            probes_made=probes,
+            probes_made=sum(made for *_, made in spans),
             done=self.done_days(dates, run_ids, settled=settled),
             newest_final={(export, campaign_id): day for export, campaign_id, day in states if day is not None},
             final={(export, campaign_id): set(days) for export, campaign_id, days in final},
             rows_before={(export, campaign_id, day): rows for export, campaign_id, day, rows in before},
             first_day={export: day for export, day, *_ in spans},
-            refreshed_since={export: day for export, _, day, _ in spans if day is not None},
-            last_probed={export: day for export, *_, day in spans if day is not None},
+            refreshed_since={export: day for export, _, day, *_ in spans if day is not None},
+            last_probed={export: day for export, *_, day, _ in spans if day is not None},
             newest_row={
                 (export.name, campaign_id): day
                 for export in exports
