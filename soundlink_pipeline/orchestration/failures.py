@@ -82,7 +82,7 @@ _OPERATOR_ERRORS: tuple[type[Exception], ...] = (
     WarehouseUnusable,
     DamagedFile,
     OSError,
-    sqlite3.OperationalError,  # of requests.sqlite, which counts requests
+    sqlite3.DatabaseError,  # of requests.sqlite, which counts requests
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -113,5 +113,10 @@ def _sentence(error: Exception) -> str:
         return (
             f"the data folder cannot be written to ({what}{reason}). Check SOUNDLINK_DATA_DIR, the rights of the user"
             f" that runs Dagster, and the disk: {typed('doctor')} checks all three"
+        )
+    if isinstance(error, sqlite3.DatabaseError):
+        return (
+            f"requests cannot be counted: requests.sqlite in the data folder is damaged ({reason}). Delete it (it holds"
+            " only the count of the last hour's requests) and run again"
         )
     return str(error)
