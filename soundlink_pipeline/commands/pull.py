@@ -14,12 +14,12 @@ from typing import Any
 import click
 import dagster as dg
 
-from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.commands.display import shown
 from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, require_api_of_demo, run_job
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
 from soundlink_pipeline.contracts.days import DateRange, checked_range, last_closed_day
+from soundlink_pipeline.orchestration.failures import OPERATOR_ERRORS, sentence
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
@@ -122,8 +122,8 @@ def _campaign_ids(settings: Settings, wanted: Sequence[str]) -> list[str]:
         return chosen(
             wanted, {item["campaignId"]: (*names.get(item["campaignId"], ()), name_of(item)) for item in listed}
         )
-    except (UnknownCampaign, SoundlinkError, WarehouseLocked, WarehouseUnusable, ValueError) as error:
-        raise CommandFailed(str(error)) from None
+    except (UnknownCampaign, ValueError, *OPERATOR_ERRORS) as error:
+        raise CommandFailed(sentence(error)) from None
 
 
 def _known(soundlink: Soundlink) -> Names:

@@ -76,7 +76,7 @@ def pull_failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[str, 
     )
 
 
-_OPERATOR_ERRORS: tuple[type[Exception], ...] = (
+OPERATOR_ERRORS: tuple[type[Exception], ...] = (
     SoundlinkError,
     WarehouseLocked,
     WarehouseUnusable,
@@ -95,11 +95,11 @@ def as_operator_failure(*more: type[Exception]) -> Iterator[None]:
     """Turn errors that an operator can fix (and `more`) into a `dg.Failure` with a one-sentence message."""
     try:
         yield
-    except _OPERATOR_ERRORS + more as error:
-        raise dg.Failure(_sentence(error), allow_retries=False) from None
+    except OPERATOR_ERRORS + more as error:
+        raise dg.Failure(sentence(error), allow_retries=False) from None
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """What is wrong and what to do. Our own errors include both; the system's have only a word and a path."""
     number, path = getattr(error, "errno", None), getattr(error, "filename", None)
     what = f"{path}: " if path else ""
