@@ -110,9 +110,12 @@ class Over:
         return Probe(*self.place, DateRange(start, end), waited, (today - turn_day).days, last_chance)
 
     def _was_late(self, waited: int, today: date, so_far: PulledSoFar) -> bool:
-        """Whether it was too late already when probes were made last: it has failed, or nobody probed it before."""
-        probed = so_far.last_probed.get(self.export, today)
-        return waited > _PROMISED_DAYS and waited - (today - probed).days >= _PROMISED_DAYS
+        """Whether it was too late already on the last three days with probes: it fails, or nobody probed it before.
+
+        One day says little: a run may have ended amid its probes, or been limited to some campaigns.
+        """
+        since = so_far.probed_since.get(self.export, today)
+        return waited > _PROMISED_DAYS and waited - (today - since).days >= _PROMISED_DAYS
 
     def probe_interval(self, today: date) -> int:
         """Every how many days it is probed."""
