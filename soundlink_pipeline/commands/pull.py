@@ -122,7 +122,9 @@ def _campaign_ids(settings: Settings, wanted: Sequence[str]) -> list[str]:
         return chosen(
             wanted, {item["campaignId"]: (*names.get(item["campaignId"], ()), name_of(item)) for item in listed}
         )
-    except (UnknownCampaign, ValueError, *OPERATOR_ERRORS) as error:
+    except (UnknownCampaign, ValueError) as error:
+        raise CommandFailed(str(error)) from None
+    except OPERATOR_ERRORS as error:
         raise CommandFailed(sentence(error)) from None
 
 
