@@ -69,3 +69,53 @@ raw as (
     )
 }}
 {%- endmacro %}
+
+
+{# The same for a daily mart of tracks, which has the measures of an engagement export. #}
+{% macro tracks_reconcile(mart, rows) -%}
+{{
+    reconciles(
+        mart,
+        rows,
+        by=['report_date'],
+        measures=[
+            'new_listeners', 'returning_listeners', 'listeners',
+            'new_listener_streams', 'returning_listener_streams', 'streams',
+        ],
+    )
+}}
+{%- endmacro %}
+
+
+{#
+    A whole test: the totals of a summary of tracks are the sums of its days.
+
+    id: the column that says whose tracks they are.
+#}
+{% macro tracks_are_the_sum_of_days(summary, daily, id) -%}
+{%- set key = id ~ ', engagement_context, engaged_spotify_track_id' -%}
+with summary as (
+    select
+        {{ key }},
+        days,
+        unique_listeners,
+        new_listener_streams,
+        returning_listener_streams,
+        streams
+    from {{ summary }}
+),
+
+daily as (
+    select
+        {{ key }},
+        count(*) as days,
+        sum(new_listeners) as unique_listeners,
+        sum(new_listener_streams) as new_listener_streams,
+        sum(returning_listener_streams) as returning_listener_streams,
+        sum(streams) as streams
+    from {{ daily }}
+    group by {{ key }}
+)
+
+{{ differences('summary', 'daily') }}
+{%- endmacro %}

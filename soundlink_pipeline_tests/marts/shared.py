@@ -12,16 +12,22 @@ import duckdb
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.soundlink_exports import SOUNDLINK_COUNTRY_DAILY, SOUNDLINK_ENGAGEMENT_DAILY
 from soundlink_pipeline.models.build import build_model, build_models, run_tests
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline_tests.support.deliveries import row
 
 FOLDER = Path(__file__).parents[2] / "dbt_like_sql"
 COUNTRY, ENGAGEMENT = CAMPAIGN_COUNTRY_DAILY.name, CAMPAIGN_ENGAGEMENT_DAILY.name
+PAGE, LISTENING = SOUNDLINK_COUNTRY_DAILY.name, SOUNDLINK_ENGAGEMENT_DAILY.name  # a soundlink's
 SETTLED, PROVISIONAL = "2026-05-01 07:00", "2026-03-05 07:00"
 PROMOTED, OTHER = "promoted-track", "other-track"
 _OWN = {"_pulled_at": SETTLED, "_valid_from": SETTLED, "_delivery_id": "d0"}
 _NOTHING = dict.fromkeys(("bytes", "inserted", "updated", "unchanged", "ignored_as_older"), 0)
+_SOUNDLINK = {"provider": "soundlink", "account_id": "a1", "schema_version": "1.0", "report_date_timezone": "UTC"}
+_SOUNDLINK |= {"exported_at": "2026-05-22 10:12:11", "soundlink_id": "s1", "soundlink_name": "Link"}
+_TRACK_SOUNDLINK = {"soundlink_target_type": "track", "soundlink_target_spotify_track_id": PROMOTED}
 _numbers = itertools.count(1)
 Rows = list[tuple[Any, ...]]
 
@@ -53,15 +59,22 @@ class Marts:
 
     def engagement(self, day: str, track: str = PROMOTED, country: str = "US", **changes: Any) -> None:
         """A row of track campaign c1, made of `new` and `returning`: each a pair of listeners and streams."""
-        (new, new_streams), (back, back_streams) = changes.pop("new", (0, 0)), changes.pop("returning", (0, 0))
-        counts = {"new_listeners": new, "returning_listeners": back, "listeners": new + back}
-        streams = {"new_listener_streams": new_streams, "returning_listener_streams": back_streams}
-        streams["streams"] = new_streams + back_streams
-        keys = {"report_date": day, "country_code": country, "engaged_spotify_track_id": track}
         names = {"account_id": "a1", "campaign_id": "c1", "campaign_name": "One", "status": "active"}
         target = {"campaign_target_type": "track", "campaign_target_spotify_track_id": PROMOTED}
-        values = row(CAMPAIGN_ENGAGEMENT_DAILY) | keys | names | target | counts | streams | _OWN | changes
-        self.put(ENGAGEMENT, values)
+        listening = _listening(day, track, country, changes)
+        self.put(ENGAGEMENT, row(CAMPAIGN_ENGAGEMENT_DAILY) | listening | names | target | _OWN | changes)
+
+    def page(self, day: str, country: str = "US", *, table: str = PAGE, **changes: Any) -> None:
+        """A row of soundlink s1; counts are 0 unless given, those that may be null are null."""
+        zero = dict.fromkeys(("views", "streams", "listeners", "followers", "streams_per_listener"), 0)
+        key = {"report_date": day, "country_code": country}
+        self.put(table, _SOUNDLINK | _TRACK_SOUNDLINK | key | zero | _OWN | changes)
+
+    def soundlink_engagement(self, day: str, track: str = PROMOTED, country: str = "US", **changes: Any) -> None:
+        """A row of track soundlink s1, made as `engagement` makes one of a campaign."""
+        of_track = {"engagement_context": "catalog", "engaged_track_name": "Till The Sunrise"}
+        listening = _listening(day, track, country, changes)
+        self.put(LISTENING, _SOUNDLINK | _TRACK_SOUNDLINK | of_track | listening | _OWN | changes)
 
     def pulled(
         self, export: str, start: str, end: str | None = None, at: str = SETTLED, path: str = "c1", rows: int = 1
@@ -96,6 +109,9 @@ class Marts:
 
     def listed(self, campaign: str, listed_at: str = "2026-05-01", **changes: Any) -> None:
         self.put("campaigns", {"campaign_id": campaign, "_listed_at": listed_at, "_listed_json": "{}"} | changes)
+
+    def listed_soundlink(self, soundlink: str, listed_at: str = "2026-05-01", **changes: Any) -> None:
+        self.put("soundlinks", {"soundlink_id": soundlink, "_listed_at": listed_at, "_listed_json": "{}"} | changes)
 
     def build(self, dates: DateRange | None = None) -> None:
         """Build all models; in full, each when it or what reads it is asked for, and all before the next row is put."""
@@ -132,15 +148,25 @@ class Marts:
         return [item.test.name for item in found if not item.passed and (item.test.singular or not singular)]
 
     def clear(self) -> None:
-        histories = (f"{COUNTRY}_history", f"{ENGAGEMENT}_history")
+        rows = [name for export in EXPORTS for name in (export.name, f"{export.name}_history")]
         self._to_build.clear()
-        for table in (COUNTRY, ENGAGEMENT, *histories, "vanished_rows", "deliveries", "campaigns"):
+        for table in (*rows, "vanished_rows", "deliveries", "campaigns", "soundlinks"):
             self._connection.execute(f"delete from {table}")
 
 
 def one(marts: Marts, table: str, columns: str, where: str = "true") -> tuple[Any, ...]:
     (found,) = marts.rows(table, columns, where)
     return found
+
+
+def _listening(day: str, track: str, country: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """A track's day in a country; takes `new` and `returning` out of the changes."""
+    (new, new_streams), (back, back_streams) = changes.pop("new", (0, 0)), changes.pop("returning", (0, 0))
+    counts = {"new_listeners": new, "returning_listeners": back, "listeners": new + back, "spl": 0}
+    streams = {"new_listener_streams": new_streams, "returning_listener_streams": back_streams}
+    streams["streams"] = new_streams + back_streams
+    key = {"report_date": day, "country_code": country, "engaged_spotify_track_id": track}
+    return key | counts | streams
 
 
 def playlist(position: int | None, **changes: Any) -> dict[str, Any]:

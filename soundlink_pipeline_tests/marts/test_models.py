@@ -11,10 +11,12 @@ import duckdb
 import pytest
 import yaml
 
-from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION, LISTENING
+from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION
+from soundlink_pipeline.contracts.campaign_exports import LISTENING as LISTENING_TAIL
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.soundlink_exports import WHILE_PLAYED
 from soundlink_pipeline.contracts.subject import ExpectedDays, expected_days
 from soundlink_pipeline.models.build import run_tests
 from soundlink_pipeline.models.project import SqlProject
@@ -24,7 +26,9 @@ from soundlink_pipeline_tests.marts.shared import (
     COUNTRY,
     ENGAGEMENT,
     FOLDER,
+    LISTENING,
     OTHER,
+    PAGE,
     PROVISIONAL,
     RUNNING,
     SETTLED,
@@ -66,15 +70,17 @@ def test_days_on_which_the_models_expect_rows_of_a_campaign_are_those_it_is_aske
         "select may_have_rows_from, country_rows_until, may_have_rows_until from days"
     ).fetchall()[0]
     assert [ExpectedDays(first, last) for last in lasts] == [
-        expected_days(CAMPAIGN.lifetime(listed), export.tail) for export in EXPORTS
+        expected_days(CAMPAIGN.lifetime(listed), export.tail) for export in EXPORTS if export.subject == CAMPAIGN
     ]
 
 
 def test_days_in_the_sql_folder_are_those_of_the_contracts(project: SqlProject) -> None:
     assert project.variables["attribution_days"] == ATTRIBUTION.days
-    assert project.variables["engagement_tail_days"] == LISTENING.days
-    assert project.variables["engagement_after_rows_days"] == LISTENING.after_rows
+    assert project.variables["engagement_tail_days"] == LISTENING_TAIL.days
+    assert project.variables["engagement_after_rows_days"] == LISTENING_TAIL.after_rows
     assert ATTRIBUTION.after_rows == 0
+    assert project.variables["soundlink_first_days"] == WHILE_PLAYED.days
+    assert project.variables["soundlink_after_rows_days"] == WHILE_PLAYED.after_rows
     assert project.variables["settled_after_days"] == SETTLED_AFTER_DAYS
     texts = [path.read_text(encoding="utf-8") for path in (FOLDER / "models").rglob("*.yml")]
     told = {days for text in texts for days in re.findall(r"report_date \+ (\d+) days", text)}
@@ -141,18 +147,23 @@ def test_refresh_of_days_replaces_them_and_touches_no_other(marts: Marts) -> Non
     for day in ("2026-03-01", "2026-03-02"):
         marts.country(day, spend_total=10)
         marts.engagement(day, new=(1, 1))
-        marts.pulled(COUNTRY, day)
-        marts.pulled(ENGAGEMENT, day)
+        marts.page(day, views=10)
+        marts.soundlink_engagement(day, new=(1, 1))
+        for export in EXPORTS:
+            marts.pulled(export.name, day)
     marts.build()
     before = marts.everything()
-    for table in (COUNTRY, ENGAGEMENT):
+    for table in (COUNTRY, ENGAGEMENT, PAGE, LISTENING):
         marts.connection.execute(f"update {table} set streams = 7")
     # A row that is no more: its key in country_daily holds the currency.
     marts.connection.execute(f"update {COUNTRY} set currency = 'EUR' where report_date = '2026-03-02'")
     marts.build(DateRange(date(2026, 3, 2), date(2026, 3, 2)))
     columns = "report_date, currency, streams"
     assert marts.rows("marts.country_daily", columns) == [("2026-03-01", "USD", 0), ("2026-03-02", "EUR", 7)]
-    for name in ("campaign_daily", "country_daily", "track_engagement_daily", "data_status"):
+    assert marts.rows("marts.soundlink_daily", "streams") == [(0,), (7,)]
+    assert marts.rows("marts.soundlink_track_daily", "streams") == [(1,), (7,)]
+    daily = ("campaign_daily", "country_daily", "track_engagement_daily", "soundlink_daily", "soundlink_track_daily")
+    for name in (*daily, "data_status"):
         days = marts.connection.execute(f"from marts.{name} where report_date = '2026-03-01' order by all").fetchall()
         assert days == [line for line in before[f"marts.{name}"] if date(2026, 3, 1) in line]
     marts.build(DateRange(date(2026, 3, 1), date(2026, 3, 2)))
@@ -179,6 +190,14 @@ def test_refresh_of_days_replaces_them_and_touches_no_other(marts: Marts) -> Non
         ("delete from marts.campaign_summary", "campaign_summary_is_the_sum_of_days"),
         ("update marts.country_summary set streams = streams + 1", "country_summary_is_the_sum_of_days"),
         ("update marts.track_engagement_summary set days = 3", "track_engagement_summary_is_the_sum_of_days"),
+        ("update marts.soundlink_daily set views = views + 1", "soundlink_daily_reconciles"),
+        ("update marts.soundlink_daily set views_with_link_clicks = 1", "soundlink_daily_reconciles"),
+        ("update marts.soundlink_summary set listener_days = 0", "soundlink_summary_is_the_sum_of_days"),
+        ("update marts.soundlink_summary set engagement_streams = 0", "soundlink_summary_is_the_sum_of_days"),
+        ("delete from marts.soundlink_summary", "soundlink_summary_is_the_sum_of_days"),
+        ("update marts.soundlink_track_daily set streams = streams + 1", "soundlink_track_daily_reconciles"),
+        ("update marts.soundlink_track_daily set listeners = 0", "listeners_are_new_or_returning"),
+        ("update marts.soundlink_track_summary set streams = 0", "soundlink_track_summary_is_the_sum_of_days"),
         ("delete from marts.catalog_spillover", "catalog_spillover_is_the_sum_of_days"),
         ("update marts.playlist_position_performance set streams = 0", "playlist_bands_are_the_sum_of_days"),
     ],
@@ -196,15 +215,17 @@ def damaged(tmp_path_factory: pytest.TempPathFactory, project: SqlProject) -> It
     """A warehouse of its own in which no test finds anything yet."""
     with NativeFile(tmp_path_factory.mktemp("damaged")).write() as connection:
         marts = Marts(connection, project)
-        marts.pulled(COUNTRY, "2026-03-01")
-        marts.pulled(ENGAGEMENT, "2026-03-01")
-        ((delivery,), _) = marts.rows("deliveries", "delivery_id")
+        for export in EXPORTS:
+            marts.pulled(export.name, "2026-03-01")
+        ((delivery,), *_) = marts.rows("deliveries", "delivery_id")
         for country in ("US", "DE"):
             money: dict[str, Any] = {"spend_media": 8, "spend_total": 10, "fees": 2}
             marts.country("2026-03-01", country, streams=3, listeners=1, **money, _delivery_id=delivery)
             marts.engagement("2026-03-01", country=country, new=(1, 2), _delivery_id=delivery)
             playing = playlist(3, campaign_id="c2", _delivery_id=delivery)
             marts.engagement("2026-03-01", OTHER, country, new=(1, 2), **playing)
+            marts.page("2026-03-01", country, views=10, link_clicks=4, listeners=1, streams=3, _delivery_id=delivery)
+            marts.soundlink_engagement("2026-03-01", country=country, new=(1, 2), _delivery_id=delivery)
         marts.build()
         assert marts.failing() == []
         yield marts

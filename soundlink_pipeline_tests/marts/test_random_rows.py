@@ -12,12 +12,17 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from soundlink_pipeline_tests.marts.shared import COUNTRY, ENGAGEMENT, OTHER, PROMOTED, Marts, one
+from soundlink_pipeline_tests.marts.shared import COUNTRY, ENGAGEMENT, LISTENING, OTHER, PAGE, PROMOTED, Marts, one
 
 Row = dict[str, Any]
 
 COUNTS = ("impressions", "ad_clicks", "link_clicks", "streams", "listeners", "followers")
 MONEY = ("spend_media", "spend_total", "fees")
+VIEWED = ("views", "streams", "listeners", "followers")
+UNSURELY_VIEWED = (
+    *("link_clicks", "spotify_link_clicks", "apple_music_link_clicks", "youtube_music_link_clicks"),
+    *("new_listeners", "returning_listeners", "new_listener_streams", "returning_listener_streams"),
+)
 TARGET = ("campaign_target_type", "campaign_target_spotify_track_id", "campaign_target_playlist_id")
 DAYS = st.dates(date(2026, 3, 1), date(2026, 3, 20)).map(str)
 CAMPAIGNS, COUNTRIES = st.sampled_from(["c1", "c2"]), st.sampled_from(["US", "NA", "DE", "T1"])
@@ -53,16 +58,45 @@ ENGAGEMENT_ROWS = st.dictionaries(
     max_size=15,
 )
 
+OF_SOUNDLINK = st.sampled_from(
+    [("track", PROMOTED, None), ("album", None, None), ("track", None, None), ("playlist", None, "p1"), (None,) * 3]
+)
+LINKED = {"exported_at": EXPORTED, "target": OF_SOUNDLINK, "soundlink_name": st.sampled_from(["One", "Two"])}
+# Ids are case-sensitive.
+SOUNDLINKS = st.sampled_from(["s1", "S1"])
+PAGE_ROWS = st.dictionaries(
+    st.tuples(SOUNDLINKS, DAYS, COUNTRIES),
+    st.fixed_dictionaries(LINKED | dict.fromkeys(VIEWED, COUNT) | dict.fromkeys(UNSURELY_VIEWED, UNSURE)),
+    max_size=15,
+)
+LISTENING_ROWS = st.dictionaries(
+    st.tuples(
+        SOUNDLINKS, DAYS, COUNTRIES, st.sampled_from([PROMOTED, OTHER]), st.sampled_from(["catalog", "playlist"])
+    ),
+    st.fixed_dictionaries(
+        LINKED
+        | {
+            "new": st.tuples(COUNT, COUNT),
+            "returning": st.tuples(COUNT, COUNT),
+            "playlist_position": st.none() | st.integers(1, 60),
+        }
+    ),
+    max_size=15,
+)
+
+
+# Without shrinking, which takes minutes here.
+FEW = settings(
+    max_examples=8,
+    phases=[Phase.generate],
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
 
 def test_marts_of_random_rows_are_what_their_rows_make(marts: Marts) -> None:
-    # Without shrinking, which takes minutes here.
-    @settings(
-        max_examples=8,
-        phases=[Phase.generate],
-        deadline=None,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    @FEW
     @given(COUNTRY_ROWS, ENGAGEMENT_ROWS)
     def check(country: dict[Any, Any], engagement: dict[Any, Any]) -> None:
         marts.clear()
@@ -87,10 +121,85 @@ def test_marts_of_random_rows_are_what_their_rows_make(marts: Marts) -> None:
     check()
 
 
-def named(row: Row) -> Row:
+def test_marts_of_random_soundlinks_are_what_their_rows_make(marts: Marts) -> None:
+    @FEW
+    @given(PAGE_ROWS, LISTENING_ROWS)
+    def check(pages: dict[Any, Any], engagement: dict[Any, Any]) -> None:
+        marts.clear()
+        for export in (PAGE, LISTENING):
+            marts.pulled(export, "2026-03-01", "2026-03-20", path="s1")
+        viewed, listening = list[Row](), list[Row]()
+        for (soundlink, day, code), values in pages.items():
+            row = named({"soundlink_id": soundlink} | values, LINK_TARGET)
+            marts.page(day, code, **row)
+            viewed.append({"report_date": day, "country_code": code} | row)
+        for (soundlink, day, code, track, context), values in engagement.items():
+            row = named({"soundlink_id": soundlink, "engagement_context": context} | values, LINK_TARGET)
+            marts.soundlink_engagement(day, track, code, **row)
+            sums = {"streams": values["new"][1] + values["returning"][1], "new_listeners": values["new"][0]}
+            listening.append({"report_date": day, "country_code": code, "track": track} | sums | row)
+        marts.build()
+        assert marts.failing(singular=True) == []
+        pages_are_what_their_rows_make(marts, viewed)
+        soundlinks_are_what_their_rows_make(marts, viewed, listening)
+
+    check()
+
+
+def named(row: Row, target: Iterable[str] = TARGET) -> Row:
     return {name: value for name, value in row.items() if name != "target"} | dict(
-        zip(TARGET, row["target"], strict=True)
+        zip(target, row["target"], strict=True)
     )
+
+
+def pages_are_what_their_rows_make(marts: Marts, viewed: list[Row]) -> None:
+    key = ("soundlink_id", "report_date")
+    names = ("soundlink_name", *LINK_TARGET)
+    sums_are_those_of(marts, "soundlink_daily", key, viewed, named_alike(*VIEWED, *UNSURELY_VIEWED))
+    # Listeners have no sum over days but one that says so.
+    over_days = (name for name in (*VIEWED, *UNSURELY_VIEWED) if name not in ("listeners", "returning_listeners"))
+    columns = named_alike(*over_days) | {"listener_days": "listeners"}
+    sums_are_those_of(marts, "soundlink_summary", ("soundlink_id",), viewed, columns, "days > 0")
+    assert attributes(marts, "soundlink_daily", key, names) == {k: of(r, names) for k, r in newest(key, viewed).items()}
+
+
+def named_alike(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+def sums_are_those_of(
+    marts: Marts, mart: str, key: tuple[str, ...], rows: list[Row], columns: dict[str, str], where: str = "true"
+) -> None:
+    """`columns`: those of the mart, each with the rows' one that it adds up."""
+    found = marts.rows(f"marts.{mart}", ", ".join((*key, *columns, "ctr_lp")), where)
+    expected = {
+        k: (*(total(group, name) for name in columns.values()), shown(ratio(group, "link_clicks", "views")))
+        for k, group in by(key, rows).items()
+    }
+    assert {row[: len(key)]: (*row[len(key) : -1], shown(row[-1])) for row in found} == expected, mart
+
+
+def soundlinks_are_what_their_rows_make(marts: Marts, viewed: list[Row], listening: list[Row]) -> None:
+    names = ("soundlink_name", *LINK_TARGET)
+    key = ("soundlink_id", "report_date", "track", "engagement_context")
+    columns = ("soundlink_id", "report_date", "engaged_spotify_track_id", "engagement_context")
+    of_track = (*names, "playlist_position")
+    tracks = newest(key, listening)
+    assert attributes(marts, "soundlink_track_daily", columns, of_track) == {
+        k: of(row, of_track) for k, row in tracks.items()
+    }
+    days: dict[str, list[tuple[tuple[Any, ...], Row]]] = defaultdict(list)
+    for (soundlink, day), row in newest(("soundlink_id", "report_date"), viewed).items():
+        days[soundlink].append(((day, row["exported_at"], 2, "", ""), row))
+    for (soundlink, day, track, context), row in tracks.items():
+        days[soundlink].append(((day, row["exported_at"], 1, context, track), row))
+    listened = by(("soundlink_id",), listening)
+    expected = {
+        (soundlink, *of(max(found)[1], names), *(total(listened[(soundlink,)], name) or 0 for name in LISTENED))
+        for soundlink, found in days.items()
+    }
+    measures = (f"engagement_{name}" for name in LISTENED)
+    assert set(marts.rows("marts.soundlink_summary", ", ".join(("soundlink_id", *names, *measures)))) == expected
 
 
 def ads_are_what_their_rows_make(marts: Marts, ads: list[Row]) -> None:
@@ -141,6 +250,8 @@ def campaigns_are_what_their_rows_make(marts: Marts, ads: list[Row], listening: 
 
 
 NAMES = ("campaign_name", *TARGET)
+LISTENED = ("new_listeners", "streams")
+LINK_TARGET = tuple(name.replace("campaign", "soundlink") for name in TARGET)
 # The ratios with a side that may be null.
 RATIOS = {
     "cpc_linkclick": ("spend_media", "link_clicks"),

@@ -4,11 +4,18 @@
 {% set measures = {
     'campaign_country_daily': ['impressions', 'link_clicks', 'streams', 'listeners', 'followers', 'spend_total'],
     'campaign_engagement_daily': ['new_listeners', 'listeners', 'streams'],
+    'soundlink_country_daily': ['views', 'link_clicks', 'streams', 'listeners', 'followers'],
+    'soundlink_engagement_daily': ['new_listeners', 'listeners', 'streams'],
 } %}
 -- Of which the values are money: they have a row for each currency.
 {% set money = ['spend_total'] %}
-{% set id_of = {'campaign_country_daily': 'campaign_id', 'campaign_engagement_daily': 'campaign_id'} %}
-{% set currency_of = {'campaign_country_daily': 'currency', 'campaign_engagement_daily': 'null::varchar'} %}
+{% set id_of = {
+    'campaign_country_daily': 'campaign_id',
+    'campaign_engagement_daily': 'campaign_id',
+    'soundlink_country_daily': 'soundlink_id',
+    'soundlink_engagement_daily': 'soundlink_id',
+} %}
+{% set currency_of = {'campaign_country_daily': 'currency'} %}
 
 with deliveries as (
     select * from {{ ref('stg_deliveries') }}
@@ -80,12 +87,12 @@ moments as (
 
 {% for export, names in measures.items() %}
 {{ export }}_versions as (
-    select {{ id_of[export] }} as subject_id, report_date, {{ currency_of[export] }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
+    select {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
     from {{ ref('stg_' ~ export) }}
 
     union all
 
-    select {{ id_of[export] }} as subject_id, report_date, {{ currency_of[export] }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
+    select {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
     from {{ ref('stg_' ~ export ~ '_history') }}
 ),
 

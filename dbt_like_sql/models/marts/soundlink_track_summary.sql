@@ -1,0 +1,1 @@
+{{ track_totals('soundlink', ref('soundlink_track_daily')) }}
