@@ -36,14 +36,15 @@ _SQL = re.compile(r"```sql\n(?P<sql>.*?)```\n(?:\n(?P<output>(?:\|[^\n]*\|\n)+))
 
 
 def small_account(folder: Path) -> Path:
-    """Pull a made-up account of seven campaigns, build the models and publish; returns the published file.
+    """Pull a made-up account of seven campaigns and five soundlinks, build the models and publish; returns the published file.
 
     60 days are backfilled on 2 March 2026, and then comes the daily refresh of each morning, to 16 March. Every
     value is a function of the simulator's seed and of its clock, which stands still in between.
     """
-    world = World(seed=1, campaigns=10, countries_per_campaign=5, tracks_per_campaign=12)
+    world = World(seed=1, campaigns=10, soundlinks=8, countries_per_campaign=5, tracks_per_campaign=12)
     # Without those whose names are there to break naive readers: they would break the page, too.
     world.campaigns[:] = [campaign for index, campaign in enumerate(world.campaigns) if index not in (3, 4, 6)]
+    world.soundlinks[:] = [soundlink for index, soundlink in enumerate(world.soundlinks) if index not in (0, 1, 3)]
     clock = SimClock(utc("2026-03-02T07:00"))
     with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
         settings = Settings(

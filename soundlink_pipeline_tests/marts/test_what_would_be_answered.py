@@ -1,12 +1,13 @@
 """After every pull of a random history, marts add up to what the simulator would answer now for the days pulled.
 
-Pulls take random campaigns and days at random moments, in order and out of it; the account has every oddity. The sums
-are made here from the simulator's rows, by hand.
+Pulls take random campaigns, soundlinks and days at random moments, in order and out of it; the account has every
+oddity. The sums are made here from the simulator's rows, by hand.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -21,7 +22,17 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.landing.deliveries import HashedDelivery
 from soundlink_pipeline.loading.batch import load_batch
 from soundlink_pipeline.models.build import build_model
-from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Oddities, World, ndjson
+from soundlink_pipeline.simulator import (
+    BREAKDOWN,
+    ENGAGEMENT,
+    SOUNDLINK_BREAKDOWN,
+    SOUNDLINK_ENGAGEMENT,
+    Oddities,
+    World,
+    ndjson,
+)
+from soundlink_pipeline.simulator.campaigns import Campaign
+from soundlink_pipeline.simulator.soundlinks import Soundlink
 from soundlink_pipeline.warehouse.migration import migrate
 from soundlink_pipeline_tests.marts.shared import Marts
 from soundlink_pipeline_tests.support import version_0_2
@@ -30,12 +41,14 @@ from soundlink_pipeline_tests.support.deliveries import arrival, snapshot
 FIRST = date(2026, 1, 1)
 WORLD = World(
     campaigns=4,
+    soundlinks=4,
     first_day=FIRST,
     duration_days=24,
     countries_per_campaign=3,
     tracks_per_campaign=2,
     oddities=Oddities.every(),
 )
+THINGS: dict[str, Sequence[Campaign | Soundlink]] = {"campaign": WORLD.campaigns, "soundlink": WORLD.soundlinks}
 
 
 def named(*same: str, **others: str) -> dict[str, str]:
@@ -45,6 +58,7 @@ def named(*same: str, **others: str) -> dict[str, str]:
 
 ADS = ("impressions", "ad_clicks", "link_clicks", "streams", "followers", "spend_media", "spend_total", "fees")
 SPLITS = ("new_listener_streams", "returning_listener_streams", "streams")
+CLICKS = ("views", "link_clicks", "streams", "followers", "new_listeners", "new_listener_streams")
 TRACK = ("engagement_context", "engaged_spotify_track_id")
 # Each mart: the export whose rows it adds up, by what of them, and what; listeners under the name they have over days.
 SUMS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
@@ -66,21 +80,40 @@ SUMS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
         ("campaign_id", *TRACK),
         named(*SPLITS, unique_listeners="new_listeners"),
     ),
+    "soundlink_daily": (
+        SOUNDLINK_BREAKDOWN,
+        ("soundlink_id", "report_date"),
+        named(*CLICKS, "listeners", "returning_listeners"),
+    ),
+    "soundlink_summary": (SOUNDLINK_BREAKDOWN, ("soundlink_id",), named(*CLICKS, listener_days="listeners")),
+    "soundlink_track_daily": (
+        SOUNDLINK_ENGAGEMENT,
+        ("soundlink_id", "report_date", *TRACK),
+        named(*SPLITS, "new_listeners", "returning_listeners", "listeners"),
+    ),
+    "soundlink_track_summary": (
+        SOUNDLINK_ENGAGEMENT,
+        ("soundlink_id", *TRACK),
+        named(*SPLITS, unique_listeners="new_listeners"),
+    ),
 }
+# Summaries have the campaigns and soundlinks that only the other export has rows of, too.
+OF_ITS_ROWS = {"campaign_summary": "currency is not null", "soundlink_summary": "days > 0"}
 Row = dict[str, Any]
-Held = dict[tuple[str, str, date], datetime]  # of each export, campaign and day the newest moment it was pulled at
+# Of each export, id in the rows and day the newest moment it was pulled at.
+Held = dict[tuple[str, str, date], datetime]
 
 
 @dataclass(frozen=True)
 class Pull:
-    """Of some campaigns, by number, both exports."""
+    """Of some campaigns and soundlinks, those of the same numbers, all exports."""
 
     moment: datetime
-    campaigns: tuple[int, ...]
+    numbers: tuple[int, ...]
     dates: DateRange
 
     def __str__(self) -> str:
-        return f"campaigns {self.campaigns}, {self.dates}, at {self.moment}"
+        return f"campaigns and soundlinks {self.numbers}, {self.dates}, at {self.moment}"
 
 
 def history(random: Random) -> list[Pull]:
@@ -90,9 +123,9 @@ def history(random: Random) -> list[Pull]:
         moment = datetime(2026, 1, 25, 7, tzinfo=UTC) + timedelta(hours=hour)
         start = FIRST + timedelta(days=random.randint(0, 28))
         end = min(start + timedelta(days=random.randint(0, 14)), moment.date() - timedelta(days=random.randint(0, 2)))
-        campaigns = tuple(sorted(random.sample(range(4), random.randint(1, 4))))
+        numbers = tuple(sorted(random.sample(range(4), random.randint(1, 4))))
         later = timedelta(days=60 * (random.random() < 0.3))
-        pulls.append(Pull(moment + later, campaigns, DateRange(min(start, end) + later, end + later)))
+        pulls.append(Pull(moment + later, numbers, DateRange(min(start, end) + later, end + later)))
     return sorted(pulls, key=lambda pull: pull.moment) if random.random() < 0.3 else pulls
 
 
@@ -101,27 +134,27 @@ def answers(pull: Pull, folder: Path) -> list[HashedDelivery]:
     return [
         arrival(
             folder,
-            ndjson(WORLD.rows(export.name, campaign.uuid, dates.start, dates.end, pull.moment)),
+            ndjson(WORLD.rows(export.name, thing.row_id, dates.start, dates.end, pull.moment)),
             export=export,
-            campaign=campaign.path_id,
+            campaign=thing.path_id,
             dates=dates,
             pulled=pull.moment,
         )
         for export in EXPORTS
-        for campaign in (WORLD.campaigns[number] for number in pull.campaigns)
+        for thing in (THINGS[export.subject.name][number] for number in pull.numbers)
     ]
 
 
 @cache
-def rows_of(export: str, campaign: str, day: date, moment: datetime) -> list[Row]:
-    return WORLD.rows(export, campaign, day, day, moment)
+def rows_of(export: str, row_id: str, day: date, moment: datetime) -> list[Row]:
+    return WORLD.rows(export, row_id, day, day, moment)
 
 
 def expected(held: Held, mart: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     export, grain, columns = SUMS[mart]
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for (of, campaign, day), moment in held.items():
-        for row in rows_of(export, campaign, day, moment) if of == export else ():
+    for (of, row_id, day), moment in held.items():
+        for row in rows_of(export, row_id, day, moment) if of == export else ():
             groups[tuple(row[name] for name in grain)].append(row)
     return {key: tuple(total(rows, name) for name in columns.values()) for key, rows in groups.items()}
 
@@ -132,9 +165,8 @@ def total(rows: list[Row], name: str) -> Any:
 
 
 def found(marts: Marts, mart: str) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    export, grain, columns = SUMS[mart]
-    where = "currency is not null" if export == BREAKDOWN else "true"
-    rows = marts.rows(f"marts.{mart}", ", ".join((*grain, *columns)), where)
+    _, grain, columns = SUMS[mart]
+    rows = marts.rows(f"marts.{mart}", ", ".join((*grain, *columns)), OF_ITS_ROWS.get(mart, "true"))
     return {row[: len(grain)]: row[len(grain) :] for row in rows}
 
 
@@ -160,9 +192,9 @@ def test_marts_add_up_to_what_would_be_answered_now(marts: Marts, tmp_path: Path
             if model.name in SUMS:
                 build_model(marts.connection, marts.project, model, pull.dates)
         for export in EXPORTS:
-            for campaign in pull.campaigns:
+            for index in pull.numbers:
                 for day in pull.dates.dates():
-                    key = (export.name, WORLD.campaigns[campaign].uuid, day)
+                    key = (export.name, THINGS[export.subject.name][index].row_id, day)
                     held[key] = max(held.get(key, pull.moment), pull.moment)
         for mart in SUMS:
             assert found(marts, mart) == expected(held, mart), f"{mart} after {told}"
