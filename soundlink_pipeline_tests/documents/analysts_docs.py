@@ -18,6 +18,7 @@ from typing import Any
 
 import duckdb
 
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.models.build import build_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -36,8 +37,9 @@ _SQL = re.compile(r"```sql\n(?P<sql>.*?)```\n(?:\n(?P<output>(?:\|[^\n]*\|\n)+))
 
 
 def small_account(folder: Path) -> Path:
-    """Pull a made-up account of seven campaigns and five soundlinks, build the models and publish; returns the published file.
+    """Pull a made-up account of seven campaigns and five soundlinks, build the models and publish.
 
+    Returns the published file.
     60 days are backfilled on 2 March 2026, and then comes the daily refresh of each morning, to 16 March. Every
     value is a function of the simulator's seed and of its clock, which stands still in between.
     """
@@ -51,14 +53,20 @@ def small_account(folder: Path) -> Path:
             base_url=sim.base_url, data_dir=folder, requests_per_minute=100_000, requests_per_hour=100_000
         )
         soundlink = Soundlink(settings, lambda: KEY)
-        pull(soundlink, "2026-01-01", str(BACKFILLED_ON - timedelta(days=1)), "backfill")
+        pull(soundlink, "2026-01-01", str(BACKFILLED_ON - timedelta(days=1)), "backfill", EXPORTS)
         morning = BACKFILLED_ON
         while morning < LAST_REFRESH:
             morning += timedelta(days=1)
             clock.set(utc(f"{morning}T07:00"))
             if morning == VANISHES_ON:
                 _take_back_a_row(sim, world)
-            pull(soundlink, str(morning - timedelta(days=8)), str(morning - timedelta(days=1)), f"refresh-{morning}")
+            pull(
+                soundlink,
+                str(morning - timedelta(days=8)),
+                str(morning - timedelta(days=1)),
+                f"refresh-{morning}",
+                EXPORTS,
+            )
     project = read_project(SQL_FOLDER)
     assert project.errors == {}
     with soundlink.warehouse.write() as connection:

@@ -20,8 +20,9 @@ from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.exports import EXPORTS, subjects_of
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -239,23 +240,25 @@ def asked(sim: Simulator) -> list[tuple[str, str]]:
 
 
 def pull(
-    soundlink: Soundlink, start: str, end: str, run_id: str = "run-1", exports: Iterable[Export] = CAMPAIGN_EXPORTS
+    soundlink: Soundlink, start: str, end: str, run_id: str = "run-1", exports: Sequence[Export] = CAMPAIGN_EXPORTS
 ) -> PullResult:
-    """What a run does about campaigns with the API and the warehouse, without Dagster."""
+    """What a run does about what these exports are about, with the API and the warehouse, without Dagster."""
     dates = DateRange(day(start), day(end))
     with soundlink.connect(lambda _: None) as (client, pacer):
-        campaigns = listed(soundlink, client, run_id, [run_id])
-        pulls = [pull for export in exports for pull in plan(export, campaigns, dates)]
+        items = {s: listed(soundlink, client, run_id, [run_id], s) for s in subjects_of(exports)}
+        pulls = [pull for export in exports for pull in plan(export, items[export.subject], dates)]
         return puller(soundlink, client, pacer, run_id).run(pulls)
 
 
-def listed(soundlink: Soundlink, client: SoundlinkClient, run_id: str, lineage: Sequence[str]) -> list[dict[str, Any]]:
-    """The campaigns of a run, listed and saved."""
-    landing, only = soundlink.landing, soundlink.settings.campaign_ids
-    listing = list_subject(client, CAMPAIGN, landing, run_id=run_id, lineage=lineage, only=only)
-    items = listing.items(CAMPAIGN)
+def listed(
+    soundlink: Soundlink, client: SoundlinkClient, run_id: str, lineage: Sequence[str], subject: Subject = CAMPAIGN
+) -> list[dict[str, Any]]:
+    """The campaigns or soundlinks of a run, listed and saved."""
+    landing, only = soundlink.landing, soundlink.settings.campaign_ids if subject == CAMPAIGN else ()
+    listing = list_subject(client, subject, landing, run_id=run_id, lineage=lineage, only=only)
+    items = listing.items(subject)
     if not listing.archived:
-        save_and_ask(soundlink.warehouse, landing, {CAMPAIGN: listing}, lambda _: None)
+        save_and_ask(soundlink.warehouse, landing, {subject: listing}, lambda _: None)
     return items
 
 
