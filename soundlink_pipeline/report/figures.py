@@ -16,6 +16,13 @@ import duckdb
 _OF_CAMPAIGN = "($campaign::varchar is null or campaign_id = $campaign)"
 # Each campaign's name, which is the same in all of its currencies.
 _NAMES = "select distinct campaign_id, campaign_name as name from marts.campaign_summary"
+# Each soundlink with days.
+_SOUNDLINKS = """
+    select soundlink_name, status, views, link_clicks, streams, settled_streams, listener_days, followers,
+        days_settled = days as is_settled
+    from marts.soundlink_summary where days > 0 order by streams desc, views desc, soundlink_id
+"""
+_SOUNDLINK_DAYS = "union all select report_date, null as campaign_id, is_settled from marts.soundlink_daily"
 _NEEDED = (
     "campaign_daily",
     "campaign_summary",
@@ -43,9 +50,10 @@ class Campaign:
 class Figures:
     """What the report shows. Rows are dictionaries under the marts' column names; `settled_…` is the final part.
 
-    `dates` are the days of either export; `days` has one row per day and currency, as `headline` and `campaigns` have
-    rows for each currency. `countries` are ranked by streams within their currency, and shares are of that currency's
-    total. `curve` and `status` are over all campaigns. `publication` is None in a file never published.
+    `dates` are the days of any export shown; `days` has one row per day and currency, as `headline` and `campaigns`
+    have rows for each currency. `countries` are ranked by streams within their currency, and shares are of that
+    currency's total. `soundlinks` is empty in the report of a campaign, and where there are none with days. `curve` is
+    over all campaigns, `status` over soundlinks, too. `publication` is None in a file never published.
     """
 
     dates: list[Row]
@@ -53,6 +61,7 @@ class Figures:
     headline: list[Row]
     unique_listeners: Row
     campaigns: list[Row]
+    soundlinks: list[Row]
     countries: list[Row]
     tracks: list[Row]
     curve: list[Row]
@@ -64,16 +73,20 @@ class Figures:
         return [row["report_date"] for row in self.dates if not row["is_settled"]]
 
     @property
+    def has_campaigns(self) -> bool:
+        return bool(self.headline or self.tracks)
+
+    @property
     def currencies(self) -> list[str]:
         return [row["currency"] for row in self.headline]
 
 
 def has_figures(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the models exist and have a row of either export."""
+    """Whether the models exist and have a row of any export."""
     tables = _rows(connection, "select table_name from information_schema.tables where table_schema = 'marts'")
     if not {row["table_name"] for row in tables}.issuperset(_NEEDED):
         return False
-    return bool(_campaigns(connection))
+    return bool(_campaigns(connection) or _optional(connection, _SOUNDLINKS))
 
 
 def find_campaign(connection: duckdb.DuckDBPyConnection, wanted: str) -> Campaign:
@@ -96,6 +109,8 @@ def find_campaign(connection: duckdb.DuckDBPyConnection, wanted: str) -> Campaig
 def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | None) -> Figures:
     """Everything the report shows, of one campaign or of all. The database must have figures."""
     of = {"campaign": campaign.campaign_id if campaign else None}
+    # They belong to no campaign; a file of a version that knew none has no table of them.
+    soundlinks = [] if campaign else _optional(connection, _SOUNDLINKS)
     return Figures(
         dates=_rows(
             connection,
@@ -105,6 +120,7 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
                 select report_date, campaign_id, is_settled from marts.campaign_daily
                 union all
                 select report_date, campaign_id, is_settled from marts.track_engagement_daily
+                {_SOUNDLINK_DAYS if soundlinks else ""}
             )
             where {_OF_CAMPAIGN} group by report_date order by report_date
             """,
@@ -148,6 +164,7 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
             """,
             **of,
         ),
+        soundlinks=soundlinks,
         # The mart country_daily knows no campaigns; over all of them it says the same.
         countries=_rows(
             connection,

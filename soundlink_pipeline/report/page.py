@@ -37,7 +37,22 @@ def render(campaign: Campaign | None, figures: Figures | None, published: str | 
     environment.globals.update(decimals=decimals)
     template = environment.get_template("page.html.jinja")
     shown = _shown(figures) if figures else {}
-    return template.render(published=published, campaign=campaign, figures=figures, top=_TOP, kinds=_KINDS, **shown)
+    return template.render(
+        published=published,
+        campaign=campaign,
+        figures=figures,
+        everything=_everything(figures),
+        top=_TOP,
+        kinds=_KINDS,
+        **shown,
+    )
+
+
+def _everything(figures: Figures | None) -> str:
+    """What a report of all is about."""
+    if figures is None or not figures.soundlinks:
+        return "campaigns"
+    return "campaigns and soundlinks" if figures.has_campaigns else "soundlinks"
 
 
 def _shown(figures: Figures) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from soundlink_pipeline_tests.support.report_database import (
     QUIET,
     QUIET_ID,
     build,
+    load_soundlinks,
     published_database,
+    warehouse_with_rows,
 )
 
 
@@ -124,6 +126,54 @@ def test_promoted_track_stands_against_the_others(page: Page) -> None:
     assert "Promoted track 70 % final 1,600 25.0 %" in text
     assert "Other tracks 70 % final 1,600 25.0 %" in text
     assert "Tracks in the promoted playlist 70 % final 3,200 50.0 %" in text
+
+
+@pytest.fixture(scope="module")
+def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse, with soundlinks beside the campaigns."""
+    warehouse = warehouse_with_rows(tmp_path_factory.mktemp("links"))
+    load_soundlinks(warehouse)
+    build(warehouse)
+    return warehouse.path
+
+
+def test_soundlinks_stand_in_a_table_of_their_own_and_in_no_other_sum(links: Path, page: Page) -> None:
+    text = made(links, links.with_name("all.html")).text.replace("\u00a0", " ")
+    assert "All campaigns and soundlinks" in text
+    assert "Soundlink Views Clicks Streams Listener-days Followers Status" in text
+    # 20 days of 10 views, 4 clicks, 8 streams, 4 listeners and 1 follower, 14 of them settled; and 10 days, all settled
+    assert "Link <b>One</b> archived 70 % final 200 80 160 80 20 70 % final" in text
+    assert "Link Two final 50 n/a 80 40 10 final" in text
+    for sums in ("Attributed streams 3,200 of it final: 2,240", "Unique listeners 400 of it final: 280"):
+        assert sums in text
+    assert "Listener-days" not in page.text, "of an account without soundlinks"
+
+
+def test_a_report_of_one_campaign_has_no_soundlinks(links: Path, tmp_path: Path) -> None:
+    text = made(links, tmp_path / "one.html", "--campaign", QUIET).text
+    assert "Link Two" not in text
+    assert "Listener-days" not in text
+
+
+def test_an_account_with_soundlinks_alone_has_a_report_of_them(tmp_path: Path) -> None:
+    warehouse = NativeFile(tmp_path)
+    load_soundlinks(warehouse)
+    build(warehouse)
+    text = made(warehouse.path, tmp_path / "report.html").text
+    assert "All soundlinks 1 Apr 2026 to 20 Apr 2026" in text
+    assert "6 of 20 days are provisional" in text
+    assert "Link Two" in text
+    for part in ("Spend", "Unique listeners", "Countries", "No listening"):
+        assert part not in text
+
+
+def test_a_file_of_a_version_that_knew_no_soundlinks_still_has_a_report(database: Path, tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier.duckdb"
+    earlier.write_bytes(database.read_bytes())
+    with duckdb.connect(str(earlier)) as connection:
+        for name in ("daily", "summary", "track_daily", "track_summary"):
+            connection.execute(f"drop table marts.soundlink_{name}")
+    assert "Attributed streams 3,200 of it final: 2,240" in made(earlier, tmp_path / "report.html").text
 
 
 def test_page_says_how_far_yesterday_can_be_trusted(page: Page) -> None:

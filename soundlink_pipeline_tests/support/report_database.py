@@ -12,6 +12,7 @@ from typing import Any
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.soundlink_exports import SOUNDLINK_COUNTRY_DAILY
 from soundlink_pipeline.models.build import build_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.publishing.file_copy import publish
@@ -25,6 +26,9 @@ QUIET = "Quiet Playlist"
 LOUD_ID, QUIET_ID = "f1e28d31-c358-4284-9bef-00a2334625fd", "0ad600a0-3b61-4b82-8916-6c4bd5336d67"
 # how many days, with how many streams a day and campaign, when
 _PULLS = ((10, 40, datetime(2026, 4, 11, 7, tzinfo=UTC)), (20, 80, datetime(2026, 4, 22, 7, tzinfo=UTC)))
+_LINK: Row = dict.fromkeys(column.name for column in SOUNDLINK_COUNTRY_DAILY.columns)
+_LINK |= {"provider": "soundlink", "account_id": "a7ac3173-2f71-4e79-921f-d15d7112dd11", "schema_version": "1.0"}
+_LINK |= {"report_date_timezone": "UTC", "exported_at": "2026-04-22T03:00:00Z", "country_code": "US"}
 _PROMOTED = "6habFhsOp2NvndAvgiJ01P"
 
 
@@ -87,6 +91,28 @@ def warehouse_with_rows(folder: Path) -> NativeFile:
                 load(warehouse, arrival(landed, rows, export=export, campaign=path, dates=dates, pulled=moment))
     build(warehouse)
     return warehouse
+
+
+def load_soundlinks(warehouse: NativeFile) -> None:
+    """Two: one of twenty days, archived, and a smaller one of the first ten days, whose clicks are not tracked."""
+    moment = datetime(2026, 4, 22, 7, tzinfo=UTC)
+    landed = warehouse.path.parent / "landed-soundlinks"
+    for soundlink, name, days, views, clicks in (
+        ("one", "Link <b>One</b>", 20, 10, 4),
+        ("two", "Link Two", 10, 5, None),
+    ):
+        figures = {"views": views, "link_clicks": clicks, "streams": 8, "listeners": 4, "followers": 1}
+        ratios = {"streams_per_listener": 2, "ctr_lp": clicks and clicks / views}
+        named = {"soundlink_id": soundlink, "soundlink_name": name}
+        rows = [_LINK | named | figures | ratios | {"report_date": day} for day in _days(days)]
+        dates = DateRange(FIRST_DAY, FIRST_DAY + timedelta(days=days - 1))
+        of: dict[str, Any] = {"export": SOUNDLINK_COUNTRY_DAILY, "campaign": soundlink, "dates": dates}
+        load(warehouse, arrival(landed, rows, pulled=moment, **of))
+    with warehouse.write() as connection:
+        connection.execute(
+            "insert into soundlinks (soundlink_id, status, _listed_at, _listed_json) values (?, ?, ?, '{}')",
+            ["one", "archived", moment.replace(tzinfo=None)],
+        )
 
 
 def build(warehouse: NativeFile) -> None:
