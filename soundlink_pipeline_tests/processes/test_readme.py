@@ -67,7 +67,7 @@ def serving(clone: Path, environment: dict[str, str]) -> Iterator[Serving]:
 
 @pytest.mark.slow  # make demo alone takes most of a minute
 def test_the_demo_is_made_and_says_what_is_next(clone: Path, demo: str) -> None:
-    assert "9. " in demo
+    assert "10. " in demo
     assert "DEBUG" not in demo
     for line in ("make dev ", "make sql ", "make status ", "make report "):
         assert line in demo
@@ -82,8 +82,8 @@ def test_commands_without_an_env_file_work_on_the_demo(clone: Path, demo: str, e
     assert {"make status", "make sql", 'make report CAMPAIGN="Sleep Playlist 1"', "make help"} <= TOLD
     said = run_shell('make status\nmake help\nmake report CAMPAIGN="Sleep Playlist 1"', clone, environment)
     assert f"Project     {clone / 'demo'}\n" in said
-    counted = dict(re.findall(r"^ +(campaign_\w+_daily) +\d.* (\d+)$", demo, re.MULTILINE))
-    assert len(counted) == 2
+    counted = dict(re.findall(r"^ +(\w+_daily) +\d.* (\d+)$", demo, re.MULTILINE))
+    assert len(counted) == 4
     assert counted == {name: rows.replace(",", "") for name, rows in re.findall(r"(\w+_daily): ([\d,]+) rows of", said)}
     assert f"Written: {clone / 'demo' / 'data'}/report" in said
     answer = run_shell(f"make sql <<'END'\n{QUERY}\nEND", clone, environment)
