@@ -19,10 +19,11 @@ import pytest
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.soundlinks import SOUNDLINK
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.models.build import build_models
 from soundlink_pipeline.models.project import read_project
-from soundlink_pipeline.simulator import World
+from soundlink_pipeline.simulator import World, subjects
 from soundlink_pipeline.simulator.encoding import dumps, ndjson
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import arrival, load, save
@@ -30,6 +31,7 @@ from soundlink_pipeline_tests.support.deliveries import arrival, load, save
 FOLDER = Path(__file__).parents[2] / "dbt_like_sql"
 DBT = os.environ.get("SOUNDLINK_DBT", "")
 FIRST_DAY = date(2026, 1, 1)
+SUBJECTS = {CAMPAIGN: subjects.CAMPAIGN, SOUNDLINK: subjects.SOUNDLINK}  # the pipeline's, and the simulator's
 BACKFILL = datetime(2026, 1, 20, 7, tzinfo=UTC)
 
 pytestmark = [
@@ -55,23 +57,24 @@ class Twins:
 
     def pull(self, now: datetime, dates: DateRange) -> None:
         """What a run at `now` loads, into both."""
-        items = [dumps(item).encode() for item in self.world.listing(now)]
+        listings = {ours: self.world.listing(now, theirs) for ours, theirs in SUBJECTS.items()}
         arrivals = [
             arrival(
                 self.folder / "in",
-                ndjson(self.world.rows(export.name, campaign.path_id, dates.start, dates.end, now)),
+                ndjson(self.world.rows(export.name, export.subject.id_of(item), dates.start, dates.end, now)),
                 export=export,
-                campaign=campaign.path_id,
+                campaign=export.subject.id_of(item),
                 dates=dates,
                 pulled=now,
             )
             for export in EXPORTS
-            for campaign in self.world.campaigns
-            if campaign.created_at <= now
+            for item in listings[export.subject]
         ]
         for warehouse in (self.ours, self.dbts):
             landing = Landing(warehouse.path.parent)
-            save(warehouse, landing.land_listing(CAMPAIGN, items, now, now, "run-1"))
+            for subject, listed in listings.items():
+                items = [dumps(item).encode() for item in listed]
+                save(warehouse, landing.land_listing(subject, items, now, now, "run-1"), subject)
             assert not load(warehouse, *arrivals).rejected
 
     def build(self, dates: DateRange | None = None) -> None:
@@ -121,7 +124,8 @@ def same(twins: Twins) -> dict[str, Any]:
 @pytest.fixture
 def twins(tmp_path: Path) -> Twins:
     """A backfill and ten mornings' refreshes."""
-    twins = Twins(tmp_path, World(campaigns=8, first_day=FIRST_DAY, countries_per_campaign=3, tracks_per_campaign=2))
+    size: dict[str, int] = {"campaigns": 8, "soundlinks": 8, "countries_per_campaign": 3, "tracks_per_campaign": 2}
+    twins = Twins(tmp_path, World(first_day=FIRST_DAY, **size))
     twins.pull(BACKFILL, DateRange(FIRST_DAY, date(2026, 1, 19)))
     for morning in range(1, 11):
         refresh(twins, morning)
@@ -143,4 +147,5 @@ def test_dbt_and_the_pipeline_build_the_same_tables_in_full_and_by_days(twins: T
     twins.build(refresh(twins, 11))
     second = same(twins)
     changed = {name for name, found in second.items() if found != first[name]}
-    assert {f"marts.{name}" for name in ("campaign_daily", "country_daily", "data_status", "revision_curve")} <= changed
+    daily = ("campaign_daily", "country_daily", "soundlink_daily", "soundlink_track_daily")
+    assert {f"marts.{name}" for name in (*daily, "data_status", "revision_curve")} <= changed

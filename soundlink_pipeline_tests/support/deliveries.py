@@ -17,6 +17,7 @@ from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery, Listing
 from soundlink_pipeline.loading.batch import BatchResult, load_batch
 from soundlink_pipeline.loading.listing import save_listing
@@ -89,9 +90,9 @@ def refusal(result: BatchResult) -> str:
     return result.rejected[0].reason
 
 
-def save(warehouse: NativeFile, listing: Listing) -> int:
+def save(warehouse: NativeFile, listing: Listing, subject: Subject = CAMPAIGN) -> int:
     with warehouse.write() as connection:
-        return save_listing(connection, CAMPAIGN, listing)
+        return save_listing(connection, subject, listing)
 
 
 @contextmanager
