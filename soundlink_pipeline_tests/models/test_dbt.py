@@ -124,8 +124,8 @@ def same(twins: Twins) -> dict[str, Any]:
 @pytest.fixture
 def twins(tmp_path: Path) -> Twins:
     """A backfill and ten mornings' refreshes."""
-    size: dict[str, int] = {"campaigns": 8, "soundlinks": 8, "countries_per_campaign": 3, "tracks_per_campaign": 2}
-    twins = Twins(tmp_path, World(first_day=FIRST_DAY, **size))
+    world = World(campaigns=8, soundlinks=8, first_day=FIRST_DAY, countries_per_campaign=3, tracks_per_campaign=2)
+    twins = Twins(tmp_path, world)
     twins.pull(BACKFILL, DateRange(FIRST_DAY, date(2026, 1, 19)))
     for morning in range(1, 11):
         refresh(twins, morning)
