@@ -14,7 +14,6 @@ import yaml
 from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION, LISTENING
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.subject import ExpectedDays, expected_days
 from soundlink_pipeline.models.build import run_tests
 from soundlink_pipeline.models.project import SqlProject
@@ -31,6 +30,7 @@ from soundlink_pipeline_tests.marts.shared import (
     Marts,
     playlist,
 )
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 # Staging
 
@@ -66,7 +66,7 @@ def test_days_on_which_the_models_expect_rows_of_a_campaign_are_those_it_is_aske
         "select may_have_rows_from, country_rows_until, may_have_rows_until from days"
     ).fetchall()[0]
     assert [ExpectedDays(first, last) for last in lasts] == [
-        expected_days(CAMPAIGN.lifetime(listed), export.tail) for export in EXPORTS
+        expected_days(CAMPAIGN.lifetime(listed), export.tail) for export in CAMPAIGN_EXPORTS
     ]
 
 
@@ -105,7 +105,7 @@ def test_status_of_a_day_goes_by_the_id_in_the_rows(marts: Marts) -> None:
 
 def test_staging_has_every_column_of_the_exports_and_every_version_of_a_row(marts: Marts) -> None:
     marts.build()
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         for name in (export.name, f"{export.name}_history"):
             found = {n for n, *_ in marts.connection.execute(f"describe staging.stg_{name}").fetchall()}
             assert set(export.column_names) | {"_pulled_at", "_valid_from", "_delivery_id"} <= found
