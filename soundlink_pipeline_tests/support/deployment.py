@@ -239,7 +239,7 @@ def simulated_api(key: str = KEY) -> Iterator[Simulator]:
 @contextmanager
 def deployment(home: Path, sim: Simulator, **settings: str) -> Iterator[Deployment]:
     """`dagster dev` with an API, until the block ends; then no process is left. The schedule is off unless set."""
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     shutil.copy(REPOSITORY / "workspace.yaml", home)
     (home / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text() + QUICK_QUEUE)
     known = environment(sim.base_url, home / "data", SOUNDLINK_START_DATE=str(FIRST_DAY), SOUNDLINK_SCHEDULE=NEVER)
