@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 
+from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.orchestration.run_origin import job_origin
 from soundlink_pipeline.orchestration.upkeep import build_upkeep
@@ -52,6 +56,22 @@ def test_a_queued_run_is_told_which_run_it_waits_for_at_each_tick(tmp_path: Path
         assert queued is not None
         assert queued.tags["soundlink/days"] == "2026-01-01 to 01-08"
         assert queued.tags["soundlink/started_by"] == "UI backfill"
+
+
+@pytest.mark.parametrize("host", [socket.gethostname(), "another", None], ids=["this", "another", "unknown"])
+def test_in_a_storage_that_machines_share_only_a_dead_run_of_this_machine_is_marked(host: str | None) -> None:
+    tags = {".dagster/soundlink_host": host} if host else {}
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = instance.add_run(dg.DagsterRun("daily_refresh", WORKING, status=dg.DagsterRunStatus.STARTED, tags=tags))
+        instance.report_engine_event("Executing steps", run, EngineEventData({"pid": str(gone.pid)}))
+        marked = fail_orphaned_runs(instance)
+        (run,) = instance.get_runs()
+    if host == socket.gethostname():
+        assert (marked, run.status) == ([WORKING], dg.DagsterRunStatus.FAILURE)
+    else:
+        assert (marked, run.status) == ([], dg.DagsterRunStatus.STARTED)
 
 
 def test_the_storage_is_looked_at_once_a_day_and_the_sensor_is_on_by_default(tmp_path: Path) -> None:
