@@ -82,7 +82,8 @@ def last_backfill(instance: dg.DagsterInstance) -> Iterator[Finding]:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
         state = _STATES.get(backfill.status.value, backfill.status.value.lower())
         at = minute(datetime.fromtimestamp(backfill.backfill_timestamp, UTC))
-        message = f"{at}: {state}, {counted(len(runs), 'run')}" + (f": {counts}" if counts else "")
+        # Without any: it has launched none yet, or they are so old that they were deleted.
+        message = f"{at}: {state}" + (f", {counted(len(runs), 'run')}: {counts}" if runs else "")
         if backfill.error and backfill.status.value in ("FAILED", "FAILING"):
             message += f"; {first_line(backfill.error.message)}"
             yield warn("last backfill", message, "see its page in the UI (Runs, Backfills), and launch it again")
