@@ -32,6 +32,7 @@ from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.wording import counted
 
 _COMMAND = "soundlink pull"
 
@@ -78,7 +79,7 @@ def _pull(dates: DateRange, ids: Sequence[str], *, refetch: bool, accept_smaller
     step: dict[str, Any] = {"refetch": refetch, "accept_smaller": accept_smaller}
     if ids:
         step["campaigns"] = list(ids)
-    print(f"Pulling {dates}" + (f" of {len(ids)} campaigns" if ids else ""), flush=True)
+    print(f"Pulling {dates}" + (f" of {counted(len(ids), 'campaign')}" if ids else ""), flush=True)
     ended = run_job(
         DAILY_REFRESH,
         tags={RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat()},
@@ -163,11 +164,13 @@ def _summary(
 def _what_came(progress: Progress) -> str:
     result = progress.result
     if result is None:
-        return f"Loaded so far: {progress.rows:,} rows of {progress.done} of {progress.requests} requests"
+        asked = counted(progress.requests, "request")
+        return f"Loaded so far: {counted(progress.rows, 'row')} of {progress.done} of {asked}"
     refused = sum(item.attempted for item in result.failed)
     return (
-        f"Loaded: {result.rows:,} rows, of which {result.total('inserted'):,} new, {result.total('updated'):,} revised;"
-        f" {result.requests:,} requests for exports, {refused:,} refused or failed"
+        f"Loaded: {counted(result.rows, 'row')}, of which {result.total('inserted'):,} new,"
+        f" {result.total('updated'):,} revised; {counted(result.requests, 'request')} for exports,"
+        f" {refused:,} refused or failed"
     )
 
 
@@ -182,7 +185,7 @@ def _what_is_there(soundlink: Soundlink, dates: DateRange, limited: bool) -> lis
     lines = [f"Settled up to {settled}: these numbers are final" if settled else "Settled: no day yet"]
     if limited and lacking:
         lines.append(
-            f"Not pulled: days of {len(lacking)} other campaigns, so these days stay missing in the UI; the same"
-            " command without --campaign pulls the others"
+            f"Not pulled: days of {counted(len(lacking), 'other campaign')}, so these days stay missing in the UI;"
+            " the same command without --campaign pulls the others"
         )
     return lines

@@ -24,12 +24,13 @@ from soundlink_pipeline.api.pacing import Cancelled, Pacer
 from soundlink_pipeline.contracts.campaigns import CampaignPages, expected_days, left_out
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.doctor.finding import Finding, counted, fault, ok, warn
+from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.pulling.listing import left_out_of_named
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
+from soundlink_pipeline.wording import counted
 
 _KEY = "SOUNDLINK_API_KEY"
 # An operator is waiting: one retry, and short timeouts.
@@ -99,7 +100,7 @@ def _requests(project: ProjectState, client: SoundlinkClient, pacer: Pacer, fold
     campaigns: list[dict[str, Any]] = [{"campaignId": name} for name in settings.campaign_ids]
     pages = 0
     if campaigns:
-        yield ok("campaigns:read", f"not needed: SOUNDLINK_CAMPAIGN_IDS names {len(campaigns)} campaigns")
+        yield ok("campaigns:read", f"not needed: SOUNDLINK_CAMPAIGN_IDS names {counted(len(campaigns), 'campaign')}")
         for sentence in filter(None, left_out_of_named(client, settings.campaign_ids, settings.start_date)):
             yield ok("first day", sentence)
     else:
@@ -111,7 +112,7 @@ def _requests(project: ProjectState, client: SoundlinkClient, pacer: Pacer, fold
             yield fault("campaigns:read", str(error), fix)
         else:
             campaigns, pages = answer.items, client.requests - before
-            yield ok("campaigns:read", f"{len(campaigns)} campaigns listed")
+            yield ok("campaigns:read", f"{counted(len(campaigns), 'campaign')} listed")
             if left := left_out(campaigns, settings.start_date):
                 yield ok("first day", left)
     now = (answer and answer.server_date) or project.clock()

@@ -9,12 +9,13 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from soundlink_pipeline.alerts.message import read_alert
-from soundlink_pipeline.doctor.finding import Finding, counted, first_line, minute, ok, warn
+from soundlink_pipeline.doctor.finding import Finding, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectState
 from soundlink_pipeline.orchestration.jobs import FRESHNESS, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.run_tags import dates_of, described
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS
+from soundlink_pipeline.wording import counted
 
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 # Jobs that change nothing; the runs that are looked at hold more than a week of them.

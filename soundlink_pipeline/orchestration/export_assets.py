@@ -45,6 +45,7 @@ from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.tables import CAMPAIGNS, export_tables
+from soundlink_pipeline.wording import counted
 
 _CAMPAIGNS = "campaigns"
 # The step that pulls; also its name in a run's config.
@@ -145,7 +146,7 @@ def _campaigns_asset() -> dg.AssetsDefinition:
             if not dates or not exports_are_next:
                 # Otherwise the step that pulls saves it, with what it asks the warehouse in any case.
                 save_and_ask(soundlink.warehouse, soundlink.landing, listing, lambda _: None)
-            context.log.info(f"{len(items)} campaigns listed")
+            context.log.info(f"{counted(len(items), 'campaign')} listed")
             # The API is not ours to materialize: that it answered is an observation.
             observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
             context.log_event(dg.AssetObservation(SOUNDLINK_API, metadata=observed))

@@ -16,6 +16,7 @@ from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.run_tags import described, own_tags
 from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
+from soundlink_pipeline.wording import counted
 
 UPKEEP = "upkeep"
 _INTERVAL_SECONDS = 30
@@ -63,7 +64,7 @@ def build_upkeep(retention_days: int, now: Callable[[], datetime] = lambda: date
         ):
             report_unevaluated(instance, run, otherwise="the run ended before it")
         if waiting := tell_queued_runs(instance):
-            said.append(f"{waiting} queued runs told what they wait for")
+            said.append(f"{counted(waiting, 'queued run')} told what to wait for")
         if cursor.day != str(moment.date()):
             # Not at the top: SQLAlchemy's part of it would make loading the definitions slower.
             from soundlink_pipeline.orchestration.retention import keep_bounded  # noqa: PLC0415

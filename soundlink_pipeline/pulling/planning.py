@@ -12,6 +12,7 @@ from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, last
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.pulling.tails import Over, Probe, first_missing, last_final_day, probes_of_the_day, turns
 from soundlink_pipeline.warehouse.ledger import PulledSoFar
+from soundlink_pipeline.wording import counted
 
 _NOTHING = PulledSoFar()
 
@@ -102,13 +103,13 @@ class Plan:
         seconds = expected_seconds(len(self.missing), per_minute, per_hour, left_this_hour)
         skipped = len(self.requests) - (len(self.missing) - len(self.probes))
         return (
-            f"{' and '.join(export.name for export in self.exports)}, {self.dates}: {len(self.missing)} requests for"
-            f" {self.campaigns} of {self.listed} campaigns"
+            f"{' and '.join(export.name for export in self.exports)}, {self.dates}:"
+            f" {counted(len(self.missing), 'request')} for {self.campaigns} of {self.listed} campaigns"
             + (f" and {len(self.probes)} of those that are over, to see whether rows still come" if self.probes else "")
             + (f"; at the API's limits this takes at least {duration(seconds)}" if seconds > 1 else "")
             + (
-                f". {skipped} requests skipped: already pulled and final (refetch: true in the run's config repeats"
-                " them)"
+                f". {counted(skipped, 'request')} skipped: already pulled and final (refetch: true in the run's config"
+                " repeats them)"
                 if skipped
                 else ""
             )

@@ -98,7 +98,7 @@ def test_landed_files_that_no_run_has_loaded_are_told(pulled: Project) -> None:
     landed = len(pulled.soundlink.landing.not_archived())
     assert landed == 6
     examined = Examined(pulled)
-    assert examined.one("Data", "warehouse").message == "there is no file, but 6 deliveries have landed"
+    assert examined.one("Data", "warehouse").message == "there is no file, but 6 deliveries landed"
     assert examined.one("Data", "landed files").message.startswith("6 deliveries are not loaded")
 
 

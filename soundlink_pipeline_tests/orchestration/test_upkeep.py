@@ -44,7 +44,7 @@ def test_a_queued_run_is_told_which_run_it_waits_for_at_each_tick(tmp_path: Path
         )
         _, cursor = tick(instance)
         said, _ = tick(instance, cursor)
-        assert said == "1 queued runs told what they wait for"
+        assert said == "1 queued run told what to wait for"
         told = [entry.message for entry in instance.all_logs(QUEUED)]
         assert len(told) == 2
         for line in told:
