@@ -119,7 +119,8 @@ class TableMigration:
                 rows := self._count(f"select count(*) from {self._table.name} where {self._value(column)} is null")
             ):
                 yield Obstruction(
-                    f"the column {column.name} of {self._table.name} must not be null now, and is in {counted(rows, 'row')}"
+                    f"the column {column.name} of {self._table.name} must not be null now, and is in"
+                    f" {counted(rows, 'row')}"
                 )
 
     def statements(self) -> list[str]:
