@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -32,6 +32,7 @@ T = TypeVar("T")
 TODAY = datetime.now(UTC).date()
 FIRST_DAY = TODAY - timedelta(days=205)
 NEVER = "0 0 29 2 1"
+EXPORT_NAMES = tuple(export.name for export in EXPORTS)
 BIN = Path(sys.executable).parent
 # The project's own `dagster.yaml`, but that the queue is looked at every second, not every five.
 QUICK_QUEUE = "\nrun_queue:\n  dequeue_interval_seconds: 1\n"
@@ -76,7 +77,7 @@ class Deployment:
     def runs(self) -> list[dict[str, Any]]:
         """Every run, oldest first."""
         found = self.graphql(
-            "{runsOrError {... on Runs {results {id status startTime endTime parentRunId"
+            "{runsOrError {... on Runs {results {id jobName status startTime endTime parentRunId"
             " stepKeysToExecute tags {key value}}}}}"
         )["runsOrError"]["results"]
         return sorted(
@@ -125,6 +126,10 @@ class Deployment:
         node: dict[str, Any] = found["repositoriesOrError"]["nodes"][0]
         return node
 
+    def _repository(self) -> dict[str, str]:
+        repository = self._nodes("name location {name}")
+        return {"repositoryName": repository["name"], "repositoryLocationName": repository["location"]["name"]}
+
     def scheduled_runs(self, name: str) -> list[str]:
         """The ids of the runs that a schedule has launched, oldest first."""
         return [run["id"] for run in self.runs() if run["tags"].get("dagster/schedule_name") == name]
@@ -133,6 +138,13 @@ class Deployment:
         schedules = self._nodes("schedules {name scheduleState {ticks {status runIds}}}")["schedules"]
         (ticks,) = (made["scheduleState"]["ticks"] for made in schedules if made["name"] == name)
         return list(ticks)
+
+    def start_schedule(self, name: str) -> None:
+        started = self.graphql(
+            "mutation($s: ScheduleSelector!){startSchedule(scheduleSelector: $s){__typename}}",
+            s={**self._repository(), "scheduleName": name},
+        )["startSchedule"]
+        assert started["__typename"] == "ScheduleStateResult", started
 
     def stop_schedule(self, name: str) -> None:
         schedules = self._nodes("schedules {name scheduleState {id selectorId}}")["schedules"]
@@ -144,26 +156,20 @@ class Deployment:
         )["stopRunningSchedule"]
         assert stopped["scheduleState"]["status"] == "STOPPED", stopped
 
-    def sensor_ticks(self, status: str) -> list[dict[str, Any]]:
-        """Those of the sensor `alerts`."""
+    def sensor_ticks(self, status: str, sensor: str = "alerts") -> list[dict[str, Any]]:
         sensors = self._nodes("sensors {name sensorState {ticks {status skipReason error {message}}}}")["sensors"]
-        (ticks,) = (made["sensorState"]["ticks"] for made in sensors if made["name"] == "alerts")
+        (ticks,) = (made["sensorState"]["ticks"] for made in sensors if made["name"] == sensor)
         return [tick for tick in ticks if tick["status"] == status]
 
     def launch(self, start: date, end: date, priority: int = 0, *, refetch: bool = False) -> str:
         """A run over a range, launched as the UI's launchpad does."""
         config = {"ops": {"exports": {"config": {"refetch": True}}}} if refetch else {}
-        repository = self._nodes("name location {name}")
         tags = {RANGE_START: str(start), RANGE_END: str(end), "dagster/priority": str(priority)}
         launched = self.graphql(
             "mutation($p: ExecutionParams!){launchRun(executionParams: $p)"
             " {__typename ... on LaunchRunSuccess {run {id}} ... on PythonError {message}}}",
             p={
-                "selector": {
-                    "repositoryName": repository["name"],
-                    "repositoryLocationName": repository["location"]["name"],
-                    "pipelineName": "daily_refresh",
-                },
+                "selector": {**self._repository(), "pipelineName": "daily_refresh"},
                 "runConfigData": config,
                 "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
             },
@@ -171,15 +177,28 @@ class Deployment:
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return str(launched["run"]["id"])
 
-    def launch_backfill(self, days: list[str]) -> str:
-        """A backfill of every export, launched as the UI's dialog does."""
+    def reexecute_from_failure(self, run_id: str) -> str:
+        """The button of the run's page."""
+        launched = self.graphql(
+            "mutation($p: ReexecutionParams!){launchRunReexecution(reexecutionParams: $p)"
+            " {__typename ... on LaunchRunSuccess {run {id}} ... on PythonError {message}}}",
+            p={"parentRunId": run_id, "strategy": "FROM_FAILURE"},
+        )["launchRunReexecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return str(launched["run"]["id"])
+
+    def launch_backfill(self, days: list[str], assets: Sequence[str] = EXPORT_NAMES) -> str:
+        """A backfill of every export, or of other assets, launched as the UI's dialog does."""
         launched = self.graphql(
             "mutation($p: LaunchBackfillParams!){launchPartitionBackfill(backfillParams: $p)"
             " {__typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message stack}}}",
-            p={"assetSelection": [{"path": [export.name]} for export in EXPORTS], "partitionNames": days},
+            p={"assetSelection": [{"path": [name]} for name in assets], "partitionNames": days},
         )["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return str(launched["backfillId"])
+
+    def cancel_backfill(self, backfill_id: str) -> None:
+        self.graphql("mutation($id: String!){cancelPartitionBackfill(backfillId: $id){__typename}}", id=backfill_id)
 
     def backfill_status(self, backfill_id: str) -> str:
         query = "query($id: String!){partitionBackfillOrError(backfillId: $id){... on PartitionBackfill {status}}}"
@@ -187,6 +206,10 @@ class Deployment:
 
     def runs_of_backfill(self, backfill_id: str) -> list[dict[str, Any]]:
         return [run for run in self.runs() if run["tags"].get("dagster/backfill") == backfill_id]
+
+    @property
+    def published_path(self) -> Path:
+        return settings_from(self.environment).data_dir / "soundlink.duckdb"
 
     @property
     def warehouse(self) -> NativeFile:
