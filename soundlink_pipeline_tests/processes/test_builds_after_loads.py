@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from soundlink_pipeline.orchestration.jobs import MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.publication_sensor import SENSOR
-from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.orchestration.run_context import RANGE_START
 from soundlink_pipeline.publishing.lag import lag_of
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
 from soundlink_pipeline_tests.support.deployment import (
@@ -21,6 +20,7 @@ from soundlink_pipeline_tests.support.deployment import (
     FIRST_DAY,
     Deployment,
     deployment,
+    plain_command,
     process_environment,
     simulated_api,
     until,
@@ -33,8 +33,12 @@ ENDED = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "CANCELED"}
 SECONDS_TO_THE_BUILD = 60
 
 
+def day(number: int) -> date:
+    return FIRST_DAY + timedelta(days=number)
+
+
 def days(*numbers: int) -> list[str]:
-    return [str(FIRST_DAY + timedelta(days=number)) for number in numbers]
+    return [str(day(number)) for number in numbers]
 
 
 @pytest.fixture(scope="module")
@@ -76,19 +80,16 @@ def end_of(here: Deployment, backfill: str) -> str:
     return until(ended, "the backfill ends", 300)
 
 
-def run_of(here: Deployment, day: str) -> dict[str, Any]:
-    return until(lambda: next((run for run in here.runs() if run["tags"].get(RANGE_START) == day), None), "it is there")
+def run_of(here: Deployment, first: str) -> dict[str, Any]:
+    """The run that begins with this day."""
+    return until(
+        lambda: next((run for run in here.runs() if run["tags"].get(RANGE_START) == first), None), "it is there"
+    )
 
 
-def in_shell(here: Deployment, *command: str) -> int:
+def in_shell(here: Deployment, command: list[str]) -> int:
     environment = process_environment(here.home, here.environment)
-    return subprocess.run([BIN / command[0], *command[1:]], cwd=here.home, env=environment, check=False).returncode
-
-
-def execute(here: Deployment, first: str, last: str) -> int:
-    tags = json.dumps({RANGE_START: first, RANGE_END: last})
-    job = ("-m", "soundlink_pipeline.definitions", "-j", "daily_refresh")
-    return in_shell(here, "dagster", "job", "execute", *job, "--tags", tags)
+    return subprocess.run(command, cwd=here.home, env=environment, check=False).returncode
 
 
 def test_a_backfill_with_a_failed_chunk_and_the_re_execution_of_that_one(here: Deployment) -> None:
@@ -132,16 +133,16 @@ def test_two_backfills_that_overlap(here: Deployment) -> None:
 
 def test_a_plain_job_from_a_shell_builds_by_itself_unless_a_campaign_fails(here: Deployment) -> None:
     with followed_by_builds(here, 0):
-        assert execute(here, *days(100, 101)) == 0
+        assert in_shell(here, plain_command(day(100), day(101))) == 0
     refused = here.sim.world.campaigns[0].uuid
     here.sim.faults.add(Fault("status", campaign=refused, export=BREAKDOWN, status=404, times=None))
     with followed_by_builds(here, 1):
-        assert execute(here, *days(110, 111)) == 1
+        assert in_shell(here, plain_command(day(110), day(111))) == 1
     here.sim.faults.clear()
 
 
 def test_exports_materialized_from_a_shell(here: Deployment) -> None:
     exports = f"campaigns,{BREAKDOWN},{ENGAGEMENT}"
-    chosen = ("-m", "soundlink_pipeline.definitions", "--select", exports, "--partition", days(120)[0])
+    chosen = ["-m", "soundlink_pipeline.definitions", "--select", exports, "--partition", str(day(120))]
     with followed_by_builds(here, 1):
-        assert in_shell(here, "dagster", "asset", "materialize", *chosen) == 0
+        assert in_shell(here, [f"{BIN}/dagster", "asset", "materialize", *chosen]) == 0

@@ -116,10 +116,16 @@ class Deployment:
         until(lambda: len(list(landed.glob(f"*/*/{start}_*.ndjson*"))) == pulls - 1, "all others have landed")
 
     def messages(self, run_id: str) -> list[str]:
+        return [message for _, message in self.log(run_id)]
+
+    def log(self, run_id: str) -> list[tuple[float, str]]:
+        """The moment (Unix seconds) and the message of each event of a run."""
         query = (
-            "query($id: ID!){logsForRun(runId: $id){... on EventConnection {events {... on MessageEvent {message}}}}}"
+            "query($id: ID!){logsForRun(runId: $id)"
+            " {... on EventConnection {events {... on MessageEvent {timestamp message}}}}}"
         )
-        return [event["message"] for event in self.graphql(query, id=run_id)["logsForRun"]["events"]]
+        events = self.graphql(query, id=run_id)["logsForRun"]["events"]
+        return [(float(event["timestamp"]) / 1000, event["message"]) for event in events]
 
     def _nodes(self, fields: str) -> dict[str, Any]:
         found = self.graphql(f"{{repositoriesOrError {{... on RepositoryConnection {{nodes {{{fields}}}}}}}}}")
@@ -235,6 +241,24 @@ class Deployment:
         for path in self.home.rglob("*"):
             if path.is_file() and not (delivered_with_it and path.name.startswith(delivered_with_it)):
                 assert self.key.encode() not in path.read_bytes(), path
+
+
+def pull_command(start: date, end: date) -> list[str]:
+    """What `make backfill` runs; it needs no daemon."""
+    return [f"{BIN}/soundlink", "pull", f"--from={start}", f"--to={end}"]
+
+
+def plain_command(start: date, end: date) -> list[str]:
+    """The same without a command of ours."""
+    tags = json.dumps({RANGE_START: str(start), RANGE_END: str(end)})
+    job = ("-m", "soundlink_pipeline.definitions", "-j", "daily_refresh")
+    return [f"{BIN}/dagster", "job", "execute", *job, "--tags", tags]
+
+
+def processor_seconds(process: subprocess.Popen[bytes]) -> float:
+    """What a living process has used."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def process_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
