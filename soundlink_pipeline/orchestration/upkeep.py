@@ -1,7 +1,8 @@
 """The sensor `upkeep`: what somebody must do every half minute about runs and, once a day, about Dagster's storage.
 
-It marks runs as failed whose process is gone, says in the log of a queued run which run it waits for, and keeps
-Dagster's storage bounded (`retention.py`). It launches nothing, and takes no place in the queue of runs.
+It marks runs as failed whose process is gone, says in the log of a queued run which run it waits for, deletes ticks
+that had nothing to do, and keeps Dagster's storage bounded (`retention.py`). It launches nothing, and takes no place in
+the queue of runs.
 """
 
 import json
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 
 from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
+from soundlink_pipeline.orchestration.publication_sensor import SENSOR as PUBLICATION
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.run_tags import described, own_tags
 from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
@@ -24,6 +26,8 @@ _MOST_QUEUED = 50
 _LONGEST_DAYS = 36_500  # there is no date before the year 1
 # A failed run's checks are looked at for so long after its end.
 _LATELY = timedelta(minutes=10)
+# The publication sensor ticks every 10 s. Dagster keeps ticks for whole days, and a day of these would be 14 MB.
+_QUIET_TICKS_STAY = timedelta(hours=1)
 _AT_WORK = [status for status in UNDER_WAY if status is not dg.DagsterRunStatus.QUEUED]
 
 
@@ -65,6 +69,7 @@ def build_upkeep(retention_days: int, now: Callable[[], datetime] = lambda: date
             report_unevaluated(instance, run, otherwise="the run ended before it")
         if waiting := tell_queued_runs(instance):
             said.append(f"{counted(waiting, 'queued run')} told what to wait for")
+        _delete_quiet_ticks(instance, moment - _QUIET_TICKS_STAY)
         if cursor.day != str(moment.date()):
             # Not at the top: SQLAlchemy's part of it would make loading the definitions slower.
             from soundlink_pipeline.orchestration.retention import keep_bounded  # noqa: PLC0415
@@ -99,3 +104,13 @@ def tell_queued_runs(instance: dg.DagsterInstance) -> int:
                 run,
             )
     return len(queued) if at_work else 0
+
+
+def _delete_quiet_ticks(instance: dg.DagsterInstance, before: datetime) -> None:
+    """Delete ticks of the publication sensor that asked for nothing."""
+    for state in instance.all_instigator_state():
+        if state.name == PUBLICATION:
+            instigator = (state.instigator_origin_id, state.selector_id)
+            for tick in instance.get_ticks(*instigator, before=before.timestamp(), limit=1):
+                if tick.status.value == "SKIPPED":
+                    instance.purge_ticks(*instigator, before.timestamp(), [tick.status])

@@ -10,6 +10,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
+from dagster._core.remote_origin import RemoteInstigatorOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
 
 from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
@@ -85,6 +94,39 @@ def test_the_storage_is_looked_at_once_a_day_and_the_sensor_is_on_by_default(tmp
         assert said.startswith("0 runs deleted, 0 thinned")
         said, _ = tick(instance, "a cursor of somebody else")
         assert said.startswith("0 runs deleted, 0 thinned")
+
+
+def test_of_the_publication_sensor_ticks_that_asked_for_nothing_are_deleted_after_an_hour(tmp_path: Path) -> None:
+    def add_ticks(name: str) -> InstigatorState:
+        """Every quarter of an hour, the newest ten minutes ago; every third one asked for a run."""
+        origin = RemoteInstigatorOrigin(job_origin(tmp_path, "any").repository_origin, name)
+        kind, data = InstigatorType.SENSOR, SensorInstigatorData()
+        state = InstigatorState(origin, kind, InstigatorStatus.RUNNING, data)
+        instance.add_instigator_state(state)
+        for number in range(9):
+            moment = NOW - timedelta(minutes=10 + 15 * (8 - number))
+            status = TickStatus.SKIPPED if number % 3 else TickStatus.SUCCESS
+            ticked = TickData(
+                state.instigator_origin_id,
+                name,
+                kind,
+                status,
+                moment.timestamp(),
+                run_ids=[],
+                selector_id=state.selector_id,
+            )
+            instance.create_tick(ticked)
+        return state
+
+    def statuses(state: InstigatorState) -> list[str]:
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id)
+        return [tick.status.value for tick in reversed(ticks)]
+
+    with instance_at(tmp_path / "home") as instance:
+        publication, other = add_ticks("models_and_publication_sensor"), add_ticks("another")
+        tick(instance)
+        assert statuses(other) == ["SUCCESS", "SKIPPED", "SKIPPED"] * 3
+        assert statuses(publication) == ["SUCCESS", "SUCCESS", "SKIPPED", "SUCCESS", "SKIPPED", "SKIPPED"]
 
 
 @pytest.mark.parametrize("days", [1, 10**9])
