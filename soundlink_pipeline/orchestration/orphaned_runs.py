@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import dagster as dg
 
@@ -70,7 +71,16 @@ def _lives(process: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _waits_for_its_parent(process)
+
+
+def _waits_for_its_parent(process: int) -> bool:
+    """Whether it has ended and only its number is left, until its parent asks: in a container perhaps for ever."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:  # no Linux; or it is gone by now
+        return False
+    return state == "Z"
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -81,6 +82,14 @@ def test_in_a_storage_that_machines_share_only_a_dead_run_of_this_machine_is_mar
         assert (marked, run.status) == ([WORKING], dg.DagsterRunStatus.FAILURE)
     else:
         assert (marked, run.status) == ([], dg.DagsterRunStatus.STARTED)
+
+
+def test_a_dead_process_that_its_parent_has_not_asked_for_counts_as_gone(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as process, instance_at(tmp_path / "home") as instance:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        run = instance.add_run(dg.DagsterRun("daily_refresh", WORKING, status=dg.DagsterRunStatus.STARTED))
+        instance.report_engine_event("Executing steps", run, EngineEventData({"pid": str(process.pid)}))
+        assert fail_orphaned_runs(instance) == [WORKING]
 
 
 def test_the_storage_is_looked_at_once_a_day_and_the_sensor_is_on_by_default(tmp_path: Path) -> None:
