@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
@@ -17,6 +18,7 @@ from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
 from soundlink_pipeline.orchestration.publication_sensor import SENSOR as PUBLICATION
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.run_tags import described, own_tags
+from soundlink_pipeline.orchestration.turn import run_at_work
 from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
 from soundlink_pipeline.wording import counted
 
@@ -46,8 +48,13 @@ class _Cursor:
             return cls()
 
 
-def build_upkeep(retention_days: int, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> dg.SensorDefinition:
-    """The sensor, on by default; Dagster's storage keeps what is younger than so many days."""
+def build_upkeep(
+    retention_days: int, data_dir: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> dg.SensorDefinition:
+    """The sensor, on by default; Dagster's storage keeps what is younger than so many days.
+
+    In `data_dir` runs take turns.
+    """
 
     @dg.sensor(
         name=UPKEEP,
@@ -67,7 +74,7 @@ def build_upkeep(retention_days: int, now: Callable[[], datetime] = lambda: date
             dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=moment - _LATELY), limit=_MOST_QUEUED
         ):
             report_unevaluated(instance, run, otherwise="the run ended before it")
-        if waiting := tell_queued_runs(instance):
+        if waiting := tell_queued_runs(instance, run_at_work(data_dir)):
             said.append(f"{counted(waiting, 'queued run')} told what to wait for")
         _delete_quiet_ticks(instance, moment - _QUIET_TICKS_STAY)
         if cursor.day != str(moment.date()):
@@ -87,14 +94,18 @@ def build_upkeep(retention_days: int, now: Callable[[], datetime] = lambda: date
     return upkeep
 
 
-def tell_queued_runs(instance: dg.DagsterInstance) -> int:
-    """Say in the log of each queued run which run it waits for, and put on its tags; returns how many there are."""
+def tell_queued_runs(instance: dg.DagsterInstance, at_work: str | None) -> int:
+    """Say in the log of each queued run which run it waits for, and put on its tags; returns how many there are.
+
+    That is the run `at_work`, if Dagster knows it as such; else the oldest that has started.
+    """
     queued = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]), limit=_MOST_QUEUED)
     for run in queued:
         if tags := own_tags(run):
             instance.add_run_tags(run.run_id, tags)
-    at_work = instance.get_run_records(dg.RunsFilter(statuses=_AT_WORK), limit=1, ascending=True) if queued else ()
-    for record in at_work:
+    started = instance.get_run_records(dg.RunsFilter(statuses=_AT_WORK), ascending=True) if queued else ()
+    # More than one has started where others wait for their turn.
+    for record in sorted(started, key=lambda record: record.dagster_run.run_id != at_work)[:1]:
         since = datetime.fromtimestamp(record.start_time or record.create_timestamp.timestamp(), UTC)
         busy = record.dagster_run
         for run in queued:
@@ -103,7 +114,7 @@ def tell_queued_runs(instance: dg.DagsterInstance) -> int:
                 f" {since:%Y-%m-%d %H:%M} UTC, to end: one run at a time.",
                 run,
             )
-    return len(queued) if at_work else 0
+    return len(queued) if started else 0
 
 
 def _delete_quiet_ticks(instance: dg.DagsterInstance, before: datetime) -> None:

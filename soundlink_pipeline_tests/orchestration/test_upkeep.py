@@ -24,17 +24,21 @@ from dagster._core.scheduler.instigation import (
 from soundlink_pipeline.orchestration.orphaned_runs import fail_orphaned_runs
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.orchestration.run_origin import job_origin
+from soundlink_pipeline.orchestration.turn import turn
 from soundlink_pipeline.orchestration.upkeep import build_upkeep
 from soundlink_pipeline_tests.support.instances import instance_at
 
 NOW = datetime.now(UTC)
 WORKING, QUEUED = "11111111-aaaa-4aaa-8aaa-aaaaaaaaaaaa", "22222222-bbbb-4bbb-8bbb-bbbbbbbbbbbb"
+WAITING = "33333333-cccc-4ccc-8ccc-cccccccccccc"
 DAYS = {RANGE_START: "2026-01-01", RANGE_END: "2026-01-08"}
 
 
-def tick(instance: dg.DagsterInstance, cursor: str | None = None, moment: datetime = NOW) -> tuple[str, str | None]:
+def tick(
+    instance: dg.DagsterInstance, cursor: str | None = None, moment: datetime = NOW, data: Path = Path("nowhere")
+) -> tuple[str, str | None]:
     """What a tick says, and its cursor."""
-    sensor = build_upkeep(90, lambda: moment)
+    sensor = build_upkeep(90, data, lambda: moment)
     with dg.build_sensor_context(instance, cursor, sensor_name=sensor.name) as context:
         done = sensor.evaluate_tick(context)
     return done.skip_message or "", done.cursor
@@ -92,8 +96,24 @@ def test_a_dead_process_that_its_parent_has_not_asked_for_counts_as_gone(tmp_pat
         assert fail_orphaned_runs(instance) == [WORKING]
 
 
+def test_the_run_that_has_the_turn_is_named_not_an_older_one_that_waits_for_it_too(tmp_path: Path) -> None:
+    with instance_at(tmp_path / "home") as instance:
+        for run_id in (WAITING, WORKING):
+            instance.add_run(dg.DagsterRun("daily_refresh", run_id, status=dg.DagsterRunStatus.STARTED))
+        working = instance.get_run_by_id(WORKING)
+        assert working is not None
+        origin = job_origin(tmp_path, "daily_refresh")
+        queued = dg.DagsterRun("daily_refresh", QUEUED, status=dg.DagsterRunStatus.QUEUED, remote_job_origin=origin)
+        instance.add_run(queued)
+        with turn(tmp_path / "data", working, instance, pytest.fail):
+            tick(instance, data=tmp_path / "data")
+        tick(instance)
+        told = [entry.message.partition(" (")[0] for entry in instance.all_logs(QUEUED)]
+        assert told == ["Waiting for run 11111111", "Waiting for run 33333333"]
+
+
 def test_the_storage_is_looked_at_once_a_day_and_the_sensor_is_on_by_default(tmp_path: Path) -> None:
-    assert build_upkeep(90).default_status is dg.DefaultSensorStatus.RUNNING
+    assert build_upkeep(90, tmp_path).default_status is dg.DefaultSensorStatus.RUNNING
     with instance_at(tmp_path / "home") as instance:
         said, cursor = tick(instance)
         assert said.startswith("0 runs deleted, 0 thinned")
@@ -141,4 +161,4 @@ def test_of_the_publication_sensor_ticks_that_asked_for_nothing_are_deleted_afte
 @pytest.mark.parametrize("days", [1, 10**9])
 def test_any_number_of_days_will_do(tmp_path: Path, days: int) -> None:
     with instance_at(tmp_path / "home") as instance, dg.build_sensor_context(instance) as context:
-        assert "0 runs deleted" in (build_upkeep(days).evaluate_tick(context).skip_message or "")
+        assert "0 runs deleted" in (build_upkeep(days, tmp_path).evaluate_tick(context).skip_message or "")
