@@ -48,7 +48,7 @@ def waits(here: Deployment, run_id: str, for_run: str) -> list[float]:
 
 
 def until_they_wait(here: Deployment, run_ids: Iterable[str], for_run: str, times: int = 1) -> None:
-    until(lambda: all(len(waits(here, run_id, for_run)) >= times for run_id in run_ids), "they say so", 240)
+    until(lambda: all(len(waits(here, run_id, for_run)) >= times for run_id in run_ids), "they say so", 300)
 
 
 def until_all_are(here: Deployment, status: str, run_ids: Iterable[str]) -> None:
