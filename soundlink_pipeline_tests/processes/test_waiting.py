@@ -80,7 +80,9 @@ def test_whoever_waits_says_for_whom_each_minute_and_goes_on_once_that_run_was_k
         here.until_all_runs_ended()
         sim.faults.clear()
         campaign = sim.world.campaigns[0].uuid
-        sim.faults.add(Fault("hang", match=f"startDate={HELD}", export=BREAKDOWN, campaign=campaign, seconds=900))
+        sim.faults.add(
+            Fault("hang", match=f"startDate={HELD}", export=BREAKDOWN, campaign=campaign, seconds=900, times=None)
+        )
         holding = in_shell(pull_command(HELD, HELD))
         held = run_of(here, HELD)
         until(lambda: held in (here.home / "data" / "run.lock").read_text(), "it has its turn")
