@@ -27,6 +27,7 @@ import httpx
 
 from soundlink_pipeline.api.key import DEMO_KEY
 from soundlink_pipeline.commands import cli
+from soundlink_pipeline.commands.demo_tour import say, show_checks, show_requests, show_tables
 from soundlink_pipeline.commands.dev import check_port
 from soundlink_pipeline.commands.execution import checked_settings, ended_run, opened_instance
 from soundlink_pipeline.commands.outcome import CommandFailed
@@ -39,7 +40,6 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.orchestration.run_origin import Result, execute_here
 from soundlink_pipeline.orchestration.run_tags import DEMO as BY_DEMO
-from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import Settings, settings_from
 from soundlink_pipeline.typed import typed
@@ -68,18 +68,6 @@ _ODDITIES = (
     *("--moving-account", "--reattributed-countries", "--relinked-tracks"),
     *("--long-tails", "--late-rows", "--all-statuses", "--renewals"),
 )
-# Which of them is behind a check's warning.
-_PLANTED = {
-    "known_countries": "listeners without a country have the codes A1 and T1",
-    "no_late_rows": "a row turned up after its day was final",
-    "no_rows_gone": "rows of a day are keyed anew, as many as before",
-    "no_vanished_keys": "a day's country was attributed anew, or a track was linked anew",
-    "usual_volume": "campaigns begin and end in every way",
-}
-_LATE_ROWS = """\
-   Settled is Soundlink's promise, and this account breaks it: late rows turn up after their day is final, and settled
-   numbers grow. The check no_late_rows names those that a later pull brings. What no pull has brought yet, {} finds
-   (while {} runs): it compares the rows with Soundlink's own totals."""
 # Both the pipeline's and the simulator's limits are raised, so that the demo does not wait for them.
 _REQUESTS = 100_000
 
@@ -123,13 +111,13 @@ def _demo(home: Path, port: int) -> None:
         settings = settings_from({**environment, "SOUNDLINK_DATA_DIR": str(home / "data")})
         definitions = build_definitions(settings, lambda: DEMO_KEY)
         soundlink = Soundlink(settings, lambda: DEMO_KEY)
-        _say(f"A Soundlink API runs at {base_url}; its date is {backfilled}. It needs no key and no network.")
-        _say("Its account is made up, with the oddities of real ones: the checks warn of them, as section 8 shows.")
+        say(f"A Soundlink API runs at {base_url}; its date is {backfilled}. It needs no key and no network.")
+        say("Its account is made up, with the oddities of real ones: the checks warn of them, as section 8 shows.")
         with _instance(home) as instance:
-            _say(f"\n1. Backfill of {BACKFILL_DAYS} days, {first_day} to {backfilled - timedelta(days=1)}, in one run")
+            say(f"\n1. Backfill of {BACKFILL_DAYS} days, {first_day} to {backfilled - timedelta(days=1)}, in one run")
             _run(definitions, instance, first_day, backfilled - timedelta(days=1))
-            _say(f"   {_requests(base_url)} requests")
-            _say(f"\n2. {DAYS_THAT_PASS} days pass; each morning the schedule requests one run")
+            say(f"   {_requests(base_url)} requests")
+            say(f"\n2. {DAYS_THAT_PASS} days pass; each morning the schedule requests one run")
             pulled_days = BACKFILL_DAYS
             for offset in range(1, DAYS_THAT_PASS + 1):
                 day = backfilled + timedelta(days=offset)
@@ -137,17 +125,17 @@ def _demo(home: Path, port: int) -> None:
                 start, end = _tick(definitions, instance, soundlink, day)
                 newest = _run(definitions, instance, start, end)
                 pulled_days += (end - start).days + 1
-                _say(f"   {day}: pulled {start} to {end}; {_requests(base_url)} requests so far")
-        _show(soundlink)
-        _show_checks(newest)
-        _show_requests(soundlink, _requests(base_url), pulled_days)
+                say(f"   {day}: pulled {start} to {end}; {_requests(base_url)} requests so far")
+        show_tables(soundlink)
+        show_checks(newest)
+        show_requests(soundlink, _requests(base_url), pulled_days)
     # Last: what has no settings is no project, and no half demo is taken for one.
     lines = [f"{name}={value}" for name, value in _environment(first_day, f"http://127.0.0.1:{port}").items()]
     (home / ENV_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _say(f"\nDone in {time.monotonic() - started:.0f} s. What next:")
+    say(f"\nDone in {time.monotonic() - started:.0f} s. What next:")
     for name, what in _NEXT.items():
-        _say(f"   {typed(name):<16} {what}")
-    _say("   README.md      three lines from here to your own key")
+        say(f"   {typed(name):<16} {what}")
+    say("   README.md      three lines from here to your own key")
 
 
 @contextmanager
@@ -265,93 +253,6 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, start: date,
     return result
 
 
-def _show(soundlink: Soundlink) -> None:
-    """Print what an analyst would look at, from the published database."""
-    with read_published(soundlink.published_path) as connection:
-
-        def show(title: str, sql: str) -> None:
-            _say(f"\n{title}")
-            text = connection.execute(sql).df().to_string(index=False, max_colwidth=40)
-            _say("\n".join("   " + line for line in text.splitlines()))
-
-        show(
-            "3. What was pulled",
-            """
-            with held as (select export, sum(rows)::bigint as rows_now from marts.data_status group by export)
-            select export, count(*) as pulls, sum(inserted)::bigint as new, sum(updated)::bigint as revised,
-                sum(unchanged)::bigint as confirmed, sum(inserted)::bigint - rows_now as vanished, rows_now
-            from deliveries join held using (export) group by export, rows_now order by export
-            """,
-        )
-        show(
-            "4. Revised: the value before, and the value now",
-            """
-            select h.report_date, h.country_code as country, h.streams as streams_before, t.streams as streams_now,
-                t.currency, h.spend_total as spend_before, t.spend_total as spend_now,
-                h._valid_until::date as revised_on
-            from campaign_country_daily_history as h
-            join campaign_country_daily as t using (provider, account_id, report_date, campaign_id, country_code)
-            where h.streams <> t.streams or h.spend_total <> t.spend_total
-            order by h.report_date desc, abs(t.streams - h.streams) desc limit 5
-            """,
-        )
-        show(
-            f"5. Final or not: a day is settled once it was pulled {SETTLED_AFTER_DAYS} days after it began, by"
-            " the API's own clock",
-            """
-            select report_date, campaigns_pulled, rows, revised_keys, is_settled, last_pulled_at
-            from marts.data_status where export = 'campaign_country_daily' order by report_date desc limit 10
-            """,
-        )
-        _say(_LATE_ROWS.format(typed("totals"), typed("dev")))
-        show(
-            "6. How far each number was from its settled value, in percent, by days after the day closed",
-            """
-            pivot (
-                select concat_ws(', ', measure, currency) as measure, 'day ' || days_after_close as day,
-                    round(100 * shortfall_share, 1) as percent_missing
-                from marts.revision_curve where export = 'campaign_country_daily'
-            ) on day using first(percent_missing) group by measure order by measure
-            """,
-        )
-        show(
-            "7. A first question: settled spend and listening per campaign",
-            """
-            select campaign_name, currency, sum(settled_spend_total) as spend, sum(settled_streams)::bigint as streams,
-                sum(settled_followers)::bigint as followers,
-                round(sum(settled_spend_media) / sum(settled_followers), 2) as cost_per_follower
-            from marts.campaign_summary group by campaign_id, campaign_name, currency
-            order by streams desc limit 5
-            """,
-        )
-
-
-def _show_checks(result: Result) -> None:
-    """Print what the checks of a run say, and which oddity of the account is behind each warning."""
-    evaluations = result.get_asset_check_evaluations()
-    red: dict[str, list[str]] = {}
-    for check in evaluations:
-        if not check.passed:
-            red.setdefault(check.check_name, []).append(check.asset_key.to_user_string())
-    passed = sum(check.passed for check in evaluations)
-    _say(f"\n8. Checks of the last run: {passed} passed, {len(evaluations) - passed} did not")
-    for name, assets in sorted(red.items()):
-        why = _PLANTED.get(name, "none of the account's oddities explains it")
-        _say(f"   {name} of {' and '.join(sorted(assets))}: {why}")
-    _say("   The UI shows the rows behind each (Catalog, an asset, Checks); docs/checks.md says what a check means.")
-    _say("   In the runs of earlier days newest_day is red, too: by the clock on the wall they come late.")
-
-
-def _show_requests(soundlink: Soundlink, requests: int, pulled_days: int) -> None:
-    with read_published(soundlink.published_path) as connection:
-        ((campaigns,),) = connection.execute("select count(*) from campaigns").fetchall()
-    naive = pulled_days * campaigns * len(soundlink.warehouse.exports)
-    _say(
-        f"\n9. {requests} requests; one for each day, campaign and export would be up to {naive:,},"
-        f" {naive // requests} x as many"
-    )
-
-
 def _set_clock(base_url: str, moment: datetime) -> None:
     answer = httpx.post(f"{base_url}/_simulator/clock", json={"now": moment.isoformat()}, trust_env=False)
     answer.raise_for_status()
@@ -372,10 +273,6 @@ def _days(now: datetime) -> tuple[date, date]:
 def _morning(day: date) -> datetime:
     """The time of the schedule's tick."""
     return datetime.combine(day, time_of_day(_TICK_HOUR), UTC)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

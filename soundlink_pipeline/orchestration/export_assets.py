@@ -47,6 +47,7 @@ from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.tables import export_tables, listing_table
+from soundlink_pipeline.wording import counted
 
 # The step that pulls; also its name in a run's config.
 _EXPORTS = "exports"
@@ -162,7 +163,7 @@ def _listing_asset(subject: Subject) -> dg.AssetsDefinition:
             if not dates or not exports_are_next:
                 # Otherwise the step that pulls saves it, with what it asks the warehouse in any case.
                 save_and_ask(soundlink.warehouse, soundlink.landing, {subject: listing}, lambda _: None)
-            context.log.info(f"{len(items)} {subject.plural} listed")
+            context.log.info(f"{counted(len(items), subject.name)} listed")
             # The API is not ours to materialize: that it answered is an observation.
             observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
             context.log_event(dg.AssetObservation(SOUNDLINK_API, metadata=observed))

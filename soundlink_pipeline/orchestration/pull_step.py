@@ -31,6 +31,7 @@ from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.pulling.shrinking import NOTHING_HELD, HeldRows
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.wording import in_words
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -203,7 +204,7 @@ def pull_range(
             result.failed.append(FailedPull(export.name, "", dates, str(why), no_access=True))
     left = _without_access(result, planned.pulled_before)
     for reason in dict.fromkeys(left.values()):
-        names = " and ".join(name for name, of_it in left.items() if of_it == reason)
+        names = in_words([name for name, of_it in left.items() if of_it == reason])
         context.log.warning(f"{names} left out: {reason}")
     result.loaded[:0] = leftovers.loaded
     result.failed[:0] = leftovers.failed

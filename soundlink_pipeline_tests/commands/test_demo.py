@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from soundlink_pipeline.commands import demo
+from soundlink_pipeline.commands import demo, demo_tour
 from soundlink_pipeline.simulator import Oddities, running_simulator
 
 
@@ -52,7 +52,7 @@ def test_the_demo_says_which_oddity_is_behind_a_warning(capsys: pytest.CaptureFi
         ]
         return dg.MaterializeResult(check_results=results)
 
-    demo._show_checks(dg.materialize([rows]))
+    demo_tour.show_checks(dg.materialize([rows]))
     told = capsys.readouterr().out
     assert "8. Checks of the last run: 1 passed, 2 did not" in told
     assert "   known_countries of rows: listeners without a country have the codes A1 and T1" in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
@@ -11,7 +12,7 @@ from soundlink_pipeline.orchestration.publication_sensor import publication_sens
 from soundlink_pipeline.orchestration.run_context import WHY
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.simulator import BREAKDOWN, Fault
-from soundlink_pipeline_tests.support.project import Project, job_of
+from soundlink_pipeline_tests.support.project import Project, job_of, utc
 
 EXPORTS_ONLY = [dg.AssetKey(name) for name in ("campaigns", *(export.name for export in EXPORTS))]
 
@@ -106,6 +107,22 @@ def test_while_a_run_goes_on_nothing_is_asked_for(here: Project, sensor: Sensor)
     assert sensor.tick() == f"Run {going.run_id} ({DAILY_REFRESH}) is still going."
     here.instance.report_run_canceled(going)
     here.instance.create_run_for_job(job)  # made and never queued: it would wait for good
+    assert isinstance(sensor.tick(), dict)
+
+
+@pytest.mark.parametrize("status", [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING])
+def test_while_a_backfill_of_exports_goes_on_nothing_is_asked_for(
+    here: Project, sensor: Sensor, status: BulkActionStatus
+) -> None:
+    def backfill(name: str, asset: str, status: BulkActionStatus) -> PartitionBackfill:
+        chosen, moment = [dg.AssetKey(asset)], utc("2026-03-02T06:00").timestamp()
+        return PartitionBackfill(name, status, False, {}, moment, None, asset_selection=chosen)
+
+    assert here.refresh("2026-02-20", "2026-02-21", asset_selection=EXPORTS_ONLY).success
+    here.instance.add_backfill(backfill("abcdefgh", BREAKDOWN, status))
+    assert sensor.tick() == "Backfill abcdefgh is still going: models are built once, when it has ended."
+    here.instance.update_backfill(backfill("abcdefgh", BREAKDOWN, BulkActionStatus.CANCELED))
+    here.instance.add_backfill(backfill("hgfedcba", "of_somebody_else", status))
     assert isinstance(sensor.tick(), dict)
 
 

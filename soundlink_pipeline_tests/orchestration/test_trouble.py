@@ -206,9 +206,7 @@ def test_a_rebuild_with_damaged_files_loads_the_others_and_names_the_command_tha
 
     failure = failure_of(here.execute("rebuild_from_landing"))
 
-    assert failure.startswith(
-        f"2 landed files could not be used; {len(whole['deliveries']) - 1} deliveries were loaded"
-    )
+    assert failure.startswith(f"2 landed files could not be used; {len(whole['deliveries']) - 1} deliveries loaded")
     quarantine = here.data / "quarantine"
     lost = f"the landed file {listing.path} is damaged: it is cut short, its compressed data has no end"
     assert f"{lost}; set aside in {quarantine / 'campaigns'}. No campaign is known" in failure
