@@ -11,9 +11,10 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.alternatives.job import peak_mb
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.pulling.listing import list_campaigns, save_and_ask
+from soundlink_pipeline.pulling.listing import list_subject, save_and_ask
 from soundlink_pipeline.pulling.planning import plan
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.settings.settings import settings_from
@@ -37,9 +38,9 @@ def main(base_url: str, data_dir: Path, dates: DateRange) -> None:
     told: list[float] = []
     started = time.perf_counter()
     with soundlink.connect(lambda _: None) as (client, pacer):
-        listing = list_campaigns(client, soundlink.landing, run_id=run_id, lineage=[run_id])
-        campaigns = listing.items()
-        save_and_ask(soundlink.warehouse, soundlink.landing, listing, lambda _: None)
+        listing = list_subject(client, CAMPAIGN, soundlink.landing, run_id=run_id, lineage=[run_id])
+        campaigns = listing.items(CAMPAIGN)
+        save_and_ask(soundlink.warehouse, soundlink.landing, {CAMPAIGN: listing}, lambda _: None)
         puller = Puller(
             client,
             pacer,

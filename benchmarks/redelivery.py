@@ -88,7 +88,7 @@ def _delivered(warehouse: NativeFile, export: Export, dates: DateRange, number: 
             )
             delivery = Delivery(
                 export=export.name,
-                campaign_id=campaign,
+                subject_id=campaign,
                 dates=dates,
                 requested_at=moment,
                 received_at=moment,

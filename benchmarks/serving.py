@@ -41,7 +41,7 @@ def answers(simulator: Simulator, folder: Path) -> dict[str, list[tuple[str, Pat
         for export in EXPORTS:
             (folder / export.name).mkdir(parents=True)
             for campaign in simulator.world.campaigns:
-                url = f"{simulator.base_url}{export.path.format(campaign_id=campaign.path_id)}?{query}"
+                url = f"{simulator.base_url}{export.path.format(id=campaign.path_id)}?{query}"
                 file = folder / export.name / f"{campaign.uuid}.ndjson"
                 file.write_bytes(client.get(url).raise_for_status().content)
                 found.setdefault(export.name, []).append((url, file))

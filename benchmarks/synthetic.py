@@ -90,7 +90,7 @@ def _ledger_value(column: Column, export: str) -> str:
         "delivery_id": _delivery_id("day", export),
         "export": f"'{export}'",
         "campaign_id": "'path-' || campaign",
-        "row_campaign_id": "md5(campaign::varchar)::uuid::varchar",
+        "row_subject_id": "md5(campaign::varchar)::uuid::varchar",
         "start_date": "date '2026-01-01' + day::int - 7",
         "end_date": "date '2026-01-01' + day::int",
         "sha256": "sha256(day || '-' || campaign)",

@@ -265,7 +265,7 @@ def _everything_agrees(
             f"""
             select 'old days are settled', t.report_date, t.campaign_id
             from {name} as t left join report_date_status as s
-                on s.export = '{name}' and s.row_campaign_id = t.campaign_id and s.report_date = t.report_date
+                on s.export = '{name}' and s.row_subject_id = t.campaign_id and s.report_date = t.report_date
             where t.report_date < date '{now.date() - timedelta(days=8)}' and s.is_settled is distinct from true
             """,
         )

@@ -1,11 +1,11 @@
--- Days that were pulled, but not for every listed campaign that may have rows. The numbers there are right and incomplete.
+-- Days that were pulled, but not for all that is listed and may have rows. The numbers there are right and incomplete.
 {{ config(severity='warn') }}
 
 select
     export,
     report_date,
-    campaigns_expected,
-    campaigns_pulled
+    subjects_expected,
+    subjects_pulled
 from {{ ref('data_status') }}
 where {{ within_window() }}
     and not is_complete

@@ -1,4 +1,4 @@
-"""What the Soundlink API offers: a ping, the campaigns, a campaign's totals, and exports streamed to a file.
+"""What the Soundlink API offers: a ping, listings, a campaign's totals, and exports streamed to a file.
 
 Each call is one request of a `Session`, repeated by a `RetryPolicy`. Every failure is a `SoundlinkError`;
 `api/errors.py` lists them. The key is sent in the request header and shown nowhere: messages that came from outside
@@ -32,10 +32,10 @@ from soundlink_pipeline.api.responses import (
 from soundlink_pipeline.api.retrying import FIRST_BACKOFF_SECONDS, TRIES, RetryPolicy
 from soundlink_pipeline.api.session import Session
 from soundlink_pipeline.api.transport import TIMEOUT
-from soundlink_pipeline.contracts.campaigns import CampaignPages
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange
 from soundlink_pipeline.contracts.overview import OVERVIEW_PATH
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.subject import Listed, Subject
 from soundlink_pipeline.settings.settings import AuthSetting
 from soundlink_pipeline.settings.urls import checked_base_url
 
@@ -103,39 +103,39 @@ class SoundlinkClient:
         _, date = self._retry_policy.run(lambda: self._get_json("/v1/ping", {}))
         return date
 
-    def campaigns(self) -> CampaignPages:
-        """Every campaign the key sees, all pages. Raises SoundlinkError."""
+    def listed(self, subject: Subject) -> Listed:
+        """All of a subject that the key sees, all pages. Raises SoundlinkError."""
         items: dict[str, dict[str, Any]] = {}
         requested_at, listed_at, page, pages = self._now(), None, 1, 1
         while page <= pages:
             query = {"page": str(page), "pageSize": str(_PAGE_SIZE)}
-            body, date = self._retry_policy.run(lambda query=query: self._get_json("/v1/campaigns", query))  # type: ignore[misc]
-            # The first page's moment: a campaign created after it may be missing from the list.
+            body, date = self._retry_policy.run(lambda query=query: self._get_json(subject.path, query))  # type: ignore[misc]
+            # The first page's moment: what is created after it may be missing from the list.
             listed_at = listed_at or date
             try:
                 found, pages = body["data"]["items"], int(body["data"]["pagination"]["totalPages"])
                 if not found and page < pages:
                     raise ValueError(f"the page is empty, but {pages} are announced")
                 for item in found:
-                    if not isinstance(item["campaignId"], str) or not item["campaignId"].encode():
-                        raise TypeError("campaignId is not text")
-                    # The list may shift between two pages: an item seen twice is one campaign.
-                    items[item["campaignId"]] = item
+                    if not isinstance(item[subject.id_field], str) or not item[subject.id_field].encode():
+                        raise TypeError(f"{subject.id_field} is not text")
+                    # The list may shift between two pages: an item seen twice is one.
+                    items[subject.id_of(item)] = item
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 reason = self._key.shown(f"{type(error).__name__} {error}")
                 raise WrongContent(
-                    f"page {page} of the campaign listing is not what the API documents"
-                    f" (data.items with a campaignId each, data.pagination.totalPages): {reason}",
+                    f"page {page} of the {subject.name} listing is not what the API documents"
+                    f" (data.items with a {subject.id_field} each, data.pagination.totalPages): {reason}",
                     request_id=request_id_in(body, self._key),
                 ) from None
             page += 1
-        return CampaignPages(list(items.values()), requested_at, listed_at)
+        return Listed(list(items.values()), requested_at, listed_at)
 
-    def campaign(self, campaign_id: str) -> dict[str, Any]:
-        """A campaign by itself: its JSON object, which has the listing's fields. Raises SoundlinkError."""
-        path = _path_of("/v1/campaigns/{campaign_id}", campaign_id)
+    def item(self, subject: Subject, listed_id: str) -> dict[str, Any]:
+        """One of a subject by itself: its JSON object, which has the listing's fields. Raises SoundlinkError."""
+        path = _path_of(f"{subject.path}/{{id}}", listed_id)
         body, _ = self._retry_policy.run(lambda: self._get_json(path, {}))
-        return self._data_of(body, f"campaign {campaign_id}", "its fields")
+        return self._data_of(body, f"{subject.name} {listed_id}", "its fields")
 
     def overview(self, campaign_id: str, dates: DateRange) -> dict[str, Any]:
         """Soundlink's own totals of a campaign over `dates`: its JSON object, numbers as int or exact Decimal.
@@ -149,7 +149,7 @@ class SoundlinkClient:
     def download(
         self,
         export: Export,
-        campaign_id: str,
+        listed_id: str,
         dates: DateRange,
         to: Path,
         received: Callable[[int], None] = lambda _: None,
@@ -162,7 +162,7 @@ class SoundlinkClient:
         """
         if dates.days > MAX_DAYS_PER_PULL:
             raise ValueError(f"{dates} is {dates.days} days; the API gives at most {MAX_DAYS_PER_PULL} in one request")
-        path = _path_of(export.path, campaign_id)
+        path = _path_of(export.path, listed_id)
         return self._retry_policy.run(lambda: self._get_export(path, _query_of(dates), to, received))
 
     def _data_of(self, body: object, what: str, of_what: str) -> dict[str, Any]:
@@ -198,9 +198,9 @@ class SoundlinkClient:
         return Download(requested_at, self._now(), server_date(response), row_count(response), size, sha256)
 
 
-def _path_of(template: str, campaign_id: str) -> str:
+def _path_of(template: str, listed_id: str) -> str:
     # Dots too: httpx would resolve a path segment of one or two of them away, and request something else.
-    return template.format(campaign_id=quote(campaign_id, safe="").replace(".", "%2E"))
+    return template.format(id=quote(listed_id, safe="").replace(".", "%2E"))
 
 
 def _query_of(dates: DateRange) -> dict[str, str]:

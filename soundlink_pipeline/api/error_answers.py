@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from soundlink_pipeline.api.errors import (
+    AccessDenied,
     KeyRefused,
     RateLimited,
     RequestRefused,
@@ -42,10 +43,13 @@ def error_of(response: httpx.Response, key: ApiKey, now: datetime) -> SoundlinkE
         return KeyRefused(f"{_KEY_MESSAGES.get(code or '', 'the API refuses the key')}{said}", **details)
     if status == 403 and code == "insufficient_scope":
         return ScopeMissing(
-            f"the API key lacks a scope{said}. It needs campaigns:read (not with SOUNDLINK_CAMPAIGN_IDS)"
-            " and metrics:read",
+            f"the API key lacks a scope{said.rstrip('.')}. Campaigns need campaigns:read (not with"
+            " SOUNDLINK_CAMPAIGN_IDS) and metrics:read, soundlinks need soundlinks:read. A key's scopes never change:"
+            " create a new key, and put it into SOUNDLINK_API_KEY",
             **details,
         )
+    if status == 403 and code == "access_denied":
+        return AccessDenied(f"the API denies this key's organization access{said}", **details)
     if status == 429 or status >= 500:
         failed = f"rate limited{said}" if status == 429 else f"the API failed with HTTP {status}{said}"
         seconds = retry_after(response, now)

@@ -4,7 +4,8 @@ Every failure is a `SoundlinkError` whose text an operator can act on, with the 
 
     SoundlinkError
       KeyRefused          401: unknown, revoked or expired key             nothing else will work either
-      ScopeMissing        403 insufficient_scope                           nothing else will work either
+      AccessDenied        403 access_denied                                nothing else will work either
+      ScopeMissing        403 insufficient_scope                           nothing that needs this scope will work
       RequestRefused      any other 4xx                                    this request will never work
       AskedToWait
         RateLimited       429, still after the last try
@@ -40,8 +41,12 @@ class KeyRefused(SoundlinkError):
     fatal = True
 
 
-class ScopeMissing(SoundlinkError):
+class AccessDenied(SoundlinkError):
     fatal = True
+
+
+class ScopeMissing(SoundlinkError):
+    pass
 
 
 class RequestRefused(SoundlinkError):

@@ -29,7 +29,7 @@ class _InOrder(click.Group):
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="soundlink-pipeline", message="%(package)s %(version)s")
 def soundlink() -> None:
-    """Keep a DuckDB warehouse true to Soundlink's campaign exports.
+    """Keep a DuckDB warehouse true to Soundlink's exports.
 
     Commands work on the project in this folder (its .env), or else on the demo in ./demo. All but init and demo need
     a project; `soundlink COMMAND --help` shows a command's options.
@@ -72,6 +72,7 @@ def dev(host: str, port: int, *, verbose: bool) -> None:
 @click.option(
     "--campaign", "campaigns", multiple=True, metavar="NAME", help="Only this campaign, by id or name; may be repeated."
 )
+@click.option("--soundlink", "soundlinks", multiple=True, metavar="NAME", help="The same of a soundlink.")
 @click.option("--refetch", is_flag=True, help="Pull settled days again, too.")
 @click.option("--accept-smaller", is_flag=True, help="Take answers however few rows they hold.")
 @click.option("--verbose", is_flag=True, help="Show Dagster's own log lines instead of progress.")
@@ -80,6 +81,7 @@ def pull(
     end: str | None,
     days: int | None,
     campaigns: tuple[str, ...],
+    soundlinks: tuple[str, ...],
     *,
     refetch: bool,
     accept_smaller: bool,
@@ -97,8 +99,11 @@ def pull(
     else:
         raise click.UsageError("Give two days, --from and --to, or a number of them, --days.")
     from soundlink_pipeline.commands.pull import pull_days  # noqa: PLC0415
+    from soundlink_pipeline.contracts.campaigns import CAMPAIGN  # noqa: PLC0415
+    from soundlink_pipeline.contracts.soundlinks import SOUNDLINK  # noqa: PLC0415
 
-    pull_days(wanted, campaigns, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
+    only = {CAMPAIGN: campaigns, SOUNDLINK: soundlinks}
+    pull_days(wanted, only, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
 
 
 @soundlink.command()

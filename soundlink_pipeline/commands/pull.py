@@ -6,7 +6,7 @@ The range is checked here, since Dagster answers a wrong one with a traceback; c
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -20,14 +20,17 @@ from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, req
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
 from soundlink_pipeline.contracts.days import DateRange, checked_range, last_closed_day
+from soundlink_pipeline.contracts.subject import Subject
+from soundlink_pipeline.doctor.finding import counted
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
+from soundlink_pipeline.orchestration.pull_step import named_ids
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing.lag import lag_of
-from soundlink_pipeline.pulling.chosen import Names, UnknownCampaign, chosen
+from soundlink_pipeline.pulling.chosen import Names, Unknown, chosen
 from soundlink_pipeline.pulling.planning import duration
 from soundlink_pipeline.pulling.progress import Progress
-from soundlink_pipeline.quality.completeness import missing, name_of
+from soundlink_pipeline.quality.completeness import missing
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
@@ -38,7 +41,7 @@ _COMMAND = "soundlink pull"
 
 def pull_days(
     wanted: tuple[str, str] | int,
-    campaigns: Sequence[str],
+    only: Mapping[Subject, Sequence[str]],
     *,
     refetch: bool,
     accept_smaller: bool,
@@ -47,6 +50,7 @@ def pull_days(
     """Pull, show how far it is, and say what came of it. Raises click.ClickException, CommandFailed, Interrupted.
 
     `wanted` are the first and the last day, or how many days up to yesterday: as many of them as there are partitions.
+    `only` has ids or names, where the pull is limited to some.
     """
     folder = enter_project()
     settings = loaded_settings()
@@ -57,7 +61,7 @@ def pull_days(
     require_project(folder)
     require_api_of_demo(settings)
     with in_use(folder, _COMMAND):
-        ids = _campaign_ids(settings, campaigns) if campaigns else []
+        ids = {subject: _ids(settings, subject, names) for subject, names in only.items() if names}
         _pull(dates, ids, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
 
 
@@ -68,7 +72,9 @@ def _range(wanted: tuple[str, str] | int, first_day: date, now: datetime) -> Dat
     return checked_range(*wanted, first_day, now)
 
 
-def _pull(dates: DateRange, ids: Sequence[str], *, refetch: bool, accept_smaller: bool, verbose: bool) -> None:
+def _pull(
+    dates: DateRange, ids: Mapping[Subject, Sequence[str]], *, refetch: bool, accept_smaller: bool, verbose: bool
+) -> None:
     started, used = time.monotonic(), list[Soundlink]()
 
     def watch(soundlink: Soundlink) -> AbstractContextManager[None]:
@@ -76,9 +82,9 @@ def _pull(dates: DateRange, ids: Sequence[str], *, refetch: bool, accept_smaller
         return nullcontext() if verbose else shown(soundlink)
 
     step: dict[str, Any] = {"refetch": refetch, "accept_smaller": accept_smaller}
-    if ids:
-        step["campaigns"] = list(ids)
-    print(f"Pulling {dates}" + (f" of {len(ids)} campaigns" if ids else ""), flush=True)
+    step |= {subject.table: list(of_it) for subject, of_it in ids.items()}
+    limit = " and ".join(counted(len(of_it), subject.name) for subject, of_it in ids.items())
+    print(f"Pulling {dates}" + (f" of {limit}" if limit else ""), flush=True)
     ended = run_job(
         DAILY_REFRESH,
         tags={RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat()},
@@ -88,7 +94,7 @@ def _pull(dates: DateRange, ids: Sequence[str], *, refetch: bool, accept_smaller
     )
     soundlink, runs = used[0], [ended]
     if ids and ended.succeeded and _is_behind(soundlink):
-        # Days that lack other campaigns are no materialization, and Dagster skips what would follow one.
+        # Days that lack others are no materialization, and Dagster skips what would follow one.
         ended = run_job(MODELS_AND_PUBLICATION, verbose=verbose, watch=watch)
         runs.append(ended)
     for line in _summary(soundlink, dates, runs, time.monotonic() - started, bool(ids)):
@@ -107,39 +113,40 @@ def _is_behind(soundlink: Soundlink) -> bool:
         return True
 
 
-def _campaign_ids(settings: Settings, wanted: Sequence[str]) -> list[str]:
-    """The listed ids of the campaigns wanted: as the warehouse knows them, else as the API lists them now."""
+def _ids(settings: Settings, subject: Subject, wanted: Sequence[str]) -> list[str]:
+    """The listed ids of those wanted: as the warehouse knows them, else as the API lists them now."""
     soundlink = Soundlink(settings, dg.EnvVar("SOUNDLINK_API_KEY").get_value)
     try:
-        names = _known(soundlink)
+        names = _known(soundlink, subject)
         try:
-            return chosen(wanted, names)
-        except UnknownCampaign:
-            if settings.campaign_ids:  # nothing else is listed
+            return chosen(subject, wanted, names)
+        except Unknown:
+            if named_ids(settings, subject):  # nothing else is listed
                 raise
         with soundlink.connect(lambda _: None) as (client, _):
-            listed = client.campaigns().items
+            listed = {subject.id_of(item): subject.name_of(item) for item in client.listed(subject).items}
         return chosen(
-            wanted, {item["campaignId"]: (*names.get(item["campaignId"], ()), name_of(item)) for item in listed}
+            subject, wanted, {listed_id: (*names.get(listed_id, ()), name) for listed_id, name in listed.items()}
         )
-    except (UnknownCampaign, SoundlinkError, WarehouseLocked, WarehouseUnusable, ValueError) as error:
+    except (Unknown, SoundlinkError, WarehouseLocked, WarehouseUnusable, ValueError) as error:
         raise CommandFailed(str(error)) from None
 
 
-def _known(soundlink: Soundlink) -> Names:
-    """What campaigns may be called, by the warehouse: as listed, as in their rows, and by the id in these."""
+def _known(soundlink: Soundlink, subject: Subject) -> Names:
+    """What those of a subject may be called, by the warehouse: as listed, as in their rows, and by the id in these."""
     if not soundlink.warehouse.exists():
-        return dict.fromkeys(soundlink.settings.campaign_ids, ())
+        return dict.fromkeys(named_ids(soundlink.settings, subject), ())
     with soundlink.warehouse.read() as connection:
         ledger = Ledger(connection)
-        names = {campaign_id: {name_of(listed)} for campaign_id, listed in ledger.campaigns().items()}
-        for campaign_id, name in ledger.campaign_names(soundlink.warehouse.exports).items():
-            if campaign_id in names:
-                names[campaign_id].add(name)
-        for (_, campaign_id), row_campaign_id in ledger.row_campaign_ids().items():
-            if campaign_id in names:
-                names[campaign_id].add(row_campaign_id)
-    return {campaign_id: found - {""} for campaign_id, found in names.items()}
+        names = {listed_id: {subject.name_of(listed)} for listed_id, listed in ledger.listed(subject).items()}
+        exports = [export for export in soundlink.warehouse.exports if export.subject == subject]
+        for listed_id, name in ledger.names(exports).items():
+            if listed_id in names:
+                names[listed_id].add(name)
+        for (export_name, listed_id), row_subject_id in ledger.row_subject_ids().items():
+            if listed_id in names and export_name in {export.name for export in exports}:
+                names[listed_id].add(row_subject_id)
+    return {listed_id: found - {""} for listed_id, found in names.items()}
 
 
 def _summary(
@@ -176,13 +183,13 @@ def _what_is_there(soundlink: Soundlink, dates: DateRange, limited: bool) -> lis
     try:
         with soundlink.warehouse.read() as connection:
             settled = Ledger(connection).newest_settled_day(exports)
-            lacking = {item.campaign_id for export in exports for item in missing(connection, export, dates)}
+            lacking = {item.subject_id for export in exports for item in missing(connection, export, dates)}
     except (WarehouseLocked, WarehouseUnusable) as error:
         return [f"What is settled cannot be read: {error}"]
     lines = [f"Settled up to {settled}: these numbers are final" if settled else "Settled: no day yet"]
     if limited and lacking:
         lines.append(
-            f"Not pulled: days of {len(lacking)} other campaigns, so these days stay missing in the UI; the same"
-            " command without --campaign pulls the others"
+            f"Not pulled: days of {len(lacking)} others, so these days stay missing in the UI; the same command without"
+            " --campaign and --soundlink pulls them"
         )
     return lines

@@ -12,6 +12,7 @@ import duckdb
 
 from soundlink_pipeline.commands.execution import loaded_settings
 from soundlink_pipeline.commands.project_folder import enter_project, require_project
+from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.doctor.dagster_state import daemon_state, has_storage, next_tick
 from soundlink_pipeline.doctor.finding import counted, minute
@@ -59,19 +60,21 @@ def _loaded(soundlink: Soundlink) -> Iterator[Line]:
             settled = Ledger(connection).newest_settled_day(warehouse.exports)
             yield "Settled", f"up to {settled}: these numbers are final" if settled else "no day yet"
             for number, export in enumerate(warehouse.exports):
-                yield "" if number else "Loaded", f"{export.name}: {_rows(connection, export.name)}"
+                yield "" if number else "Loaded", f"{export.name}: {_rows(connection, export)}"
     except (WarehouseLocked, WarehouseUnusable) as error:
         yield "Loaded", f"cannot be read now: {error}"
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, table: str) -> str:
-    ((rows, campaigns, first, last),) = connection.execute(
-        f"select count(*), count(distinct campaign_id), min(report_date), max(report_date) from {table}"
+def _rows(connection: duckdb.DuckDBPyConnection, export: Export) -> str:
+    ((rows, subjects, first, last),) = connection.execute(
+        f"select count(*), count(distinct {export.id_column}), min(report_date), max(report_date) from {export.name}"
     ).fetchall()
-    ((pulled,),) = connection.execute("select max(pulled_at) from deliveries where export = $1", [table]).fetchall()
+    ((pulled,),) = connection.execute(
+        "select max(pulled_at) from deliveries where export = $1", [export.name]
+    ).fetchall()
     if pulled is None:
         return "never pulled"
-    days = f" of {counted(campaigns, 'campaign')}, {first} to {last}" if rows else ""
+    days = f" of {counted(subjects, export.subject.name)}, {first} to {last}" if rows else ""
     return f"{rows:,} rows{days}; last pulled {minute(pulled)}"
 
 

@@ -1,8 +1,22 @@
-"""All exports, in the order in which they are pulled."""
+"""All exports, in the order in which they are pulled, and what they are about."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.subject import Subject
 
-EXPORTS: tuple[Export, ...] = (CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY)
+EXPORTS: tuple[Export, ...] = (
+    CAMPAIGN_COUNTRY_DAILY,
+    CAMPAIGN_ENGAGEMENT_DAILY,
+)
+
+
+def subjects_of(exports: Iterable[Export]) -> list[Subject]:
+    """What these exports are about, each once, in their order."""
+    return list({export.subject.name: export.subject for export in exports}.values())
+
+
+SUBJECTS = tuple(subjects_of(EXPORTS))

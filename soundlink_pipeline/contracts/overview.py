@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-OVERVIEW_PATH = "/v1/campaigns/{campaign_id}/metrics/overview"
+OVERVIEW_PATH = "/v1/campaigns/{id}/metrics/overview"
 # More digits than any total has: what is larger is no number to reckon with.
 _MOST_DIGITS = 20
 

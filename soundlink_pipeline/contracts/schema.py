@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from soundlink_pipeline.contracts.subject import Subject, Tail
 from soundlink_pipeline.contracts.table import MONEY, Column
 
 # The types a delivered field can be read as; money is DECIMAL.
@@ -14,7 +15,6 @@ DeliveredType = Literal["VARCHAR", "BIGINT", "DOUBLE", "DECIMAL(18,6)", "DATE", 
 # Columns the pipeline itself relies on; every export must have them.
 DATE_COLUMN = "report_date"
 VERSION_COLUMN = "exported_at"
-CAMPAIGN_COLUMN = "campaign_id"
 # Names the currency of every column of money in its row.
 CURRENCY_COLUMN = "currency"
 
@@ -79,44 +79,26 @@ class Ratio:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tail:
-    """How an export's rows go on beyond the days on which a campaign's ads run.
-
-    `days` after the end rows are expected whatever has come, and `after_rows` days after the last day with rows. Beyond
-    that the export is `probed` where nobody says how long its rows go on. `before_start`: a campaign that has not begun
-    may have rows.
-    """
-
-    days: int
-    after_rows: int = 0
-    probed: bool = False
-    before_start: bool = False
-
-
-# Listening goes on, for as long as nobody says. A refresh reaches 8 days back, so that a campaign with rows on one of
-# the last 14 days pulled is asked for again, and every day expected gets its final pull.
-LISTENING = Tail(days=30, after_rows=7, probed=True, before_start=True)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Export:
-    """One NDJSON export of the API: a path under a campaign, and the table it fills.
+    """One NDJSON export of the API: a path below one of its `subject`, and the table it fills.
 
-    `path` holds `{campaign_id}`, the id the API lists (it may differ from the `campaign_id` in the rows).
-    `tail` says how its rows go on after a campaign's end.
+    `path` holds `{id}`, the id the API lists (it may differ from the one in the rows). A key needs `scope` for it.
+    `tail` says how its rows go on after the end of what they are about.
     `title` and `grain` are for people; `measures` are the additive columns worth a total in the UI, `charted` those
     that are worth a picture, with a title each. `identities` and `ratios` are what the API says of a row's figures: no
     reason to refuse a delivery, but checked once it is loaded (`quality/row_checks.py`).
     """
 
     name: str
+    subject: Subject
+    scope: str
     path: str
     title: str
     grain: str
     primary_key: tuple[str, ...]
     columns: tuple[ExportColumn, ...]
     measures: tuple[str, ...]
-    tail: Tail = LISTENING
+    tail: Tail
     charted: Mapping[str, str] = field(default_factory=dict)
     identities: tuple[Identity, ...] = ()
     ratios: tuple[Ratio, ...] = ()
@@ -126,7 +108,7 @@ class Export:
         if len(by_name) != len(self.columns):
             raise ValueError(f"export {self.name}: a column is named twice")
         ratios = [name for ratio in self.ratios for name in (ratio.column, ratio.numerator, ratio.denominator)]
-        own = (DATE_COLUMN, VERSION_COLUMN, CAMPAIGN_COLUMN)
+        own = (DATE_COLUMN, VERSION_COLUMN, self.id_column, self.subject.name_column)
         for name in (*self.primary_key, *own, *self.measures, *self.charted, *ratios):
             if name not in by_name:
                 raise ValueError(f"export {self.name}: column {name!r} is used but not declared")
@@ -135,15 +117,20 @@ class Export:
                 raise ValueError(f"export {self.name}: key column {name!r} must not be nullable")
         if any(column.name.startswith("_") for column in self.columns):
             raise ValueError(f"export {self.name}: names beginning with _ are the pipeline's own")
-        for name, kind in ((DATE_COLUMN, "DATE"), (VERSION_COLUMN, "TIMESTAMP"), (CAMPAIGN_COLUMN, "VARCHAR")):
+        for name, kind in ((DATE_COLUMN, "DATE"), (VERSION_COLUMN, "TIMESTAMP"), (self.id_column, "VARCHAR")):
             if by_name[name].type != kind:
                 raise ValueError(f"export {self.name}: column {name!r} must be of type {kind}")
-        if not by_name[CAMPAIGN_COLUMN].one_per_delivery:
-            raise ValueError(f"export {self.name}: a delivery must be of one {CAMPAIGN_COLUMN}")
-        if not {DATE_COLUMN, CAMPAIGN_COLUMN} <= set(self.primary_key):
-            raise ValueError(f"export {self.name}: the primary key must hold {DATE_COLUMN} and {CAMPAIGN_COLUMN}")
+        if not by_name[self.id_column].one_per_delivery:
+            raise ValueError(f"export {self.name}: a delivery must be of one {self.id_column}")
+        if not {DATE_COLUMN, self.id_column} <= set(self.primary_key):
+            raise ValueError(f"export {self.name}: the primary key must hold {DATE_COLUMN} and {self.id_column}")
         if not set(self.one_per_row) <= set(self.primary_key):
             raise ValueError(f"export {self.name}: only key columns can be one per row")
+
+    @property
+    def id_column(self) -> str:
+        """The column of the rows that says which one of the subject they are about."""
+        return self.subject.id_column
 
     @property
     def column_names(self) -> tuple[str, ...]:

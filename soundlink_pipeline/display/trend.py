@@ -32,15 +32,15 @@ def table_trend(connection: duckdb.DuckDBPyConnection, table: str, charted: Mapp
 
 
 def export_trend(connection: duckdb.DuckDBPyConnection, export: Export) -> Trend | None:
-    """The same for an export's table, over all campaigns."""
+    """The same for an export's table, over all that it is about."""
     rows = f"""
         (
             select t.*, s.is_settled
             from {export.name} as t
             left join (
-                select row_campaign_id, {DATE_COLUMN}, bool_or(is_settled) as is_settled
+                select row_subject_id, {DATE_COLUMN}, bool_or(is_settled) as is_settled
                 from report_date_status where export = '{export.name}' group by all
-            ) as s on s.row_campaign_id = t.campaign_id and s.{DATE_COLUMN} = t.{DATE_COLUMN}
+            ) as s on s.row_subject_id = t.{export.id_column} and s.{DATE_COLUMN} = t.{DATE_COLUMN}
         )
     """
     return _trend(connection, rows, export.name, export.charted)

@@ -8,10 +8,10 @@ import sqlite3
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -21,11 +21,13 @@ from soundlink_pipeline.api.download import Download
 from soundlink_pipeline.api.errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
 from soundlink_pipeline.api.key import DEMO_KEY, looks_like_a_key
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
-from soundlink_pipeline.contracts.campaigns import CampaignPages, expected_days, left_out
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
-from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.subject import Item, Listed, Subject, expected_days, left_out
 from soundlink_pipeline.doctor.finding import Finding, counted, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
+from soundlink_pipeline.orchestration.pull_step import named_ids
 from soundlink_pipeline.pulling.listing import left_out_of_named
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.settings.settings import Settings
@@ -89,56 +91,91 @@ def check_api(project: ProjectState) -> Iterator[Finding]:
         yield fault(_KEY, f"{error}; no request was made")
 
 
+@dataclass
+class _Seen:
+    """What the API has shown so far: what it lists, what it refuses to list, and its answers that bear a date.
+
+    `folder` is for what is downloaded.
+    """
+
+    folder: Path
+    listed: dict[Subject, list[Item]] = field(default_factory=dict)
+    refused: dict[Subject, ScopeMissing] = field(default_factory=dict)
+    answers: list[Listed | Download] = field(default_factory=list)
+    pages: int = 0
+
+
 def _requests(project: ProjectState, client: SoundlinkClient, pacer: Pacer, folder: Path) -> Iterator[Finding]:
     """A finding for each answer. Raises SoundlinkError when no further request makes sense, and Cancelled."""
-    settings = project.settings
+    settings, seen = project.settings, _Seen(folder)
     client.ping()
     yield ok("host", f"{settings.base_url} answers")
     yield ok("key", f"is valid; sent as {client.scheme}")
-    answer: CampaignPages | Download | None = None
-    campaigns: list[dict[str, Any]] = [{"campaignId": name} for name in settings.campaign_ids]
-    pages = 0
-    if campaigns:
-        yield ok("campaigns:read", f"not needed: SOUNDLINK_CAMPAIGN_IDS names {len(campaigns)} campaigns")
-        for sentence in filter(None, left_out_of_named(client, settings.campaign_ids, settings.start_date)):
-            yield ok("first day", sentence)
-    else:
-        before = client.requests
-        try:
-            answer = client.campaigns()
-        except ScopeMissing as error:
-            fix = "give the key this scope, or name the campaigns in SOUNDLINK_CAMPAIGN_IDS"
-            yield fault("campaigns:read", str(error), fix)
+    for subject in SUBJECTS:
+        yield from _listing(subject, settings, client, seen)
+    for subject, why in seen.refused.items():
+        if seen.listed:  # the key may be meant for the others
+            yield ok(subject.scope, f"{subject.plural} are left out: {why}")
         else:
-            campaigns, pages = answer.items, client.requests - before
-            yield ok("campaigns:read", f"{len(campaigns)} campaigns listed")
-            if left := left_out(campaigns, settings.start_date):
-                yield ok("first day", left)
-    now = (answer and answer.server_date) or project.clock()
+            fix = "give the key this scope, or name campaigns in SOUNDLINK_CAMPAIGN_IDS"
+            yield fault(subject.scope, str(why), fix)
+    now = next((answer.server_date for answer in seen.answers if answer.server_date), None) or project.clock()
     trailing = refresh_range(now, settings.start_date)
+    pairs = [(export, item) for export in EXPORTS for item in seen.listed.get(export.subject, [])]
+    everything = [(export, export.subject.id_of(item)) for export, item in pairs]
     asked = [
-        (export, campaign)
-        for export in EXPORTS
-        for campaign in campaigns
-        if trailing and expected_days(campaign, export.tail).meet(trailing)
+        (export, export.subject.id_of(item))
+        for export, item in pairs
+        if trailing and expected_days(export.subject.lifetime(item), export.tail).meet(trailing)
     ]
-    live = [campaign for campaign in campaigns if any(campaign is other for _, other in asked)]
-    if campaigns:
-        campaign_id, day = (live or campaigns)[0]["campaignId"], last_closed_day(now)
-        try:
-            download = client.download(EXPORTS[0], campaign_id, DateRange(day, day), folder / "export")
-        except ScopeMissing as error:
-            yield fault("metrics:read", str(error), "give the key this scope")
-        else:
-            answer = answer or download
-            yield ok("metrics:read", f"{EXPORTS[0].name} of campaign {campaign_id}, {day}, can be pulled")
-    else:
-        yield warn("metrics:read", "not checked: there is no campaign to pull")
-    if answer and answer.server_date:
-        yield _clock(answer.requested_at - answer.server_date)
-    if campaigns:
-        yield _limits(settings, len(asked), len(live), pages, pacer.left_this_hour())
+    # A scope that a listing needs, too, is known by now.
+    for scope in dict.fromkeys(export.scope for export in EXPORTS if export.scope != export.subject.scope):
+        of_scope = [pair for pair in (*asked, *everything) if pair[0].scope == scope]
+        yield from _export(scope, of_scope, last_closed_day(now), client, seen)
+    if seen.answers and seen.answers[0].server_date:
+        yield _clock(seen.answers[0].requested_at - seen.answers[0].server_date)
+    if any(seen.listed.values()):
+        yield _limits(settings, asked, seen.pages, pacer.left_this_hour())
     yield ok("requests", f"{client.requests} made by the doctor, counted towards the limits")
+
+
+def _listing(subject: Subject, settings: Settings, client: SoundlinkClient, seen: _Seen) -> Iterator[Finding]:
+    """List one subject, unless the settings name its ids."""
+    if ids := named_ids(settings, subject):
+        seen.listed[subject] = [{subject.id_field: name} for name in ids]
+        yield ok(subject.scope, f"not needed: SOUNDLINK_CAMPAIGN_IDS names {counted(len(ids), subject.name)}")
+        for sentence in filter(None, left_out_of_named(client, subject, ids, settings.start_date)):
+            yield ok("first day", sentence)
+        return
+    before = client.requests
+    try:
+        answer = client.listed(subject)
+    except ScopeMissing as error:
+        seen.refused[subject] = error
+        return
+    seen.answers.append(answer)
+    seen.pages += client.requests - before
+    seen.listed[subject] = list(answer.items)
+    yield ok(subject.scope, f"{counted(len(answer.items), subject.name)} listed")
+    if left := left_out(subject, answer.items, settings.start_date):
+        yield ok("first day", left)
+
+
+def _export(
+    scope: str, of_scope: Sequence[tuple[Export, str]], day: date, client: SoundlinkClient, seen: _Seen
+) -> Iterator[Finding]:
+    """Pull a day of one export that needs a scope: the first, by export and listed id."""
+    if not of_scope:
+        name = next(export.subject.name for export in EXPORTS if export.scope == scope)
+        yield warn(scope, f"not checked: there is no {name} to pull")
+        return
+    export, listed_id = of_scope[0]
+    try:
+        seen.answers.append(client.download(export, listed_id, DateRange(day, day), seen.folder / "export"))
+    except ScopeMissing as error:
+        yield fault(scope, str(error), "give the key this scope")
+    else:
+        yield ok(scope, f"{export.name} of {listed_id}, {day}, can be pulled")
 
 
 def demo_is_stopped() -> str:
@@ -168,11 +205,15 @@ def _clock(ahead: timedelta) -> Finding:
     return warn("clock", f"this machine's is {off} the API's", fix)
 
 
-def _limits(settings: Settings, exports: int, live: int, pages: int, left: int) -> Finding:
-    needed = exports + pages
+def _limits(settings: Settings, asked: Sequence[tuple[Export, str]], pages: int, left: int) -> Finding:
+    needed = len(asked) + pages
+    live = {
+        subject: len({listed_id for export, listed_id in asked if export.subject == subject}) for subject in SUBJECTS
+    }
+    whose = " and ".join(counted(number, f"live {subject.name}") for subject, number in live.items() if number)
     message = (
         f"{left} of {settings.requests_per_hour} requests left this hour; a daily refresh needs {needed}:"
-        f" {exports} exports of {counted(live, 'live campaign')}, {pages} for the listing"
+        f" {len(asked)} exports of {whose or 'nothing live'}, {pages} for the listings"
     )
     if needed <= left:
         return ok("limits", message)

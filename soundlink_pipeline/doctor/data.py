@@ -9,12 +9,13 @@ from pathlib import Path
 import duckdb
 
 from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.doctor.dagster_state import run_is_under_way
 from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
-from soundlink_pipeline.landing.deliveries import Delivery
+from soundlink_pipeline.landing.deliveries import Delivery, Listing
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.publishing.file_copy import read_published
@@ -29,7 +30,8 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
     """The exports' newest days, the published file, the quarantine, and landed files that are not loaded."""
     now, landing, warehouse = project.clock(), Landing(project.settings.data_dir), project.warehouse
     quarantine = _quarantine_of(landing)
-    refused, listings, waiting = quarantine.deliveries(), quarantine.listings(), landing.not_archived()
+    refused, waiting = quarantine.deliveries(), landing.not_archived()
+    listings = {subject: quarantine.listings(subject) for subject in SUBJECTS}
     if warehouse.exists():
         try:
             with warehouse.read(0.5) as connection:
@@ -38,8 +40,7 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
                 yield from _before_the_first_day(connection, project.settings.start_date)
                 loaded = dict(connection.execute("select delivery_id, received_at from deliveries").fetchall())
                 refused = [delivery for delivery in refused if not _has_healed(connection, delivery)]
-                listed_at = Ledger(connection).listed_at()
-                listings = [listing for listing in listings if listed_at is None or listing.listed_at > listed_at]
+                listings = {subject: _newer(connection, subject, found) for subject, found in listings.items()}
             waiting = [delivery for delivery in waiting if delivery.delivery_id not in loaded]
             yield from _published(project.settings.data_dir / "soundlink.duckdb", set(loaded), project)
         except (WarehouseLocked, WarehouseUnusable, duckdb.CatalogException):
@@ -50,11 +51,11 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
     else:
         yield ok("warehouse", f"no data yet: {typed('pull --from=… --to=…')} pulls the past")
     yield _quarantine(refused)
-    if listings:
-        message = f"{counted(len(listings), 'campaign listing')} in quarantine, and none since: {listings[-1].path}"
-        yield warn(
-            "campaign listing", message, f"read {listings[-1].path}.reason.txt; the next run lists the campaigns anew"
-        )
+    for subject, found in listings.items():
+        if found:
+            what, path = f"{subject.name} listing", found[-1].path
+            message = f"{counted(len(found), what)} in quarantine, and none since: {path}"
+            yield warn(what, message, f"read {path}.reason.txt; the next run lists the {subject.plural} anew")
     for folder, why in landing.unreadable_folders().items():
         fix = "give the user that runs the pipeline the right to read it; until then a rebuild fails"
         yield fault("landed files", f"those in {folder} cannot be seen ({why})", fix)
@@ -66,7 +67,7 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
 
 
 def _newest_day(connection: duckdb.DuckDBPyConnection, export: Export, start_date: date, now: datetime) -> Finding:
-    """The newest day that every campaign has data for, and the days since the first pull that some have none for."""
+    """The newest day that all listed have data for, and the days since the first pull that some have none for."""
     newest, due = newest_complete_day(connection, export, now), due_day(now)
     earliest = "select min(start_date) from deliveries where export = $1"
     ((first,),) = connection.execute(earliest, [export.name]).fetchall()
@@ -82,10 +83,12 @@ def _newest_day(connection: duckdb.DuckDBPyConnection, export: Export, start_dat
     if late:
         message += f", though {due} is due"
     if not found:
-        return warn(export.name, message, "no campaign has been listed since then: see the last run above")
-    days = sorted({day for campaign in found for day in campaign.days})
+        return warn(
+            export.name, message, f"no {export.subject.name} has been listed since then: see the last run above"
+        )
+    days = sorted({day for item in found for day in item.days})
     which = f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
-    message += f"; {counted(len(found), 'campaign')} without {counted(len(days), 'day')}, {which}"
+    message += f"; {counted(len(found), export.subject.name)} without {counted(len(days), 'day')}, {which}"
     command = typed(f"pull --from={days[0]} --to={days[-1]}")
     return warn(export.name, message, f"see the last run above; {command} pulls them")
 
@@ -149,17 +152,23 @@ def _quarantine_of(landing: Landing) -> Landing:
     return quarantine
 
 
+def _newer(connection: duckdb.DuckDBPyConnection, subject: Subject, listings: list[Listing]) -> list[Listing]:
+    """Those of the listings that are newer than the one in the warehouse."""
+    listed_at = Ledger(connection).listed_at(subject)
+    return [listing for listing in listings if listed_at is None or listing.listed_at > listed_at]
+
+
 def _has_healed(connection: duckdb.DuckDBPyConnection, refused: Delivery) -> bool:
     """Whether every day of a refused delivery has been loaded from a later pull."""
     ((days,),) = connection.execute(
         """
         select count(*) from report_date_status
-        where export = $export and campaign_id = $campaign_id
+        where export = $export and subject_id = $subject_id
             and report_date between $start and $end and last_pulled_at > $pulled_at
         """,
         {
             "export": refused.export,
-            "campaign_id": refused.campaign_id,
+            "subject_id": refused.subject_id,
             "start": refused.dates.start,
             "end": refused.dates.end,
             "pulled_at": refused.pulled_at.replace(tzinfo=None),

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.landing.stored import COMPRESSED, DamagedFile, opened, size_and_sha256
 
 _STAMP = "%Y%m%dT%H%M%S.%f"
@@ -45,15 +46,15 @@ def _moment(text: str) -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """One export of one campaign over one range, as it arrived: a landed file and what its name says.
+    """One export of one campaign or soundlink over one range, as it arrived: a landed file and what its name says.
 
-    `campaign_id` is the id in the request. Moments are aware and in UTC; `server_date` is the answer's `Date`
+    `subject_id` is the id in the request. Moments are aware and in UTC; `server_date` is the answer's `Date`
     header. `declared_rows` is `X-Row-Count`. `loaded` is the place in the order of loading, None if not yet loaded.
     `digest` is `digest_of` the bytes that arrived, None where the name does not say it.
     """
 
     export: str
-    campaign_id: str
+    subject_id: str
     dates: DateRange
     requested_at: datetime
     received_at: datetime
@@ -75,7 +76,7 @@ class Delivery:
     @cached_property
     def delivery_id(self) -> str:
         """Unique, and ordered by the moment of the pull: text order is the order of versions."""
-        what = "\n".join((self.export, self.campaign_id, str(self.dates)))
+        what = "\n".join((self.export, self.subject_id, str(self.dates)))
         digest = hashlib.sha256(what.encode()).hexdigest()[:8]
         return f"{stamp(self.pulled_at)}_{stamp(self.requested_at)}_{digest}"
 
@@ -91,7 +92,7 @@ class Delivery:
         )
 
     def describe(self) -> str:
-        return f"{self.export} of campaign {self.campaign_id}, {self.dates}"
+        return f"{self.export} of {self.subject_id}, {self.dates}"
 
     def open(self) -> AbstractContextManager[BinaryIO]:
         """The bytes as delivered, whether compressed by now or not. Raises DamagedFile."""
@@ -100,7 +101,10 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Listing:
-    """One answer of the campaign listing: a landed file of one campaign a line. `digest` is as a delivery's."""
+    """One answer of a subject's listing: a landed file of one campaign (or soundlink) a line.
+
+    `digest` is as a delivery's.
+    """
 
     requested_at: datetime
     server_date: datetime | None
@@ -123,8 +127,8 @@ class Listing:
         digest = "" if self.digest is None else f"_sha256-{self.digest}"
         return f"asked-{stamp(self.requested_at)}_server-{server}{digest}_run-{self.run_id}.ndjson"
 
-    def lines(self) -> list[str]:
-        """The campaigns as the API listed them, one JSON object a line. Raises DamagedFile."""
+    def lines(self, subject: Subject) -> list[str]:
+        """What the API listed, one JSON object a line. Raises DamagedFile."""
         with opened(self.path) as file:
             body = file.read()
         _check_digest(self.path, self.digest, hashlib.sha256(body).hexdigest())
@@ -132,21 +136,21 @@ class Listing:
         if lines.pop():
             raise DamagedFile(self.path, "it is cut short, its last line has no end")
         for number, line in enumerate(lines, start=1):
-            if not _is_campaign(line):
-                raise DamagedFile(self.path, f"line {number} is not a campaign")
+            if not _is_item(line, subject):
+                raise DamagedFile(self.path, f"line {number} is not a {subject.name}")
         return [line.decode() for line in lines]
 
-    def items(self) -> list[dict[str, Any]]:
-        """The campaigns, each the API's own object. Raises DamagedFile."""
-        return [json.loads(line) for line in self.lines()]
+    def items(self, subject: Subject) -> list[dict[str, Any]]:
+        """What the API listed, each its own object. Raises DamagedFile."""
+        return [json.loads(line) for line in self.lines(subject)]
 
 
-def _is_campaign(line: bytes) -> bool:
+def _is_item(line: bytes, subject: Subject) -> bool:
     try:
         item = json.loads(line.decode())
     except (ValueError, RecursionError):
         return False
-    return isinstance(item, dict) and isinstance(item.get("campaignId"), str)
+    return isinstance(item, dict) and isinstance(item.get(subject.id_field), str)
 
 
 def _check_digest(path: Path, digest: str | None, sha256: str) -> None:
@@ -162,7 +166,7 @@ def read_name(path: Path) -> Delivery | None:
     with contextlib.suppress(ValueError):  # no such day
         return Delivery(
             export=path.parent.parent.name,
-            campaign_id=unquote(path.parent.name),
+            subject_id=unquote(path.parent.name),
             dates=DateRange(date.fromisoformat(match["start"]), date.fromisoformat(match["end"])),
             requested_at=_moment(match["asked"]),
             received_at=_moment(match["received"]),
@@ -177,6 +181,7 @@ def read_name(path: Path) -> Delivery | None:
 
 
 def read_listing_name(path: Path) -> Listing | None:
+    """The listing that a file is by its name; None for a file that is not ours."""
     match = _LISTING_NAME.fullmatch(path.name)
     if match is None:
         return None

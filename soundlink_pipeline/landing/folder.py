@@ -1,7 +1,8 @@
 """Delivered files: what they are called, how they land whole, how they are kept, replayed, refused and forgotten.
 
-    landing/<export>/<campaign>/<start>_<end>_asked-…_server-…_received-…_rows-…_sha256-…_run-….ndjson
+    landing/<export>/<id>/<start>_<end>_asked-…_server-…_received-…_rows-…_sha256-…_run-….ndjson
     landing/campaigns/asked-…_server-…_sha256-…_run-….ndjson             a listing, one campaign a line
+    landing/soundlinks/…                                                 the same of soundlinks
     quarantine/…                                        what was refused or is damaged, each with a .reason.txt
 
 A file under its final name is whole: it is written under a temporary name, fsynced and renamed. Its name says all
@@ -20,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
+from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.durable import make_folder, move, sync
 from soundlink_pipeline.landing.deliveries import (
     Delivery,
@@ -51,7 +53,7 @@ class Landing:
 
     def land(self, delivery: Delivery) -> Delivery:
         """Give a complete, fsynced temporary file its final name."""
-        target = self.root / delivery.export / folder_name(delivery.campaign_id) / delivery.name
+        target = self.root / delivery.export / folder_name(delivery.subject_id) / delivery.name
         landed = replace(delivery, path=target)
         if read_name(target) != landed:
             raise ValueError(f"{delivery.describe()} cannot land as {target}: the name does not say all of it")
@@ -59,13 +61,13 @@ class Landing:
         return landed
 
     def land_listing(
-        self, items: list[bytes], requested_at: datetime, server_date: datetime | None, run: str
+        self, subject: Subject, items: list[bytes], requested_at: datetime, server_date: datetime | None, run: str
     ) -> Listing:
-        """Land a campaign listing, one JSON object a line."""
+        """Land a subject's listing, one JSON object a line."""
         body = b"".join(item + b"\n" for item in items)
         digest = digest_of(hashlib.sha256(body).hexdigest())
         listing = Listing(requested_at, server_date, run, self.temporary_file(), digest)
-        target = self.root / "campaigns" / listing.name
+        target = self.root / subject.table / listing.name
         landed = replace(listing, path=target)
         if read_listing_name(target) != landed:
             raise ValueError(f"a listing cannot land as {target}: the name does not say all of it")
@@ -92,9 +94,12 @@ class Landing:
         """The deliveries that no load has finished with: landed by a run that ended before it could."""
         return [d for d in (read_name(path) for path in sorted(self.root.glob("*/*/*.ndjson"))) if d is not None]
 
-    def listings(self) -> list[Listing]:
-        """Every landed listing, oldest first."""
-        listings = [read_listing_name(path) for path in self.root.glob("campaigns/*.ndjson*")]
+    def listings(self, subject: Subject) -> list[Listing]:
+        """Every landed listing of a subject, oldest first."""
+        return self._listings(subject.table)
+
+    def _listings(self, table: str) -> list[Listing]:
+        listings = [read_listing_name(path) for path in self.root.glob(f"{table}/*.ndjson*")]
         return sorted(
             (listing for listing in listings if listing is not None),
             key=lambda listing: (listing.listed_at, listing.requested_at),
@@ -138,12 +143,12 @@ class Landing:
     def refuse(self, delivery: Delivery, reason: str) -> Path:
         """Move a delivery into quarantine, with the reason beside it; returns where it lies."""
         name = delivery.name + (COMPRESSED if delivery.path.suffix == COMPRESSED else "")
-        folder = self.quarantine / delivery.export / folder_name(delivery.campaign_id)
+        folder = self.quarantine / delivery.export / folder_name(delivery.subject_id)
         return self._set_aside(delivery.path, folder / name, reason)
 
     def refuse_listing(self, listing: Listing, reason: str) -> Path:
         """Move a listing into quarantine, with the reason beside it; returns where it lies."""
-        return self._set_aside(listing.path, self.quarantine / "campaigns" / listing.path.name, reason)
+        return self._set_aside(listing.path, self.quarantine / listing.path.parent.name / listing.path.name, reason)
 
     def _set_aside(self, path: Path, target: Path, reason: str) -> Path:
         make_folder(target.parent)
@@ -165,7 +170,7 @@ class Landing:
         """
         oldest = now - timedelta(days=min(retention_days, now.toordinal() - 1))  # before year 1 there is no date
         expired = [d.path for d in self.deliveries() if d.loaded is not None and d.pulled_at < oldest]
-        expired += [item.path for item in self.listings() if item.archived and item.listed_at < oldest]
+        expired += [item.path for item in self._listings("*") if item.archived and item.listed_at < oldest]
         for path in self.root.glob(f"**/.*{_TEMPORARY}"):
             with contextlib.suppress(FileNotFoundError):
                 if datetime.fromtimestamp(path.stat().st_mtime, UTC) < now - _ABANDONED_AFTER:
@@ -176,16 +181,16 @@ class Landing:
         return len(files)
 
 
-def folder_name(campaign_id: str) -> str:
-    """A campaign id as a folder name: whatever the id holds, it stays one name below the export's folder.
+def folder_name(subject_id: str) -> str:
+    """An id as a folder name: whatever the id holds, it stays one name below the export's folder.
 
     ValueError for an id that is empty, too long for a name, or no valid Unicode.
     """
-    if not campaign_id:
-        raise ValueError("a campaign id is empty")
-    name = quote(campaign_id, safe="").replace(".", "%2E").replace("~", "%7E")
+    if not subject_id:
+        raise ValueError("a listed id is empty")
+    name = quote(subject_id, safe="").replace(".", "%2E").replace("~", "%7E")
     if len(name) > _LONGEST_FOLDER_NAME:
-        raise ValueError(f"campaign id of {len(campaign_id)} characters is too long to be one: {campaign_id[:40]!r}…")
+        raise ValueError(f"a listed id of {len(subject_id)} characters is too long to be one: {subject_id[:40]!r}…")
     return name
 
 

@@ -147,7 +147,7 @@ def _merge(
 
 def _answer(item: ValidDelivery) -> Answer:
     own = item.delivery
-    return Answer(own.delivery_id, own.campaign_id, item.row_campaign_id, own.dates, own.pulled_at)
+    return Answer(own.delivery_id, own.subject_id, item.row_subject_id, own.dates, own.pulled_at)
 
 
 def _merge_round(
@@ -183,14 +183,14 @@ def _orders(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[HashedDe
 def _name_batch(connection: duckdb.DuckDBPyConnection, deliveries: Iterable[HashedDelivery]) -> None:
     """Make the temp table `batch`: of each file what was requested, and what its rows are to carry."""
     connection.execute(
-        "create or replace temp table batch (file VARCHAR, delivery_id VARCHAR, export VARCHAR, campaign_id VARCHAR,"
+        "create or replace temp table batch (file VARCHAR, delivery_id VARCHAR, export VARCHAR, subject_id VARCHAR,"
         " pulled_at TIMESTAMP, start_date DATE, end_date DATE)"
     )
     insert_rows(
         connection,
         "batch",
         [
-            (str(d.path), d.delivery_id, d.export, d.campaign_id, naive(d.pulled_at), d.dates.start, d.dates.end)
+            (str(d.path), d.delivery_id, d.export, d.subject_id, naive(d.pulled_at), d.dates.start, d.dates.end)
             for d in (item.delivery for item in deliveries)
         ],
     )
@@ -256,8 +256,8 @@ def _ledger_entry(item: ValidDelivery, loaded: Loaded) -> dict[str, Any]:
     return {
         "delivery_id": delivery.delivery_id,
         "export": delivery.export,
-        "campaign_id": delivery.campaign_id,
-        "row_campaign_id": item.row_campaign_id,
+        "subject_id": delivery.subject_id,
+        "row_subject_id": item.row_subject_id,
         "start_date": delivery.dates.start,
         "end_date": delivery.dates.end,
         "requested_at": naive(delivery.requested_at),

@@ -1,4 +1,4 @@
-"""Days of campaigns that the warehouse does not have yet: straight from the landed bytes into the export's table.
+"""Days of subjects that the warehouse does not have yet: straight from the landed bytes into the export's table.
 
 One pass over the bytes, which every rule is part of, and nothing is staged: what a first load or a long backfill is
 made of takes half the time. It is all or nothing. Whatever is not plain (a row that breaks a rule, a key that is there
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import duckdb
 
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.landing.deliveries import HashedDelivery
 from soundlink_pipeline.loading import merge_sql, read_sql
 from soundlink_pipeline.loading.json_lines import BAD_BYTES, LONGEST_LINE_BYTES, suspects, unknown_fields
@@ -23,12 +23,12 @@ class NotPlain(Exception):
 
 
 def is_first(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether no other delivery, loaded or in `batch`, is of the same campaign and days, as far as ids tell."""
+    """Whether no other delivery, loaded or in `batch`, is of the same subject and days, as far as ids tell."""
     others = connection.execute("""
         select count(*) from (
-            select delivery_id, export, campaign_id, start_date, end_date from deliveries
-            union all select delivery_id, export, campaign_id, start_date, end_date from batch
-        ) as other join batch using (export, campaign_id)
+            select delivery_id, export, subject_id, start_date, end_date from deliveries
+            union all select delivery_id, export, subject_id, start_date, end_date from batch
+        ) as other join batch using (export, subject_id)
         where other.delivery_id <> batch.delivery_id
             and other.start_date <= batch.end_date and other.end_date >= batch.start_date
     """).fetchall()
@@ -52,9 +52,9 @@ def insert(
     singles = [column.name for column in export.columns if column.one_per_delivery or column.one_per_row]
     mixed = " or ".join(f"min({name}) <> max({name})" for name in singles)
     found = {
-        delivery_id: (rows, campaign, is_mixed)
-        for delivery_id, rows, campaign, is_mixed in connection.execute(
-            f"select _delivery_id, count(*), min({CAMPAIGN_COLUMN}), {mixed} from {export.name} where {of_batch}"
+        delivery_id: (rows, subject, is_mixed)
+        for delivery_id, rows, subject, is_mixed in connection.execute(
+            f"select _delivery_id, count(*), min({export.id_column}), {mixed} from {export.name} where {of_batch}"
             " group by _delivery_id"
         ).fetchall()
     }
@@ -67,9 +67,9 @@ def insert(
         raise NotPlain("an amount is so large that it must be read exactly")
     valid, suspect = [], suspects(connection, export, deliveries)
     for item in deliveries:
-        rows, campaign, is_mixed = found.get(item.delivery.delivery_id, (0, None, False))
+        rows, subject, is_mixed = found.get(item.delivery.delivery_id, (0, None, False))
         names, reason = unknown_fields(export, item) if str(item.delivery.path) in suspect else ((), None)
         if is_mixed or reason or item.delivery.declared_rows not in (None, rows):
             raise NotPlain(item.delivery.describe())
-        valid.append(ValidDelivery(item, rows, campaign, names))
+        valid.append(ValidDelivery(item, rows, subject, names))
     return valid

@@ -1,39 +1,39 @@
-"""Upserts a landed listing of campaigns into the table `campaigns`."""
+"""Upserts a landed listing into the table of its subject."""
 
 from __future__ import annotations
 
 import duckdb
 
-from soundlink_pipeline.contracts.campaigns import LISTED_COLUMNS
+from soundlink_pipeline.contracts.subject import Subject, field_of
 from soundlink_pipeline.contracts.table import MONEY, Column
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.loading.read_sql import SIX_DECIMALS_IN_DOUBLE
 from soundlink_pipeline.warehouse.sql import naive
-from soundlink_pipeline.warehouse.tables import CAMPAIGNS
+from soundlink_pipeline.warehouse.tables import listing_table
 
 
-def save_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int:
-    """Upsert a landed listing by campaign id, in one transaction; an older listing never overwrites a newer one.
+def save_listing(connection: duckdb.DuckDBPyConnection, subject: Subject, listing: Listing) -> int:
+    """Upsert a landed listing by listed id, in one transaction; an older listing never overwrites a newer one.
 
-    Returns the number of campaigns in it. Raises DamagedFile.
+    Returns how many it lists. Raises DamagedFile.
     """
-    lines = listing.lines()  # read here: of a compressed file that is cut DuckDB reads what it can, without a word
-    values = {column.name: _listed(column) for column in LISTED_COLUMNS} | {
+    lines = listing.lines(subject)  # read here: of a compressed file that is cut DuckDB reads what it can, silently
+    values = {column.name: _listed(column) for column in subject.listed} | {
         "_listed_json": "item::varchar",
         "_listed_at": "$listed_at::timestamp",
         "_run_id": "$run_id",
     }
-    names = CAMPAIGNS.column_names
-    updates = ", ".join(f"{name} = s.{name}" for name in names if name != "campaign_id")
+    names, own_id = listing_table(subject).column_names, subject.id_column
+    updates = ", ".join(f"{name} = s.{name}" for name in names if name != own_id)
     try:
         connection.execute(
             f"""
-            merge into campaigns as t
+            merge into {subject.table} as t
             using (
                 select {", ".join(f"{values[name]} as {name}" for name in names)}
                 from (select unnest($lines::varchar[])::json as item)
-            ) as s on t.campaign_id = s.campaign_id
+            ) as s on t.{own_id} = s.{own_id}
             when matched and s._listed_at >= t._listed_at then update set {updates}
             when not matched then insert ({", ".join(names)}) values ({", ".join(f"s.{name}" for name in names)})
             """,
@@ -49,9 +49,8 @@ def save_listing(connection: duckdb.DuckDBPyConnection, listing: Listing) -> int
 
 
 def _listed(column: Column) -> str:
-    """An SQL expression for the column in the listed campaign `item`; null where the field cannot be read."""
-    head, *tail = column.name.split("_")
-    text = f"item ->> '$.{head}{''.join(part.capitalize() for part in tail)}'"
+    """An SQL expression for the column in the listed `item`; null where the field cannot be read."""
+    text = f"item ->> '$.{field_of(column.name)}'"
     if column.type == "TIMESTAMP":
         return f"try_cast({text} as timestamptz) at time zone 'UTC'"
     value = f"try_cast({text} as {column.type})"

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading import read_sql
 from soundlink_pipeline.loading.json_lines import (
@@ -37,11 +37,11 @@ class RejectedDelivery:
 
 @dataclass(frozen=True)
 class ValidDelivery:
-    """A staged delivery that keeps every rule. `row_campaign_id`: None where it has no rows."""
+    """A staged delivery that keeps every rule. `row_subject_id`: None where it has no rows."""
 
     hashed: HashedDelivery
     rows: int
-    row_campaign_id: str | None
+    row_subject_id: str | None
     unknown_fields: tuple[str, ...]
 
     @property
@@ -121,7 +121,7 @@ class Staging:
         return True
 
     def _faults(self, files: list[str]) -> dict[str, list[Any]]:
-        """Per file its rows by fault: (fault, rows, first rowid, then least and greatest date, campaign, account)."""
+        """Per file its rows by fault: (fault, rows, first rowid, then least and greatest date, subject, account)."""
         found: dict[str, list[Any]] = {file: [] for file in files}
         bounds = ", ".join(f"min({name}), max({name})" for name in (DATE_COLUMN, *self._singles, *self._per_row))
         for file, *fault in self._connection.execute(
@@ -142,8 +142,8 @@ class Staging:
         if reason is not None:
             self.rejected.append(RejectedDelivery(hashed.delivery, reason))
             return None
-        campaign = faults[0][5 + 2 * self._singles.index(CAMPAIGN_COLUMN)] if faults else None
-        return ValidDelivery(hashed, rows, campaign, unknown)
+        subject = faults[0][5 + 2 * self._singles.index(self.export.id_column)] if faults else None
+        return ValidDelivery(hashed, rows, subject, unknown)
 
     def _wrong_count(self, hashed: HashedDelivery, rows: int) -> str | None:
         declared = hashed.delivery.declared_rows
@@ -167,7 +167,7 @@ class Staging:
         )
 
     def _mixed(self, hashed: HashedDelivery, faults: list[Any]) -> str | None:
-        """Rules about a delivery as a whole: its dates, one campaign, no row under two accounts."""
+        """Rules about a delivery as a whole: its dates, one subject, no row under two accounts."""
         if not faults:
             return None
         _, _, _, first, last, *bounds = faults[0]

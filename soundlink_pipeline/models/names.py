@@ -5,12 +5,16 @@ from __future__ import annotations
 import keyword
 import re
 
-from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.warehouse.tables import CAMPAIGNS, warehouse_tables
+from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
+from soundlink_pipeline.warehouse.tables import warehouse_tables
 
 # The pipeline's own assets; a test compares them with those that Dagster is given.
 ASSETS = frozenset(
-    (*(export.name for export in EXPORTS), CAMPAIGNS.name, "campaign_totals", "published_database", "soundlink_api")
+    (
+        *(export.name for export in EXPORTS),
+        *(subject.table for subject in SUBJECTS),
+        *("campaign_totals", "published_database", "soundlink_api"),
+    )
 )
 _ASSET_NAME = re.compile(r"[A-Za-z0-9_]+")
 # The names that Dagster refuses.

@@ -18,43 +18,49 @@ from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.unevaluated_checks import not_evaluated
+from soundlink_pipeline.orchestration.unevaluated_checks import NOT_EVALUATED, not_evaluated
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.quality.completeness import DUE_HOUR, Missing, due_day, missing, newest_complete_day
 from soundlink_pipeline.quality.row_checks import SHOWN_ROWS, CheckResult, row_checks, run_checks
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.ledger import Ledger
 
 # The newest complete day of each export, or why it is not known.
 Newest = tuple[dict[str, date | None], str | None]
 
-CAMPAIGNS_DELIVERED = "every_live_campaign_delivered"
 NEWEST_DAY = "newest_day"
 _DELIVERED_SAYS = (
-    "Every campaign that can have rows on a day of the window has been pulled for it.\n\n**If not** (an error; the run"
-    " fails, nothing downstream is built): what failed, and why, is in the run's failure. Fix that and re-execute the"
-    " run from failure: it pulls only what is missing."
+    "Every {} of which rows are expected on a day of the window has been pulled for it.\n\n**If not** (an error; the"
+    " run fails, nothing downstream is built): what failed, and why, is in the run's failure. Fix that and re-execute"
+    " the run from failure: it pulls only what is missing."
 )
 _NEWEST_SAYS = (
-    f"Yesterday is there for every campaign by {DUE_HOUR}:00 UTC: read from the data, so that a backfill of old days"
-    " cannot make it green. Runs at the end of every refresh, and at that hour.\n\n**If not** (an error): look at the"
-    f" last run of daily_refresh. If there was none, is the daemon running and the schedule on?"
+    f"Yesterday is there for every campaign and soundlink by {DUE_HOUR}:00 UTC: read from the data, so that a backfill"
+    " of old days cannot make it green. Runs at the end of every refresh, and at that hour.\n\n**If not** (an error):"
+    f" look at the last run of daily_refresh. If there was none, is the daemon running and the schedule on?"
     f" `{typed('doctor')}` tells. Then re-execute the run, or materialize the missing days."
 )
 _LATE = (
-    "{} is overdue: at least one campaign has no data for it. This check looks at the newest day, not at the range of"
-    " this run."
+    "{} is overdue: at least one campaign or soundlink has no data for it. This check looks at the newest day, not at"
+    " the range of this run."
 )
 
 
 _NOTHING_LOADED = "every pull of this export failed; the run's failure says why"
 
 
+def all_delivered(export: Export) -> str:
+    """The name of the check that all of which rows are expected was pulled."""
+    return f"every_live_{export.subject.name}_delivered"
+
+
 def export_check_specs() -> list[dg.AssetCheckSpec]:
     """The checks that run when an export was loaded, per export."""
     specs = []
     for export in EXPORTS:
-        specs.append(dg.AssetCheckSpec(CAMPAIGNS_DELIVERED, asset=export.name, description=_DELIVERED_SAYS))
+        says = _DELIVERED_SAYS.format(export.subject.name)
+        specs.append(dg.AssetCheckSpec(all_delivered(export), asset=export.name, description=says))
         specs += [
             dg.AssetCheckSpec(check.name, asset=export.name, description=check.description, blocking=check.blocking)
             for check in row_checks(export)
@@ -69,12 +75,12 @@ def run_export_checks(
     *,
     pulled: bool,
     loaded: Collection[str] = (),
-    only: Collection[str] = (),
+    only: Collection[str] | None = None,
 ) -> tuple[list[dg.AssetCheckResult], list[CheckResult]]:
     """The result of every check of `export` in the window, and those that block what is downstream.
 
     `loaded` are the deliveries of the run, which may have changed other days. Where nothing was `pulled`, the checks of
-    rows say that they were not evaluated. A run that was limited to the campaigns `only` misses no others.
+    rows say that they were not evaluated. A run that was limited to the ids `only` misses no others.
     """
     delivered = check_delivered(connection, export, dates, only)
     if not pulled:
@@ -85,24 +91,34 @@ def run_export_checks(
     return [delivered, *(_result(export, dates, result) for result in results)], blocking
 
 
+def left_out_results(export: Export, reason: str) -> list[dg.AssetCheckResult]:
+    """The results of the checks of an export that the key gives no access to: nothing is wrong with its rows."""
+    return [
+        dg.AssetCheckResult(
+            check_name=name, asset_key=export.name, passed=True, description=f"{NOT_EVALUATED}left out, {reason}"
+        )
+        for name in (all_delivered(export), *(check.name for check in row_checks(export)))
+    ]
+
+
 def check_delivered(
-    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange, only: Collection[str] = ()
+    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange, only: Collection[str] | None = None
 ) -> dg.AssetCheckResult:
-    """Whether the window was pulled for every campaign that can have rows in it, or for those of `only`."""
-    found = [item for item in missing(connection, export, dates) if not only or item.campaign_id in only]
-    metadata: dict[str, Any] = {"window": str(dates), "campaigns missing": len(found)}
+    """Whether the window was pulled for all of which rows are expected in it, or for those of `only`."""
+    found = [item for item in missing(connection, export, dates) if only is None or item.subject_id in only]
+    metadata: dict[str, Any] = {"window": str(dates), f"{export.subject.plural} missing": len(found)}
     if found:
-        metadata["missing"] = dg.MetadataValue.md(_as_table(found))
+        metadata["missing"] = dg.MetadataValue.md(_as_table(export, found))
     return dg.AssetCheckResult(
-        check_name=CAMPAIGNS_DELIVERED, asset_key=export.name, passed=not found, metadata=metadata
+        check_name=all_delivered(export), asset_key=export.name, passed=not found, metadata=metadata
     )
 
 
-def _as_table(found: Sequence[Missing]) -> str:
+def _as_table(export: Export, found: Sequence[Missing]) -> str:
     shown = found[: 4 * SHOWN_ROWS]
-    rows = [(item.campaign_id, item.name, len(item.days), item.days[0], item.days[-1]) for item in shown]
+    rows = [(item.subject_id, item.name, len(item.days), item.days[0], item.days[-1]) for item in shown]
     more = f"\n\nand {len(found) - len(rows)} more" if len(found) > len(rows) else ""
-    return markdown_table(["campaign", "name", "days", "from", "to"], rows) + more
+    return markdown_table([export.subject.name, "name", "days", "from", "to"], rows) + more
 
 
 def _result(export: Export, dates: DateRange, result: CheckResult) -> dg.AssetCheckResult:
@@ -176,7 +192,14 @@ def _newest_published(file: Path, now: datetime) -> Newest:
 
 
 def _newest_days(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, date | None]:
-    return {export.name: newest_complete_day(connection, export, now) for export in EXPORTS}
+    """By export; without those that the key gives no access to, whose subject was never listed, though another was."""
+    ledger = Ledger(connection)
+    listed = {export.name for export in EXPORTS if ledger.listed_at(export.subject) is not None}
+    return {
+        export.name: newest_complete_day(connection, export, now)
+        for export in EXPORTS
+        if not listed or export.name in listed
+    }
 
 
 def _newest_day(asset: str, days: dict[str, date | None], fault: str | None, due: date) -> dg.AssetCheckResult:
@@ -184,12 +207,13 @@ def _newest_day(asset: str, days: dict[str, date | None], fault: str | None, due
     passed = fault is None and not late
     metadata: dict[str, Any] = {"due": str(due)}
     metadata |= {f"newest complete day of {name}": str(day or "none") for name, day in days.items()}
+    left_out = "" if days or fault else f"{NOT_EVALUATED}never listed; the key gives no access to it"
     return dg.AssetCheckResult(
         check_name=NEWEST_DAY,
         asset_key=asset,
         passed=passed,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=fault or (_LATE.format(due) if late else None),
+        description=fault or (_LATE.format(due) if late else left_out or None),
         metadata=metadata,
     )
 

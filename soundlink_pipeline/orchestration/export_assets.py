@@ -1,4 +1,4 @@
-"""The assets: the API, the campaigns as listed, and one daily-partitioned asset per export.
+"""The assets: the API, campaigns and soundlinks as listed, and one daily-partitioned asset per export.
 
 One step pulls all exports that a run selects: while one is being loaded, the next is already being fetched.
 """
@@ -11,23 +11,25 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from soundlink_pipeline.contracts.campaigns import left_out
+from soundlink_pipeline.api.errors import ScopeMissing
 from soundlink_pipeline.contracts.days import REVISION_DAYS
-from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.subject import Subject, left_out
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.orchestration.asset_checks import (
     check_key,
     check_only,
     export_check_specs,
     freshness_policy,
+    left_out_results,
     run_export_checks,
 )
 from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.column_schema import COLUMNS, column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, pull_failure
 from soundlink_pipeline.orchestration.partition_pages import figures_of_run, report_limited, report_partitions
-from soundlink_pipeline.orchestration.pull_step import list_for_run, open_client, pull_range
+from soundlink_pipeline.orchestration.pull_step import Only, list_for_run, named_ids, open_client, pull_range
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import (
     BACKFILL,
@@ -44,14 +46,13 @@ from soundlink_pipeline.quality.row_checks import CheckResult
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.ledger import Ledger
-from soundlink_pipeline.warehouse.tables import CAMPAIGNS, export_tables
+from soundlink_pipeline.warehouse.tables import export_tables, listing_table
 
-_CAMPAIGNS = "campaigns"
 # The step that pulls; also its name in a run's config.
 _EXPORTS = "exports"
 # Dagster would wait for ever for the days that such a run leaves open.
 _NO_LIMITED_BACKFILL = (
-    "a backfill pulls every campaign: its days would count as done without the others. To pull some campaigns only,"
+    "a backfill pulls all that is listed: its days would count as done without the others. To pull some only,"
     " launch the job daily_refresh over these days with this config"
 )
 
@@ -78,10 +79,18 @@ class ExportsConfig(dg.Config):
         default=[],
         description=(
             "Pull these campaigns only, by the ids that the API lists. Otherwise all that can have rows. Days that lack"
-            " other campaigns are loaded, but stay missing in the UI; models and publication follow in a run of their"
-            " own."
+            " others are loaded, but stay missing in the UI; models and publication follow in a run of their own."
         ),
     )
+    soundlinks: list[str] = Field(
+        default=[], description="The same of soundlinks. Where either is given, the other is pulled as given, too."
+    )
+
+    @property
+    def only(self) -> Only:
+        """What the run is limited to, by the table of a subject; empty where it is not."""
+        found = {"campaigns": self.campaigns, "soundlinks": self.soundlinks}
+        return found if any(found.values()) else {}
 
 
 def build_assets(
@@ -92,11 +101,12 @@ def build_assets(
         # Known and accepted: DECISIONS.md, "Dagster".
         warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
         warnings.filterwarnings("ignore", message="Class `.*CodeRef", category=dg.BetaWarning)
-        return [_api(settings), _campaigns_asset(), _exports_asset(partitions)]
+        return [_api(settings), *map(_listing_asset, SUBJECTS), _exports_asset(partitions)]
 
 
 def _api(settings: Settings) -> dg.AssetSpec:
-    exports = "\n".join(f"- `GET {export.path}`: {export.name}" for export in EXPORTS)
+    paths = [(of.path, of.table) for of in SUBJECTS] + [(export.path, export.name) for export in EXPORTS]
+    listed = "\n".join(f"- `GET {path}`: {table}" for path, table in paths)
     return dg.AssetSpec(
         SOUNDLINK_API,
         group_name="sources",
@@ -105,65 +115,74 @@ def _api(settings: Settings) -> dg.AssetSpec:
         tags={"layer": "sources"},
         description=(
             "The Soundlink API, where every number comes from: Meta ads and the Spotify listening they brought, per"
-            " campaign and day. Not made by this pipeline, hence never materialized; each listing observes it."
-            f" {settings.requests_per_minute} requests a minute and {settings.requests_per_hour} an hour; a day's rows"
-            f" may be revised for {REVISION_DAYS} days after it closes at midnight UTC.\n\n"
-            f"- `GET /v1/campaigns`: {_CAMPAIGNS}\n{exports}"
+            " campaign (or soundlink) and day. Not made by this pipeline, hence never materialized; each listing"
+            f" observes it. {settings.requests_per_minute} requests a minute and {settings.requests_per_hour} an hour;"
+            f" a day's rows may be revised for {REVISION_DAYS} days after it closes at midnight UTC.\n\n"
+            f"{listed}"
         ),
         metadata={"base URL": dg.MetadataValue.url(settings.base_url)},
     )
 
 
-def _campaigns_asset() -> dg.AssetsDefinition:
+def _listing_asset(subject: Subject) -> dg.AssetsDefinition:
+    table = listing_table(subject)
+
     @dg.asset(
-        name=_CAMPAIGNS,
+        name=subject.table,
         deps=[SOUNDLINK_API],
         group_name="sources",
         kinds={"api", "duckdb"},
         owners=[OWNER],
         tags={"layer": "sources"},
         description=(
-            "The campaigns the API key sees, as last listed: which of them can have rows decides what is pulled."
-            " Grain: one row per campaign id."
+            f"The {subject.plural} the API key sees, as last listed: which of them can have rows decides what is"
+            f" pulled. Grain: one row per {subject.name} id."
         ),
         metadata={
-            "dagster/table_name": _CAMPAIGNS,
-            "dagster/code_references": _code("contracts/campaigns.py"),
-            COLUMNS: column_schema(CAMPAIGNS),
+            "dagster/table_name": subject.table,
+            "dagster/code_references": _code(f"contracts/{subject.table}.py"),
+            COLUMNS: column_schema(table),
         },
     )
-    def campaigns(
+    def list_them(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.MaterializeResult[None]:
         # The exports are next: no request for a wrong range.
         dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
         with as_cancellation(context), as_operator_failure(), open_client(context, soundlink) as (client, pacer):
-            listing = list_for_run(context, soundlink, client)
-            items = listing.items()
+            try:
+                listing = list_for_run(context, soundlink, client, subject)
+            except ScopeMissing as error:  # the others go on; the step that pulls says what it means
+                context.log.info(f"{subject.plural} were not listed: {error}")
+                return dg.MaterializeResult(metadata={"left out": str(error), "requests": client.requests})
+            items = listing.items(subject)
             selected = context.run.asset_selection
-            exports_are_next = not selected or any(dg.AssetKey(export.name) in selected for export in EXPORTS)
+            own = [export for export in EXPORTS if export.subject == subject]
+            exports_are_next = not selected or any(dg.AssetKey(export.name) in selected for export in own)
             if not dates or not exports_are_next:
                 # Otherwise the step that pulls saves it, with what it asks the warehouse in any case.
-                save_and_ask(soundlink.warehouse, soundlink.landing, listing, lambda _: None)
-            context.log.info(f"{len(items)} campaigns listed")
+                save_and_ask(soundlink.warehouse, soundlink.landing, {subject: listing}, lambda _: None)
+            context.log.info(f"{len(items)} {subject.plural} listed")
             # The API is not ours to materialize: that it answered is an observation.
             observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
             context.log_event(dg.AssetObservation(SOUNDLINK_API, metadata=observed))
         statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
         return dg.MaterializeResult(
             metadata={
-                "campaigns by status": dg.MetadataValue.md(markdown_table(["status", "campaigns"], statuses)),
+                f"{subject.plural} by status": dg.MetadataValue.md(
+                    markdown_table(["status", subject.plural], statuses)
+                ),
                 "dagster/row_count": len(items),
                 "requests": client.requests,
                 "left out": (
                     f"not known: `{typed('doctor')}` asks when the campaigns in SOUNDLINK_CAMPAIGN_IDS were created"
-                    if soundlink.settings.campaign_ids
-                    else left_out(items, soundlink.settings.start_date) or "nothing"
+                    if named_ids(soundlink.settings, subject)
+                    else left_out(subject, items, soundlink.settings.start_date) or "nothing"
                 ),
             }
         )
 
-    return campaigns
+    return list_them
 
 
 def _code(*files: str) -> dg.CodeReferencesMetadataValue:
@@ -179,7 +198,7 @@ def _export_spec(export: Export) -> dg.AssetSpec:
     table, history = export_tables(export)
     return dg.AssetSpec(
         export.name,
-        deps=[_CAMPAIGNS, SOUNDLINK_API],
+        deps=[export.subject.table, SOUNDLINK_API],
         group_name="exports",
         kinds={"api", "duckdb"},
         owners=[OWNER],
@@ -191,12 +210,12 @@ def _export_spec(export: Export) -> dg.AssetSpec:
             f" What a newer delivery changed is kept in `{history.name}`.\n\n"
             "Plots show each day as its last run left it: `rows` it has; `inserted`, `updated` and `unchanged` by that"
             " run; `requests` of the run whose range held the day (one asks for many days, so they add up to more than"
-            " were made); `settled share`, the share of its campaigns for which it is final."
+            f" were made); `settled share`, the share of its {export.subject.plural} for which it is final."
         ),
         metadata={
             "dagster/table_name": export.name,
             "dagster/code_references": _code(
-                "contracts/campaign_exports.py", "pulling/puller.py", "quality/row_checks.py"
+                f"contracts/{export.subject.name}_exports.py", "pulling/puller.py", "quality/row_checks.py"
             ),
             "primary key": ", ".join(export.primary_key),
             COLUMNS: column_schema(table),
@@ -223,37 +242,49 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
             yield from check_only(soundlink, wanted_checks)
             return
         dates = range_of_run(context, soundlink.settings.start_date)
-        if config.campaigns and BACKFILL in context.run.tags:
+        if config.only and BACKFILL in context.run.tags:
             raise dg.Failure(_NO_LIMITED_BACKFILL, allow_retries=False)
         with as_cancellation(context), as_operator_failure():
-            pulled, campaigns = pull_range(
+            of_range = pull_range(
                 context,
                 soundlink,
                 exports,
                 dates,
                 refetch=config.refetch,
                 accept_smaller=config.accept_smaller,
-                only=config.campaigns,
+                only=config.only,
             )
+        pulled, left = of_range.result, of_range.left_out
         names: Mapping[str, str] = {}
         blocking: list[tuple[Export, CheckResult]] = []
         results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
         with as_cancellation(context), as_operator_failure(), soundlink.warehouse.read() as connection:
             of_run = Ledger(connection).delivered_by(run_lineage(context))
             for export in exports:
+                if why := left.get(export.name):
+                    checks = [result for result in left_out_results(export, why) if check_key(result) in wanted_checks]
+                    results.append(
+                        dg.MaterializeResult(asset_key=export.name, metadata={"left out": why}, check_results=checks)
+                    )
+                    continue
                 own = pulled.of(export)
                 # What was loaded is checked, whatever else failed; where nothing was, there is nothing to look at.
                 nothing = bool(own.failed) and not own.loaded
                 loaded = of_run | {item.delivery.delivery_id for item in own.loaded}
                 found, failed = run_export_checks(
-                    connection, export, dates, pulled=not nothing, loaded=loaded, only=config.campaigns
+                    connection,
+                    export,
+                    dates,
+                    pulled=not nothing,
+                    loaded=loaded,
+                    only=config.only.get(export.subject.table, ()) if config.only else None,
                 )
                 checks = [result for result in found if check_key(result) in wanted_checks]
                 blocking += [(export, result) for result in failed]
-                figures = figures_of_run(dates, own, campaigns)
+                figures = figures_of_run(export, dates, own, of_range.in_range.get(export.subject.name, 0))
                 if own.failed:
                     results += checks
-                elif config.campaigns and (lacking := lacking_days(connection, export, dates)):
+                elif config.only and (lacking := lacking_days(connection, export, dates)):
                     report_limited(
                         context, connection, export, dates, delivery_ids=loaded, of_run=figures, lacking=lacking
                     )
@@ -262,7 +293,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                     report_partitions(context, connection, export, dates, delivery_ids=loaded, of_run=figures)
                     results.append(dg.MaterializeResult(asset_key=export.name, check_results=checks))
             if pulled.failed:
-                names = Ledger(connection).campaign_names(soundlink.warehouse.exports)
+                names = Ledger(connection).names(soundlink.warehouse.exports)
         yield from results
         if pulled.failed:
             raise pull_failure(pulled.failed, len(pulled.loaded), names)

@@ -45,7 +45,7 @@ newest_day = newest_day_checks(PUBLISHED)
 freshness = dg.define_asset_job(
     FRESHNESS,
     selection=dg.AssetSelection.checks(newest_day),
-    description="Checks that every campaign has data for yesterday. Makes no request and writes nothing.",
+    description="Checks that every campaign and soundlink has data for yesterday. Makes no request and writes nothing.",
 )
 
 

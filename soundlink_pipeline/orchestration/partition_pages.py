@@ -51,7 +51,7 @@ def report_limited(
     of_run: str,
     lacking: Collection[date],
 ) -> None:
-    """For a run that was limited to some campaigns: materialize the days that are there for all campaigns, no others.
+    """For a run that was limited to some ids: materialize the days that are there for all that is listed, no others.
 
     For the days `lacking` others it logs one observation. What Dagster has as materialized, no backfill of missing
     days would pull.
@@ -60,7 +60,8 @@ def report_limited(
         if day not in lacking:
             partition = day.isoformat()
             context.log_event(dg.AssetMaterialization(export.name, partition=partition, metadata=metadata))
-    observed: dict[str, Any] = {"days that lack other campaigns": len(lacking), "last run": dg.MetadataValue.md(of_run)}
+    others = f"days that lack other {export.subject.plural}"
+    observed: dict[str, Any] = {others: len(lacking), "last run": dg.MetadataValue.md(of_run)}
     context.log_event(dg.AssetObservation(export.name, metadata=observed))
 
 
@@ -118,11 +119,14 @@ def _newest_rows(ledger: Ledger, export: Export, dates: DateRange) -> str:
     return markdown_table(columns, rows) if rows else "no rows yet"
 
 
-def figures_of_run(dates: DateRange, result: PullResult, campaigns: int) -> str:
-    """What the run did, as a Markdown table. `result` is of one export, but its requests are those of all."""
+def figures_of_run(export: Export, dates: DateRange, result: PullResult, in_range: int) -> str:
+    """What the run did, as a Markdown table. `result` is of the export, but its requests are those of all.
+
+    `in_range`: of how many campaigns or soundlinks rows can be in the range.
+    """
     figures: dict[str, object] = {
         "days": dates,
-        "campaigns in range": campaigns,
+        f"{export.subject.plural} in range": in_range,
         "requests, all exports": result.requests,
         "rows delivered": result.rows,
         "inserted": result.total("inserted"),

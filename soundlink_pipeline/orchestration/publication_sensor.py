@@ -43,7 +43,7 @@ def publication_sensor() -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Asks for one run that builds the models and publishes, when exports were loaded by a run that did not:"
-            " from the UI, by a backfill (once, when it has ended), or with a campaign that failed."
+            " from the UI, by a backfill (once, when it has ended), or with a pull that failed."
         ),
     )
     def models_and_publication_sensor(

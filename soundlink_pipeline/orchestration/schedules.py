@@ -39,7 +39,10 @@ def build_schedules(
         cron_schedule=f"5 {DUE_HOUR} * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Checks that every campaign has data for yesterday, in the warehouse and in the published file.",
+        description=(
+            "Checks that every campaign and soundlink has data for yesterday, in the warehouse and in the published"
+            " file."
+        ),
     )
     return [_daily_refresh_schedule(cron, start_date, not_built), at_noon, _totals_schedule()]
 

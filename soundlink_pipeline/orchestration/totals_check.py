@@ -17,7 +17,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from soundlink_pipeline.api.errors import SoundlinkError
+from soundlink_pipeline.api.errors import ScopeMissing, SoundlinkError
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.overview import FIGURES, OVERVIEW_PATH
@@ -166,7 +166,7 @@ def _ask(context: dg.AssetCheckExecutionContext, soundlink: Soundlink, live: Liv
             except SoundlinkError as error:
                 context.log.info(f"the totals of campaign {totals.campaign_id} are not known: {error}")
                 answers.failures.append((totals, str(error)))
-                refused = error if error.fatal else None
+                refused = error if error.fatal or isinstance(error, ScopeMissing) else None
             else:
                 comparison = compare(totals, overview)
                 if len(comparison.not_compared) < len(FIGURES):

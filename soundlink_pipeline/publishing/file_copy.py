@@ -59,7 +59,7 @@ PUBLICATION = Table(
         Column(
             "newest_settled_date",
             "DATE",
-            "The newest report_date that is settled for every export and campaign pulled; null if none is.",
+            "The newest report_date that is settled for every export, campaign and soundlink pulled; null if none is.",
         ),
         Column("pipeline_version", "VARCHAR", "Version of soundlink_pipeline that published it.", nullable=False),
         Column("duckdb_version", "VARCHAR", "Version of DuckDB that wrote it.", nullable=False),

@@ -13,6 +13,8 @@ from datetime import datetime
 from functools import partial
 
 from soundlink_pipeline.api.key import without_keys
+from soundlink_pipeline.contracts.exports import subjects_of
+from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery, Listing
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.landing.stored import DamagedFile
@@ -47,7 +49,7 @@ def load_and_quarantine(
 
 
 def _fail(delivery: Delivery, reason: str, result: PullResult, log: Log) -> None:
-    failed = FailedPull(delivery.export, delivery.campaign_id, delivery.dates, reason)
+    failed = FailedPull(delivery.export, delivery.subject_id, delivery.dates, reason)
     result.failed.append(failed)
     log(f"{failed.describe()} {reason}")
 
@@ -134,7 +136,9 @@ def rebuild(warehouse: Home, landing: Landing, log: Log) -> PullResult:
         result.lost.append(f"the landed files in {folder} cannot be seen ({why}): let the pipeline's user read it")
     with warehouse.write() as connection:
         ledger = Ledger(connection)
-        result.lost += _save_listings(landing, partial(save_listing, connection), ledger, log)
+        for subject in subjects_of(warehouse.exports):
+            save = partial(save_listing, connection, subject)
+            result.lost += _save_listings(landing, subject, save, ledger, log)
         orders, checksums = ledger.load_orders(), ledger.checksums()
     for line in result.lost:
         log(line)
@@ -157,28 +161,31 @@ def _of_earlier_runs(result: PullResult) -> PullResult:
     return replace(result, failed=[replace(item, needs_refetch=True) for item in result.failed])
 
 
-def _save_listings(landing: Landing, save: Callable[[Listing], object], ledger: Ledger, log: Log) -> list[str]:
-    """Save every landed listing; what is lost of them, in sentences."""
+def _save_listings(
+    landing: Landing, subject: Subject, save: Callable[[Listing], object], ledger: Ledger, log: Log
+) -> list[str]:
+    """Save every landed listing of a subject; what is lost of them, in sentences."""
     saved, damaged = set[tuple[datetime, str]](), list[tuple[Listing, str]]()
-    for listing in landing.listings():
+    for listing in landing.listings(subject):
         try:
             save(listing)
             saved.add((listing.requested_at, listing.run_id))
         except DamagedFile as damage:
             damaged.append((listing, f"{damage}; {set_aside(landing, listing, damage)}"))
-    newest = ledger.listed_at()
+    newest = ledger.listed_at(subject)
     lost = []
     for listing, line in damaged:
         if (listing.requested_at, listing.run_id) in saved:
             log(f"{line}. Another file of this listing is whole")
         elif newest is None:
-            lost.append(f"{line}. No campaign is known until the next run lists them")
+            lost.append(f"{line}. No {subject.name} is known until the next run lists them")
         elif newest < listing.listed_at:
             lost.append(
-                f"{line}. The campaigns are as listed at {newest:%Y-%m-%d %H:%M} UTC, until the next run lists them"
+                f"{line}. The {subject.plural} are as listed at {newest:%Y-%m-%d %H:%M} UTC, until the next run lists"
+                " them"
             )
         elif newest == listing.listed_at:
-            lost.append(f"{line}. The warehouse has its campaigns")
+            lost.append(f"{line}. The warehouse has its {subject.plural}")
         else:
             lost.append(f"{line}. Newer listings are there")
     return lost

@@ -1,14 +1,14 @@
-"""The campaigns that a run goes by: listed by the API once a run, landed, and saved to the warehouse."""
+"""What a run goes by: its campaigns and soundlinks, listed by the API once a run, landed, saved to the warehouse."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from soundlink_pipeline.api.errors import SoundlinkError
-from soundlink_pipeline.contracts.campaigns import CampaignPages, created_on, left_out, left_out_is_unknown
+from soundlink_pipeline.api.errors import ScopeMissing, SoundlinkError
+from soundlink_pipeline.contracts.subject import Listed, Subject, left_out
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.landing.stored import DamagedFile
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def list_campaigns(
+def list_subject(
     client: SoundlinkClient,
+    subject: Subject,
     landing: Landing,
     *,
     run_id: str,
@@ -38,19 +39,19 @@ def list_campaigns(
     `lineage` is the run and those it resumes: what one of them has listed is not requested again. A damaged listing is
     set aside, and the one before it stands.
     """
-    fixed = [{"campaignId": campaign_id} for campaign_id in only]
-    for earlier in reversed([listing for listing in landing.listings() if listing.run_id in lineage]):
+    fixed = [{subject.id_field: listed_id} for listed_id in only]
+    for earlier in reversed([listing for listing in landing.listings(subject) if listing.run_id in lineage]):
         try:
-            items = earlier.items()
+            items = earlier.items(subject)
         except DamagedFile as damage:
             log(f"{damage}; {set_aside(landing, earlier, damage)}")
             continue
         if not fixed or items == fixed:
             return earlier
         break
-    pages = CampaignPages(fixed, datetime.now(UTC), _server_time(client)) if fixed else client.campaigns()
-    lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in pages.items]
-    return landing.land_listing(lines, pages.requested_at, pages.server_date, run_id)
+    found = Listed(fixed, datetime.now(UTC), _server_time(client)) if fixed else client.listed(subject)
+    lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in found.items]
+    return landing.land_listing(subject, lines, found.requested_at, found.server_date, run_id)
 
 
 def _server_time(client: SoundlinkClient) -> datetime | None:
@@ -67,39 +68,53 @@ def _server_time(client: SoundlinkClient) -> datetime | None:
 
 
 def left_out_of_named(
-    client: SoundlinkClient, campaign_ids: Sequence[str], start_date: date
+    client: SoundlinkClient, subject: Subject, ids: Sequence[str], start_date: date
 ) -> tuple[str | None, str | None]:
-    """Two sentences about campaigns that the settings name: `left_out`, and of how many that is not known.
+    """Two sentences about those that the settings name: `left_out`, and of how many that is not known.
 
     Either is None where there is nothing to say. Makes a request for each, until one says that no other will work:
-    nothing lists these campaigns, so that nothing else tells when they were created.
+    nothing lists them, so that nothing else tells when they were created.
     """
     found, reason = list[dict[str, Any]](), "no createdAt that can be read"
-    for campaign_id in campaign_ids:
+    for listed_id in ids:
         try:
-            found.append(client.campaign(campaign_id))
+            found.append(client.item(subject, listed_id))
         except SoundlinkError as error:
             reason = str(error)
-            if error.fatal:
+            if error.fatal or isinstance(error, ScopeMissing):
                 break
-    unknown = len(campaign_ids) - sum(created_on(campaign) is not None for campaign in found)
+    unknown = len(ids) - sum(subject.created_on(item) is not None for item in found)
     return (
-        left_out(found, start_date),
-        left_out_is_unknown(len(campaign_ids), unknown, start_date, reason) if unknown else None,
+        left_out(subject, found, start_date),
+        _left_out_is_unknown(len(ids), unknown, start_date, reason) if unknown else None,
     )
 
 
-def save_and_ask(warehouse: Home, landing: Landing, listing: Listing, question: Callable[[Ledger], T]) -> T:
-    """Save a landed listing, unless that was done, and ask the ledger what a run must know before it pulls.
+def _left_out_is_unknown(named: int, unknown: int, start_date: date, reason: str) -> str:
+    """A sentence about campaigns that SOUNDLINK_CAMPAIGN_IDS names and of which nobody knows when they were created."""
+    return (
+        f"whether days before SOUNDLINK_START_DATE ({start_date}) are left out is not known of {unknown} of the {named}"
+        f" campaigns in SOUNDLINK_CAMPAIGN_IDS, because the API does not say when they were created: {reason}. Look it"
+        " up in Soundlink, and set SOUNDLINK_START_DATE to the earliest day that you need"
+    )
+
+
+def save_and_ask(
+    warehouse: Home, landing: Landing, listings: Mapping[Subject, Listing], question: Callable[[Ledger], T]
+) -> T:
+    """Save landed listings, unless that was done, and ask the ledger what a run must know before it pulls.
 
     Opens the warehouse once. The file of a listing that is saved now gets another name: read its `items` before. Raises
     WarehouseLocked, WarehouseUnusable.
     """
-    if listing.archived and warehouse.exists():
+    new = {subject: listing for subject, listing in listings.items() if not listing.archived}
+    if not new and warehouse.exists():
         with warehouse.read() as connection:
             return question(Ledger(connection))
     with warehouse.write() as connection:
-        save_listing(connection, listing)
+        for subject, listing in new.items():
+            save_listing(connection, subject, listing)
         answer = question(Ledger(connection))
-    landing.archive_listing(listing)
+    for listing in new.values():
+        landing.archive_listing(listing)
     return answer

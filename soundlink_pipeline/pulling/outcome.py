@@ -18,21 +18,22 @@ class FailedPull:
     """A request that failed, or a delivery that was refused, and why; not `attempted` where the run stopped first.
 
     `needs_refetch`: its file had landed before this run, and was refused now or is damaged. Only a pull of its days
-    that repeats settled ones, too, is certain to bring it again.
+    that repeats settled ones, too, is certain to bring it again. `no_access`: the key has not the scope that it takes.
+    `subject_id` is empty where all were refused at once.
     """
 
     export: str
-    campaign_id: str
+    subject_id: str
     dates: DateRange
     reason: str
     attempted: bool = True
     needs_refetch: bool = False
+    no_access: bool = False
 
     def describe(self, names: Mapping[str, str] | None = None) -> str:
-        """What failed; `names` are the campaigns' by id, as far as they are known."""
-        name = (names or {}).get(self.campaign_id)
-        campaign = f"{name!r} ({self.campaign_id})" if name else self.campaign_id
-        return f"{self.export} of campaign {campaign}, {self.dates}"
+        """What failed; `names` are by id, as far as they are known."""
+        name = (names or {}).get(self.subject_id)
+        return f"{self.export} of {f'{name!r} ({self.subject_id})' if name else self.subject_id or 'all'}, {self.dates}"
 
 
 @dataclass
@@ -62,8 +63,8 @@ class PullResult:
 
     @property
     def with_rows(self) -> set[tuple[str, str]]:
-        """The exports of campaigns that a delivery with rows came for: name and campaign id."""
-        return {(item.delivery.export, item.delivery.campaign_id) for item in self.loaded if item.rows}
+        """What a delivery with rows came for: export and listed id."""
+        return {(item.delivery.export, item.delivery.subject_id) for item in self.loaded if item.rows}
 
     @property
     def rows(self) -> int:

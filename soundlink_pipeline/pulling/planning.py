@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
-from soundlink_pipeline.contracts.campaigns import created_on, expected_days
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, last_closed_day
+from soundlink_pipeline.contracts.exports import subjects_of
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.pulling.tails import Over, Probe, first_missing, last_final_day, probes_of_the_day, turns
+from soundlink_pipeline.contracts.subject import Item, Subject
+from soundlink_pipeline.pulling.tails import (
+    Over,
+    Probe,
+    expected_of,
+    first_missing,
+    last_final_day,
+    probes_of_the_day,
+    turns,
+)
 from soundlink_pipeline.warehouse.ledger import PulledSoFar
 
 _NOTHING = PulledSoFar()
@@ -18,37 +26,37 @@ _NOTHING = PulledSoFar()
 
 @dataclass(frozen=True)
 class PullRequest:
-    """One request to make: an export of a campaign over a range of at most 90 days."""
+    """One request to make: an export of a campaign or soundlink over a range of at most 90 days."""
 
     export: Export
-    campaign_id: str
+    subject_id: str
     dates: DateRange
 
     @property
     def place(self) -> tuple[str, str]:
-        return self.export.name, self.campaign_id
+        return self.export.name, self.subject_id
 
     @property
     def identity(self) -> tuple[str, str, DateRange]:
         return *self.place, self.dates
 
     def describe(self) -> str:
-        return f"{self.export.name} of campaign {self.campaign_id}, {self.dates}"
+        return f"{self.export.name} of {self.subject_id}, {self.dates}"
 
 
 class Plan:
     """The requests a run is going to make: `missing`, which are all `requests` but those done, and the `probes`.
 
-    `campaigns` are as the API lists them at `now` (aware); `so_far` is what the ledger knows; `first_day` is the first
-    partition. A run whose range ends with the newest closed day is a refresh: it also makes up for what a campaign has
-    missed, and probes those that are over. `given_up` are the exports of campaigns that have failed in this run.
+    `listed` is what the API lists at `now` (aware) of each subject of the `exports`; `so_far` is what the ledger knows;
+    `first_day` is the first partition. A run whose range ends with the newest closed day is a refresh: it also makes up
+    for what was missed, and probes what is over. `given_up`: the exports and listed ids that have failed in this run.
     What the answers bring may call for further requests: they are in a plan that is made after them.
     """
 
     def __init__(
         self,
         exports: Sequence[Export],
-        campaigns: Sequence[dict[str, Any]],
+        listed: Mapping[Subject, Sequence[Item]],
         dates: DateRange,
         so_far: PulledSoFar = _NOTHING,
         *,
@@ -56,45 +64,51 @@ class Plan:
         first_day: date = date.min,
         given_up: Collection[tuple[str, str]] = (),
     ) -> None:
-        self.exports, self.dates, self.listed = exports, dates, len(campaigns)
-        self.is_first = not so_far.first_day  # nothing was ever pulled
+        self.exports, self.dates = exports, dates
+        self._listed = {subject: len(listed[subject]) for subject in subjects_of(exports)}
+        self.pulled_before = frozenset(so_far.first_day)  # the names of exports, also of others than these
         is_refresh, today = dates.end >= last_closed_day(now), now.astimezone(UTC).date()
         make_up_from = first_day if is_refresh else None
-        planned = [r for export in exports for r in plan(export, campaigns, dates, so_far, make_up_from=make_up_from)]
+        planned = [
+            request
+            for export in exports
+            for request in plan(export, listed[export.subject], dates, so_far, make_up_from=make_up_from)
+        ]
         expected, unanswered = {r.place for r in planned}, {r.place for r in without_done(planned, so_far.done)}
         self._tails, self._waits = list[PullRequest](), False
-        turn_of, due, intervals = turns(campaigns), list[Probe](), list[int]()
+        due, intervals = list[Probe](), list[int]()
         for export in exports:
-            for campaign in campaigns:
-                over = Over.of(export, campaign, so_far)
+            turn_of = turns(export.subject, listed[export.subject])
+            for item in listed[export.subject]:
+                over = Over.of(export, item, so_far)
                 if over is None:
                     continue
-                slices = [PullRequest(export, over.campaign_id, part) for part in over.slices(dates, so_far, today)]
+                slices = [PullRequest(export, over.subject_id, part) for part in over.slices(dates, so_far, today)]
                 tail = without_done(slices, so_far.done)
-                if over.place in unanswered:
+                if over.place in unanswered and not over.resumes:
                     self._waits |= bool(tail)  # whether more is asked for depends on the rows that come
                 elif tail:
-                    self._tails.append(tail[0])
-                    self._waits |= len(tail) > 1
+                    now_due = tail if over.resumes else tail[:1]
+                    self._tails += now_due
+                    self._waits |= len(tail) > len(now_due)
                 elif is_refresh and over.place not in expected:
-                    probe = over.probe(today, turn_of[over.campaign_id], so_far, first_day)
+                    probe = over.probe(today, turn_of[over.subject_id], so_far, first_day)
                     due += [probe] if probe and over.place not in given_up else []
                     intervals.append(over.probe_interval(today))
         self.requests = [r for r in (*planned, *self._tails) if r.place not in given_up]
         named = {export.name: export for export in exports}
         self.probes = [
-            PullRequest(named[probe.export], probe.campaign_id, probe.dates)
+            PullRequest(named[probe.export], probe.subject_id, probe.dates)
             for probe in probes_of_the_day(due, intervals, so_far.probes_made)
         ]
         self.missing = [*without_done(self.requests, so_far.done), *self.probes]
 
-    @property
-    def campaigns(self) -> int:
-        """How many campaigns are asked for days of the range."""
-        return len({request.campaign_id for request in self.requests})
+    def asked(self, subject: Subject) -> int:
+        """How many of a subject are asked for days of the range."""
+        return len({request.subject_id for request in self.requests if request.export.subject == subject})
 
     def may_go_on(self, with_rows: Collection[tuple[str, str]]) -> bool:
-        """Whether its answers may call for further requests; `with_rows` are the exports of campaigns that had some."""
+        """Whether its answers may call for further requests; `with_rows`: the exports and listed ids that had some."""
         return self._waits or any(request.place in with_rows for request in (*self._tails, *self.probes))
 
     def describe(self, *, per_minute: int, per_hour: int, left_this_hour: int) -> str:
@@ -103,7 +117,7 @@ class Plan:
         skipped = len(self.requests) - (len(self.missing) - len(self.probes))
         return (
             f"{' and '.join(export.name for export in self.exports)}, {self.dates}: {len(self.missing)} requests for"
-            f" {self.campaigns} of {self.listed} campaigns"
+            f" {' and '.join(f'{self.asked(s)} of {number} {s.plural}' for s, number in self._listed.items())}"
             + (f" and {len(self.probes)} of those that are over, to see whether rows still come" if self.probes else "")
             + (f"; at the API's limits this takes at least {duration(seconds)}" if seconds > 1 else "")
             + (
@@ -117,45 +131,42 @@ class Plan:
 
 def plan(
     export: Export,
-    campaigns: Iterable[dict[str, Any]],
+    items: Iterable[Item],
     dates: DateRange,
     so_far: PulledSoFar = _NOTHING,
     *,
     make_up_from: date | None = None,
 ) -> list[PullRequest]:
-    """One request per campaign of which rows are expected and slice of at most 90 days, oldest days first.
+    """One request per listed item of which rows are expected and slice of at most 90 days, oldest days first.
 
-    With `make_up_from` a campaign's days begin where its last final pull ended, if that is before `dates`, but not
-    before that day: a campaign that was let go and is live again, or that has failed, has no gap in between.
+    With `make_up_from` an item's days begin where its last final pull ended, if that is before `dates`, but not before
+    that day: one that was let go and is live again, or that has failed, has no gap in between.
     """
     found = []
     newest = max((day for (name, _), day in so_far.newest_final.items() if name == export.name), default=None)
-    for number, campaign in enumerate(campaigns):
-        place = export.name, campaign["campaignId"]
-        expected = expected_days(campaign, export.tail, so_far.newest_row.get(place))
+    for number, item in enumerate(items):
+        expected = expected_of(export, item, so_far)
         start = dates.start
         if make_up_from is not None and expected.meet(dates):
-            start = max(make_up_from, min(start, _left_off(export, campaign, dates, so_far, newest)))
+            start = max(make_up_from, min(start, _left_off(export, item, dates, so_far, newest)))
         found += [
-            (part.start, number, PullRequest(export, campaign["campaignId"], part))
+            (part.start, number, PullRequest(export, export.subject.id_of(item), part))
             for part in DateRange(start, dates.end).slices()
             if expected.meet(part)
         ]
     return [request for *_, request in sorted(found, key=lambda item: item[:2])]
 
 
-def _left_off(
-    export: Export, campaign: Mapping[str, Any], dates: DateRange, so_far: PulledSoFar, newest: date | None
-) -> date:
-    """The first day that others were pulled for and the campaign was not, or not since it was final.
+def _left_off(export: Export, item: Item, dates: DateRange, so_far: PulledSoFar, newest: date | None) -> date:
+    """The first day that others were pulled for and this one was not, or not since it was final.
 
-    `newest` is the newest final day of any campaign: what was pulled of nobody is not made up for, but for the last 90
+    `newest` is the newest final day of any: what was pulled of nobody is not made up for, but for the last 90
     days since the first refresh, of which none is left out.
     """
-    place = export.name, campaign["campaignId"]
+    place = export.name, export.subject.id_of(item)
     final = so_far.newest_final.get(place)
     first = so_far.first_day.get(export.name, dates.start)
-    reach = max(first, created_on(campaign) or first, dates.end - timedelta(days=MAX_DAYS_PER_PULL - 1))
+    reach = max(first, export.subject.created_on(item) or first, dates.end - timedelta(days=MAX_DAYS_PER_PULL - 1))
     if final is None:
         return reach
     left_off = final + timedelta(days=1) if newest is not None and final < newest else dates.start
@@ -174,7 +185,7 @@ def without_done(requests: Iterable[PullRequest], done: Mapping[tuple[str, str],
     """
     cut = []
     for request in requests:
-        known = done.get((request.export.name, request.campaign_id), set())
+        known = done.get((request.export.name, request.subject_id), set())
         days = [day for day in request.dates.dates() if day not in known]
         if days:
             cut.append(replace(request, dates=DateRange(days[0], days[-1])))

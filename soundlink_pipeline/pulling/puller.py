@@ -1,6 +1,6 @@
 """Makes a run's requests (`pulling/planning.py`) side by side, and loads the deliveries in batches as they arrive.
 
-Fetching goes on while a batch is loaded. One campaign's failure does not cost the others; the result names what failed.
+Fetching goes on while a batch is loaded. One failure does not cost the others; the result names what failed.
 Whatever interrupts a run, every delivery that arrived whole is loaded, at the latest by the next run.
 """
 
@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from soundlink_pipeline.api.errors import SoundlinkError
+from soundlink_pipeline.api.errors import ScopeMissing, SoundlinkError
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery, digest_of
 from soundlink_pipeline.landing.folder import Landing
@@ -73,6 +73,7 @@ class Puller:
         self._log = log
         self._held = held
         self._progress = progress or Progress()
+        self._refused_scopes: dict[str, ScopeMissing] = {}
 
     def run(self, requests: Sequence[PullRequest]) -> PullResult:
         """Fetch and load. Raises only what no delivery is to blame for: a locked warehouse, a full disk, a cancel."""
@@ -121,13 +122,18 @@ class Puller:
 
     def _fetch(self, request: PullRequest) -> HashedDelivery:
         """One delivery, landed. Raises SoundlinkError, Cancelled, NotBelieved, ValueError, WarehouseLocked."""
+        if refused := self._refused_scopes.get(request.export.scope):
+            raise refused
         try:
             with self._answer(request) as answer:
                 shrunken = self._held.shrunken_days(request, answer.delivery.path)
                 return self._confirmed(request, answer, shrunken) if shrunken else self._landed(answer)
+        except ScopeMissing as error:
+            self._refused_scopes[request.export.scope] = error  # the API would refuse its others just so
+            raise
         except SoundlinkError as error:
             if error.fatal:
-                self._pacer.cancelled.set()  # the API would refuse the others just so
+                self._pacer.cancelled.set()  # the API would refuse all others just so
             raise
 
     @contextlib.contextmanager
@@ -137,14 +143,14 @@ class Puller:
         try:
             download = self._client.download(
                 request.export,
-                request.campaign_id,
+                request.subject_id,
                 request.dates,
                 temporary,
                 received=lambda size: self._progress.receive(request.export.name, size),
             )
             delivery = Delivery(
                 export=request.export.name,
-                campaign_id=request.campaign_id,
+                subject_id=request.subject_id,
                 dates=request.dates,
                 requested_at=download.requested_at,
                 received_at=download.received_at,
@@ -178,8 +184,8 @@ class Puller:
             if not again:
                 self._log(f"{request.describe()}: the second answer is taken, the first was dropped")
                 return self._landed(second)
-            campaigns = [self._held.campaign_of(request, answer) for answer in answers]
-            if miss_the_same_keys(self._warehouse, request.export, request.dates, campaigns, answers):
+            subjects = [self._held.subject_of(request, answer) for answer in answers]
+            if miss_the_same_keys(self._warehouse, request.export, request.dates, subjects, answers):
                 self._log(f"{request.describe()}: the second answer misses the same rows, and is believed")
                 return self._landed(second)
             reason = (
@@ -205,6 +211,8 @@ class Puller:
                 deliveries.append(future.result())
             except Cancelled:
                 result.failed.append(_failed(request, "not attempted", attempted=False))
+            except ScopeMissing as error:
+                result.failed.append(replace(_failed(request, str(error)), no_access=True))
             except (SoundlinkError, NotBelieved, ValueError) as error:
                 reason = ". ".join([str(error), *getattr(error, "__notes__", ())])
                 result.failed.append(_failed(request, reason))
@@ -218,7 +226,7 @@ class Puller:
 
 
 def _failed(request: PullRequest, reason: str, *, attempted: bool = True) -> FailedPull:
-    return FailedPull(request.export.name, request.campaign_id, request.dates, reason, attempted)
+    return FailedPull(request.export.name, request.subject_id, request.dates, reason, attempted)
 
 
 def _ready(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.landing.stored import CHUNK
 from soundlink_pipeline.loading.json_lines import BAD_BYTES, LONGEST_LINE_BYTES
 from soundlink_pipeline.pulling.planning import PullRequest
@@ -60,8 +60,8 @@ def describe(days: Sequence[ShrunkenDay]) -> str:
 class HeldRows:
     """What the warehouse holds before a pull of the days that could shrink.
 
-    `per_day`: rows by export, campaign_id in the rows and report_date; days of fewer than ten rows are left out.
-    `spoken_for`: the campaign_id in the rows by export and listed id, for an answer without rows. Without either,
+    `per_day`: rows by export, subject_id in the rows and report_date; days of fewer than ten rows are left out.
+    `spoken_for`: the subject_id in the rows by export and listed id, for an answer without rows. Without either,
     every answer is taken.
     """
 
@@ -75,9 +75,9 @@ class HeldRows:
         for export in {request.export.name: request.export for request in requests}.values():
             ranges = [request.dates for request in requests if request.export.name == export.name]
             dates = DateRange(min(part.start for part in ranges), max(part.end for part in ranges))
-            for campaign_id, days in ledger.rows_per_day(export, dates, at_least=_FEWEST_LOST).items():
-                per_day[export.name, campaign_id] = days
-        return cls(per_day, ledger.row_campaign_ids() if per_day else {})
+            for subject_id, days in ledger.rows_per_day(export, dates, at_least=_FEWEST_LOST).items():
+                per_day[export.name, subject_id] = days
+        return cls(per_day, ledger.row_subject_ids() if per_day else {})
 
     def shrunken_days(self, request: PullRequest, answer: Path) -> list[ShrunkenDay]:
         """The days of a request that an answer to it (an NDJSON file) holds suspiciously few rows of, in their order.
@@ -88,8 +88,8 @@ class HeldRows:
         if not self.per_day:
             return []
         try:
-            campaign_id = self.campaign_of(request, answer)
-            rows = self.per_day.get((request.export.name, campaign_id or ""), {})
+            subject_id = self.subject_of(request, answer)
+            rows = self.per_day.get((request.export.name, subject_id or ""), {})
             held = {day: rows[day] for day in request.dates.dates() if day in rows}
             delivered = _rows_per_day(answer) if held else {}
         except ValueError:
@@ -97,18 +97,18 @@ class HeldRows:
         days = (ShrunkenDay(day, count, delivered.get(day, 0)) for day, count in held.items())
         return [day for day in days if has_shrunk(day.held, day.delivered)]
 
-    def campaign_of(self, request: PullRequest, answer: Path) -> str | None:
-        """The campaign_id that an answer's rows hold, or that an answer without rows speaks for, if any.
+    def subject_of(self, request: PullRequest, answer: Path) -> str | None:
+        """The subject_id that an answer's rows hold, or that an answer without rows speaks for, if any.
 
         Raises ValueError where the first row has none.
         """
         with answer.open("rb") as file:
             for line in filter(bytes.strip, iter(lambda: _line(file), b"")):
-                campaign_id = _row(line).get(CAMPAIGN_COLUMN)
-                if not isinstance(campaign_id, str):
-                    raise ValueError(f"a row without {CAMPAIGN_COLUMN}")  # noqa: TRY004  (of the file's content)
-                return campaign_id
-        return self.spoken_for.get((request.export.name, request.campaign_id))
+                subject_id = _row(line).get(request.export.id_column)
+                if not isinstance(subject_id, str):
+                    raise ValueError(f"a row without {request.export.id_column}")  # noqa: TRY004  (of the file's content)
+                return subject_id
+        return self.spoken_for.get((request.export.name, request.subject_id))
 
 
 # What every pull may take: nothing is held that could shrink.
@@ -151,9 +151,9 @@ def _row(line: bytes) -> dict[str, object]:
 
 
 def miss_the_same_keys(
-    warehouse: Home, export: Export, dates: DateRange, campaign_ids: Sequence[str | None], answers: tuple[Path, Path]
+    warehouse: Home, export: Export, dates: DateRange, subject_ids: Sequence[str | None], answers: tuple[Path, Path]
 ) -> bool:
-    """Whether, of the keys held for campaigns and days, two answers (NDJSON files) lack the same ones.
+    """Whether, of the keys held for subjects and days, two answers (NDJSON files) lack the same ones.
 
     False where one of them cannot be read. Opens the warehouse briefly, in the writer's turn. Raises WarehouseLocked,
     WarehouseUnusable.
@@ -172,14 +172,14 @@ def miss_the_same_keys(
                 f"""
                 with held as (
                     select {texts} from {export.name}
-                    where list_contains($campaigns, {CAMPAIGN_COLUMN}) and {DATE_COLUMN} between $start and $end
+                    where list_contains($subjects, {export.id_column}) and {DATE_COLUMN} between $start and $end
                 )
                 select exists (
                     from held left join ({keys_of[0]}) as a using ({key}) left join ({keys_of[1]}) as b using ({key})
                     where a.holds is distinct from b.holds
                 )
                 """,
-                {"campaigns": list(campaign_ids), "start": dates.start, "end": dates.end},
+                {"subjects": list(subject_ids), "start": dates.start, "end": dates.end},
             ).fetchall()
     except BAD_BYTES:
         return False

@@ -1,22 +1,22 @@
-"""What is asked of a campaign that is over: rows go on for as long as they come, and nobody says for how long.
+"""What is asked of what is over: rows go on for as long as they come, and nobody says for how long.
 
-A first load asks past the end, slice by slice, until one is empty. A refresh asks daily for as long as rows are
-expected (`contracts/campaigns.py`), and after that probes: one request over the last 90 days that are final, weekly at
-first and then every three weeks. Both are pure functions of the ledger, the listing and the clock.
+A first load asks past the end, slice by slice, until one is empty, or to the last slice where rows may come again after
+any silence (`Tail.resumes`). A refresh asks daily for as long as rows are expected (`contracts/subject.py`), and after
+that probes: one request over the last 90 days that are final, weekly at first and then every three weeks. Both are pure
+functions of the ledger, the listing and the clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
 from math import ceil
-from typing import Any
 
-from soundlink_pipeline.contracts.campaigns import created_on, expected_days
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.subject import ExpectedDays, Item, Subject, days_after, expected_days
 from soundlink_pipeline.warehouse.ledger import PulledSoFar
 
 # A day is final after 8 days, so that a row is known 29 days after that at the latest: the promise is 30.
@@ -26,7 +26,7 @@ _AT_FIRST_EVERY, _AT_FIRST_TIMES = 7, 4
 _PROBE_AT_LATEST = 27
 # A row is known at the latest so many days after its day is final.
 _PROMISED_DAYS = 30
-# So few probes a day are no burden, however few campaigns are over.
+# So few probes a day are no burden, however few are over.
 _FEW_PROBES = 5
 
 
@@ -39,7 +39,7 @@ class Probe:
     """
 
     export: str
-    campaign_id: str
+    subject_id: str
     dates: DateRange
     waited_days: int
     after_turn_days: int
@@ -48,47 +48,53 @@ class Probe:
 
 @dataclass(frozen=True)
 class Over:
-    """An export of a campaign that is over: the day it was created, and the last on which rows are expected."""
+    """An export of one that is over: the day it was created, and the last on which rows are expected.
+
+    `resumes` as in its export's `Tail`.
+    """
 
     export: str
-    campaign_id: str
+    subject_id: str
     created: date
     last_expected: date
+    resumes: bool = False
 
     @classmethod
-    def of(cls, export: Export, campaign: Mapping[str, Any], so_far: PulledSoFar) -> Over | None:
+    def of(cls, export: Export, item: Item, so_far: PulledSoFar) -> Over | None:
         """None where rows are expected without end, or where none come after those expected."""
         if not export.tail.probed:
             return None
-        place = export.name, campaign["campaignId"]
-        expected = expected_days(campaign, export.tail, so_far.newest_row.get(place))
+        expected = expected_of(export, item, so_far)
         if expected.first is None or expected.last is None:
             return None
-        return cls(*place, expected.first, expected.last)
+        return cls(export.name, export.subject.id_of(item), expected.first, expected.last, export.tail.resumes)
 
     def slices(self, dates: DateRange, so_far: PulledSoFar, today: date) -> Iterable[DateRange]:
         """The slices of `dates` after the last day expected that a first load asks for, as far as is known by now.
 
-        The rows before a slice decide: none, and it is not asked for. Nothing pulled before it is a doubt.
+        The rows before a slice decide: none, and it is not asked for. Nothing pulled before it is a doubt. Where rows
+        resume, only a slice within a probe's reach is not asked for then: a probe looks there.
         """
         for part in dates.slices():
             if part.start <= self.last_expected:
                 continue
-            if part.start > last_final_day(today) or so_far.rows_before.get((*self.place, part.start)) == 0:
+            silent = so_far.rows_before.get((*self.place, part.start)) == 0
+            if part.start > last_final_day(today) or (silent and not self.resumes):
                 return
-            yield part
+            if not silent or part.start < _first_probed_day(today):
+                yield part
 
     @property
     def place(self) -> tuple[str, str]:
-        return self.export, self.campaign_id
+        return self.export, self.subject_id
 
     def probe(self, today: date, turn: int, so_far: PulledSoFar, first_day: date) -> Probe | None:
         """The probe that is due, if one is: of up to 90 days that are final, from `first_day` on.
 
-        `turn` tells campaigns apart, so that they are not all probed on one day.
+        `turn` tells them apart, so that they are not all probed on one day.
         """
         end = last_final_day(today)
-        start = max(end - timedelta(days=MAX_DAYS_PER_PULL - 1), first_day)
+        start = max(_first_probed_day(today), first_day)
         if start > end:
             return None
         # Before the first refresh nobody was there to probe; what it has missed since is made up.
@@ -122,7 +128,7 @@ class Over:
 
     def _weekly_until(self) -> date:
         # The day before, a refresh has asked for the last day expected for the last time.
-        return _after(self.last_expected, SETTLED_AFTER_DAYS + 1 + _AT_FIRST_EVERY * _AT_FIRST_TIMES)
+        return days_after(self.last_expected, SETTLED_AFTER_DAYS + 1 + _AT_FIRST_EVERY * _AT_FIRST_TIMES)
 
 
 def probes_of_the_day(due: Iterable[Probe], intervals: Iterable[int], made: int) -> list[Probe]:
@@ -132,17 +138,33 @@ def probes_of_the_day(due: Iterable[Probe], intervals: Iterable[int], made: int)
     promise can just be kept, the longest waiting first. Then come those of which a day is too late already, as their
     turns come, so that one that fails for ever bars no other; then the rest. Whichever would break the promise for a
     day if they were made tomorrow are made today, however many they are: after weeks without a run that is all of them.
-    `intervals` has one for each campaign that is probed, due or not; `made` is how many probes were made today.
+    `intervals` has one for each that is probed, due or not; `made` is how many probes were made today.
     """
 
     def urgency(probe: Probe) -> tuple[int, int, str, str]:
-        place = probe.export, probe.campaign_id
+        place = probe.export, probe.subject_id
         if probe.waited_days > _PROMISED_DAYS:
             return 1, probe.after_turn_days, *place
         return 0 if probe.waited_days >= _PROBE_AT_LATEST else 2, -probe.waited_days, *place
 
     left = max(_FEW_PROBES, ceil(sum(Fraction(1, interval) for interval in intervals))) - made
     return [probe for number, probe in enumerate(sorted(due, key=urgency)) if number < left or probe.last_chance]
+
+
+def expected_of(export: Export, item: Item, so_far: PulledSoFar) -> ExpectedDays:
+    """The days on which rows of a listed item are expected, for a plan; in doubt without end.
+
+    A doubt, too, is whether rows have resumed of one of which no pull is final.
+    """
+    place = export.name, export.subject.id_of(item)
+    expected = expected_days(export.subject.lifetime(item), export.tail, so_far.newest_row.get(place))
+    if export.tail.resumes and place not in so_far.newest_final:
+        return ExpectedDays(expected.first, None)
+    return expected
+
+
+def _first_probed_day(today: date) -> date:
+    return last_final_day(today) - timedelta(days=MAX_DAYS_PER_PULL - 1)
 
 
 def last_final_day(today: date) -> date:
@@ -159,15 +181,11 @@ def first_missing(final: Collection[date], start: date, end: date) -> date | Non
     return next((day for day in days if day not in final), None)
 
 
-def turns(campaigns: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """A number for each campaign, by age: new ones change no other's, and any 21 in a row have a day each."""
-    by_age = sorted(campaigns, key=lambda item: (created_on(item) or date.max, item["campaignId"]))
-    return {item["campaignId"]: number for number, item in enumerate(by_age)}
+def turns(subject: Subject, items: Iterable[Item]) -> dict[str, int]:
+    """A number for each by its listed id, by age: new ones change no other's, and any 21 in a row have a day each."""
+    by_age = sorted((subject.created_on(item) or date.max, subject.id_of(item)) for item in items)
+    return {listed_id: number for number, (_, listed_id) in enumerate(by_age)}
 
 
 def _turn(until: date, turn: int, every: int) -> date:
     return until - timedelta(days=(until.toordinal() + turn) % every)
-
-
-def _after(day: date, days: int) -> date:
-    return day + timedelta(days=days) if (date.max - day).days > days else date.max

@@ -1,11 +1,10 @@
-"""Which days are there for every campaign: the ledger compared with what the campaign listing lets expect."""
+"""Which days are there for all that is listed: the ledger compared with what the listing lets expect."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import duckdb
 
@@ -20,9 +19,9 @@ _LOOK_BACK = timedelta(days=90)
 
 @dataclass(frozen=True)
 class Missing:
-    """Days of one campaign on which rows are expected and which were never pulled."""
+    """Days of one campaign or soundlink on which rows are expected and which were never pulled."""
 
-    campaign_id: str
+    subject_id: str
     name: str
     days: tuple[date, ...]
 
@@ -33,57 +32,53 @@ def due_day(now: datetime) -> date:
 
 
 def missing(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> list[Missing]:
-    """Of each campaign in the newest listing, the days of `dates` on which rows are expected, and never pulled."""
+    """Of all in the newest listing, the days of `dates` on which rows are expected, and never pulled."""
     pulled, ledger = _pulled(connection, export, dates), Ledger(connection)
     expected, found = ledger.expected_days(export), []
-    for campaign_id, listed in ledger.campaigns().items():
+    for subject_id, listed in ledger.listed(export.subject).items():
         days = tuple(
             day
             for day in dates.dates()
-            if campaign_id not in pulled[day] and expected[campaign_id].meet(DateRange(day, day))
+            if subject_id not in pulled[day] and expected[subject_id].meet(DateRange(day, day))
         )
         if days:
-            found.append(Missing(campaign_id, name_of(listed), days))
+            found.append(Missing(subject_id, export.subject.name_of(listed), days))
     return found
 
 
 def lacking_days(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> set[date]:
-    """The days of `dates` that were never pulled for some campaign of which rows are expected then."""
+    """The days of `dates` that were never pulled for something listed of which rows are expected then."""
     return {day for item in missing(connection, export, dates) for day in item.days}
 
 
 def newest_complete_day(connection: duckdb.DuckDBPyConnection, export: Export, now: datetime) -> date | None:
-    """The newest closed day that every campaign was pulled for; None if there is none in the last 90 days.
+    """The newest closed day that was pulled for all that is listed; None if there is none in the last 90 days.
 
-    Campaigns are those of the newest listing of which rows are expected. It must be from after the day's end: before,
+    Listed is what the newest listing has and rows are expected of. It must be from after the day's end: before,
     one could have been created unseen.
     """
-    listed_at = connection.execute("select max(_listed_at) from campaigns").fetchall()[0][0]
+    ledger = Ledger(connection)
+    listed_at = ledger.listed_at(export.subject)
     if listed_at is None:
         return None
-    newest = min(last_closed_day(now), last_closed_day(listed_at.replace(tzinfo=UTC)))
+    newest = min(last_closed_day(now), last_closed_day(listed_at))
     dates = DateRange(newest - _LOOK_BACK, newest)
-    pulled, ledger = _pulled(connection, export, dates), Ledger(connection)
-    listed, expected = ledger.campaigns(), ledger.expected_days(export)
+    pulled, listed = _pulled(connection, export, dates), ledger.listed(export.subject)
+    expected = ledger.expected_days(export)
     for day in reversed(list(dates.dates())):
         if all(c in pulled[day] or not expected[c].meet(DateRange(day, day)) for c in listed):
             return day
     return None
 
 
-def name_of(listed: Mapping[str, object]) -> str:
-    """What a person calls a campaign, from its listing; empty where it names nothing."""
-    return ", ".join(str(listed[field]) for field in ("artistName", "trackName") if listed.get(field))
-
-
 def _pulled(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> defaultdict[date, set[str]]:
     pulled: defaultdict[date, set[str]] = defaultdict(set)
-    for day, campaign_id in connection.execute(
+    for day, subject_id in connection.execute(
         """
-        select report_date, campaign_id from report_date_status
+        select report_date, subject_id from report_date_status
         where export = $export and report_date between $start and $end
         """,
         {"export": export.name, "start": dates.start, "end": dates.end},
     ).fetchall():
-        pulled[day].add(campaign_id)
+        pulled[day].add(subject_id)
     return pulled

@@ -15,7 +15,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.currencies import minor_unit_sql
 from soundlink_pipeline.contracts.days import REVISION_DAYS, SETTLED_AFTER_DAYS, DateRange
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, CURRENCY_COLUMN, DATE_COLUMN, Export, Ratio
+from soundlink_pipeline.contracts.schema import CURRENCY_COLUMN, DATE_COLUMN, Export, Ratio
 from soundlink_pipeline.quality.checked_days import checked_days
 from soundlink_pipeline.quality.late_rows import late_rows
 from soundlink_pipeline.quality.rows_gone import rows_gone
@@ -150,15 +150,15 @@ def _integrity(export: Export) -> Iterator[RowCheck]:
     )
     yield RowCheck(
         "rows_as_delivered",
-        "The table holds, of the newest delivery of each campaign and day, as many rows as were delivered and as the"
-        " API announced (X-Row-Count): none lost, none twice.",
+        f"The table holds, of the newest delivery of each {export.subject.name} and day, as many rows as were delivered"
+        " and as the API announced (X-Row-Count): none lost, none twice.",
         "Somebody has changed the warehouse by hand, or the pipeline has a fault. Move warehouse.duckdb away and run"
         " the job rebuild_from_landing: it makes the warehouse anew from the delivered files, without a request.",
         "error",
         f"""
         with newest as (
             select * from deliveries as d
-            where export = {quote(export.name)} and row_campaign_id is not null
+            where export = {quote(export.name)} and row_subject_id is not null
                 and start_date <= $last and end_date >= $first
                 and (
                     pulled_at >= $since
@@ -176,11 +176,11 @@ def _integrity(export: Export) -> Iterator[RowCheck]:
             where {DATE_COLUMN} between (select min(start_date) from newest) and (select max(end_date) from newest)
             group by all
         )
-        select campaign_id, start_date, end_date, declared_rows, rows as delivered,
+        select subject_id, start_date, end_date, declared_rows, rows as delivered,
             inserted + updated + unchanged as loaded, coalesce(n, 0) as in_the_table, landed_file
         from newest left join found using (delivery_id)
         where loaded <> in_the_table or coalesce(declared_rows, rows) <> rows
-        order by campaign_id
+        order by subject_id
         """,
         blocking=True,
         unit="delivery",
@@ -215,8 +215,9 @@ def _figures(export: Export) -> Iterator[RowCheck]:
             "warn",
             *_of_rows(export, ", ".join(parts), bad),
         )
-    kind, track, playlist = (f"campaign_target_{name}" for name in ("type", "spotify_track_id", "playlist_id"))
-    isrc = "campaign_target_isrc"
+    subject = export.subject.name
+    kind, track, playlist = (f"{subject}_target_{name}" for name in ("type", "spotify_track_id", "playlist_id"))
+    isrc = f"{subject}_target_isrc"
     bad = (
         f"({track} is not null) <> ({kind} is not distinct from 'track')"
         f" or ({playlist} is not null) <> ({kind} is not distinct from 'playlist')"
@@ -224,8 +225,8 @@ def _figures(export: Export) -> Iterator[RowCheck]:
     )
     yield RowCheck(
         "target_ids_match",
-        "A track campaign names its Spotify track and no playlist, a playlist campaign its playlist and no track, and"
-        " one of undetermined type neither.",
+        f"A track {subject} names its Spotify track and no playlist, a playlist {subject} its playlist and no track,"
+        " and one of another or undetermined type neither.",
         "Rows stay as delivered; what joins on the target's id may miss them. Ask Soundlink if it goes on.",
         "warn",
         *_of_rows(export, f"{kind}, {isrc}, {track}, {playlist}", bad),
@@ -280,7 +281,7 @@ def _history(export: Export) -> Iterator[RowCheck]:
         " come back by themselves once they are delivered again. If they are missing by mistake, ask Soundlink.",
         "warn",
         f"""
-        select campaign_id, report_date, key, last_seen_at, vanished_at from vanished_rows
+        select subject_id, report_date, key, last_seen_at, vanished_at from vanished_rows
         where export = {quote(export.name)} and {_touched("report_date", "vanished_at")}
         order by vanished_at desc, {key.split(", ")[0]}, key
         """,
@@ -306,11 +307,11 @@ def _habits(export: Export) -> Iterator[RowCheck]:
         " rebuild_from_landing, which fills it for the past too.",
         "warn",
         f"""
-        select array_to_string(unknown_fields, ', ') as unknown_fields, campaign_id, start_date, end_date
+        select array_to_string(unknown_fields, ', ') as unknown_fields, subject_id, start_date, end_date
         from deliveries
         where export = {quote(export.name)} and len(unknown_fields) > 0
             and delivery_id in (select distinct _delivery_id {_in_window(export)})
-        order by campaign_id
+        order by subject_id
         """,
         unit="delivery",
     )
@@ -331,8 +332,8 @@ def _habits(export: Export) -> Iterator[RowCheck]:
     yield RowCheck(
         "usual_volume",
         f"A day has between half and twice the rows of the median of the same weekday in the {_WEEKS} weeks before.",
-        "Many campaigns that start or end at once explain it. If not, pull again with refetch: true in the run's"
-        f" config, and look at {CAMPAIGN_COLUMN} by day in the table for what is missing.",
+        f"Many {export.subject.plural} that start or end at once explain it. If not, pull again with refetch: true in"
+        f" the run's config, and look at {export.id_column} by day in the table for what is missing.",
         "warn",
         f"""
         with days as (

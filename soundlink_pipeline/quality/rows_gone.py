@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.warehouse.sql import quote
 
 
@@ -11,12 +11,12 @@ def rows_gone(export: Export) -> str:
 
     And for days from `$first` to `$last` that have lost rows since `$since`: a probe may have found them gone.
 
-    One row per report_date: rows_gone, rows_left (in the table, new ones too), campaigns (those that lost any) and
-    last_gone_at, the moment of the newest pull that lost any.
+    One row per report_date: rows_gone, rows_left (in the table, new ones too), campaigns or soundlinks (those that
+    lost any) and last_gone_at, the moment of the newest pull that lost any.
     """
     return f"""
         with gone as (
-            select {DATE_COLUMN}, count(*) as rows_gone, count(distinct {CAMPAIGN_COLUMN}) as campaigns,
+            select {DATE_COLUMN}, count(*) as rows_gone, count(distinct subject_id) as {export.subject.plural},
                 max(vanished_at) as last_gone_at
             from vanished_rows
             where export = {quote(export.name)} and {DATE_COLUMN} between $first and $last
@@ -27,7 +27,7 @@ def rows_gone(export: Export) -> str:
             select {DATE_COLUMN}, count(*) as rows_left from {export.name}
             where {DATE_COLUMN} in (select {DATE_COLUMN} from gone) group by all
         )
-        select {DATE_COLUMN}, rows_gone, coalesce(rows_left, 0) as rows_left, campaigns, last_gone_at
+        select {DATE_COLUMN}, rows_gone, coalesce(rows_left, 0) as rows_left, {export.subject.plural}, last_gone_at
         from gone left join held using ({DATE_COLUMN})
         order by {DATE_COLUMN}
         """

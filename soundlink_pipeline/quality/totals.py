@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from zlib import crc32
@@ -17,10 +16,11 @@ from zlib import crc32
 import duckdb
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
-from soundlink_pipeline.contracts.campaigns import expected_days
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.contracts.overview import FIGURES, Figure, figure_of
-from soundlink_pipeline.quality.completeness import name_of
+from soundlink_pipeline.contracts.subject import expected_days
+from soundlink_pipeline.warehouse.ledger import Ledger
 
 # The live campaigns are compared in so many parts, one a day.
 PARTS = 7
@@ -101,10 +101,10 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
     rows = connection.execute(
         f"""
         with settled as (
-            select campaign_id, report_date,
-                report_date - row_number() over (partition by campaign_id order by report_date)::integer as streak
+            select subject_id as campaign_id, report_date,
+                report_date - row_number() over (partition by subject_id order by report_date)::integer as streak
             from report_date_status
-            where export = $export and is_settled and list_contains($ids, campaign_id)
+            where export = $export and is_settled and list_contains($ids, subject_id)
         ),
         streaks as (
             select campaign_id, min(report_date) as first_day, max(report_date) as last_day from settled
@@ -112,8 +112,8 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
             qualify last_day = max(last_day) over (partition by campaign_id)
         ),
         paths as (
-            select distinct campaign_id, row_campaign_id from deliveries
-            where export = $export and row_campaign_id is not null
+            select distinct subject_id as campaign_id, row_subject_id from deliveries
+            where export = $export and row_subject_id is not null
         )
         select s.campaign_id, first_day, last_day,
             arg_max(r.campaign_name, (r.report_date, r.exported_at, r.country_code)),
@@ -121,7 +121,7 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
         from streaks as s
         left join paths as p on p.campaign_id = s.campaign_id
         left join {CAMPAIGN_COUNTRY_DAILY.name} as r
-            on r.campaign_id = p.row_campaign_id and r.report_date between first_day and last_day
+            on r.campaign_id = p.row_subject_id and r.report_date between first_day and last_day
         group by s.campaign_id, first_day, last_day
         order by s.campaign_id
         """,
@@ -133,7 +133,7 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
         due.append(
             SettledTotals(
                 campaign_id,
-                name or name_of(live[campaign_id]),
+                name or CAMPAIGN.name_of(live[campaign_id]),
                 DateRange(first, last),
                 dict(zip(names, map(Decimal, figures[::2]), strict=True)),
                 frozenset(name for name, unknown in zip(names, figures[1::2], strict=True) if unknown),
@@ -145,19 +145,17 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
 
 def _live(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     """The listed fields of each live campaign, by its id."""
-    rows = connection.execute(
-        """
-        select campaign_id, _listed_json, _listed_at from campaigns
-        where _listed_at = (select max(_listed_at) from campaigns)
-        """
-    ).fetchall()
-    live = {}
-    for campaign_id, listed_json, listed_at in rows:
-        listed, newest = json.loads(listed_json), last_closed_day(listed_at.replace(tzinfo=UTC))
-        dates = DateRange(newest - timedelta(days=_LIVE_DAYS - 1), newest)
-        if expected_days(listed, CAMPAIGN_COUNTRY_DAILY.tail).meet(dates):
-            live[campaign_id] = listed
-    return live
+    ledger = Ledger(connection)
+    listed_at = ledger.listed_at(CAMPAIGN)
+    if listed_at is None:
+        return {}
+    newest = last_closed_day(listed_at)
+    dates = DateRange(newest - timedelta(days=_LIVE_DAYS - 1), newest)
+    return {
+        campaign_id: listed
+        for campaign_id, listed in ledger.listed(CAMPAIGN).items()
+        if expected_days(CAMPAIGN.lifetime(listed), CAMPAIGN_COUNTRY_DAILY.tail).meet(dates)
+    }
 
 
 def compare(totals: SettledTotals, overview: Mapping[str, Any]) -> Comparison:

@@ -82,8 +82,8 @@ def has_figures(connection: duckdb.DuckDBPyConnection) -> bool:
 def find_campaign(connection: duckdb.DuckDBPyConnection, wanted: str) -> Campaign:
     """The campaign with that id (of its rows or of the API's listing) or name. Raises UnknownCampaign."""
     known = _campaigns(connection)
-    listed = _optional(connection, "select row_campaign_id from deliveries where campaign_id = $wanted", wanted=wanted)
-    ids = {wanted, *(row["row_campaign_id"] for row in listed)}
+    listed = _optional(connection, "select row_subject_id from deliveries where subject_id = $wanted", wanted=wanted)
+    ids = {wanted, *(row["row_subject_id"] for row in listed)}
     found = [campaign for campaign in known if campaign.campaign_id in ids]
     found = found or [campaign for campaign in known if campaign.name.casefold() == wanted.casefold()]
     if len(found) == 1:

@@ -10,7 +10,6 @@ from typing import Any
 
 import duckdb
 
-from soundlink_pipeline.contracts.campaigns import ExpectedDays, expected_days
 from soundlink_pipeline.contracts.days import (
     HEALING_DAYS,
     MAX_DAYS_PER_PULL,
@@ -18,17 +17,19 @@ from soundlink_pipeline.contracts.days import (
     DateRange,
     last_closed_day,
 )
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, CURRENCY_COLUMN, DATE_COLUMN, VERSION_COLUMN, Export
+from soundlink_pipeline.contracts.schema import CURRENCY_COLUMN, DATE_COLUMN, VERSION_COLUMN, Export
+from soundlink_pipeline.contracts.subject import ExpectedDays, Subject, expected_days
 
-# Per export and campaign id (as the API lists it), days.
+# Per export and id (as the API lists it), days.
 DaysByRequest = dict[tuple[str, str], set[date]]
 
 
 @dataclass(frozen=True)
 class DateStatus:
-    """What the ledger knows of one report_date of one export: over all campaigns pulled.
+    """What the ledger knows of one report_date of one export: over all that was pulled.
 
-    `settled_share`: of these campaigns, the share whose day is final, from 0 to 1; 0 of a day never pulled.
+    `settled_share`: of the campaigns or soundlinks pulled, the share whose day is final, from 0 to 1; 0 of a day never
+    pulled.
     """
 
     report_date: date
@@ -44,7 +45,7 @@ class DateStatus:
 
 @dataclass(frozen=True)
 class PulledSoFar:
-    """What the ledger knows when a run is planned. Keys are export and campaign id (as the API lists it).
+    """What the ledger knows when a run is planned. Keys are export and id (as the API lists it).
 
     `done`: days that need not be pulled. `newest_row`: the newest day with rows. `newest_final`: the newest day that
     was pulled after it settled. `final`: the days pulled after they settled, of those that are within the reach of a
@@ -71,34 +72,37 @@ class Ledger:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def campaigns(self) -> dict[str, dict[str, Any]]:
-        """The newest listing: each campaign as the API listed it, by its listed id."""
+    def listed(self, subject: Subject) -> dict[str, dict[str, Any]]:
+        """The newest listing of a subject: each as the API listed it, by its listed id."""
         rows = self._connection.execute(
-            """
-            select campaign_id, _listed_json from campaigns
-            where _listed_at = (select max(_listed_at) from campaigns) order by campaign_id
+            f"""
+            select {subject.id_column}, _listed_json from {subject.table}
+            where _listed_at = (select max(_listed_at) from {subject.table}) order by all
             """
         ).fetchall()
-        return {campaign_id: json.loads(listed) for campaign_id, listed in rows}
+        return {subject_id: json.loads(listed) for subject_id, listed in rows}
 
     def expected_days(self, export: Export) -> dict[str, ExpectedDays]:
-        """By listed id, the days on which rows of a campaign are expected: of every campaign that was ever listed.
+        """By listed id, the days on which rows are expected: of all that were ever listed.
 
         This is the one rule of what is expected, from the listing and the rows that have come; `data_status` says the
         same in SQL.
         """
-        newest = self.newest_rows_of(export)
-        listed = self._connection.execute("select campaign_id, _listed_json from campaigns").fetchall()
-        return {name: expected_days(json.loads(item), export.tail, newest.get(name)) for name, item in listed}
+        subject, newest = export.subject, self.newest_rows_of(export)
+        listed = self._connection.execute(f"select {subject.id_column}, _listed_json from {subject.table}").fetchall()
+        return {
+            name: expected_days(subject.lifetime(json.loads(item)), export.tail, newest.get(name))
+            for name, item in listed
+        }
 
     def newest_rows_of(self, export: Export) -> dict[str, date]:
-        """By listed id, the newest report_date with rows of a campaign."""
+        """By listed id, the newest report_date with rows."""
         rows = self._connection.execute(
             f"""
-            with newest as (select {CAMPAIGN_COLUMN}, max({DATE_COLUMN}) as day from {export.name} group by all)
-            select d.campaign_id, max(n.day)
-            from (select distinct campaign_id, row_campaign_id from deliveries where export = $1) as d
-            join newest as n on n.{CAMPAIGN_COLUMN} = d.row_campaign_id
+            with newest as (select {export.id_column}, max({DATE_COLUMN}) as day from {export.name} group by all)
+            select d.subject_id, max(n.day)
+            from (select distinct subject_id, row_subject_id from deliveries where export = $1) as d
+            join newest as n on n.{export.id_column} = d.row_subject_id
             group by all
             """,
             [export.name],
@@ -109,34 +113,34 @@ class Ledger:
         """The earliest report_date of the last HEALING_DAYS, from `first_day` on, that was pulled but not since it
         settled.
 
-        Only of campaigns that a run would request: of one that is no longer listed nothing more can be pulled, and of
-        one that is over no rows are expected after its tail; neither holds the answer back.
+        Only of what a run would request: of one that is no longer listed nothing more can be pulled, and of one that is
+        over no rows are expected after its tail; neither holds the answer back.
         """
         newest = last_closed_day(now)
-        since, listed = max(first_day, newest - timedelta(days=HEALING_DAYS - 1)), self.campaigns()
+        since = max(first_day, newest - timedelta(days=HEALING_DAYS - 1))
         days = [
             day
             for export in exports
-            for day, campaigns in self.unsettled_days(export, since, newest).items()
-            if any(campaign_id in listed for campaign_id in campaigns)
+            for day, unsettled in self.unsettled_days(export, since, newest).items()
+            if not unsettled.isdisjoint(self.listed(export.subject))
         ]
         return min(days, default=None)
 
     def unsettled_days(self, export: Export, start: date, end: date) -> dict[date, set[str]]:
-        """Days pulled for a campaign, but not since they settled, with the campaigns whose rows are expected then."""
+        """Days pulled, but not since they settled, with the listed ids whose rows are expected then."""
         rows = self._connection.execute(
             """
-            select campaign_id, list(report_date) from report_date_status
+            select subject_id, list(report_date) from report_date_status
             where export = $export and not is_settled and report_date between $start and $end group by all
             """,
             {"export": export.name, "start": start, "end": end},
         ).fetchall()
         expected = self.expected_days(export) if rows else {}
         found: dict[date, set[str]] = {}
-        for campaign_id, days in rows:
+        for subject_id, days in rows:
             for day in days:
-                if campaign_id not in expected or expected[campaign_id].meet(DateRange(day, day)):
-                    found.setdefault(day, set()).add(campaign_id)
+                if subject_id not in expected or expected[subject_id].meet(DateRange(day, day)):
+                    found.setdefault(day, set()).add(subject_id)
         return found
 
     def newest_settled_day(self, exports: Iterable[Export]) -> date | None:
@@ -169,7 +173,7 @@ class Ledger:
                 select unnest(generate_series($start, $end, interval 1 day))::date as report_date
             ),
             pulled as (
-                select report_date, max(last_pulled_at) as last_pulled_at, count(*) as campaigns
+                select report_date, max(last_pulled_at) as last_pulled_at, count(*) as subjects
                 from report_date_status where export = $export and report_date between $start and $end
                 group by report_date
             ),
@@ -177,7 +181,7 @@ class Ledger:
                 select report_date, count(*) as n, [{totals}] as totals from {export.name}
                 where report_date between $start and $end group by report_date
             )
-            select report_date, coalesce(n, 0), totals, last_pulled_at, campaigns
+            select report_date, coalesce(n, 0), totals, last_pulled_at, subjects
             from days left join pulled using (report_date) left join measured using (report_date)
             order by report_date
             """,
@@ -190,9 +194,9 @@ class Ledger:
                 rows=count,
                 totals=dict(zip(counts, sums or [0.0] * len(counts), strict=True)) | money.get(day, {}),
                 last_pulled_at=None if pulled is None else pulled.replace(tzinfo=UTC),
-                settled_share=1 - len(unsettled.get(day, ())) / campaigns if campaigns else 0.0,
+                settled_share=1 - len(unsettled.get(day, ())) / subjects if subjects else 0.0,
             )
-            for day, count, sums, pulled, campaigns in rows
+            for day, count, sums, pulled, subjects in rows
         ]
 
     def _money(self, export: Export, dates: DateRange) -> dict[date, dict[str, float]]:
@@ -220,7 +224,7 @@ class Ledger:
         """What a run over `dates` must know before it asks; `run_ids` and `settled` as in `done_days`."""
         states = self._connection.execute(
             f"""
-            select export, campaign_id,
+            select export, subject_id,
                 max(least(end_date, (pulled_at - interval {SETTLED_AFTER_DAYS} days)::date))
                     filter (pulled_at >= start_date + interval {SETTLED_AFTER_DAYS} days)
             from deliveries group by all
@@ -228,9 +232,9 @@ class Ledger:
         ).fetchall()
         final = self._connection.execute(
             f"""
-            select export, campaign_id, list(distinct day::date)
+            select export, subject_id, list(distinct day::date)
             from (
-                select export, campaign_id,
+                select export, subject_id,
                     unnest(generate_series(
                         greatest(start_date, $since),
                         least(end_date, (pulled_at - interval {SETTLED_AFTER_DAYS} days)::date),
@@ -244,7 +248,7 @@ class Ledger:
         ).fetchall()
         before = self._connection.execute(
             """
-            select export, campaign_id, day::date, arg_max(rows, (end_date, delivery_id))
+            select export, subject_id, day::date, arg_max(rows, (end_date, delivery_id))
             from deliveries join unnest($starts::date[]) as s (day) on end_date < day
             group by all
             """,
@@ -267,58 +271,58 @@ class Ledger:
         return PulledSoFar(
             probes_made=probes,
             done=self.done_days(dates, run_ids, settled=settled),
-            newest_final={(export, campaign_id): day for export, campaign_id, day in states if day is not None},
-            final={(export, campaign_id): set(days) for export, campaign_id, days in final},
-            rows_before={(export, campaign_id, day): rows for export, campaign_id, day, rows in before},
+            newest_final={(export, subject_id): day for export, subject_id, day in states if day is not None},
+            final={(export, subject_id): set(days) for export, subject_id, days in final},
+            rows_before={(export, subject_id, day): rows for export, subject_id, day, rows in before},
             first_day={export: day for export, day, *_ in spans},
             refreshed_since={export: day for export, _, day, _ in spans if day is not None},
             last_probed={export: day for export, *_, day in spans if day is not None},
             newest_row={
-                (export.name, campaign_id): day
+                (export.name, subject_id): day
                 for export in exports
-                for campaign_id, day in self.newest_rows_of(export).items()
+                for subject_id, day in self.newest_rows_of(export).items()
             },
         )
 
     def done_days(self, dates: DateRange, run_ids: Sequence[str], *, settled: bool) -> DaysByRequest:
-        """Per export and listed campaign id the days of `dates` that need not be pulled.
+        """Per export and listed id the days of `dates` that need not be pulled.
 
         Those that these runs have pulled, and with `settled` those that are final.
         """
         rows = self._connection.execute(
             """
             with pulled as (
-                select export, campaign_id,
+                select export, subject_id,
                     unnest(generate_series(start_date, end_date, interval 1 day))::date as day
                 from deliveries where list_contains($runs, run_id)
             ),
             final as (
-                select export, campaign_id, report_date as day from report_date_status where $settled and is_settled
+                select export, subject_id, report_date as day from report_date_status where $settled and is_settled
             )
-            select export, campaign_id, list(distinct day) from (from pulled union all from final)
+            select export, subject_id, list(distinct day) from (from pulled union all from final)
             where day between $start and $end group by all
             """,
             {"runs": list(run_ids), "settled": settled, "start": dates.start, "end": dates.end},
         ).fetchall()
-        return {(export, campaign_id): set(days) for export, campaign_id, days in rows}
+        return {(export, subject_id): set(days) for export, subject_id, days in rows}
 
-    def campaign_names(self, exports: Iterable[Export]) -> dict[str, str]:
-        """The display name of each campaign by its listed id, from the newest row of `exports` it delivered.
+    def names(self, exports: Iterable[Export]) -> dict[str, str]:
+        """Display names by listed id, each from the newest row that was delivered of it by `exports`.
 
         That is the one of the greatest report_date, then exported_at, then name.
         """
-        newness = f"({DATE_COLUMN}, {VERSION_COLUMN}, campaign_name)"
         names = " union all ".join(
-            f"select {CAMPAIGN_COLUMN}, {newness} as newness, campaign_name from {export.name}" for export in exports
+            f"select {export.id_column} as id, {export.subject.name_column} as name,"
+            f" ({DATE_COLUMN}, {VERSION_COLUMN}, name) as newness from {export.name}"
+            for export in exports
         )
         rows = self._connection.execute(
             f"""
-            select d.campaign_id, arg_max(n.name, n.newness)
-            from (select distinct campaign_id, row_campaign_id from deliveries) as d
+            select d.subject_id, arg_max(n.name, n.newness)
+            from (select distinct subject_id, row_subject_id from deliveries) as d
             join (
-                select {CAMPAIGN_COLUMN}, arg_max(campaign_name, newness) as name, max(newness) as newness
-                from ({names}) group by all
-            ) as n on n.{CAMPAIGN_COLUMN} = d.row_campaign_id
+                select id, arg_max(name, newness) as name, max(newness) as newness from ({names}) group by all
+            ) as n on n.id = d.row_subject_id
             group by all
             """
         ).fetchall()
@@ -330,7 +334,7 @@ class Ledger:
         """Names and values of the newest day's first rows, what tells them apart and what they measure: a preview."""
         key = [name for name in export.row_key if name != DATE_COLUMN]
         currency = [CURRENCY_COLUMN] if export.money else []
-        columns = [DATE_COLUMN, "campaign_name", *key, *export.measures, *currency]
+        columns = [DATE_COLUMN, export.subject.name_column, *key, *export.measures, *currency]
         rows = self._connection.execute(
             f"""
             select {", ".join(columns)} from {export.name}
@@ -342,40 +346,40 @@ class Ledger:
         return columns, rows
 
     def rows_per_day(self, export: Export, dates: DateRange, *, at_least: int) -> dict[str, dict[date, int]]:
-        """Rows held by campaign_id (of the rows) and report_date of `dates`; days of fewer rows are left out."""
+        """Rows held by the id in them and report_date of `dates`; days of fewer rows are left out."""
         found = self._connection.execute(
             f"""
-            select {CAMPAIGN_COLUMN}, {DATE_COLUMN}, count(*) as rows from {export.name}
+            select {export.id_column}, {DATE_COLUMN}, count(*) as rows from {export.name}
             where {DATE_COLUMN} between $start and $end group by all having rows >= $at_least
             """,
             {"start": dates.start, "end": dates.end, "at_least": at_least},
         ).fetchall()
         rows: dict[str, dict[date, int]] = {}
-        for campaign_id, day, count in found:
-            rows.setdefault(campaign_id, {})[day] = count
+        for subject_id, day, count in found:
+            rows.setdefault(subject_id, {})[day] = count
         return rows
 
-    def row_campaign_ids(self) -> dict[tuple[str, str], str]:
-        """By export and listed campaign id, the campaign_id in the rows that a delivery without rows speaks for now.
+    def row_subject_ids(self) -> dict[tuple[str, str], str]:
+        """By export and listed id, the id in the rows that a delivery without rows speaks for now.
 
-        That of the path's newest delivery with rows, unless another path has delivered the same campaign since.
+        That of the path's newest delivery with rows, unless another path has delivered the same since.
         """
         found = self._connection.execute(
             """
             with paths as (
-                select export, campaign_id, arg_max(row_campaign_id, delivery_id) as row_campaign_id,
+                select export, subject_id, arg_max(row_subject_id, delivery_id) as row_subject_id,
                     max(delivery_id) as newest
-                from deliveries where row_campaign_id is not null group by all
+                from deliveries where row_subject_id is not null group by all
             ),
             delivered as (
-                select export, row_campaign_id, max(delivery_id) as newest
-                from deliveries where row_campaign_id is not null group by all
+                select export, row_subject_id, max(delivery_id) as newest
+                from deliveries where row_subject_id is not null group by all
             )
-            select export, campaign_id, row_campaign_id
-            from paths join delivered using (export, row_campaign_id, newest)
+            select export, subject_id, row_subject_id
+            from paths join delivered using (export, row_subject_id, newest)
             """
         ).fetchall()
-        return {(export, campaign_id): row_campaign_id for export, campaign_id, row_campaign_id in found}
+        return {(export, subject_id): row_subject_id for export, subject_id, row_subject_id in found}
 
     def row_count(self, export: Export) -> int:
         return int(self._connection.execute(f"select count(*) from {export.name}").fetchall()[0][0])
@@ -398,7 +402,7 @@ class Ledger:
         """Every delivery in the ledger: its id, and the SHA-256 of its bytes."""
         return dict(self._connection.execute("select delivery_id, sha256 from deliveries").fetchall())
 
-    def listed_at(self) -> datetime | None:
-        """When the campaigns were last listed; None if none ever was."""
-        ((moment,),) = self._connection.execute("select max(_listed_at) from campaigns").fetchall()
+    def listed_at(self, subject: Subject) -> datetime | None:
+        """When a subject was last listed; None if it never was."""
+        ((moment,),) = self._connection.execute(f"select max(_listed_at) from {subject.table}").fetchall()
         return None if moment is None else moment.replace(tzinfo=UTC)

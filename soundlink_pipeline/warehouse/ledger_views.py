@@ -15,17 +15,17 @@ REPORT_DATE_STATUS = Table(
     name="report_date_status",
     kind="view",
     meaning=(
-        "When each day of each campaign was last pulled, and whether it is final. A day that was never pulled"
-        " has no row. One row per export, campaign_id and report_date."
+        "When each day of each campaign or soundlink was last pulled, and whether it is final. A day that was never"
+        " pulled has no row. One row per export, subject_id and report_date."
     ),
-    grain=("export", "campaign_id", "report_date"),
+    grain=("export", "subject_id", "report_date"),
     columns=(
         _column("export", "VARCHAR", "The export, which is also the name of its table."),
-        _column("campaign_id", "VARCHAR", "The campaign id in the request (as the API lists it)."),
+        _column("subject_id", "VARCHAR", "The id in the request (as the API lists it): of a campaign or soundlink."),
         _column(
-            "row_campaign_id",
+            "row_subject_id",
             "VARCHAR",
-            "The campaign_id in the rows; null where no delivery of the day's ranges held any row.",
+            "The id in the rows; null where no delivery of the day's ranges held any row.",
         ),
         _column("report_date", "DATE", "UTC day that was requested."),
         _column("last_pulled_at", "TIMESTAMP", "Moment of the newest pull (UTC, server's clock)."),
@@ -39,8 +39,8 @@ REPORT_DATE_STATUS = Table(
     query=f"""
 select
     export,
-    campaign_id,
-    max(row_campaign_id) as row_campaign_id,
+    subject_id,
+    max(row_subject_id) as row_subject_id,
     report_date,
     max(pulled_at) as last_pulled_at,
     count(*) as deliveries,
@@ -48,6 +48,6 @@ select
 from (
     select *, unnest(generate_series(start_date, end_date, interval 1 day))::date as report_date from deliveries
 )
-group by export, campaign_id, report_date
+group by export, subject_id, report_date
 """,
 )

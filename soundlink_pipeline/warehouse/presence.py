@@ -1,15 +1,15 @@
-"""Which keys are there: those that the newest delivery of their campaign and day holds; the others have vanished.
+"""Which keys are there: those that the newest delivery of their subject and day holds; the others have vanished.
 
-A delivery speaks for every day of its range, of the campaign whose id its rows hold, whatever account they name. An
-empty one speaks for the campaign of the nearest earlier delivery with rows of its path, unless another path has
-delivered that campaign since; without such a delivery it speaks for none. A key is present if the newest delivery that
-speaks for its campaign and day holds it, with the values of its greatest version. Every other key that was ever
+A delivery speaks for every day of its range, of the subject whose id its rows hold, whatever account they name. An
+empty one speaks for the subject of the nearest earlier delivery with rows of its path, unless another path has
+delivered that subject since; without such a delivery it speaks for none. A key is present if the newest delivery that
+speaks for its subject and day holds it, with the values of its greatest version. Every other key that was ever
 delivered is in `vanished_rows`, with that version. All of it follows from the set of deliveries, in whatever order
 they were loaded; only the history, `_valid_from` and `_valid_until` follow the order of loading.
 
-A round of loading is a set of deliveries no two of which can concern one campaign: `enter` takes what has vanished
-from the campaigns and days concerned back into the table, so that the merge rule finds every key's greatest version
-there, and `settle` takes out what the newest delivery does not hold.
+A subject is one campaign or soundlink here. A round of loading is a set of deliveries no two of which can concern one
+subject: `enter` takes what has vanished from the subjects and days concerned back into the table, so that the merge
+rule finds every key's greatest version there, and `settle` takes out what the newest delivery does not hold.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from datetime import date, datetime
 import duckdb
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.schema import CAMPAIGN_COLUMN, DATE_COLUMN, Export
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.warehouse.sql import insert_rows, naive, quote
 from soundlink_pipeline.warehouse.tables import MODEL_STATE, VANISHED_ROWS, export_tables
 
@@ -32,11 +32,11 @@ _SEEN = "greatest(t._delivery_id, t._last_seen_delivery_id)"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a delivery says of keys: of which path (the id in the request), days and campaign (None if empty)."""
+    """What a delivery says of keys: of which path (the id in the request), days and subject (None if empty)."""
 
     delivery_id: str
     path: str
-    campaign: str | None
+    subject: str | None
     dates: DateRange
     pulled_at: datetime
 
@@ -48,23 +48,23 @@ class Presence:
         self._connection = connection
         self._export = export
         self._returned = 0
-        # Of each path its newest delivery without rows, and its newest of each campaign; by the ledger, then on.
+        # Of each path its newest delivery without rows, and its newest of each subject; by the ledger, then on.
         self._newest: dict[str, dict[str | None, str]] = defaultdict(dict)
-        for path, campaign, newest in connection.execute(
-            "select campaign_id, row_campaign_id, max(delivery_id) from deliveries where export = ? group by all",
+        for path, subject, newest in connection.execute(
+            "select subject_id, row_subject_id, max(delivery_id) from deliveries where export = ? group by all",
             [export.name],
         ).fetchall():
-            self._newest[path][campaign] = newest
+            self._newest[path][subject] = newest
 
     def rounds(self, answers: Sequence[Answer]) -> list[list[Answer]]:
-        """The answers in their order, in rounds: none concerns a campaign that another of its round may concern."""
+        """The answers in their order, in rounds: none concerns a subject that another of its round may concern."""
         known = {path: set(newest) for path, newest in self._newest.items()}
         places: dict[tuple[str, str | None], int] = defaultdict(int)
         rounds: list[list[Answer]] = []
         for answer in answers:
-            campaigns = known.setdefault(answer.path, set())
-            campaigns.add(answer.campaign)
-            keys = [("path", answer.path), *(("campaign", name) for name in campaigns if name is not None)]
+            subjects = known.setdefault(answer.path, set())
+            subjects.add(answer.subject)
+            keys = [("path", answer.path), *(("subject", name) for name in subjects if name is not None)]
             place = max(places[key] for key in keys)
             for key in keys:
                 places[key] = place + 1
@@ -74,7 +74,7 @@ class Presence:
         return rounds
 
     def enter(self, answers: Iterable[Answer]) -> None:
-        """Begin a round: note the campaigns and days its deliveries concern, and take back what had vanished there.
+        """Begin a round: note the subjects and days its deliveries concern, and take back what had vanished there.
 
         What comes back has no `_valid_from`: it is not believed, unless `settle` finds it delivered again.
         """
@@ -82,16 +82,16 @@ class Presence:
         for answer in answers:
             days = _EVER if self._is_late(answer) else (answer.dates.start, answer.dates.end)
             said = (*days, answer.delivery_id, naive(answer.pulled_at))
-            concerned += [(campaign, *said) for campaign in self._campaigns(answer)]
+            concerned += [(subject, *said) for subject in self._subjects(answer)]
         self._execute(
             "create or replace temp table concerned"
-            " (campaign_id VARCHAR, first DATE, last DATE, delivery_id VARCHAR, pulled_at TIMESTAMP)"
+            " (subject_id VARCHAR, first DATE, last DATE, delivery_id VARCHAR, pulled_at TIMESTAMP)"
         )
         if concerned:
             insert_rows(self._connection, "concerned", concerned)
         of_round = f"""
             from vanished_rows as v join concerned as c
-                on v.campaign_id = c.campaign_id and v.report_date between c.first and c.last
+                on v.subject_id = c.subject_id and v.report_date between c.first and c.last
             where v.export = {quote(self._export.name)}
         """
         self._returned = self._number(f"select count(*) {of_round}")
@@ -120,20 +120,20 @@ class Presence:
                 f"""
                 update {self._export.name} as t set _valid_from = c.pulled_at from concerned as c
                 where t._valid_from is null
-                    and t.{CAMPAIGN_COLUMN} = c.campaign_id and t.{DATE_COLUMN} between c.first and c.last
+                    and t.{self._export.id_column} = c.subject_id and t.{DATE_COLUMN} between c.first and c.last
                 """
             )
 
     def settle_all(self) -> None:
         """Every key of the export where it belongs, in a warehouse whose tables kept what had vanished."""
         self._execute(
-            "update deliveries set speaks_for = row_campaign_id where export = $export", {"export": self._export.name}
+            "update deliveries set speaks_for = row_subject_id where export = $export", {"export": self._export.name}
         )
         self._resolve(self._newest, [])
         self._execute(
             """
             create or replace temp table concerned as
-            select speaks_for as campaign_id, min(start_date) as first, max(end_date) as last,
+            select speaks_for as subject_id, min(start_date) as first, max(end_date) as last,
                 '' as delivery_id, 'epoch'::timestamp as pulled_at
             from deliveries where export = $export and speaks_for is not null group by all
             """,
@@ -147,16 +147,16 @@ class Presence:
         self._execute(
             """
             create or replace temp table spoken as
-            select campaign_id, report_date, delivery_id, pulled_at,
-                max(delivery_id) over (partition by campaign_id, report_date) as newest
+            select subject_id, report_date, delivery_id, pulled_at,
+                max(delivery_id) over (partition by subject_id, report_date) as newest
             from (
-                select d.speaks_for as campaign_id, d.delivery_id, d.pulled_at, unnest(generate_series(
+                select d.speaks_for as subject_id, d.delivery_id, d.pulled_at, unnest(generate_series(
                     greatest(d.start_date, c.first), least(d.end_date, c.last), interval 1 day))::date as report_date
                 from deliveries as d join concerned as c
-                    on d.speaks_for = c.campaign_id and d.start_date <= c.last and d.end_date >= c.first
+                    on d.speaks_for = c.subject_id and d.start_date <= c.last and d.end_date >= c.first
                 where d.export = $export
             )
-            qualify count(*) over (partition by campaign_id, report_date) > 1
+            qualify count(*) over (partition by subject_id, report_date) > 1
             """,
             {"export": self._export.name},
         )
@@ -165,7 +165,7 @@ class Presence:
             self._take_out(first, last)
 
     def contests(self, answers: Sequence[Answer]) -> bool:
-        """Whether deliveries that are in the ledger by now speak for a day of a campaign that another speaks for."""
+        """Whether deliveries that are in the ledger by now speak for a day of a subject that another speaks for."""
         self._say_whom_they_speak_for(answers)
         self._note(answers)
         return bool(
@@ -188,10 +188,10 @@ class Presence:
         self._execute(
             f"""
             create or replace temp table absent as
-            select t.rowid as id, {_SEEN} as last_seen, s.campaign_id, s.report_date
+            select t.rowid as id, {_SEEN} as last_seen, s.subject_id, s.report_date
             from {export.name} as t
-            join (select distinct campaign_id, report_date, newest from spoken) as s
-                on t.{CAMPAIGN_COLUMN} = s.campaign_id and t.{DATE_COLUMN} = s.report_date
+            join (select distinct subject_id, report_date, newest from spoken) as s
+                on t.{export.id_column} = s.subject_id and t.{DATE_COLUMN} = s.report_date
             where t.{DATE_COLUMN} between $first and $last and {_SEEN} < s.newest
             """,
             bounds,
@@ -206,7 +206,7 @@ class Presence:
             select a.id, a.last_seen, seen.pulled_at as last_seen_at,
                 min(s.delivery_id) as vanished, min_by(s.pulled_at, s.delivery_id) as vanished_at
             from absent as a
-            join spoken as s using (campaign_id, report_date)
+            join spoken as s using (subject_id, report_date)
             join deliveries as seen on seen.delivery_id = a.last_seen
             where s.delivery_id > a.last_seen
             group by all
@@ -215,7 +215,7 @@ class Presence:
         self._execute(
             f"""
             insert into vanished_rows ({", ".join(VANISHED_ROWS.column_names)})
-            select {quote(export.name)}, t.{CAMPAIGN_COLUMN}, t.{DATE_COLUMN},
+            select {quote(export.name)}, t.{export.id_column}, t.{DATE_COLUMN},
                 to_json(struct_pack({key})), to_json(struct_pack({row})), t._delivery_id,
                 v.last_seen_at, v.vanished_at, v.last_seen, v.vanished
             from {export.name} as t join vanishing as v on t.rowid = v.id
@@ -232,7 +232,7 @@ class Presence:
             select {columns}, v.vanished_at as _valid_until, v.vanished as _replaced_by_delivery_id, true as _vanished
             from {export.name} as t
             join vanishing as v on t.rowid = v.id
-            join concerned as c on t.{CAMPAIGN_COLUMN} = c.campaign_id
+            join concerned as c on t.{export.id_column} = c.subject_id
             where t.{DATE_COLUMN} between $first and $last and t._valid_from is not null
                 and not (t._delivery_id = c.delivery_id and t._valid_from = c.pulled_at)
             """,
@@ -245,11 +245,11 @@ class Presence:
         )
 
     def _say_whom_they_speak_for(self, answers: Sequence[Answer]) -> None:
-        """Fill `speaks_for` of the deliveries, and of empty ones that these, loaded late, give or take a campaign."""
+        """Fill `speaks_for` of the deliveries, and of empty ones that these, loaded late, give or take a subject."""
         paths = {answer.path for answer in answers}
-        campaigns = {name for answer in answers for name in self._campaigns(answer)}
-        related = paths | {path for path, newest in self._newest.items() if campaigns & newest.keys()}
-        self._resolve(related, [answer.delivery_id for answer in answers if answer.campaign is not None])
+        subjects = {name for answer in answers for name in self._subjects(answer)}
+        related = paths | {path for path, newest in self._newest.items() if subjects & newest.keys()}
+        self._resolve(related, [answer.delivery_id for answer in answers if answer.subject is not None])
 
     def _resolve(self, paths: Iterable[str], own: Sequence[str]) -> None:
         """Fill `speaks_for` of the deliveries `own`, which have rows, and of the empty ones of `paths`.
@@ -260,24 +260,24 @@ class Presence:
             """
             create or replace temp table said_anew as
             with of_export as (select * from deliveries where export = $export),
-            with_rows as (from of_export where row_campaign_id is not null),
-            empty as (from of_export where row_campaign_id is null and list_contains($paths, campaign_id)),
+            with_rows as (from of_export where row_subject_id is not null),
+            empty as (from of_export where row_subject_id is null and list_contains($paths, subject_id)),
             last_rows as (
-                select e.delivery_id, e.campaign_id, e.speaks_for as said,
-                    max_by(w.row_campaign_id, w.delivery_id) as row_campaign_id
-                from empty as e join with_rows as w on w.campaign_id = e.campaign_id and w.delivery_id < e.delivery_id
+                select e.delivery_id, e.subject_id, e.speaks_for as said,
+                    max_by(w.row_subject_id, w.delivery_id) as row_subject_id
+                from empty as e join with_rows as w on w.subject_id = e.subject_id and w.delivery_id < e.delivery_id
                 group by all
             ),
             of_empty as (
-                select l.delivery_id, l.said, max_by(w.campaign_id, w.delivery_id) = l.campaign_id as is_newest_path,
-                    case when is_newest_path then l.row_campaign_id end as speaks_for
+                select l.delivery_id, l.said, max_by(w.subject_id, w.delivery_id) = l.subject_id as is_newest_path,
+                    case when is_newest_path then l.row_subject_id end as speaks_for
                 from last_rows as l join with_rows as w
-                    on w.row_campaign_id = l.row_campaign_id and w.delivery_id < l.delivery_id
-                group by l.delivery_id, l.said, l.campaign_id, l.row_campaign_id
+                    on w.row_subject_id = l.row_subject_id and w.delivery_id < l.delivery_id
+                group by l.delivery_id, l.said, l.subject_id, l.row_subject_id
             )
             select delivery_id, speaks_for from of_empty where speaks_for is distinct from said
             union all
-            select delivery_id, row_campaign_id from with_rows where list_contains($own, delivery_id)
+            select delivery_id, row_subject_id from with_rows where list_contains($own, delivery_id)
             """,
             {"export": self._export.name, "paths": sorted(paths), "own": own},
         )
@@ -286,17 +286,17 @@ class Presence:
             " where t.delivery_id = s.delivery_id"
         )
 
-    def _campaigns(self, answer: Answer) -> set[str]:
-        """The campaigns an answer may concern: its rows', and all that its path ever delivered."""
-        return {name for name in (*self._newest.get(answer.path, ()), answer.campaign) if name is not None}
+    def _subjects(self, answer: Answer) -> set[str]:
+        """The subjects an answer may concern: its rows', and all that its path ever delivered."""
+        return {name for name in (*self._newest.get(answer.path, ()), answer.subject) if name is not None}
 
     def _is_late(self, answer: Answer) -> bool:
         """Whether it has rows and a newer empty delivery is loaded, which may speak for others because of them."""
-        campaigns = self._campaigns(answer)
-        return answer.campaign is not None and any(
+        subjects = self._subjects(answer)
+        return answer.subject is not None and any(
             of_path.get(None, "") > answer.delivery_id
             for path, of_path in self._newest.items()
-            if path == answer.path or campaigns & of_path.keys()
+            if path == answer.path or subjects & of_path.keys()
         )
 
     def _forget_models(self) -> None:
@@ -308,7 +308,7 @@ class Presence:
     def _note(self, answers: Iterable[Answer]) -> None:
         for answer in answers:
             newest = self._newest[answer.path]
-            newest[answer.campaign] = max(newest.get(answer.campaign, ""), answer.delivery_id)
+            newest[answer.subject] = max(newest.get(answer.subject, ""), answer.delivery_id)
 
     def _execute(self, sql: str, values: Mapping[str, object] | None = None) -> None:
         self._connection.execute(sql, dict(values or {}))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from soundlink_pipeline.contracts.campaigns import LISTED_COLUMNS
+from soundlink_pipeline.contracts.exports import subjects_of
 from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.warehouse.iso_views import COUNTRIES, CURRENCIES
 from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS
@@ -42,8 +43,19 @@ DELIVERIES = Table(
     columns=(
         Column("delivery_id", "VARCHAR", "Unique; its text order is the order of the pulls.", nullable=False),
         Column("export", "VARCHAR", "The export, which is also the name of its table.", nullable=False),
-        Column("campaign_id", "VARCHAR", "The campaign id in the request (as the API lists it).", nullable=False),
-        Column("row_campaign_id", "VARCHAR", "The campaign_id in the rows; null if the delivery was empty."),
+        Column(
+            "subject_id",
+            "VARCHAR",
+            "The id in the request (as the API lists it): of a campaign or soundlink, as the export is about.",
+            nullable=False,
+            renamed_from=("campaign_id",),
+        ),
+        Column(
+            "row_subject_id",
+            "VARCHAR",
+            "The id in the rows (campaign_id, soundlink_id); null if the delivery was empty.",
+            renamed_from=("row_campaign_id",),
+        ),
         Column("start_date", "DATE", "First report_date requested.", nullable=False),
         Column("end_date", "DATE", "Last report_date requested.", nullable=False),
         Column("requested_at", "TIMESTAMP", "When the request left (UTC, our clock).", nullable=False),
@@ -81,7 +93,7 @@ DELIVERIES = Table(
         Column(
             "speaks_for",
             "VARCHAR",
-            "The campaign_id for whose days it is an answer, row_campaign_id; of an empty delivery that of its path's"
+            "The id in the rows for whose days it is an answer, row_subject_id; of an empty delivery that of its path's"
             " last delivery with rows. Null: for none.",
         ),
     ),
@@ -90,14 +102,20 @@ DELIVERIES = Table(
 VANISHED_ROWS = Table(
     name="vanished_rows",
     meaning=(
-        "Keys that a newer delivery of their campaign and day no longer holds, with the last version of each. They are"
-        " not in the tables; a key that is delivered again is, and leaves this table. Grain: one row per export and"
-        " key."
+        "Keys that a newer delivery of their campaign (or soundlink) and day no longer holds, with the last version of"
+        " each. They are not in the tables; a key that is delivered again is, and leaves this table. Grain: one row per"
+        " export and key."
     ),
     grain=("export", "key"),
     columns=(
         Column("export", "VARCHAR", "The export, which is also the name of its table.", nullable=False),
-        Column("campaign_id", "VARCHAR", "The campaign_id in the row.", nullable=False),
+        Column(
+            "subject_id",
+            "VARCHAR",
+            "The id in the row: campaign_id or soundlink_id.",
+            nullable=False,
+            renamed_from=("campaign_id",),
+        ),
         Column("report_date", "DATE", "UTC day the row is about.", nullable=False),
         Column("key", "JSON", "The primary key of the row, as a JSON object.", nullable=False),
         Column("row", "JSON", "The row's greatest version, as a JSON object of texts and nulls.", nullable=False),
@@ -109,21 +127,24 @@ VANISHED_ROWS = Table(
     ),
 )
 
-CAMPAIGNS = Table(
-    name="campaigns",
-    meaning="The campaigns the key saw, as last listed. Grain: one row per campaign id.",
-    grain=("campaign_id",),
-    columns=(
-        *LISTED_COLUMNS,
-        Column("_listed_json", "VARCHAR", "The campaign as the API listed it, all fields."),
-        Column(
-            "_listed_at",
-            "TIMESTAMP",
-            "When it was last listed (UTC, server's clock). Older than the newest: no longer listed.",
+
+def listing_table(subject: Subject) -> Table:
+    """The table of what the API lists of a subject."""
+    return Table(
+        name=subject.table,
+        meaning=subject.meaning,
+        grain=(subject.id_column,),
+        columns=(
+            *subject.listed,
+            Column("_listed_json", "VARCHAR", f"The {subject.name} as the API listed it, all fields."),
+            Column(
+                "_listed_at",
+                "TIMESTAMP",
+                "When it was last listed (UTC, server's clock). Older than the newest: no longer listed.",
+            ),
+            Column("_run_id", "VARCHAR", "The run that last listed it."),
         ),
-        Column("_run_id", "VARCHAR", "The run that last listed it."),
-    ),
-)
+    )
 
 
 def history_table(export: Export) -> str:
@@ -157,7 +178,8 @@ def warehouse_tables(exports: Iterable[Export]) -> list[Table]:
     """Every table and view of the warehouse but the SQL models; a view stands behind the tables it reads."""
     exports = tuple(exports)
     of_exports = [table for export in exports for table in export_tables(export)]
-    return [*of_exports, DELIVERIES, REPORT_DATE_STATUS, VANISHED_ROWS, CAMPAIGNS, COUNTRIES, CURRENCIES]
+    listings = [listing_table(subject) for subject in subjects_of(exports)]
+    return [*of_exports, DELIVERIES, REPORT_DATE_STATUS, VANISHED_ROWS, *listings, COUNTRIES, CURRENCIES]
 
 
 def schema_statements(exports: Iterable[Export]) -> list[str]:

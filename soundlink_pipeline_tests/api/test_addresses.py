@@ -16,7 +16,7 @@ def test_a_redirect_within_the_host_is_followed_with_the_key(
     server: Simulator, connect: Connect, tmp_path: Path
 ) -> None:
     campaign = server.world.campaigns[0].uuid
-    there = CAMPAIGN_COUNTRY_DAILY.path.format(campaign_id=campaign) + "?startDate=2026-01-01&endDate=2026-01-10"
+    there = CAMPAIGN_COUNTRY_DAILY.path.format(id=campaign) + "?startDate=2026-01-01&endDate=2026-01-10"
     for location in (there, server.base_url + there):
         server.faults.add("redirect", location=location)
         download(connect(), server, tmp_path / "export")

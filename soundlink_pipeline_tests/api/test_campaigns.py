@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from soundlink_pipeline.api.errors import WrongContent
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.simulator import SimClock, Simulator, World, running_simulator
 from soundlink_pipeline_tests.api.shared import KEYS, NOW, Connect, Handler, mocked
 
@@ -14,7 +15,7 @@ from soundlink_pipeline_tests.api.shared import KEYS, NOW, Connect, Handler, moc
 def test_every_page_of_the_campaigns_is_listed(connect: Connect) -> None:
     world = World(campaigns=230, countries_per_campaign=1, tracks_per_campaign=1)
     with running_simulator(world, SimClock(NOW), keys=dict(KEYS)) as server:
-        pages = connect(base_url=server.base_url).campaigns()
+        pages = connect(base_url=server.base_url).listed(CAMPAIGN)
         expected = world.listing(NOW)
         assert [item["campaignId"] for item in pages.items] == [item["campaignId"] for item in expected]
         assert pages.items == json.loads(json.dumps(expected))
@@ -34,25 +35,25 @@ def page(total: Any, *ids: Any) -> dict[str, Any]:
 
 
 def test_an_account_without_campaigns_is_an_empty_list(connect: Connect) -> None:
-    assert mocked(connect, listing(page(0))).campaigns().items == []
-    assert mocked(connect, listing(page(1))).campaigns().items == []
+    assert mocked(connect, listing(page(0))).listed(CAMPAIGN).items == []
+    assert mocked(connect, listing(page(1))).listed(CAMPAIGN).items == []
 
 
 def test_a_campaign_that_slips_onto_the_next_page_is_listed_once(connect: Connect) -> None:
-    pages = mocked(connect, listing(page(2, "a", "b"), page(2, "b", "c"))).campaigns()
+    pages = mocked(connect, listing(page(2, "a", "b"), page(2, "b", "c"))).listed(CAMPAIGN)
     assert [item["campaignId"] for item in pages.items] == ["a", "b", "c"]
 
 
 def test_a_list_that_shrinks_or_grows_while_it_is_read_ends_where_it_ends(connect: Connect) -> None:
-    assert len(mocked(connect, listing(page(3, "a"), page(2, "b"))).campaigns().items) == 2
-    assert len(mocked(connect, listing(page(2, "a"), page(3, "b"), page(3, "c"))).campaigns().items) == 3
-    assert len(mocked(connect, listing(page(2, "a"), page(2))).campaigns().items) == 1
+    assert len(mocked(connect, listing(page(3, "a"), page(2, "b"))).listed(CAMPAIGN).items) == 2
+    assert len(mocked(connect, listing(page(2, "a"), page(3, "b"), page(3, "c"))).listed(CAMPAIGN).items) == 3
+    assert len(mocked(connect, listing(page(2, "a"), page(2))).listed(CAMPAIGN).items) == 1
 
 
 def test_campaigns_are_kept_with_every_field(connect: Connect) -> None:
     item = {"campaignId": "a", "name": "Sunrise\u2028 🎧", "new": {"field": [1.5, None]}}
     body = {"data": {"items": [item], "pagination": {"totalPages": 1}}}
-    assert mocked(connect, listing(body)).campaigns().items == [item]
+    assert mocked(connect, listing(body)).listed(CAMPAIGN).items == [item]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_campaigns_are_kept_with_every_field(connect: Connect) -> None:
 def test_a_listing_that_is_not_as_documented_is_refused(connect: Connect, body: Any) -> None:
     client = mocked(connect, lambda _: httpx.Response(200, content=json.dumps(body)))
     with pytest.raises(WrongContent, match="page 1 of the campaign listing is not what the API documents") as raised:
-        client.campaigns()
+        client.listed(CAMPAIGN)
     assert client.requests == 1
     assert ("requestId req-7" in str(raised.value)) == (isinstance(body, dict) and "meta" in body)
 
@@ -90,7 +91,7 @@ def test_a_listing_that_is_not_as_documented_is_refused(connect: Connect, body: 
 def test_an_infinite_number_of_pages_is_refused(connect: Connect) -> None:
     body = b'{"data":{"items":[],"pagination":{"totalPages":Infinity}}}'
     with pytest.raises(WrongContent):
-        mocked(connect, lambda _: httpx.Response(200, content=body)).campaigns()
+        mocked(connect, lambda _: httpx.Response(200, content=body)).listed(CAMPAIGN)
 
 
 @pytest.mark.parametrize("fault", ["html", "cut", "gzip"])
@@ -99,6 +100,6 @@ def test_a_listing_meets_the_same_faults_as_an_export(server: Simulator, connect
     client = connect()
     if fault == "html":
         with pytest.raises(WrongContent, match="/v1/campaigns answered text/html where JSON was due"):
-            client.campaigns()
+            client.listed(CAMPAIGN)
     else:
-        assert client.campaigns().items == json.loads(json.dumps(server.world.listing(NOW)))
+        assert client.listed(CAMPAIGN).items == json.loads(json.dumps(server.world.listing(NOW)))

@@ -17,6 +17,7 @@ from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.content_encoding import DamagedEncoding, DecodedStream
 from soundlink_pipeline.api.errors import KeyRefused, ServerFault, TruncatedDelivery, Unreachable, WrongContent
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.simulator import Simulator
 from soundlink_pipeline.simulator.content_encoding import encode
 from soundlink_pipeline_tests.api.shared import DATES, KEY, NDJSON, ROWS, Connect, Scripted, download, mocked, truth
@@ -131,10 +132,10 @@ def test_a_body_that_ends_at_a_flush_is_fetched_again(
 def test_an_account_whose_every_answer_comes_in_members_is_read(
     server: Simulator, connect: Connect, tmp_path: Path
 ) -> None:
-    plain = connect().campaigns().items
+    plain = connect().listed(CAMPAIGN).items
     server.gzip_members = 5
     client = connect()
-    assert client.campaigns().items == plain
+    assert client.listed(CAMPAIGN).items == plain
     download(client, server, tmp_path / "export")
     assert (tmp_path / "export").read_bytes() == truth(server)
     assert client.requests == 2
@@ -142,12 +143,12 @@ def test_an_account_whose_every_answer_comes_in_members_is_read(
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 def test_a_listing_is_whole_or_fetched_again(server: Simulator, connect: Connect, encoding: str) -> None:
-    plain = connect().campaigns().items
+    plain = connect().listed(CAMPAIGN).items
     server.faults.add("encoded", encoding=encoding, ended=False)
     server.faults.add("encoded", encoding=encoding, surplus=b"}")
     server.faults.add("encoded", encoding=encoding, members=4)
     client = connect()
-    assert client.campaigns().items == plain
+    assert client.listed(CAMPAIGN).items == plain
     assert client.requests == 3
 
 

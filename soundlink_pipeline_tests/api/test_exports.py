@@ -37,7 +37,7 @@ def test_an_export_arrives_byte_for_byte(
     assert got.declared_rows == len(expected)
     assert (got.requested_at, got.received_at, got.server_date) == (asked, asked, NOW)
     [record] = server.stats.records
-    assert record.path == export.path.format(campaign_id=campaign.path_id)
+    assert record.path == export.path.format(id=campaign.path_id)
     assert record.query == "startDate=2026-01-01&endDate=2026-03-01"
 
 

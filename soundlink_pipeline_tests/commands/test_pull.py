@@ -31,14 +31,14 @@ def runs(here: Folder) -> list[dg.DagsterRun]:
             return list(instance.get_runs())
 
 
-def campaigns_pulled(here: Folder) -> set[str]:
+def subjects_pulled(here: Folder) -> set[str]:
     with NativeFile(here.path / "data").read() as connection:
-        return {name for (name,) in connection.execute("select distinct campaign_id from deliveries").fetchall()}
+        return {name for (name,) in connection.execute("select distinct subject_id from deliveries").fetchall()}
 
 
 def campaigns_published(here: Folder) -> set[str]:
     with read_published(here.path / "data" / "soundlink.duckdb") as connection:
-        return {name for (name,) in connection.execute("select distinct campaign_id from deliveries").fetchall()}
+        return {name for (name,) in connection.execute("select distinct subject_id from deliveries").fetchall()}
 
 
 # The range
@@ -144,7 +144,7 @@ def test_a_refused_delivery_fails_the_command_with_its_reason_and_the_others_are
     assert campaign in pulled.err
     assert "Traceback" not in pulled.err
     assert "1 refused or failed" in pulled.out
-    assert campaigns_pulled(here) == {campaign.path_id for campaign in here.sim.world.campaigns}
+    assert subjects_pulled(here) == {campaign.path_id for campaign in here.sim.world.campaigns}
 
 
 def test_a_pull_that_must_wait_says_for_whom(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,8 +174,8 @@ def test_a_pull_may_be_limited_to_campaigns_by_id_or_name(here: Folder) -> None:
     # Nothing is known yet: the campaigns are listed, where they go by artist and track.
     pulled = here.soundlink("pull", *DAYS, "--campaign", one.path_id)
     assert pulled.code == 0, pulled.err
-    assert campaigns_pulled(here) == {one.path_id}
-    assert "Not pulled: days of 3 other campaigns, so these days stay missing in the UI" in pulled.out
+    assert subjects_pulled(here) == {one.path_id}
+    assert "Not pulled: days of 3 others, so these days stay missing in the UI" in pulled.out
     assert "Published: " in pulled.out
     assert campaigns_published(here) == {one.path_id}
     assert [run.job_name for run in runs(here)] == [MODELS_AND_PUBLICATION, DAILY_REFRESH]
@@ -183,7 +183,7 @@ def test_a_pull_may_be_limited_to_campaigns_by_id_or_name(here: Folder) -> None:
     # By now rows say its name: the other is found among those that were listed.
     pulled = here.soundlink("pull", *DAYS, "--campaign", other.path_id, "--campaign", one.name.upper(), "--refetch")
     assert pulled.code == 0, pulled.err
-    assert campaigns_pulled(here) == {one.path_id, other.path_id}
+    assert subjects_pulled(here) == {one.path_id, other.path_id}
     assert here.sim.stats.count() == before + 1 + 2 * len(EXPORTS)
 
 
@@ -212,7 +212,7 @@ def test_a_terminal_shows_a_bar_for_each_export_and_ctrl_c_leaves_what_has_arriv
     assert terminal.text.rstrip().endswith(
         "Interrupted: what has arrived is kept; the same command goes on from there."
     )
-    assert len(campaigns_pulled(here)) == 4
+    assert len(subjects_pulled(here)) == 4
     (run,) = runs(here)
     assert run.is_finished
     requests = here.sim.stats.count()

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION
-from soundlink_pipeline.contracts.campaigns import ExpectedDays, expected_days
+from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION, LISTENING
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.schema import LISTENING, Tail
+from soundlink_pipeline.contracts.subject import ExpectedDays, Tail, expected_days
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.warehouse.native_file import NativeFile
-from soundlink_pipeline.warehouse.tables import CAMPAIGNS
+from soundlink_pipeline.warehouse.tables import listing_table
 from soundlink_pipeline_tests.support.deliveries import NOON, query, save
 
 APRIL = DateRange(date(2026, 4, 1), date(2026, 4, 30))
@@ -32,11 +32,11 @@ FIRST, LAST = date(2026, 1, 1), date(2026, 1, 31)  # of creation, and of the pla
 
 
 def last_expected(changes: dict[str, Any], tail: Tail = LISTENING, newest_row: date | None = None) -> date | None:
-    return expected_days(ENDED | changes, tail, newest_row).last
+    return expected_days(CAMPAIGN.lifetime(ENDED | changes), tail, newest_row).last
 
 
 def rows_are_expected(campaign: dict[str, Any], tail: Tail = LISTENING) -> bool:
-    return expected_days(campaign, tail).meet(APRIL)
+    return expected_days(CAMPAIGN.lifetime(campaign), tail).meet(APRIL)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,12 @@ def test_rows_that_come_are_expected_to_go_on(newest_row: str | None, listening:
 
 def test_a_campaign_that_never_begins_has_no_ads_and_is_listened_to_like_one_that_is_over() -> None:
     creating = ENDED | {"status": "creating"}
-    assert not expected_days(creating, ATTRIBUTION).meet(DateRange(FIRST, date(2099, 1, 1)))
-    assert expected_days(creating, LISTENING) == ExpectedDays(FIRST, LAST + timedelta(days=30))
-    assert expected_days(creating, ATTRIBUTION, FIRST).meet(DateRange(FIRST, FIRST)), "it has rows nevertheless"
-    begun = expected_days(creating | {"status": "active"}, ATTRIBUTION)
+    assert not expected_days(CAMPAIGN.lifetime(creating), ATTRIBUTION).meet(DateRange(FIRST, date(2099, 1, 1)))
+    assert expected_days(CAMPAIGN.lifetime(creating), LISTENING) == ExpectedDays(FIRST, LAST + timedelta(days=30))
+    assert expected_days(CAMPAIGN.lifetime(creating), ATTRIBUTION, FIRST).meet(DateRange(FIRST, FIRST)), (
+        "it has rows nevertheless"
+    )
+    begun = expected_days(CAMPAIGN.lifetime(creating | {"status": "active"}), ATTRIBUTION)
     assert begun == ExpectedDays(FIRST, None)
 
 
@@ -118,13 +120,13 @@ def test_missing_or_odd_field_leads_to_asking(field: str, value: object, tail: T
 )
 @pytest.mark.parametrize("tail", [LISTENING, ATTRIBUTION])
 def test_a_campaign_that_runs_or_may_run_again_is_live_and_so_is_one_of_unknown_status(status: str, tail: Tail) -> None:
-    assert expected_days(ENDED | {"status": status}, tail) == ExpectedDays(FIRST, None)
+    assert expected_days(CAMPAIGN.lifetime(ENDED | {"status": status}), tail) == ExpectedDays(FIRST, None)
 
 
 @pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"])
 @pytest.mark.parametrize("field", ["createdAt", "updatedAt"])
 def test_a_moment_at_the_end_of_time_is_no_error(moment: str, field: str) -> None:
-    assert expected_days(ENDED | {field: moment}, LISTENING).last in (None, date.max)
+    assert expected_days(CAMPAIGN.lifetime(ENDED | {field: moment}), LISTENING).last in (None, date.max)
 
 
 FULL = {
@@ -147,13 +149,13 @@ FULL = {
 
 def landed(tmp_path: Path, *items: dict[str, Any], moment: datetime = NOON, server: bool = True) -> Listing:
     lines = [json.dumps(item, ensure_ascii=False).encode() for item in items]
-    return Landing(tmp_path).land_listing(lines, moment, moment if server else None, f"run-{moment:%d}")
+    return Landing(tmp_path).land_listing(CAMPAIGN, lines, moment, moment if server else None, f"run-{moment:%d}")
 
 
 def test_listed_campaign_is_kept_with_all_it_says(tmp_path: Path) -> None:
     warehouse = NativeFile(tmp_path)
     assert save(warehouse, landed(tmp_path, FULL)) == 1
-    names = ", ".join(name for name in CAMPAIGNS.column_names if name != "_listed_json")
+    names = ", ".join(name for name in listing_table(CAMPAIGN).column_names if name != "_listed_json")
     naive = datetime.fromisoformat("2026-01-01T00:00:00")
     assert query(warehouse, f"select {names} from campaigns") == [
         (
@@ -235,6 +237,6 @@ def test_older_listing_never_overwrites_a_newer_one(tmp_path: Path, order: tuple
 def test_archived_listing_can_be_replayed(tmp_path: Path) -> None:
     landing, warehouse = Landing(tmp_path), NativeFile(tmp_path)
     landing.archive_listing(landed(tmp_path, FULL))
-    (listing,) = landing.listings()
+    (listing,) = landing.listings(CAMPAIGN)
     assert listing.path.suffix == ".zst"
     assert save(warehouse, listing) == 1

@@ -11,9 +11,11 @@ import pytest
 
 from soundlink_pipeline.commands.contract_docs import markdown
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export, ExportColumn
+from soundlink_pipeline.contracts.subject import Tail
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, ledger, load, query, refusal, sample_line
 
@@ -92,7 +94,9 @@ def test_inconsistent_contract_is_refused_when_it_is_written(mistake: dict[str, 
 
 PLAYLIST_ADDS = Export(
     name="playlist_adds_daily",
-    path="/v1/campaigns/{campaign_id}/metrics/adds/export",
+    subject=CAMPAIGN,
+    scope="metrics:read",
+    path="/v1/campaigns/{id}/metrics/adds/export",
     title="Adds to playlists.",
     grain="campaign, day and kind",
     primary_key=("report_date", "campaign_id", "kind"),
@@ -100,11 +104,13 @@ PLAYLIST_ADDS = Export(
         ExportColumn(name="exported_at", type="TIMESTAMP", meaning="Version."),
         ExportColumn(name="report_date", type="DATE", meaning="Day."),
         ExportColumn(name="campaign_id", type="VARCHAR", meaning="Campaign.", one_per_delivery=True),
+        ExportColumn(name="campaign_name", type="VARCHAR", meaning="Name."),
         ExportColumn(name="kind", type="VARCHAR", meaning="Whether it's organic.", allowed=("true", "false", "7")),
         ExportColumn(name="adds", type="BIGINT", meaning="Adds.", minimum=-5),
         ExportColumn(name="cost", type="DECIMAL(18,6)", meaning="Cost.", nullable=True),
     ),
     measures=("adds",),
+    tail=Tail(days=7),
 )
 
 
@@ -114,6 +120,7 @@ def test_a_third_export_needs_no_other_code(tmp_path: Path) -> None:
         "exported_at": "2026-05-01T00:00:00+02:00",
         "report_date": "2026-04-02",
         "campaign_id": "c",
+        "campaign_name": "C",
         "kind": "true",
         "adds": -5,
     }

@@ -23,7 +23,7 @@ def arrived(landing: Landing, body: bytes = BODY, **known: Any) -> Delivery:
     path.write_bytes(body)
     told: dict[str, Any] = {
         "export": "campaign_country_daily",
-        "campaign_id": "camp_1",
+        "subject_id": "camp_1",
         "dates": DateRange(date(2026, 2, 1), date(2026, 2, 28)),
         "requested_at": ASKED,
         "received_at": ASKED + timedelta(seconds=2),

@@ -17,6 +17,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.durable import sync
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery, content, digest_of, read_name
 from soundlink_pipeline.landing.folder import Landing
@@ -67,15 +68,15 @@ def test_every_damage_to_a_delivery_is_noticed(
 def test_every_damage_to_a_listing_is_noticed(
     landing: Landing, compressed: bool, damage: Callable[[Path], None]
 ) -> None:
-    listing = landing.land_listing(LINES.splitlines(), ASKED, None, RUN)
+    listing = landing.land_listing(CAMPAIGN, LINES.splitlines(), ASKED, None, RUN)
     if compressed:
         landing.archive_listing(listing)
-    [listing] = landing.listings()
-    assert listing.items() == [{"campaignId": "a"}, {"campaignId": "b"}]
+    [listing] = landing.listings(CAMPAIGN)
+    assert listing.items(CAMPAIGN) == [{"campaignId": "a"}, {"campaignId": "b"}]
     damage(listing.path)
-    [found] = landing.listings()
+    [found] = landing.listings(CAMPAIGN)
     with pytest.raises(DamagedFile):
-        found.items()
+        found.items(CAMPAIGN)
 
 
 def test_a_file_that_is_gone_is_damaged(landing: Landing) -> None:
@@ -96,9 +97,9 @@ def test_a_file_that_may_not_be_read_is_damaged(landing: Landing) -> None:
 @pytest.mark.parametrize("earlier", [True, False], ids=["of an earlier version", "of this version"])
 def test_a_compressed_file_that_is_cut_anywhere_is_damaged(landing: Landing, earlier: bool) -> None:
     """DuckDB reads such a file as one of fewer rows, mostly none, and says nothing."""
-    listing = landing.land_listing(LINES.splitlines(), ASKED, None, RUN)
+    listing = landing.land_listing(CAMPAIGN, LINES.splitlines(), ASKED, None, RUN)
     landing.archive_listing(listing)
-    [listing] = landing.listings()
+    [listing] = landing.listings(CAMPAIGN)
     whole = listing.path.read_bytes()
     if earlier:
         whole = frame(LINES)
@@ -106,11 +107,11 @@ def test_a_compressed_file_that_is_cut_anywhere_is_damaged(landing: Landing, ear
         listing.path.rename(old)
         listing = replace(listing, path=old, digest=None)
     listing.path.write_bytes(whole)
-    assert listing.lines() == LINES.decode().splitlines()
+    assert listing.lines(CAMPAIGN) == LINES.decode().splitlines()
     for length in range(len(whole)):
         listing.path.write_bytes(whole[:length])
         with told_as_damaged(listing.path):
-            listing.lines()
+            listing.lines(CAMPAIGN)
 
 
 def test_a_flipped_bit_anywhere_in_a_compressed_file_is_noticed(landing: Landing) -> None:
@@ -168,9 +169,9 @@ def test_a_name_of_an_earlier_version_is_read_as_it_is(landing: Landing) -> None
     delivery = landed(landing, digest=None)
     assert "sha256" not in delivery.path.name
     assert read_name(delivery.path) == delivery
-    listing = landing.land_listing([b'{"campaignId":"a"}'], ASKED, None, RUN)
+    listing = landing.land_listing(CAMPAIGN, [b'{"campaignId":"a"}'], ASKED, None, RUN)
     old = listing.path.rename(listing.path.with_name(replace(listing, digest=None).name))
-    assert landing.listings() == [replace(listing, path=old, digest=None)]
+    assert landing.listings(CAMPAIGN) == [replace(listing, path=old, digest=None)]
 
 
 def test_the_longest_name_fits_with_the_reason_beside_it(landing: Landing) -> None:
@@ -186,16 +187,16 @@ def test_the_longest_name_fits_with_the_reason_beside_it(landing: Landing) -> No
 )
 def test_a_listing_with_a_line_that_is_no_campaign_is_damaged(landing: Landing, line: str) -> None:
     lines = [b'{"campaignId":"a"}', line.encode(errors="surrogateescape")]
-    listing = landing.land_listing(lines, ASKED, None, RUN)
+    listing = landing.land_listing(CAMPAIGN, lines, ASKED, None, RUN)
     with pytest.raises(DamagedFile, match=r"is damaged: line 2 is not a campaign$"):
-        listing.items()
+        listing.items(CAMPAIGN)
 
 
 def test_a_listing_of_no_campaigns_is_whole(landing: Landing) -> None:
-    listing = landing.land_listing([], ASKED, None, RUN)
-    assert listing.items() == []
+    listing = landing.land_listing(CAMPAIGN, [], ASKED, None, RUN)
+    assert listing.items(CAMPAIGN) == []
     landing.archive_listing(listing)
-    assert [found.items() for found in landing.listings()] == [[]]
+    assert [found.items(CAMPAIGN) for found in landing.listings(CAMPAIGN)] == [[]]
 
 
 # Written
@@ -256,11 +257,11 @@ def test_whatever_lies_under_a_landed_name_can_be_set_aside(landing: Landing, da
 
 
 def test_a_listing_is_set_aside_with_its_reason(landing: Landing) -> None:
-    listing = landing.land_listing([b"?"], ASKED, None, RUN)
+    listing = landing.land_listing(CAMPAIGN, [b"?"], ASKED, None, RUN)
     where = landing.refuse_listing(listing, "why")
     assert where == landing.quarantine / "campaigns" / listing.path.name
     assert files(landing.quarantine) == [listing.path.name, listing.path.name + ".reason.txt"]
-    assert landing.listings() == []
+    assert landing.listings(CAMPAIGN) == []
 
 
 def test_what_is_gone_leaves_no_reason_behind(landing: Landing) -> None:

@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime, timedelta
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.landing.deliveries import Delivery
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline_tests.landing.downloads import ASKED, arrived
@@ -12,7 +13,7 @@ def test_only_loaded_files_older_than_the_retention_are_deleted(landing: Landing
     now = ASKED + timedelta(days=400)
 
     def pulled(campaign_id: str, moment: datetime) -> Delivery:
-        return landing.land(arrived(landing, campaign_id=campaign_id, requested_at=moment, server_date=moment))
+        return landing.land(arrived(landing, subject_id=campaign_id, requested_at=moment, server_date=moment))
 
     oldest_kept = now - timedelta(days=30)
     expired = landing.archive(pulled("expired", oldest_kept - timedelta(microseconds=1)), 1)
@@ -22,11 +23,11 @@ def test_only_loaded_files_older_than_the_retention_are_deleted(landing: Landing
         pulled("never-loaded", ASKED),
     ]
     refused = landing.refuse(landing.archive(pulled("refused", ASKED), 4), "no good")
-    old_listing = landing.land_listing([b"{}"], ASKED, ASKED, "old")
+    old_listing = landing.land_listing(CAMPAIGN, [b"{}"], ASKED, ASKED, "old")
     landing.archive_listing(old_listing)
-    new_listing = landing.land_listing([b"{}"], now, now, "new")
+    new_listing = landing.land_listing(CAMPAIGN, [b"{}"], now, now, "new")
     landing.archive_listing(new_listing)
-    unread_listing = landing.land_listing([b"{}"], ASKED, ASKED, "unread")
+    unread_listing = landing.land_listing(CAMPAIGN, [b"{}"], ASKED, ASKED, "unread")
     for path in landing.root.rglob("*"):
         os.utime(path, (0, 0))  # age is told by the name: a restored backup is neither young nor old
 
@@ -34,7 +35,7 @@ def test_only_loaded_files_older_than_the_retention_are_deleted(landing: Landing
 
     assert not expired.path.exists()
     assert landing.deliveries() == kept
-    assert [listing.run_id for listing in landing.listings()] == ["unread", "new"]
+    assert [listing.run_id for listing in landing.listings(CAMPAIGN)] == ["unread", "new"]
     assert unread_listing.path.exists()
     assert refused.exists()
     assert landing.sweep(now, retention_days=30) == 0
@@ -58,7 +59,7 @@ def test_an_abandoned_download_is_swept_and_a_living_one_is_not(landing: Landing
 def test_sweeping_an_empty_data_directory_is_no_error(landing: Landing) -> None:
     assert landing.sweep(ASKED, 30) == 0
     assert landing.deliveries() == landing.not_archived() == []
-    assert landing.listings() == []
+    assert landing.listings(CAMPAIGN) == []
 
 
 def test_a_retention_beyond_the_calendar_keeps_everything(landing: Landing) -> None:

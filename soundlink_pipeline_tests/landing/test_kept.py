@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.landing.deliveries import Delivery, content
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline_tests.landing.downloads import ASKED, BODY, RUN, Crash, arrived, files
@@ -30,33 +31,34 @@ def test_an_empty_delivery_can_be_kept_and_read(landing: Landing) -> None:
 def test_replay_is_in_the_order_of_loading_then_in_the_order_of_pulls(landing: Landing) -> None:
     def landed(campaign_id: str, minutes: int) -> Delivery:
         moment = ASKED + timedelta(minutes=minutes)
-        return landing.land(arrived(landing, campaign_id=campaign_id, requested_at=moment, server_date=moment))
+        return landing.land(arrived(landing, subject_id=campaign_id, requested_at=moment, server_date=moment))
 
     landing.archive(landed("second", 1), 2)
     landed("later", 9)
     landing.archive(landed("tenth", 2), 10)
     landed("earlier", 5)
     landing.archive(landed("first", 3), 1)
-    assert [d.campaign_id for d in landing.deliveries()] == ["first", "second", "tenth", "earlier", "later"]
-    assert {d.campaign_id for d in landing.not_archived()} == {"earlier", "later"}
+    assert [d.subject_id for d in landing.deliveries()] == ["first", "second", "tenth", "earlier", "later"]
+    assert {d.subject_id for d in landing.not_archived()} == {"earlier", "later"}
 
 
 def test_listings_come_back_oldest_first_compressed_or_not(landing: Landing) -> None:
     listings = [
-        landing.land_listing([b'{"campaignId":"%d"}' % n], ASKED + timedelta(hours=n), None, RUN) for n in (2, 0, 1)
+        landing.land_listing(CAMPAIGN, [b'{"campaignId":"%d"}' % n], ASKED + timedelta(hours=n), None, RUN)
+        for n in (2, 0, 1)
     ]
     landing.archive_listing(listings[1])
-    found = landing.listings()
+    found = landing.listings(CAMPAIGN)
     assert [listing.listed_at for listing in found] == [ASKED + timedelta(hours=n) for n in range(3)]
     assert [listing.path.suffix for listing in found] == [".zst", ".ndjson", ".ndjson"]
     landing.archive_listing(found[0])  # once more changes nothing
-    assert landing.listings() == found
+    assert landing.listings(CAMPAIGN) == found
 
 
 def test_a_listing_whose_name_could_not_be_read_back_does_not_land(landing: Landing) -> None:
     with pytest.raises(ValueError, match="the name does not say all of it"):
-        landing.land_listing([b"{}"], ASKED, None, "run_1")
-    assert landing.listings() == []
+        landing.land_listing(CAMPAIGN, [b"{}"], ASKED, None, "run_1")
+    assert landing.listings(CAMPAIGN) == []
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.deliveries import content
 from soundlink_pipeline.landing.folder import Landing, folder_name
@@ -59,7 +60,7 @@ def test_whatever_is_known_of_a_delivery_is_read_back_from_its_name(
 ) -> None:
     landing = Landing(tmp_path_factory.mktemp("data"))
     dates = DateRange(start, start + timedelta(days=length))
-    landed = landing.land(arrived(landing, campaign_id=campaign_id, dates=dates, **known))
+    landed = landing.land(arrived(landing, subject_id=campaign_id, dates=dates, **known))
     assert landing.deliveries() == landing.not_archived() == [landed]
     archived = landing.archive(landed, load_order)
     assert landing.deliveries() == [archived]
@@ -71,12 +72,12 @@ def test_whatever_is_known_of_a_delivery_is_read_back_from_its_name(
 
 @pytest.mark.parametrize("campaign_id", HOSTILE_IDS)
 def test_a_hostile_campaign_id_stays_one_folder_below_its_export(landing: Landing, campaign_id: str) -> None:
-    landed = landing.land(arrived(landing, campaign_id=campaign_id))
+    landed = landing.land(arrived(landing, subject_id=campaign_id))
     assert landed.path.resolve().parent.parent == (landing.root / "campaign_country_daily").resolve()
     assert not landed.path.parent.name.startswith(".")
     assert landed.path.parent.name.isascii()
     [found] = landing.deliveries()
-    assert found.campaign_id == campaign_id
+    assert found.subject_id == campaign_id
     where = landing.refuse(found, "no good")
     assert where.resolve().parent.parent == (landing.quarantine / "campaign_country_daily").resolve()
 
@@ -88,8 +89,8 @@ def test_two_campaigns_never_share_a_folder(campaign_id: str) -> None:
 
 @pytest.mark.parametrize("campaign_id", ["", "x" * 121, "🎧" * 11, "\ud800"])
 def test_an_id_that_can_be_no_folder_is_refused_and_nothing_lands(landing: Landing, campaign_id: str) -> None:
-    with pytest.raises(ValueError, match=r"campaign id|surrogates"):
-        landing.land(arrived(landing, campaign_id=campaign_id))
+    with pytest.raises(ValueError, match=r"listed id|surrogates"):
+        landing.land(arrived(landing, subject_id=campaign_id))
     assert landing.deliveries() == []
 
 
@@ -130,7 +131,7 @@ def test_deliveries_of_one_moment_differ_by_what_they_hold(landing: Landing) -> 
     others: list[dict[str, Any]] = [
         {},
         {"export": "campaign_engagement_daily"},
-        {"campaign_id": "camp_2"},
+        {"subject_id": "camp_2"},
         {"dates": DateRange(date(2026, 2, 1), date(2026, 2, 27))},
     ]
     assert len({arrived(landing, **other).delivery_id for other in others}) == len(others)
@@ -162,6 +163,6 @@ def test_a_foreign_file_in_the_landing_does_not_stop_the_pipeline(landing: Landi
     (landing.root / "campaigns").mkdir()
     (landing.root / "campaigns" / "asked-20261301T060000.000000_server-none_run-a.ndjson").write_text("not ours")
     assert landing.deliveries() == landing.not_archived() == [landed]
-    assert landing.listings() == []
+    assert landing.listings(CAMPAIGN) == []
     assert landing.sweep(ASKED + timedelta(days=9999), retention_days=1) == 0
     assert foreign.exists()

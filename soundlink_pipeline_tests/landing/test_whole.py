@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.landing.deliveries import content
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline_tests.landing.downloads import ASKED, BODY, RUN, Crash, arrived, files
@@ -71,7 +72,7 @@ def test_a_listing_is_durable_before_it_counts_as_landed(landing: Landing, monke
     (landing.root / "campaigns").mkdir(parents=True)
     with monkeypatch.context() as patched:
         done = crash_at(patched, -1)
-        listing = landing.land_listing([b'{"campaignId":"a"}', b'{"campaignId":"b"}'], ASKED, None, RUN)
+        listing = landing.land_listing(CAMPAIGN, [b'{"campaignId":"a"}', b'{"campaignId":"b"}'], ASKED, None, RUN)
     assert [step for step, _ in done] == ["fsync", "rename", "fsync"]
     assert done[0][1] == done[1][1] != listing.path
     assert listing.path.read_bytes() == b'{"campaignId":"a"}\n{"campaignId":"b"}\n'
@@ -80,7 +81,7 @@ def test_a_listing_is_durable_before_it_counts_as_landed(landing: Landing, monke
 def test_a_download_in_progress_is_not_taken_for_a_delivery(landing: Landing) -> None:
     arrived(landing)
     assert landing.deliveries() == landing.not_archived() == []
-    assert landing.listings() == []
+    assert landing.listings(CAMPAIGN) == []
 
 
 def test_a_crash_at_any_step_of_archiving_loses_and_doubles_nothing(

@@ -154,7 +154,7 @@ def test_python_reads_only_the_lines_of_suspects(
 def test_empty_delivery_is_a_result_in_the_ledger(warehouse: NativeFile, tmp_path: Path) -> None:
     result = load(warehouse, arrival(tmp_path, b"", declared=0), arrival(tmp_path, b"\n", campaign="other"))
     assert [(item.rows, item.unknown_fields) for item in result.loaded] == [(0, ()), (0, ())]
-    assert query(warehouse, "select rows, row_campaign_id from deliveries") == [(0, None), (0, None)]
+    assert query(warehouse, "select rows, row_subject_id from deliveries") == [(0, None), (0, None)]
 
 
 def test_of_a_key_delivered_twice_the_greatest_exported_at_wins_then_the_last_line(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -18,7 +19,7 @@ TABLES = (TABLE, f"{TABLE}_history", "deliveries", "campaigns")
 
 def test_first_rows_revisions_ledger_and_listing_are_loaded_beside_them(tmp_path: Path) -> None:
     warehouse, landing, folder = NativeFile(tmp_path / "data"), Landing(tmp_path / "data"), tmp_path / "in"
-    listed = [landing.land_listing([b'{"campaignId":"camp_1"}'], NOON, None, f"run-{n}") for n in (1, 2)]
+    listed = [landing.land_listing(CAMPAIGN, [b'{"campaignId":"camp_1"}'], NOON, None, f"run-{n}") for n in (1, 2)]
     load(warehouse, arrival(folder, [row(streams=1), row(streams=2, country_code="DE")]))
     save(warehouse, listed[0])
     with warehouse.write() as connection:

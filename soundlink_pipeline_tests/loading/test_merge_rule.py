@@ -164,14 +164,14 @@ def found(connection: duckdb.DuckDBPyConnection) -> dict[str, list[Any]]:
             f" from {EXPORT.name} order by all"
         ),
         "vanished": rows(
-            "select campaign_id, key ->> 'account_id', report_date, key ->> 'country_code', row ->> 'streams',"
+            "select subject_id, key ->> 'account_id', report_date, key ->> 'country_code', row ->> 'streams',"
             " delivery_id, last_seen_at, vanished_at, last_seen_delivery_id, vanished_delivery_id"
             " from vanished_rows order by all"
         ),
         "speaks": rows("select delivery_id, speaks_for from deliveries order by all"),
         "status": rows(
-            "select campaign_id, row_campaign_id, report_date, last_pulled_at, deliveries, is_settled"
-            " from report_date_status order by campaign_id, report_date"
+            "select subject_id, row_subject_id, report_date, last_pulled_at, deliveries, is_settled"
+            " from report_date_status order by subject_id, report_date"
         ),
     }
 

@@ -135,7 +135,7 @@ def test_value_that_breaks_a_rule_is_refused_with_line_field_rule_and_value(
         for number, (_, _, text, _, _) in enumerate(cases)
     ]
     result = load_batch(connection, EXPORTS, [*batch, other])
-    reasons = {refused.delivery.campaign_id: refused.reason for refused in result.rejected}
+    reasons = {refused.delivery.subject_id: refused.reason for refused in result.rejected}
     assert len(reasons) == len(cases), result.loaded
     for number, (_, _, text, rule, got) in enumerate(cases):
         reason = reasons[f"broken {number}"]
@@ -145,7 +145,7 @@ def test_value_that_breaks_a_rule_is_refused_with_line_field_rule_and_value(
         assert name == "country_code" or 'country_code "US"' in reason, reason
     # The other delivery of the batch is loaded, of these nothing.
     assert connection.execute(f"select _delivery_id from {table}").fetchall() == [(other.delivery.delivery_id,)]
-    assert connection.execute("select campaign_id from deliveries").fetchall() == [("other",)]
+    assert connection.execute("select subject_id from deliveries").fetchall() == [("other",)]
 
 
 NOT_JSON: list[tuple[bytes, str]] = [
@@ -184,12 +184,12 @@ def test_line_that_is_not_json_refuses_its_delivery_and_no_other(
     ]
     others = [arrival(tmp_path, [row(country_code=code, campaign_id=code)], campaign=code) for code in ("DE", "NA")]
     result = load_batch(connection, EXPORTS, [others[0], *broken, others[1]])
-    reasons = {refused.delivery.campaign_id: refused.reason for refused in result.rejected}
-    assert {item.delivery.campaign_id for item in result.loaded} == {"DE", "NA"}
+    reasons = {refused.delivery.subject_id: refused.reason for refused in result.rejected}
+    assert {item.delivery.subject_id for item in result.loaded} == {"DE", "NA"}
     for number, (line, said) in enumerate(NOT_JSON):
         assert said in reasons[f"broken {number}"], line[:200]
     assert connection.execute(f"select country_code from {TABLE} order by 1").fetchall() == [("DE",), ("NA",)]
-    assert connection.execute("select campaign_id from deliveries order by 1").fetchall() == [("DE",), ("NA",)]
+    assert connection.execute("select subject_id from deliveries order by 1").fetchall() == [("DE",), ("NA",)]
 
 
 def test_line_of_more_than_four_mebibytes_does_no_harm(warehouse: NativeFile, tmp_path: Path) -> None:

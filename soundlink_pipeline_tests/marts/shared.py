@@ -69,7 +69,7 @@ class Marts:
         """A delivery in the ledger. One without rows names no campaign of its own."""
         moments = dict.fromkeys(("requested_at", "received_at", "server_date", "pulled_at"), at)
         number = next(_numbers)
-        asked = {"campaign_id": path, "start_date": start, "end_date": end or start}
+        asked = {"subject_id": path, "start_date": start, "end_date": end or start}
         kept = {"sha256": "", "unknown_fields": [], "run_id": "r", "landed_file": "", "load_order": number}
         self.put(
             "deliveries",
@@ -78,7 +78,7 @@ class Marts:
             | moments
             | _NOTHING
             | kept
-            | {"row_campaign_id": path.removeprefix("alias-") if rows else None}
+            | {"row_subject_id": path.removeprefix("alias-") if rows else None}
             | {"speaks_for": path.removeprefix("alias-")},
         )
 
@@ -86,7 +86,7 @@ class Marts:
         """A country row of campaign c1 that the delivery `last_seen` was the last to hold."""
         values = row(CAMPAIGN_COUNTRY_DAILY) | {"report_date": day, "country_code": country, "campaign_id": "c1"}
         key = {name: values[name] for name in CAMPAIGN_COUNTRY_DAILY.primary_key}
-        named = {"export": COUNTRY, "campaign_id": "c1", "report_date": day}
+        named = {"export": COUNTRY, "subject_id": "c1", "report_date": day}
         texts = {"key": json.dumps(key), "row": json.dumps(values)}
         seen = {"delivery_id": last_seen, "last_seen_delivery_id": last_seen, "last_seen_at": last_seen[:16]}
         self.put(

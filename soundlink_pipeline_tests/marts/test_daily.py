@@ -146,7 +146,7 @@ def test_playlist_campaign_promotes_no_track_and_the_highest_place_counts(marts:
 
 # data_status
 
-STATUS = "campaigns_expected, campaigns_pulled, is_complete, is_settled"
+STATUS = "subjects_expected, subjects_pulled, is_complete, is_settled"
 
 
 def test_day_is_complete_when_every_listed_campaign_was_pulled(marts: Marts) -> None:
@@ -176,7 +176,7 @@ def test_day_after_a_campaigns_tail_needs_no_further_pull(marts: Marts, export: 
     for campaign, at in (("c1", "2026-03-10"), ("c2", SETTLED)):
         marts.pulled(export, f"2026-{last}", f"2026-{after}", path=campaign, at=at)
     marts.build()
-    assert marts.rows("marts.data_status", f"report_date, {STATUS}, campaigns_probed") == [
+    assert marts.rows("marts.data_status", f"report_date, {STATUS}, subjects_probed") == [
         (f"2026-{last}", 2, 2, True, False, 0),
         (f"2026-{after}", 1, 2, True, True, 1),
     ]
@@ -189,7 +189,7 @@ def test_campaign_that_is_only_probed_is_counted_and_never_waited_for(marts: Mar
     marts.pulled(ENGAGEMENT, "2026-05-01", "2026-05-03", path="c3", at="2026-06-01")
     marts.pulled(ENGAGEMENT, "2026-05-01", "2026-05-02", path="c1", at="2026-06-01", rows=0)
     marts.pulled(ENGAGEMENT, "2026-05-01", "2026-05-01", path="alias-c2", at="2026-06-01")
-    columns = f"report_date, {STATUS}, campaigns_probed"
+    columns = f"report_date, {STATUS}, subjects_probed"
     marts.build()
     assert marts.rows("marts.data_status", columns) == [
         ("2026-05-01", 1, 3, True, True, 2),

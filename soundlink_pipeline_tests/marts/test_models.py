@@ -11,11 +11,11 @@ import duckdb
 import pytest
 import yaml
 
-from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION
-from soundlink_pipeline.contracts.campaigns import ExpectedDays, expected_days
+from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION, LISTENING
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.contracts.schema import LISTENING
+from soundlink_pipeline.contracts.subject import ExpectedDays, expected_days
 from soundlink_pipeline.models.build import run_tests
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.warehouse import tables
@@ -65,7 +65,9 @@ def test_days_on_which_the_models_expect_rows_of_a_campaign_are_those_it_is_aske
     first, *lasts = rule.execute(
         "select may_have_rows_from, country_rows_until, may_have_rows_until from days"
     ).fetchall()[0]
-    assert [ExpectedDays(first, last) for last in lasts] == [expected_days(listed, export.tail) for export in EXPORTS]
+    assert [ExpectedDays(first, last) for last in lasts] == [
+        expected_days(CAMPAIGN.lifetime(listed), export.tail) for export in EXPORTS
+    ]
 
 
 def test_days_in_the_sql_folder_are_those_of_the_contracts(project: SqlProject) -> None:
@@ -83,7 +85,7 @@ def test_days_in_the_sql_folder_are_those_of_the_contracts(project: SqlProject) 
 def rule(project: SqlProject) -> Iterator[duckdb.DuckDBPyConnection]:
     """The view `days`: stg_campaigns over an empty table."""
     connection = duckdb.connect(":memory:")
-    connection.execute(tables.create(tables.CAMPAIGNS))
+    connection.execute(tables.create(tables.listing_table(CAMPAIGN)))
     connection.execute(f"create view days as {project.render(project.models['stg_campaigns'], incremental=False)}")
     yield connection
     connection.close()
@@ -94,7 +96,7 @@ def test_status_of_a_day_goes_by_the_id_in_the_rows(marts: Marts) -> None:
     marts.pulled(COUNTRY, "2026-03-01", path="c1")
     marts.pulled(COUNTRY, "2026-03-01", path="empty", rows=0, at=PROVISIONAL)
     marts.build()
-    columns = "campaign_id, last_pulled_at, deliveries, is_settled"
+    columns = "subject_id, last_pulled_at, deliveries, is_settled"
     assert marts.rows("staging.stg_report_date_status", columns) == [
         ("c1", f"{SETTLED}:00", 2, True),
         ("empty", f"{PROVISIONAL}:00", 1, False),

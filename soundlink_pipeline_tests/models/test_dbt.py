@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.landing.folder import Landing
@@ -70,7 +71,7 @@ class Twins:
         ]
         for warehouse in (self.ours, self.dbts):
             landing = Landing(warehouse.path.parent)
-            save(warehouse, landing.land_listing(items, now, now, "run-1"))
+            save(warehouse, landing.land_listing(CAMPAIGN, items, now, now, "run-1"))
             assert not load(warehouse, *arrivals).rejected
 
     def build(self, dates: DateRange | None = None) -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.folder import Landing
@@ -69,7 +70,11 @@ def list_campaigns(warehouse: NativeFile, folder: Path, number: int, campaign: s
     items = [{"campaignId": name, **fields, **(ended if over and name == campaign else {})} for name in listed]
     lines = [json.dumps(item).encode() for item in items]
     with warehouse.write() as connection:
-        save_listing(connection, Landing(folder).land_listing(lines, FIRST + timedelta(number), None, f"run-{number}"))
+        save_listing(
+            connection,
+            CAMPAIGN,
+            Landing(folder).land_listing(CAMPAIGN, lines, FIRST + timedelta(number), None, f"run-{number}"),
+        )
 
 
 def test_incremental_is_what_a_full_rebuild_is(pytestconfig: pytest.Config) -> None:
@@ -158,7 +163,7 @@ def test_a_listing_changes_what_is_expected_on_days_that_no_refresh_touches(tmp_
         with warehouse.write() as connection:
             build_models(connection, PROJECT, dates)
             return connection.execute(
-                "select campaigns_expected, is_complete from marts.data_status"
+                "select subjects_expected, is_complete from marts.data_status"
                 f" where report_date in ('{days[0]}', '{days[10]}') order by report_date"
             ).fetchall()
 

@@ -25,7 +25,7 @@ def days_done(here: Project) -> list[list[str]]:
 def test_days_that_lack_other_campaigns_are_loaded_and_not_materialized(here: Project) -> None:
     one, *others = (campaign.path_id for campaign in here.sim.world.campaigns)
     assert here.refresh(DAYS[0], DAYS[-1], run_config=of(one)).success
-    assert here.query("select distinct campaign_id from deliveries") == [(one,)]
+    assert here.query("select distinct subject_id from deliveries") == [(one,)]
     assert days_done(here) == [[], []]
     # What the UI calls missing is what a backfill of missing days would pull.
     for export in EXPORTS:

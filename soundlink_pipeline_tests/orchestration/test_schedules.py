@@ -250,7 +250,7 @@ def test_a_campaign_that_has_long_ended_does_not_hold_the_schedule_back(
             pull(soundlink, str(first), str(last), f"run-{number}")
             assert api.stats.count(path_contains=finished.path_id) == (1 if number == 8 else 0)  # of engagement
         # The days after its last are asked for no more, and so were never settled.
-        left = "select count(distinct report_date) from report_date_status where campaign_id = $id and not is_settled"
+        left = "select count(distinct report_date) from report_date_status where subject_id = $id and not is_settled"
         with soundlink.warehouse.read() as connection:
             assert connection.execute(left, {"id": finished.path_id}).fetchall() == [(7,)]
             assert Ledger(connection).expected_days(ENGAGEMENT)[finished.path_id].last == last_expected

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.pulling.planning import Plan
@@ -29,7 +30,7 @@ def test_rows_that_a_probe_finds_are_asked_on_for_and_reach_the_marts_of_days_be
 
     def planned(today: date) -> Plan:
         now, dates = midnight(today) + timedelta(hours=7), DateRange(today - timedelta(days=8), today - timedelta(1))
-        return Plan(EXPORTS, world.listing(now), dates, now=now, first_day=date(2026, 1, 1))
+        return Plan(EXPORTS, {CAMPAIGN: world.listing(now)}, dates, now=now, first_day=date(2026, 1, 1))
 
     today = next(day for number in range(21) if planned(day := JUNE + timedelta(days=number)).probes)
     probe = DateRange(today - timedelta(days=98), today - timedelta(days=9))
@@ -58,6 +59,6 @@ def test_rows_that_a_probe_finds_are_asked_on_for_and_reach_the_marts_of_days_be
         counted = "select report_date, count(*) from marts.track_engagement_daily where campaign_id = '{}' group by all"
         at = export.column_names.index("report_date")
         assert {day for day, _ in here.query(counted.format(over.uuid))} == {row[at] for row in ours}
-        status = "select campaigns_expected, campaigns_pulled, rows > 0 from marts.data_status where export = '{}'"
+        status = "select subjects_expected, subjects_pulled, rows > 0 from marts.data_status where export = '{}'"
         before = probe.end - timedelta(days=20)
         assert here.query(f"{status.format(export.name)} and report_date = '{before}'") == [(3, 1, True)]

@@ -106,8 +106,8 @@ def test_a_difference_is_a_warning_with_both_numbers(here: Project) -> None:
     ours = dict(
         here.query(
             f"select d.campaign_id, sum(spend_total) from {BREAKDOWN} as r"
-            " join (select distinct campaign_id, row_campaign_id from deliveries) as d"
-            " on d.row_campaign_id = r.campaign_id"
+            " join (select distinct subject_id, row_subject_id from deliveries) as d"
+            " on d.row_subject_id = r.campaign_id"
             f" where report_date between '{SETTLED[0]}' and '{SETTLED[1]}' group by all"
         )
     )

@@ -9,6 +9,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.asset_checks import export_check_specs
 from soundlink_pipeline.quality.row_checks import row_checks
@@ -190,7 +191,7 @@ def test_a_rebuild_with_damaged_files_loads_the_others_and_names_the_command_tha
     whole = here.everything()
     landing = here.soundlink.landing
     bad = next(d for d in landing.deliveries() if d.export == BREAKDOWN and d.declared_rows)
-    (listing,) = landing.listings()
+    (listing,) = landing.listings(CAMPAIGN)
     for path in (bad.path, listing.path):
         path.write_bytes(path.read_bytes()[:-4])
     here.soundlink.warehouse.path.unlink()
@@ -232,7 +233,7 @@ def test_a_damaged_leftover_fails_the_run_that_finds_it_and_a_damaged_listing_is
     failed = here.refresh("2026-02-24", "2026-02-25")
     assert not failed.success
     landing = here.soundlink.landing
-    (listing,) = landing.listings()
+    (listing,) = landing.listings(CAMPAIGN)
     listing.path.write_bytes(listing.path.read_bytes()[:-1])
     other = next(d for d in landing.deliveries() if d.export == ENGAGEMENT and d.declared_rows)
     plain = other.path.with_name(replace(other, loaded=None, requested_at=NOW, server_date=NOW).name)

@@ -237,8 +237,7 @@ def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(quiet
         # Where the schedule's run was first, some days of a campaign may be final already.
         assert all(start <= first <= last <= end for *_, first, last in loaded)
         requests = [
-            (paths[export].format(campaign_id=name), f"startDate={first}&endDate={last}")
-            for export, name, first, last in loaded
+            (paths[export].format(id=name), f"startDate={first}&endDate={last}") for export, name, first, last in loaded
         ]
         (asked_by_run,) = (
             records

@@ -26,6 +26,7 @@ import pytest
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.errors import RequestRefused
 from soundlink_pipeline.api.pacing import Pacer
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.simulator import BREAKDOWN, KeyInfo, World, running_simulator
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN
 from soundlink_pipeline_tests.processes.story import ELSEWHERE, KEY, MIXED, NO_SCOPE, SCHEDULED, UNKNOWN_KEY, Story
@@ -134,7 +135,7 @@ def test_an_error_is_cleaned_of_the_key_however_it_is_written(tmp_path: Path, ec
     ):
         sim.faults.add("status", status=400, message=f"what is {echo}?")
         with pytest.raises(RequestRefused, match=r"what is \[key\]\?") as raised:
-            client.campaigns()
+            client.listed(CAMPAIGN)
         assert not holds_secret(str(raised.value).encode())
 
 

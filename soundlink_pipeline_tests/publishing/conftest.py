@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, row, save
@@ -22,7 +23,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     load(warehouse, arrival(tmp_path / "in", [row()]))
     load(warehouse, arrival(tmp_path / "in", [row(streams=9)], pulled=NOON + HOUR))
     load(warehouse, arrival(tmp_path / "in", [row(CAMPAIGN_ENGAGEMENT_DAILY)], export=CAMPAIGN_ENGAGEMENT_DAILY))
-    save(warehouse, Landing(tmp_path).land_listing([b'{"campaignId":"camp_1"}'], NOON, None, "r1"))
+    save(warehouse, Landing(tmp_path).land_listing(CAMPAIGN, [b'{"campaignId":"camp_1"}'], NOON, None, "r1"))
     with warehouse.write() as connection:
         connection.execute(
             """

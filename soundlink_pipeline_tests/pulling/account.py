@@ -12,6 +12,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY as BREAKDOWN
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY as ENGAGEMENT
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, refresh_range, settled_at
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
@@ -71,7 +72,7 @@ class Account:
         self.campaigns, self.now = campaigns, now
         while True:
             so_far = self.so_far(dates, run_id)
-            plan = Plan(EXPORTS, campaigns, dates, so_far, now=now, first_day=self.first_day)
+            plan = Plan(EXPORTS, {CAMPAIGN: campaigns}, dates, so_far, now=now, first_day=self.first_day)
             with_rows = {request.place for request in plan.missing if self.delivered(request, run_id)}
             asked += plan.missing
             if not plan.may_go_on(with_rows):
@@ -138,7 +139,7 @@ class Account:
         )
         for export, name, day in self.known:
             connection.execute(f"insert into {export} (campaign_id, report_date) values (?, ?)", [name, day])
-        columns = "export, campaign_id, row_campaign_id, start_date, end_date, pulled_at, rows, run_id, delivery_id"
+        columns = "export, subject_id, row_subject_id, start_date, end_date, pulled_at, rows, run_id, delivery_id"
         connection.executemany(
             f"insert into deliveries ({columns}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [

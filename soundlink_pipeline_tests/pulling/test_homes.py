@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.landing.folder import Landing
@@ -25,16 +26,21 @@ def test_a_home_without_a_file_is_listed_to_loaded_checked_and_rebuilt(tmp_path:
     landing = Landing(tmp_path / "data")
     delivery = arrival(tmp_path / "in", [row(), row(country_code="DE")], declared=2).delivery
     landing.land(delivery)
-    listing = landing.land_listing([b'{"campaignId":"camp_1"}', b'{"campaignId":"camp_2"}'], NOON, None, "run-1")
-    campaigns = listing.items()
+    listing = landing.land_listing(
+        CAMPAIGN, [b'{"campaignId":"camp_1"}', b'{"campaignId":"camp_2"}'], NOON, None, "run-1"
+    )
+    campaigns = listing.items(CAMPAIGN)
     first = DateRange(APRIL.start, date(2026, 4, 8))
 
     assert load_leftovers(home, landing, lambda _: None).rows == 2
     so_far = save_and_ask(
-        home, landing, listing, lambda ledger: ledger.pulled_so_far([BREAKDOWN], first, ["run-1"], settled=True)
+        home,
+        landing,
+        {CAMPAIGN: listing},
+        lambda ledger: ledger.pulled_so_far([BREAKDOWN], first, ["run-1"], settled=True),
     )
-    plan = Plan([BREAKDOWN], campaigns, first, so_far, now=NOON)
-    assert [(item.campaign_id, item.dates) for item in plan.missing] == [("camp_2", first)]
+    plan = Plan([BREAKDOWN], {CAMPAIGN: campaigns}, first, so_far, now=NOON)
+    assert [(item.subject_id, item.dates) for item in plan.missing] == [("camp_2", first)]
     with home.read() as connection:
         ledger = Ledger(connection)
         assert ledger.row_count(BREAKDOWN) == 2

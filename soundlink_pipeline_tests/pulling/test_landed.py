@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.deliveries import Delivery, digest_of
 from soundlink_pipeline.landing.folder import Landing
@@ -49,7 +50,7 @@ class Landed:
 
     def list_campaigns(self, *names: str, hours: int) -> None:
         lines = [b'{"campaignId":"%s"}' % name.encode() for name in names]
-        listing = self.landing.land_listing(lines, NOON + timedelta(hours=hours), None, f"run-{hours}")
+        listing = self.landing.land_listing(CAMPAIGN, lines, NOON + timedelta(hours=hours), None, f"run-{hours}")
         self.landing.archive_listing(listing)
 
     def load(self) -> PullResult:
@@ -59,7 +60,7 @@ class Landed:
         return rebuild(self.warehouse(name), self.landing, self.said.append)
 
     def of(self, campaign: str) -> Delivery:
-        (found,) = (delivery for delivery in self.landing.deliveries() if delivery.campaign_id == campaign)
+        (found,) = (delivery for delivery in self.landing.deliveries() if delivery.subject_id == campaign)
         return found
 
     def set_aside(self) -> list[str]:
@@ -78,7 +79,7 @@ def three(tmp_path: Path) -> Landed:
 
 def failed(result: PullResult) -> list[str]:
     assert all(item.needs_refetch for item in result.failed)
-    return sorted(item.campaign_id for item in result.failed)
+    return sorted(item.subject_id for item in result.failed)
 
 
 @pytest.mark.parametrize("compressed", [True, False], ids=["rebuild", "leftovers"])
@@ -96,13 +97,13 @@ def test_each_damaged_delivery_costs_only_itself(tmp_path: Path, compressed: boo
     assert len(result.loaded) == 2
     assert failed(result) == here.set_aside() == names
     for item in result.failed:
-        where = here.landing.quarantine / CAMPAIGN_COUNTRY_DAILY.name / item.campaign_id
-        assert item.reason.startswith(f"the landed file {paths[item.campaign_id]} is damaged: it")
+        where = here.landing.quarantine / CAMPAIGN_COUNTRY_DAILY.name / item.subject_id
+        assert item.reason.startswith(f"the landed file {paths[item.subject_id]} is damaged: it")
         assert item.reason.endswith(f"; set aside in {where}")
         assert f"{item.describe()} {item.reason}" in here.said
         (beside,) = where.glob("*.reason.txt")
         assert beside.read_text().strip() in item.reason
-    assert {delivery.campaign_id for delivery in here.landing.deliveries()} == {"first", "last"}
+    assert {delivery.subject_id for delivery in here.landing.deliveries()} == {"first", "last"}
     assert here.landing.not_archived() == []
     again = here.rebuild("anew") if compressed else here.load()
     assert (again.failed, again.loaded) == ([], [])
@@ -112,7 +113,7 @@ def test_a_damaged_listing_costs_only_itself_and_an_older_one_stands(three: Land
     three.list_campaigns("a", hours=1)
     three.list_campaigns("a", "b", hours=2)
     three.list_campaigns("a", "b", "c", hours=3)
-    for listing, damage in zip(three.landing.listings()[1:], ("cut by 4 bytes", "no bytes"), strict=True):
+    for listing, damage in zip(three.landing.listings(CAMPAIGN)[1:], ("cut by 4 bytes", "no bytes"), strict=True):
         DAMAGES[damage](listing.path)
     result = three.rebuild()
     assert query(three.warehouse(), "select campaign_id, _run_id from campaigns") == [("a", "run-1")]
@@ -129,11 +130,11 @@ def test_a_damaged_listing_costs_only_itself_and_an_older_one_stands(three: Land
 def test_what_a_damaged_listing_costs_is_said(three: Landed) -> None:
     three.list_campaigns("a", hours=1)
     three.list_campaigns("a", "b", hours=2)
-    first, _ = three.landing.listings()
+    first, _ = three.landing.listings(CAMPAIGN)
     DAMAGES["cut by 1 byte"](first.path)
     (line,) = three.rebuild().lost
     assert line.endswith(". Newer listings are there")
-    (last,) = three.landing.listings()
+    (last,) = three.landing.listings(CAMPAIGN)
     DAMAGES["cut by 1 byte"](last.path)
     (line,) = three.rebuild("anew").lost
     assert line.endswith(". No campaign is known until the next run lists them")
@@ -142,7 +143,7 @@ def test_what_a_damaged_listing_costs_is_said(three: Landed) -> None:
 def test_a_damaged_listing_that_was_saved_before_is_in_the_warehouse(three: Landed) -> None:
     three.list_campaigns("a", hours=1)
     assert three.rebuild().lost == []
-    DAMAGES["no bytes"](three.landing.listings()[0].path)
+    DAMAGES["no bytes"](three.landing.listings(CAMPAIGN)[0].path)
     (line,) = three.rebuild().lost
     assert line.endswith(". The warehouse has its campaigns")
 
@@ -157,7 +158,7 @@ def test_a_refused_leftover_is_not_brought_by_the_runs_own_requests(three: Lande
 
 
 def test_a_listing_that_duckdb_cannot_read_is_damaged_too(three: Landed) -> None:
-    three.landing.land_listing([b'{"campaignId":"a","artistName":"\\ud800"}'], NOON, None, "run-1")
+    three.landing.land_listing(CAMPAIGN, [b'{"campaignId":"a","artistName":"\\ud800"}'], NOON, None, "run-1")
     (line,) = three.rebuild().lost
     assert "Malformed JSON" in line
     assert len(line.splitlines()) == 1
@@ -170,7 +171,7 @@ def test_a_whole_file_beside_a_damaged_one_takes_its_place(three: Landed) -> Non
     three.load()
     plain.write_bytes(body)
     three.list_campaigns("a", hours=1)
-    (listing,) = three.landing.listings()
+    (listing,) = three.landing.listings(CAMPAIGN)
     listing.path.with_suffix("").write_bytes(b'{"campaignId":"a"}\n')
     before = query(three.warehouse(), "select delivery_id, load_order from deliveries order by all")
     for path in (three.of("b").path, listing.path):
@@ -259,7 +260,7 @@ def test_a_file_that_is_damaged_as_it_is_loaded_costs_only_itself(
     with monkeypatch.context() as patch:
         patch.setattr(LOAD_BATCH, damaged_first)
         result = three.load()
-    assert [item.campaign_id for item in result.failed] == ["b"]
+    assert [item.subject_id for item in result.failed] == ["b"]
     assert query(three.warehouse(), ROWS) == [("a", 7), ("c", 7)]
 
 

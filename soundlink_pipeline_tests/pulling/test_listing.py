@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import Fault, KeyInfo, SimClock, Simulator, running_simulator
@@ -36,7 +37,7 @@ def list_in_a_run(soundlink: Soundlink, run: str) -> list[str]:
 
 def newest(soundlink: Soundlink) -> set[str]:
     with soundlink.warehouse.read() as connection:
-        return set(Ledger(connection).campaigns())
+        return set(Ledger(connection).listed(CAMPAIGN))
 
 
 def test_campaigns_named_by_a_setting_are_not_the_newest_for_ever_where_the_local_clock_is_ahead(
@@ -46,7 +47,7 @@ def test_campaigns_named_by_a_setting_are_not_the_newest_for_ever_where_the_loca
     named, everyone = soundlink(api, tmp_path, only), soundlink(api, tmp_path)
     assert list_in_a_run(named, "run-1") == [only]
     assert newest(named) == {only}
-    assert [listing.server_date for listing in named.landing.listings()] == [SERVER_TIME]
+    assert [listing.server_date for listing in named.landing.listings(CAMPAIGN)] == [SERVER_TIME]
     api.clock.set(utc("2026-03-02T07:00"))
     assert len(list_in_a_run(everyone, "run-2")) == 3
     assert len(newest(everyone)) == 3
@@ -56,4 +57,4 @@ def test_a_ping_that_fails_costs_only_the_server_s_time(api: Simulator, tmp_path
     api.faults.add(Fault("status", match="/v1/ping", status=404, code="not_found", times=None))
     named = soundlink(api, tmp_path, "camp_1")
     assert list_in_a_run(named, "run-1") == ["camp_1"]
-    assert [listing.server_date for listing in named.landing.listings()] == [None]
+    assert [listing.server_date for listing in named.landing.listings(CAMPAIGN)] == [None]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY as ENGAGEMENT
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
@@ -71,7 +72,7 @@ def ended_long_ago(number: int, today: date) -> list[dict[str, Any]]:
 
 def probes_of(account: Account, campaigns: list[dict[str, Any]], today: date) -> list[str]:
     asked = account.refreshed(campaigns, today)
-    return [request.campaign_id for request in asked if request.dates.end == today - days(9)]
+    return [request.subject_id for request in asked if request.dates.end == today - days(9)]
 
 
 def pulled_without_probes(campaigns: list[dict[str, Any]], first: date, last: date) -> Account:
@@ -111,7 +112,7 @@ def test_after_days_without_a_run_probes_are_spread_as_far_as_the_promise_holds(
     assert counts[0] == on_the_first_day
     assert max(counts[1:]) <= 6
     for campaign in campaigns[1:]:
-        pulls = [item.now.date() for item in account.deliveries if item.request.campaign_id == campaign["campaignId"]]
+        pulls = [item.now.date() for item in account.deliveries if item.request.subject_id == campaign["campaignId"]]
         # A day that is final on the day after a probe is known 30 days after that, or on the first day with a run.
         between = pairwise([*pulls, back + days(43)])
         assert all((after - before).days <= 30 or after == back for before, after in between)
@@ -149,10 +150,12 @@ def test_probes_that_fail_for_ever_bar_no_other() -> None:
         dates = refresh_range(moment, START)
         assert dates is not None
         account.now = moment
-        plan = Plan(EXPORTS, campaigns, dates, account.so_far(dates, str(number)), now=moment, first_day=START)
+        plan = Plan(
+            EXPORTS, {CAMPAIGN: campaigns}, dates, account.so_far(dates, str(number)), now=moment, first_day=START
+        )
         assert len(plan.probes) <= 10
         for request in plan.missing:
-            if request.campaign_id not in failing:
+            if request.subject_id not in failing:
                 account.delivered(request, str(number))
-                probed.add(request.campaign_id)
+                probed.add(request.subject_id)
     assert probed == {item["campaignId"] for item in campaigns} - failing

@@ -6,9 +6,10 @@ from datetime import date
 
 import pytest
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.pulling.chosen import UnknownCampaign, chosen
+from soundlink_pipeline.pulling.chosen import Unknown, chosen
 from soundlink_pipeline.pulling.planning import PullRequest
 from soundlink_pipeline.pulling.progress import Estimate, Lines, Progress
 
@@ -111,7 +112,7 @@ NAMES = {"camp_1": {"Don't Stop", "row_1"}, "camp_2": {"Ke$ha"}, "camp_3": {"Sam
     ],
 )
 def test_a_campaign_is_meant_by_an_id_or_a_name(wanted: list[str], ids: list[str]) -> None:
-    assert chosen(wanted, NAMES) == ids
+    assert chosen(CAMPAIGN, wanted, NAMES) == ids
 
 
 @pytest.mark.parametrize(
@@ -123,13 +124,13 @@ def test_a_campaign_is_meant_by_an_id_or_a_name(wanted: list[str], ids: list[str
     ],
 )
 def test_of_an_unknown_one_those_near_it_are_named(wanted: str, said: str) -> None:
-    with pytest.raises(UnknownCampaign) as refused:
-        chosen(["camp_1", wanted], NAMES)
+    with pytest.raises(Unknown) as refused:
+        chosen(CAMPAIGN, ["camp_1", wanted], NAMES)
     assert str(refused.value) == said
 
 
 def test_where_none_comes_near_some_are_named() -> None:
-    with pytest.raises(UnknownCampaign, match=r"'\?\?'; there are .* and others of 7"):
-        chosen(["??"], {f"camp_{number}": {f"Name {number}"} for number in range(7)})
-    with pytest.raises(UnknownCampaign, match="no campaign is known"):
-        chosen(["x"], {})
+    with pytest.raises(Unknown, match=r"'\?\?'; there are .* and others of 7"):
+        chosen(CAMPAIGN, ["??"], {f"camp_{number}": {f"Name {number}"} for number in range(7)})
+    with pytest.raises(Unknown, match="no campaign is known"):
+        chosen(CAMPAIGN, ["x"], {})

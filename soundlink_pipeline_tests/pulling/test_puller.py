@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -73,7 +74,7 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 def test_a_plan_has_one_pull_per_campaign_and_ninety_days_oldest_first() -> None:
     campaigns = [{"campaignId": "a"}, {"campaignId": "b", "createdAt": "2026-04-05T00:00:00Z"}]
     year = DateRange(date(2026, 1, 1), date(2026, 6, 30))
-    assert [(p.campaign_id, str(p.dates)) for p in plan(CAMPAIGN_COUNTRY_DAILY, campaigns, year)] == [
+    assert [(p.subject_id, str(p.dates)) for p in plan(CAMPAIGN_COUNTRY_DAILY, campaigns, year)] == [
         ("a", "2026-01-01 to 2026-03-31"),
         ("a", "2026-04-01 to 2026-06-29"),
         ("b", "2026-04-01 to 2026-06-29"),
@@ -127,7 +128,7 @@ def test_only_days_that_are_not_done_are_asked_for_in_one_request_from_the_first
         (name, "c"): {*days[5:], date(2025, 12, 31)},
         ("campaign_engagement_daily", "d"): set(days),
     }
-    assert [(item.campaign_id, str(item.dates)) for item in without_done(pulls, done)] == [
+    assert [(item.subject_id, str(item.dates)) for item in without_done(pulls, done)] == [
         ("b", "2026-01-11 to 2026-01-31"),
         ("c", "2026-01-01 to 2026-01-05"),
         ("d", "2026-01-01 to 2026-01-31"),
@@ -284,8 +285,10 @@ def test_the_step_before_cannot_have_listed_for_another_run(api: Simulator, soun
 
 def test_a_listing_that_was_not_saved_is_saved_by_the_next_step(api: Simulator, soundlink: Soundlink) -> None:
     with soundlink.connect(lambda _: None) as (client, _):
-        pages = client.campaigns()
-        soundlink.landing.land_listing([b'{"campaignId":"a"}'], pages.requested_at, pages.server_date, "run-1")
+        pages = client.listed(CAMPAIGN)
+        soundlink.landing.land_listing(
+            CAMPAIGN, [b'{"campaignId":"a"}'], pages.requested_at, pages.server_date, "run-1"
+        )
         assert listed(soundlink, client, "run-1", ["run-1"]) == [{"campaignId": "a"}]
     with soundlink.warehouse.read() as connection:
         assert connection.execute("select campaign_id from campaigns").fetchall() == [("a",)]

@@ -84,7 +84,7 @@ class Pulls:
 
     def loaded_of_run(self, run_id: str) -> dict[str, int]:
         """Rows in each of the run's deliveries, by path id."""
-        sql = f"select campaign_id, rows from deliveries where run_id = '{run_id}'"
+        sql = f"select subject_id, rows from deliveries where run_id = '{run_id}'"
         return dict(query(self.soundlink.warehouse, sql))
 
     def exported_at(self, uuid: str) -> set[str]:
@@ -173,7 +173,7 @@ def test_two_answers_that_miss_other_rows_go_to_quarantine_and_cost_that_campaig
     lost = shrink(pulls, keep=3, answers=None, moving=True)
     result = pulls.run("run-2")
     (failed,) = result.failed
-    assert (failed.campaign_id, failed.attempted) == (VICTIM.path_id, True)
+    assert (failed.subject_id, failed.attempted) == (VICTIM.path_id, True)
     assert f"rows of {SHRUNKEN} that the warehouse holds, and the second one 3 of 2" in failed.reason
     assert "accept_smaller: true" in failed.reason
     assert pulls.loaded_of_run("run-2") == {OTHER.path_id: rows_of(OTHER)}
@@ -236,7 +236,7 @@ def test_a_kill_between_the_two_answers_leaves_the_first_under_no_name(
     monkeypatch.setattr(Stats, "add", at_second_request)
     assert pulls.run("run-2").failed == []
     killed = Pulls(pulls.api, left)
-    found = [d for d in killed.landing.deliveries() if (d.campaign_id, d.run_id) == (VICTIM.path_id, "run-2")]
+    found = [d for d in killed.landing.deliveries() if (d.subject_id, d.run_id) == (VICTIM.path_id, "run-2")]
     assert found == []
     assert [path.suffix for path in killed.landing.root.glob(".*")] == [".part"] * len(list(left.glob("landing/.*")))
     load_leftovers(killed.soundlink.warehouse, killed.landing, killed.log.append)

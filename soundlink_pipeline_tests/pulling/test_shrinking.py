@@ -162,10 +162,10 @@ def test_what_is_held_is_known_per_campaign_and_day(tmp_path: Path) -> None:
     # An empty answer changes nothing of that; another path that has the campaign now takes it over.
     load(warehouse, arrival(tmp_path, b"", pulled=hours[1], dates=DateRange(NEXT, NEXT)))
     with ledger(warehouse) as asked:
-        assert asked.row_campaign_ids()[EXPORT.name, "camp_1"] == CAMPAIGN
+        assert asked.row_subject_ids()[EXPORT.name, "camp_1"] == CAMPAIGN
     load(warehouse, arrival(tmp_path, rows(NEXT, 1), campaign="alias", pulled=hours[2], dates=DateRange(NEXT, NEXT)))
     with ledger(warehouse) as asked:
-        assert asked.row_campaign_ids() == {(EXPORT.name, "alias"): CAMPAIGN, (EXPORT.name, "b"): other}
+        assert asked.row_subject_ids() == {(EXPORT.name, "alias"): CAMPAIGN, (EXPORT.name, "b"): other}
 
 
 @pytest.fixture(scope="module")

@@ -116,7 +116,7 @@ def test_after_a_missed_run_no_day_between_the_last_probe_and_the_range_that_hea
 
     def asked(number: int, healed_from: date | None = None) -> list[str]:
         requests = account.refreshed(campaigns, START + days(number), healed_from)
-        return of(ENGAGEMENT, [request for request in requests if request.campaign_id == "c1"])
+        return of(ENGAGEMENT, [request for request in requests if request.subject_id == "c1"])
 
     before = {number: found for number in range(60, 158) if (found := asked(number))}
     assert max(before) == 150
@@ -154,9 +154,9 @@ def test_a_campaign_without_a_tail_is_probed_weekly_four_times_and_then_every_th
             assert of(BREAKDOWN, asked) == []
             for request in asked:
                 assert request.dates == DateRange(max(START, today - days(98)), today - days(9))
-                probed[request.campaign_id].append(number - 98)
+                probed[request.subject_id].append(number - 98)
         else:
-            assert {request.campaign_id for request in asked if request.export == ENGAGEMENT} == {"c1", "c2"}
+            assert {request.subject_id for request in asked if request.export == ENGAGEMENT} == {"c1", "c2"}
     after = {name: [b - a for a, b in pairwise(found)] for name, found in probed.items()}
     assert {found[0] <= 8 for found in probed.values()} == {True}
     assert {tuple(gaps[:3]) for gaps in after.values()} == {(7, 7, 7)}
@@ -197,7 +197,7 @@ def test_a_campaign_that_runs_again_is_asked_for_all_days_since_it_was_let_go(
     for number in range(1, 150):
         account.refreshed([listed("c1", START, end), other], START + days(number))
     again = [listed("c1", START, START + days(149), status), other]
-    asked = [request for request in account.refreshed(again, START + days(150)) if request.campaign_id == "c1"]
+    asked = [request for request in account.refreshed(again, START + days(150)) if request.subject_id == "c1"]
     # Breakdown was asked for until the 7th day after the end was final, which is day 17: 132 days are two requests.
     assert of(BREAKDOWN, asked) == [
         f"{START + days(18)} to {START + days(107)}",
@@ -209,7 +209,7 @@ def test_a_campaign_that_runs_again_is_asked_for_all_days_since_it_was_let_go(
     assert ledger.oldest_unsettled(EXPORTS, now, START) == START + days(143), "the trailing days, no more"
     for export in EXPORTS:
         held = connection.execute(
-            "select count(distinct report_date) from report_date_status where campaign_id = 'c1' and export = ?",
+            "select count(distinct report_date) from report_date_status where subject_id = 'c1' and export = ?",
             [export.name],
         ).fetchall()
         assert held == [(150,)]
@@ -229,7 +229,7 @@ def test_a_first_load_asks_past_the_end_until_a_slice_is_empty() -> None:
     )
     asked = account.run(campaigns, year, datetime(2026, 1, 20, 7, tzinfo=UTC))
     slices = [str(part) for part in year.slices()]
-    by_campaign = {name: of(ENGAGEMENT, [r for r in asked if r.campaign_id == name]) for name in last}
+    by_campaign = {name: of(ENGAGEMENT, [r for r in asked if r.subject_id == name]) for name in last}
     assert by_campaign == {"short": slices[:2], "long": slices[:4], "before": slices[:1]}
     assert of(BREAKDOWN, asked) == slices[:1] * 2
     assert account.run(campaigns, year, datetime(2026, 1, 21, 7, tzinfo=UTC)) == [], "what is known is not asked again"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.folder import Landing
@@ -33,7 +34,7 @@ class Books:
 
     def list(self, *campaigns: dict[str, Any], at: datetime = NOW) -> None:
         lines = [json.dumps({**OLD, **campaign}).encode() for campaign in campaigns]
-        save(self.warehouse, self.landing.land_listing(lines, at, None, f"run-{at:%H%M}"))
+        save(self.warehouse, self.landing.land_listing(CAMPAIGN, lines, at, None, f"run-{at:%H%M}"))
 
     def pull(self, campaign: str, start: date, end: date, pulled: datetime = NOW) -> None:
         dates = DateRange(start, end)
@@ -45,7 +46,7 @@ class Books:
 
     def missing(self, start: date, end: date) -> dict[str, tuple[date, ...]]:
         with self.warehouse.read() as connection:
-            return {item.campaign_id: item.days for item in missing(connection, TABLE, DateRange(start, end))}
+            return {item.subject_id: item.days for item in missing(connection, TABLE, DateRange(start, end))}
 
 
 @pytest.fixture

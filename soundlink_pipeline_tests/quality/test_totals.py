@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.overview import FIGURES
 from soundlink_pipeline.landing.folder import Landing
@@ -52,7 +53,7 @@ class Books:
 
     def listing(self, *campaigns: dict[str, Any], at: datetime = LISTED) -> None:
         lines = [json.dumps({**OLD, **campaign}).encode() for campaign in campaigns]
-        save(self.warehouse, Landing(self.folder / "data").land_listing(lines, at, None, f"run-{at:%d}"))
+        save(self.warehouse, Landing(self.folder / "data").land_listing(CAMPAIGN, lines, at, None, f"run-{at:%d}"))
 
     def pull(
         self, rows: list[Row], first: int, last: int, pulled: str = "2026-05-09", campaign: str = "camp_1"

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
@@ -63,7 +64,7 @@ def arrival(
     path.write_bytes(rows if isinstance(rows, bytes) else ndjson(rows))
     delivery = Delivery(
         export=export.name,
-        campaign_id=campaign,
+        subject_id=campaign,
         dates=dates,
         requested_at=pulled,
         received_at=pulled,
@@ -90,7 +91,7 @@ def refusal(result: BatchResult) -> str:
 
 def save(warehouse: NativeFile, listing: Listing) -> int:
     with warehouse.write() as connection:
-        return save_listing(connection, listing)
+        return save_listing(connection, CAMPAIGN, listing)
 
 
 @contextmanager

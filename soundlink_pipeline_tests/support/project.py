@@ -18,6 +18,7 @@ import pytest
 
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.pacing import Pacer
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
@@ -25,7 +26,7 @@ from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
-from soundlink_pipeline.pulling.listing import list_campaigns, save_and_ask
+from soundlink_pipeline.pulling.listing import list_subject, save_and_ask
 from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import plan
 from soundlink_pipeline.pulling.puller import Puller
@@ -247,10 +248,10 @@ def pull(
 def listed(soundlink: Soundlink, client: SoundlinkClient, run_id: str, lineage: Sequence[str]) -> list[dict[str, Any]]:
     """The campaigns of a run, listed and saved."""
     landing, only = soundlink.landing, soundlink.settings.campaign_ids
-    listing = list_campaigns(client, landing, run_id=run_id, lineage=lineage, only=only)
-    items = listing.items()
+    listing = list_subject(client, CAMPAIGN, landing, run_id=run_id, lineage=lineage, only=only)
+    items = listing.items(CAMPAIGN)
     if not listing.archived:
-        save_and_ask(soundlink.warehouse, landing, listing, lambda _: None)
+        save_and_ask(soundlink.warehouse, landing, {CAMPAIGN: listing}, lambda _: None)
     return items
 
 

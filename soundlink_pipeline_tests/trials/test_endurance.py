@@ -20,10 +20,10 @@ from benchmarks.endurance.picture import flatness
 from benchmarks.endurance.promises import Place, hold_to_promises
 from benchmarks.endurance.truth import Found, Known, hold_against_the_world, late_rows
 from benchmarks.endurance.world import FIRST_DAY, KINDS, Year, calendar
-from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
-from soundlink_pipeline.contracts.campaigns import expected_days
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, LISTENING
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.schema import LISTENING
+from soundlink_pipeline.contracts.subject import expected_days
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import BREAKDOWN
@@ -225,7 +225,11 @@ def test_some_campaigns_are_live_all_the_year() -> None:
     for number in range(365):
         now = midnight(FIRST_DAY + timedelta(days=number + 1)) + timedelta(hours=7)
         window = DateRange(now.date() - timedelta(days=8), now.date() - timedelta(days=1))
-        assert 3 <= sum(expected_days(listed, LISTENING).meet(window) for listed in world.listing(now)) <= 12, now
+        assert (
+            3
+            <= sum(expected_days(CAMPAIGN.lifetime(listed), LISTENING).meet(window) for listed in world.listing(now))
+            <= 12
+        ), now
 
 
 def test_slower_refreshes_are_told_among_equally_many_campaigns() -> None:

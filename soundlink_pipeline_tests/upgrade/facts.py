@@ -67,22 +67,35 @@ def partitions(instance: dg.DagsterInstance) -> dict[str, list[str]]:
 
 def _settled(database: Path) -> dict[str, list[str]]:
     with duckdb.connect(str(database), read_only=True) as connection:
+        (listed_id,) = _present(connection, "report_date_status", ["campaign_id"])
         found = connection.execute(
-            "select export, campaign_id, list(report_date) from report_date_status where is_settled"
+            f"select export, {listed_id} as listed_id, list(report_date) from report_date_status where is_settled"
             " group by all order by all"
         ).fetchall()
     return {f"{export} of {campaign}": _ranges(days) for export, campaign, days in found}
 
 
 def _content(connection: duckdb.DuckDBPyConnection, table: str, columns: list[str] | None) -> dict[str, Any]:
-    columns = columns or [row[0] for row in connection.execute(f"describe {table}").fetchall()]
-    named = ", ".join(f'"{column}"' for column in columns)
+    columns = columns or _columns(connection, table)
+    named = ", ".join(f'"{column}"' for column in _present(connection, table, columns))
     rows = sorted(repr([_shown(value) for value in row]) for row in _rows(connection, f"select {named} from {table}"))
     return {
         "columns": " ".join(columns),
         "rows": len(rows),
         "sha256": hashlib.sha256("\n".join(rows).encode()).hexdigest(),
     }
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    return [row[0] for row in connection.execute(f"describe {table}").fetchall()]
+
+
+def _present(connection: duckdb.DuckDBPyConnection, table: str, columns: list[str]) -> list[str]:
+    """The columns by the names that they have in this table, which may be newer ones."""
+    there = _columns(connection, table)
+    newer = {"campaign_id": "subject_id", "row_campaign_id": "row_subject_id"}
+    newer |= {f"campaigns_{what}": f"subjects_{what}" for what in ("expected", "pulled")}
+    return [name if name in there else newer[name] for name in columns]
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:

@@ -81,7 +81,7 @@ def test_rows_that_count_twice_leave_the_tables_and_the_marts(tmp_path: Path) ->
     ]
     for table in (ENGAGEMENT.name, "marts.track_engagement_daily"):
         assert query(upgraded, STREAMS.format(table)) == [(1280,)]
-    assert query(upgraded, "select campaign_id, key ->> 'country_code' from vanished_rows order by all") == [
+    assert query(upgraded, "select subject_id, key ->> 'country_code' from vanished_rows order by all") == [
         ("c1", "DE"),
         ("c1", "US"),
         ("c2", "DE"),

@@ -93,6 +93,13 @@ COUNTED = [
 ]
 
 
+# The models that show columns of the ledger, which were renamed in 0.5.
+RENAMED_IN = {
+    *(f"staging.stg_{name}" for name in ("deliveries", "report_date_status", "vanished_rows")),
+    "marts.revision_curve",
+}
+
+
 def expected(built: bool) -> dict[str, Any]:
     """Of each table what that version left and this one is to have; the models as well, where they were `built`."""
     tables = {name: dict(of) for name, of in BEFORE["tables"].items()}
@@ -119,8 +126,10 @@ def definitions_of(here: Project) -> dg.Definitions:
 def test_nothing_is_lost_when_the_folder_is_opened(here: Project, as_left: Path) -> None:
     with here.soundlink.warehouse.write():  # where tables are brought up to the current schema
         pass
-    found = facts(here.data, definitions_of(here), here.instance, NEXT_TICK, BEFORE)
-    assert alike(found.pop("tables"), expected(built=False)) == expected(built=False)
+    # Views of models that name a column which is called otherwise now are made anew by the first build.
+    like = {name: of for name, of in expected(built=False).items() if name not in RENAMED_IN}
+    found = facts(here.data, definitions_of(here), here.instance, NEXT_TICK, {"tables": like})
+    assert alike(found.pop("tables"), like) == like
     assert found == {name: BEFORE[name] for name in found}
     # Of what an upgrade could lose, the folder has some: revisions, a key that has gone, a failed run and its delivery.
     assert BEFORE["tables"]["main.vanished_rows"]["rows"] == 1

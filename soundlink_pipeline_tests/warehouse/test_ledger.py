@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.landing.folder import Landing
@@ -63,9 +64,9 @@ def test_oldest_unsettled_date_is_that_of_a_campaign_still_listed(tmp_path: Path
     pulled("listed", date(2026, 2, 1), 1)  # longer ago than the schedule reaches
     pulled("gone", date(2026, 5, 1), 1)
     assert oldest_unsettled() is None, "nothing is listed yet"
-    save(warehouse, landing.land_listing([b'{"campaignId":"gone"}'], now - timedelta(days=2), None, "r1"))
+    save(warehouse, landing.land_listing(CAMPAIGN, [b'{"campaignId":"gone"}'], now - timedelta(days=2), None, "r1"))
     assert oldest_unsettled() == date(2026, 5, 1)
-    save(warehouse, landing.land_listing([b'{"campaignId":"listed"}'], now - timedelta(days=1), None, "r2"))
+    save(warehouse, landing.land_listing(CAMPAIGN, [b'{"campaignId":"listed"}'], now - timedelta(days=1), None, "r2"))
     assert oldest_unsettled() == date(2026, 5, 10)
     assert oldest_unsettled(first_day=date(2026, 5, 11)) is None, "before the first partition nothing is asked for"
 
@@ -113,10 +114,10 @@ def test_name_of_a_campaign_is_that_of_its_newest_row(warehouse: NativeFile, tmp
     later = row(campaign_id="other", campaign_name="newest of all", report_date="2026-04-03")
     load(warehouse, arrival(tmp_path / "in", [later], campaign="camp_2"))
     with ledger(warehouse) as asked:
-        assert asked.campaign_names(EXPORTS) == {"camp_1": "later day", "camp_2": "newest of all"}
+        assert asked.names(EXPORTS) == {"camp_1": "later day", "camp_2": "newest of all"}
     load(warehouse, arrival(tmp_path / "in", [later], pulled=NOON + timedelta(hours=2)))
     with ledger(warehouse) as asked:
-        assert asked.campaign_names(EXPORTS)["camp_1"] == "newest of all"
+        assert asked.names(EXPORTS)["camp_1"] == "newest of all"
 
 
 def test_days_are_done_that_a_run_has_pulled_or_that_are_final(warehouse: NativeFile, tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_days_are_done_that_a_run_has_pulled_or_that_are_final(warehouse: Native
     with ledger(warehouse) as asked:
         assert asked.done_days(may, [], settled=True) == {(TABLE, "camp_2"): final}
         assert asked.done_days(may, ["run-1"], settled=True) == {(TABLE, "camp_2"): set(may.dates())}
-        assert asked.campaign_names(EXPORTS) == {"camp_1": row()["campaign_name"]}
+        assert asked.names(EXPORTS) == {"camp_1": row()["campaign_name"]}
 
 
 def test_where_each_delivery_stands(warehouse: NativeFile) -> None:
@@ -146,7 +147,7 @@ def test_a_warehouse_without_a_delivery_knows_nothing(tmp_path: Path) -> None:
     nothing = NativeFile(tmp_path / "nowhere")
     with nothing.write() as connection:
         asked = Ledger(connection)
-        assert (asked.done_days(APRIL, ["run-1"], settled=True), asked.campaign_names(EXPORTS)) == ({}, {})
+        assert (asked.done_days(APRIL, ["run-1"], settled=True), asked.names(EXPORTS)) == ({}, {})
         assert asked.load_orders() == {}
         assert asked.row_count(CAMPAIGN_COUNTRY_DAILY) == 0
         assert asked.newest_rows(CAMPAIGN_COUNTRY_DAILY, APRIL)[1] == []

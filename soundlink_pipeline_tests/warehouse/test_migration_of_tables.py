@@ -17,6 +17,7 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.table import Column, Table
@@ -25,7 +26,7 @@ from soundlink_pipeline.warehouse.data_steps import DataStep
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
 from soundlink_pipeline.warehouse.instances import opened
 from soundlink_pipeline.warehouse.native_file import NativeFile
-from soundlink_pipeline.warehouse.tables import CAMPAIGNS, DELIVERIES, MODEL_STATE
+from soundlink_pipeline.warehouse.tables import DELIVERIES, MODEL_STATE, listing_table
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query, row
 
 DAY = timedelta(days=1)
@@ -154,7 +155,7 @@ def with_columns(table: Table, *columns: Column, **more: Any) -> Table:
 
 
 def test_key_of_our_own_table_may_change_while_it_tells_rows_apart(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    declare(monkeypatch, with_columns(CAMPAIGNS, ACCOUNT, grain=("account", "campaign_id")))
+    declare(monkeypatch, with_columns(listing_table(CAMPAIGN), ACCOUNT, grain=("account", "campaign_id")))
     warehouse = NativeFile(data)
     assert warehouse.prepare() == ["campaigns: account is added"]
     assert query(warehouse, "select account, campaign_id, status from campaigns") == [("first", "camp_1", "active")]
@@ -163,7 +164,7 @@ def test_key_of_our_own_table_may_change_while_it_tells_rows_apart(data: Path, m
 
 
 def test_table_that_declares_no_key_any_more_keeps_its_rows(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    declare(monkeypatch, replace(CAMPAIGNS, grain=()))
+    declare(monkeypatch, replace(listing_table(CAMPAIGN), grain=()))
     assert NativeFile(data).prepare() == []
     assert query(NativeFile(data), "select campaign_id from campaigns") == [("camp_1",)]
 
@@ -180,7 +181,7 @@ def test_key_that_rows_would_share_or_lack_is_refused(
 ) -> None:
     with NativeFile(data).write() as connection:
         connection.execute("insert into campaigns (campaign_id, status) values ('camp_2', 'active')")
-    declare(monkeypatch, replace(CAMPAIGNS, grain=grain))
+    declare(monkeypatch, replace(listing_table(CAMPAIGN), grain=grain))
     with pytest.raises(WarehouseUnusable, match=why):
         NativeFile(data).prepare()
 
@@ -203,7 +204,7 @@ def test_ledger_gains_loses_renames_and_loosens_columns(
     assert warehouse.prepare() == [
         "deliveries: sha256 may be null, rows becomes HUGEINT, loaded_at is added, subject is added"
     ]
-    found = "select campaign_id, rows, loaded_at = received_at, subject from deliveries"
+    found = "select subject_id, rows, loaded_at = received_at, subject from deliveries"
     assert query(warehouse, found) == [("camp_1", 2, True, "campaign")]
 
 
@@ -216,7 +217,7 @@ def test_column_that_must_not_be_null_and_has_no_value_for_older_rows_is_refused
 
 
 def test_meaning_alone_changes_comments_and_no_row_or_model(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    declare(monkeypatch, replace(CAMPAIGNS, meaning="Told anew."))
+    declare(monkeypatch, replace(listing_table(CAMPAIGN), meaning="Told anew."))
     with NativeFile(data).write() as connection:
         comment = "select comment from duckdb_tables() where table_name = 'campaigns'"
         assert connection.execute(comment).fetchall() == [("Told anew.",)]
@@ -245,14 +246,14 @@ def test_view_becomes_a_table_that_a_step_fills_once(data: Path, monkeypatch: py
     def fill(connection: duckdb.DuckDBPyConnection, exports: Sequence[Export]) -> None:
         ran.append([export.name for export in exports])
         connection.execute(
-            "insert into report_date_status (export, campaign_id) select export, campaign_id from deliveries"
+            "insert into report_date_status (export, subject_id) select export, subject_id from deliveries"
         )
 
     monkeypatch.setattr(data_steps, "DATA_STEPS", (*data_steps.DATA_STEPS, DataStep("status is stored", fill)))
     warehouse = NativeFile(data)
     assert warehouse.prepare() == ["the view report_date_status becomes a table", "status is stored"]
     with warehouse.write() as connection:
-        assert connection.execute("select campaign_id from report_date_status").fetchall() == [("camp_1",)]
+        assert connection.execute("select subject_id from report_date_status").fetchall() == [("camp_1",)]
         assert not built(connection)
     assert ran == [[export.name for export in EXPORTS]]
     # A table holds what a view would lose.

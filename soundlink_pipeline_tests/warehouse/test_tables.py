@@ -4,10 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.warehouse.native_file import NativeFile
-from soundlink_pipeline.warehouse.tables import CAMPAIGNS, DELIVERIES, VANISHED_ROWS, history_table, warehouse_tables
+from soundlink_pipeline.warehouse.tables import (
+    DELIVERIES,
+    VANISHED_ROWS,
+    history_table,
+    listing_table,
+    warehouse_tables,
+)
 from soundlink_pipeline_tests.support.deliveries import arrival, load, query, row
 from soundlink_pipeline_tests.support.made_once import new_warehouses
 
@@ -51,7 +58,7 @@ def test_database_refuses_a_null_in_keys_and_in_the_ledger(warehouse: NativeFile
         table.name: {name for name, _, nullable, _ in made(warehouse, table.name) if not nullable} for table in TABLES
     }
     keys = {name: set(export.primary_key) for export in EXPORTS for name in (export.name, history_table(export))}
-    ledger = set(DELIVERIES.column_names) - {"row_campaign_id", "server_date", "declared_rows", "speaks_for"}
+    ledger = set(DELIVERIES.column_names) - {"row_subject_id", "server_date", "declared_rows", "speaks_for"}
     assert found == keys | {
         "deliveries": ledger,
         "campaigns": {"campaign_id"},
@@ -78,4 +85,4 @@ def test_older_warehouse_gains_the_columns_it_lacks_and_keeps_its_rows(tmp_path:
     assert {table.name: set(made(warehouse, table.name)) for table in TABLES} == before
     assert query(warehouse, "select * exclude (declared_rows) from deliveries") == rows
     assert query(warehouse, "select fees from campaign_country_daily") == [(None,)]
-    assert CAMPAIGNS.column_names[7] == "generation"
+    assert listing_table(CAMPAIGN).column_names[7] == "generation"

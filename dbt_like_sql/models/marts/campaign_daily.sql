@@ -106,7 +106,7 @@ final as (
     from campaign_days
     left join status
         on status.export = 'campaign_country_daily'
-        and campaign_days.campaign_id = status.campaign_id
+        and campaign_days.campaign_id = status.subject_id
         and campaign_days.report_date = status.report_date
 )
 

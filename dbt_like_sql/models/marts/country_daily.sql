@@ -28,7 +28,7 @@ rows_with_status as (
     from country_rows
     left join status
         on status.export = 'campaign_country_daily'
-        and country_rows.campaign_id = status.campaign_id
+        and country_rows.campaign_id = status.subject_id
         and country_rows.report_date = status.report_date
 ),
 

@@ -1,7 +1,6 @@
 -- Built in full: which campaigns are expected follows from the newest listing and the newest rows, also on days that no
 -- refresh touches. What would be costly to count, rows by day, is a model of its own.
--- What only keeps the books is read from its source. Pulls go by the campaign id that was asked for, which is the one
--- campaigns are listed by; stg_report_date_status goes by the id in the rows, which may differ.
+-- What only keeps the books is read from its source. Pulls go by the id that was asked for, which is the listed one; stg_report_date_status goes by the id in the rows, which may differ.
 with pulls as (
     select * from {{ source('soundlink', 'report_date_status') }}
 ),
@@ -17,17 +16,17 @@ rows_by_day as (
 paths as (
     select distinct
         export,
-        campaign_id,
-        row_campaign_id
+        subject_id,
+        row_subject_id
     from {{ source('soundlink', 'deliveries') }}
-    where row_campaign_id is not null
+    where row_subject_id is not null
 ),
 
 -- Rows are expected for as long as they come.
 newest_rows as (
     select
         'campaign_country_daily' as export,
-        campaign_id as row_campaign_id,
+        campaign_id as row_subject_id,
         max(report_date) as newest_row
     from {{ ref('stg_campaign_country_daily') }}
     group by campaign_id
@@ -36,7 +35,7 @@ newest_rows as (
 
     select
         'campaign_engagement_daily' as export,
-        campaign_id as row_campaign_id,
+        campaign_id as row_subject_id,
         max(report_date) + {{ var('engagement_after_rows_days') }} as newest_row
     from {{ ref('stg_campaign_engagement_daily') }}
     group by campaign_id
@@ -45,19 +44,19 @@ newest_rows as (
 expected_by_rows as (
     select
         paths.export,
-        paths.campaign_id,
+        paths.subject_id,
         max(newest_rows.newest_row) as expected_until
     from paths
     inner join newest_rows
         on paths.export = newest_rows.export
-        and paths.row_campaign_id = newest_rows.row_campaign_id
-    group by paths.export, paths.campaign_id
+        and paths.row_subject_id = newest_rows.row_subject_id
+    group by paths.export, paths.subject_id
 ),
 
 expected_by_listing as (
     select
         'campaign_country_daily' as export,
-        campaign_id,
+        campaign_id as subject_id,
         is_listed,
         may_have_rows_from as expected_from,
         country_rows_until as expected_until
@@ -67,7 +66,7 @@ expected_by_listing as (
 
     select
         'campaign_engagement_daily' as export,
-        campaign_id,
+        campaign_id as subject_id,
         is_listed,
         may_have_rows_from as expected_from,
         may_have_rows_until as expected_until
@@ -77,7 +76,7 @@ expected_by_listing as (
 expected_days as (
     select
         expected_by_listing.export,
-        expected_by_listing.campaign_id,
+        expected_by_listing.subject_id,
         expected_by_listing.is_listed,
         coalesce(expected_by_listing.expected_from, date '0001-01-01') as expected_from,
         -- greatest() passes over nulls: without an end by the listing there is none.
@@ -88,15 +87,15 @@ expected_days as (
     from expected_by_listing
     left join expected_by_rows
         on expected_by_listing.export = expected_by_rows.export
-        and expected_by_listing.campaign_id = expected_by_rows.campaign_id
+        and expected_by_listing.subject_id = expected_by_rows.subject_id
 ),
 
 pulled_days as (
     select
         pulls.export,
         pulls.report_date,
-        count(*) as campaigns_pulled,
-        count(*) filter (where pulls.report_date > expected_days.expected_until) as campaigns_probed,
+        count(*) as subjects_pulled,
+        count(*) filter (where pulls.report_date > expected_days.expected_until) as subjects_probed,
         max(pulls.last_pulled_at) as last_pulled_at,
         -- Where no rows are expected, nothing is waited for. What is not known may have some.
         bool_and(
@@ -108,7 +107,7 @@ pulled_days as (
     from pulls
     left join expected_days
         on pulls.export = expected_days.export
-        and pulls.campaign_id = expected_days.campaign_id
+        and pulls.subject_id = expected_days.subject_id
     group by pulls.export, pulls.report_date
 ),
 
@@ -116,8 +115,8 @@ expected as (
     select
         pulled_days.export,
         pulled_days.report_date,
-        count(*) as campaigns_expected,
-        count(pulls.campaign_id) as expected_and_pulled
+        count(*) as subjects_expected,
+        count(pulls.subject_id) as expected_and_pulled
     from pulled_days
     inner join expected_days
         on pulled_days.export = expected_days.export
@@ -126,7 +125,7 @@ expected as (
     left join pulls
         on pulled_days.export = pulls.export
         and pulled_days.report_date = pulls.report_date
-        and expected_days.campaign_id = pulls.campaign_id
+        and expected_days.subject_id = pulls.subject_id
     group by pulled_days.export, pulled_days.report_date
 ),
 
@@ -137,18 +136,18 @@ final as (
         pulled_days.report_date,
 
         -- measures
-        coalesce(expected.campaigns_expected, 0) as campaigns_expected,
-        pulled_days.campaigns_pulled,
-        pulled_days.campaigns_probed,
+        coalesce(expected.subjects_expected, 0) as subjects_expected,
+        pulled_days.subjects_pulled,
+        pulled_days.subjects_probed,
         coalesce(rows_by_day.rows, 0) as rows,
         coalesce(rows_by_day.revised_keys, 0) as revised_keys,
         coalesce(rows_by_day.vanished_keys, 0) as vanished_keys,
 
         -- status
         pulled_days.last_pulled_at,
-        coalesce(expected.expected_and_pulled = expected.campaigns_expected, true) as is_complete,
+        coalesce(expected.expected_and_pulled = expected.subjects_expected, true) as is_complete,
         pulled_days.is_settled
-        and coalesce(expected.expected_and_pulled = expected.campaigns_expected, true) as is_settled
+        and coalesce(expected.expected_and_pulled = expected.subjects_expected, true) as is_settled
     from pulled_days
     left join expected
         on pulled_days.export = expected.export

@@ -7,6 +7,7 @@
 } %}
 -- Of which the values are money: they have a row for each currency.
 {% set money = ['spend_total'] %}
+{% set id_of = {'campaign_country_daily': 'campaign_id', 'campaign_engagement_daily': 'campaign_id'} %}
 {% set currency_of = {'campaign_country_daily': 'currency', 'campaign_engagement_daily': 'null::varchar'} %}
 
 with deliveries as (
@@ -17,42 +18,42 @@ status as (
     select * from {{ ref('stg_report_date_status') }}
 ),
 
--- An empty delivery names no campaign of its own: what its path delivered before or after tells.
-campaigns_of_paths as (
+-- An empty delivery names nothing of its own: what its path delivered before or after tells.
+subjects_of_paths as (
     select
         export,
-        campaign_id,
-        max(row_campaign_id) as row_campaign_id
+        subject_id,
+        max(row_subject_id) as row_subject_id
     from deliveries
-    group by export, campaign_id
+    group by export, subject_id
 ),
 
 pulled_days as (
     select
         deliveries.export,
-        coalesce(campaigns_of_paths.row_campaign_id, deliveries.campaign_id) as campaign_id,
+        coalesce(subjects_of_paths.row_subject_id, deliveries.subject_id) as subject_id,
         unnest(generate_series(deliveries.start_date, deliveries.end_date, interval 1 day))::date as report_date,
         deliveries.pulled_at
     from deliveries
-    inner join campaigns_of_paths
-        on deliveries.export = campaigns_of_paths.export
-        and deliveries.campaign_id = campaigns_of_paths.campaign_id
+    inner join subjects_of_paths
+        on deliveries.export = subjects_of_paths.export
+        and deliveries.subject_id = subjects_of_paths.subject_id
 ),
 
 first_pulls as (
     select
         export,
-        campaign_id,
+        subject_id,
         report_date,
         min(pulled_at) as first_pulled_at
     from pulled_days
-    group by export, campaign_id, report_date
+    group by export, subject_id, report_date
 ),
 
 settled_days as (
     select
         export,
-        campaign_id,
+        subject_id,
         report_date
     from status
     where is_settled
@@ -63,14 +64,14 @@ settled_days as (
 moments as (
     select
         settled_days.export,
-        settled_days.campaign_id,
+        settled_days.subject_id,
         settled_days.report_date,
         k.days_after_close,
         (settled_days.report_date + 2 + k.days_after_close)::timestamp as moment
     from settled_days
     inner join first_pulls
         on settled_days.export = first_pulls.export
-        and settled_days.campaign_id = first_pulls.campaign_id
+        and settled_days.subject_id = first_pulls.subject_id
         and settled_days.report_date = first_pulls.report_date
     cross join (select unnest([0, 1, 2, 3, 4, 5, 6, 7]) as days_after_close) as k
     -- Not pulled by then, as in a backfill, nothing was believed yet: that is no shortfall.
@@ -79,12 +80,12 @@ moments as (
 
 {% for export, names in measures.items() %}
 {{ export }}_versions as (
-    select campaign_id, report_date, {{ currency_of[export] }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
+    select {{ id_of[export] }} as subject_id, report_date, {{ currency_of[export] }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
     from {{ ref('stg_' ~ export) }}
 
     union all
 
-    select campaign_id, report_date, {{ currency_of[export] }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
+    select {{ id_of[export] }} as subject_id, report_date, {{ currency_of[export] }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
     from {{ ref('stg_' ~ export ~ '_history') }}
 ),
 
@@ -105,7 +106,7 @@ moments as (
     from moments
     inner join {{ export }}_versions as versions
         on moments.export = '{{ export }}'
-        and moments.campaign_id = versions.campaign_id
+        and moments.subject_id = versions.subject_id
         and moments.report_date = versions.report_date
     group by moments.export, moments.report_date, moments.days_after_close, versions.currency
 ),

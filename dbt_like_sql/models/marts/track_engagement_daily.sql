@@ -96,7 +96,7 @@ final as (
     from track_days
     left join settlement
         on settlement.export = 'campaign_engagement_daily'
-        and track_days.campaign_id = settlement.campaign_id
+        and track_days.campaign_id = settlement.subject_id
         and track_days.report_date = settlement.report_date
 )
 

@@ -9,8 +9,8 @@ final as (
 
         -- what was requested
         export,
-        campaign_id,
-        row_campaign_id,
+        subject_id,
+        row_subject_id,
         speaks_for,
         start_date,
         end_date,

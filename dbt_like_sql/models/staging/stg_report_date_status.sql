@@ -7,7 +7,7 @@ final as (
         -- keys
         export,
         -- The ledger goes by the id in the request; the rows may carry another.
-        coalesce(row_campaign_id, campaign_id) as campaign_id,
+        coalesce(row_subject_id, subject_id) as subject_id,
         report_date,
 
         -- status

@@ -6,7 +6,7 @@ final as (
     select
         -- keys
         export,
-        campaign_id,
+        subject_id,
         report_date,
         key,
 

@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 import duckdb
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.sql import quote
-from soundlink_pipeline.warehouse.tables import CAMPAIGNS, is_guarded, warehouse_tables
+from soundlink_pipeline.warehouse.tables import is_guarded, listing_table, warehouse_tables
 
 Type = Literal["text", "integer", "decimal", "double", "boolean", "date"]
 # Few of each, so that tests find values twice, missing and unknown ones. The doubles are exact, so their sums are, too.
@@ -93,7 +94,7 @@ def warehouse(folder: Path, rng: Random) -> Path:
     with duckdb.connect(str(path)) as connection:
         for number in range(rng.randint(3, 6)):
             values = {"campaign_id": quote(f"camp_{number}")}
-            _insert(connection, CAMPAIGNS, values, rng)
+            _insert(connection, listing_table(CAMPAIGN), values, rng)
         add_days(connection, rng, rng.randint(4, 10))
     return path
 

@@ -138,7 +138,7 @@ def test_what_is_committed_when_the_worker_dies_is_read_from_the_log_it_leaves(p
         assert log.stat().st_size > 0
         with trial.soundlink.warehouse.read() as connection:
             (loaded,) = connection.execute(
-                "select list((export, campaign_id)) from deliveries where start_date = ?", [day(REFRESH[0])]
+                "select list((export, subject_id)) from deliveries where start_date = ?", [day(REFRESH[0])]
             ).fetchall()[0]
         assert set(loaded) <= trial.landed()
         assert len(loaded) >= len(WORLD.campaigns)

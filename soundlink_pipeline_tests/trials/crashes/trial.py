@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.models.build import STATE_TABLE, build_models
@@ -107,7 +108,7 @@ class Trial:
     def landed(self, run_id: str | None = None) -> set[tuple[str, str]]:
         """Export and campaign of the deliveries of the trial's range, of all runs or of one."""
         return {
-            (found.export, found.campaign_id)
+            (found.export, found.subject_id)
             for found in self.soundlink.landing.deliveries()
             if (str(found.dates.start), str(found.dates.end)) == self.days and run_id in (None, found.run_id)
         }
@@ -132,11 +133,11 @@ class Trial:
         resumes = failed if how == "resumed" else None
         # A settled day is not asked for again; another one only by a run that does not resume the one that has it.
         there = self.landed() if self.days == BACKFILL else self.landed(resumes) if resumes else set()
-        listed = any(listing.run_id == resumes for listing in self.soundlink.landing.listings())
+        listed = any(listing.run_id == resumes for listing in self.soundlink.landing.listings(CAMPAIGN))
         self.sim.stats.reset()
         run(self.order(resumes=resumes or ""))
         every = {(export.name, campaign.path_id) for export in EXPORTS for campaign in WORLD.campaigns}
-        paths = {export.path.format(campaign_id=name): (export.name, name) for export in EXPORTS for _, name in every}
+        paths = {export.path.format(id=name): (export.name, name) for export in EXPORTS for _, name in every}
         assert sorted(paths[path] for path, _ in asked(self.sim)) == sorted(every - there)
         assert self.sim.stats.count(kind="campaigns") == (not listed)
 
@@ -168,7 +169,7 @@ class Trial:
         assert sorted(ledger) == sorted(landed), "a delivery is not loaded, or not once"
         assert sorted(order for _, order in ledger) == list(range(1, len(ledger) + 1))
         asked_for = connection.execute(
-            "select export, campaign_id, run_id, start_date, count(*) from deliveries group by all having count(*) > 1"
+            "select export, subject_id, run_id, start_date, count(*) from deliveries group by all having count(*) > 1"
         ).fetchall()
         assert asked_for == [], "one run counted a delivery twice"
         for export in EXPORTS:

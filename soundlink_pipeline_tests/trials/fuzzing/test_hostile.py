@@ -194,7 +194,7 @@ def test_an_id_that_no_folder_or_path_can_be_costs_the_other_campaigns_nothing(t
     folder.mkdir()
     with project(folder, hostile_world(listed=listed)) as here:
         done = pull(here.soundlink, FIRST, LAST)
-        assert {item.campaign_id for item in done.failed} == set(listed[:4])
-        assert {item.delivery.campaign_id for item in done.loaded} <= set(listed[4:])
+        assert {item.subject_id for item in done.failed} == set(listed[:4])
+        assert {item.delivery.subject_id for item in done.loaded} <= set(listed[4:])
         assert len(done.loaded) > 4
     assert sorted(tmp_path.iterdir()) == [folder]

@@ -63,7 +63,7 @@ class Account:
         """Every request of a run but the listing, in the order of the run."""
         listing = self.api.world.listing(NOW)
         pulls = [pull for export in EXPORTS for pull in plan(export, listing, self.dates)]
-        return [(pull.export.name, self.uuid(pull.campaign_id)) for pull in pulls]
+        return [(pull.export.name, self.uuid(pull.subject_id)) for pull in pulls]
 
     @cached_property
     def empty(self) -> set[Place]:
@@ -101,8 +101,8 @@ class Account:
 
     def check(self, summary: PullResult, run_id: str, *resumed: str) -> dict[Place, FailedPull]:
         """All that must hold after a run, whatever went wrong; returns what failed by its place."""
-        failed = {(item.export, self.uuid(item.campaign_id)): item for item in summary.failed}
-        loaded = [(item.delivery.export, self.uuid(item.delivery.campaign_id)) for item in summary.loaded]
+        failed = {(item.export, self.uuid(item.subject_id)): item for item in summary.failed}
+        loaded = [(item.delivery.export, self.uuid(item.delivery.subject_id)) for item in summary.loaded]
         assert len(failed) == len(summary.failed)
         assert {item.dates for item in summary.failed} <= {self.dates}
         if not resumed:  # each place is in one of the two lists: not in both, not in none
@@ -121,7 +121,7 @@ class Account:
                     assert [row for row in rows if row[at] == place[1]] == held, place
                 assert {row[at] for row in rows} <= {campaign.uuid for campaign in self.api.world.campaigns}
             ledger = connection.execute(
-                "select export, campaign_id, start_date, end_date, rows from deliveries where run_id = ?", [run_id]
+                "select export, subject_id, start_date, end_date, rows from deliveries where run_id = ?", [run_id]
             ).fetchall()
         assert sorted(ledger) == sorted(
             (export, self.path_id(uuid), self.dates.start, self.dates.end, len(self.truth((export, uuid), self.now)))
@@ -144,7 +144,7 @@ class Account:
         kept = [path for path in landing.quarantine.rglob(f"*_run-{run_id}.ndjson*") if path.is_file()]
         assert len(kept) == 2 * len(refused)
         for item in refused:
-            _, reason = sorted(path for path in kept if path.parts[-3:-1] == (item.export, item.campaign_id))
+            _, reason = sorted(path for path in kept if path.parts[-3:-1] == (item.export, item.subject_id))
             assert f"refused: {reason.read_text().strip()}; kept in {reason.parent}" == item.reason
 
     def done_days(self, run_ids: Sequence[str]) -> DaysByRequest:

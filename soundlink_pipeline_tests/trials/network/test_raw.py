@@ -13,6 +13,7 @@ import pytest
 from soundlink_pipeline.api import download, responses
 from soundlink_pipeline.api.errors import SoundlinkError, TruncatedDelivery
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.pulling.planning import PullRequest
 from soundlink_pipeline.settings.settings import Settings
@@ -220,5 +221,5 @@ def test_a_body_without_an_end_is_not_followed(
         asking(wire.url, tmp_path, timeout=PATIENT, tries=1) as ask,
         pytest.raises(SoundlinkError),
     ):
-        ask.client.campaigns() if what == "listing" else ask.rows()
+        ask.client.listed(CAMPAIGN) if what == "listing" else ask.rows()
     assert sum(sent) < MOST
