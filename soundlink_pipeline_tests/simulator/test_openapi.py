@@ -66,6 +66,7 @@ WORLD = World(
     tracks_per_campaign=2,
     oddities=Oddities.every(),
     newest_fields=True,
+    soundlink_aliases=True,
 )
 ORGANIZATION = WORLD.account_id
 # No shrinking: over HTTP it takes minutes, and eight examples are small.
