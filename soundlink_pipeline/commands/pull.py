@@ -14,7 +14,6 @@ from typing import Any
 import click
 import dagster as dg
 
-from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.commands.display import shown
 from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, require_api_of_demo, run_job
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
@@ -22,6 +21,7 @@ from soundlink_pipeline.commands.project_folder import enter_project, in_use, re
 from soundlink_pipeline.contracts.days import DateRange, checked_range, last_closed_day
 from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.doctor.finding import counted
+from soundlink_pipeline.orchestration.failures import OPERATOR_ERRORS, sentence
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.pull_step import named_ids
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -128,8 +128,10 @@ def _ids(settings: Settings, subject: Subject, wanted: Sequence[str]) -> list[st
         return chosen(
             subject, wanted, {listed_id: (*names.get(listed_id, ()), name) for listed_id, name in listed.items()}
         )
-    except (Unknown, SoundlinkError, WarehouseLocked, WarehouseUnusable, ValueError) as error:
+    except (Unknown, ValueError) as error:
         raise CommandFailed(str(error)) from None
+    except OPERATOR_ERRORS as error:
+        raise CommandFailed(sentence(error)) from None
 
 
 def _known(soundlink: Soundlink, subject: Subject) -> Names:

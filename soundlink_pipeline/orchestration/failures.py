@@ -76,13 +76,13 @@ def pull_failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[str, 
     )
 
 
-_OPERATOR_ERRORS: tuple[type[Exception], ...] = (
+OPERATOR_ERRORS: tuple[type[Exception], ...] = (
     SoundlinkError,
     WarehouseLocked,
     WarehouseUnusable,
     DamagedFile,
     OSError,
-    sqlite3.OperationalError,  # of requests.sqlite, which counts requests
+    sqlite3.DatabaseError,  # of requests.sqlite, which counts requests
 )
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -95,11 +95,11 @@ def as_operator_failure(*more: type[Exception]) -> Iterator[None]:
     """Turn errors that an operator can fix (and `more`) into a `dg.Failure` with a one-sentence message."""
     try:
         yield
-    except _OPERATOR_ERRORS + more as error:
-        raise dg.Failure(_sentence(error), allow_retries=False) from None
+    except OPERATOR_ERRORS + more as error:
+        raise dg.Failure(sentence(error), allow_retries=False) from None
 
 
-def _sentence(error: Exception) -> str:
+def sentence(error: Exception) -> str:
     """What is wrong and what to do. Our own errors include both; the system's have only a word and a path."""
     number, path = getattr(error, "errno", None), getattr(error, "filename", None)
     what = f"{path}: " if path else ""
@@ -113,5 +113,10 @@ def _sentence(error: Exception) -> str:
         return (
             f"the data folder cannot be written to ({what}{reason}). Check SOUNDLINK_DATA_DIR, the rights of the user"
             f" that runs Dagster, and the disk: {typed('doctor')} checks all three"
+        )
+    if isinstance(error, sqlite3.DatabaseError):
+        return (
+            f"requests cannot be counted: requests.sqlite in the data folder is damaged ({reason}). Delete it (it holds"
+            " only the count of the last hour's requests) and run again"
         )
     return str(error)

@@ -46,9 +46,10 @@ def list_subject(
         except DamagedFile as damage:
             log(f"{damage}; {set_aside(landing, earlier, damage)}")
             continue
-        if not fixed or items == fixed:
+        named = bool(items) and all(item.keys() == {subject.id_field} for item in items)
+        if items == fixed or not (fixed or named):
             return earlier
-        break
+        break  # the setting is another by now
     found = Listed(fixed, datetime.now(UTC), _server_time(client)) if fixed else client.listed(subject)
     lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in found.items]
     return landing.land_listing(subject, lines, found.requested_at, found.server_date, run_id)

@@ -87,12 +87,13 @@ class Plan:
                 tail = without_done(slices, so_far.done)
                 if over.place in unanswered and not over.resumes:
                     self._waits |= bool(tail)  # whether more is asked for depends on the rows that come
-                elif tail:
-                    now_due = tail if over.resumes else tail[:1]
-                    self._tails += now_due
-                    self._waits |= len(tail) > len(now_due)
-                elif is_refresh and over.place not in expected:
-                    probe = over.probe(today, turn_of[over.subject_id], so_far, first_day)
+                    continue
+                now_due = tail if over.resumes else tail[:1]
+                self._tails += now_due
+                self._waits |= len(tail) > len(now_due)
+                if is_refresh and over.place not in expected:
+                    asked = {day for request in tail for day in request.dates.dates()}
+                    probe = over.probe(today, turn_of[over.subject_id], so_far, first_day, asked)
                     due += [probe] if probe and over.place not in given_up else []
                     intervals.append(over.probe_interval(today))
         self.requests = [r for r in (*planned, *self._tails) if r.place not in given_up]
@@ -140,18 +141,22 @@ def plan(
     """One request per listed item of which rows are expected and slice of at most 90 days, oldest days first.
 
     With `make_up_from` an item's days begin where its last final pull ended, if that is before `dates`, but not before
-    that day: one that was let go and is live again, or that has failed, has no gap in between.
+    that day: one that was let go and is live again, or that has failed, has no gap in between. Neither has one that is
+    over before `dates` and was never asked for, as it came and went while no run saw it: its days are asked for here,
+    unless probes see to it.
     """
     found = []
     newest = max((day for (name, _), day in so_far.newest_final.items() if name == export.name), default=None)
     for number, item in enumerate(items):
         expected = expected_of(export, item, so_far)
-        start = dates.start
-        if make_up_from is not None and expected.meet(dates):
+        start, end = dates.start, dates.end
+        if make_up_from is not None and (expected.meet(dates) or not export.tail.probed):
             start = max(make_up_from, min(start, _left_off(export, item, dates, so_far, newest)))
+            if expected.last is not None and expected.last < dates.start:
+                end = expected.last
         found += [
             (part.start, number, PullRequest(export, export.subject.id_of(item), part))
-            for part in DateRange(start, dates.end).slices()
+            for part in (DateRange(start, end).slices() if start <= end else ())
             if expected.meet(part)
         ]
     return [request for *_, request in sorted(found, key=lambda item: item[:2])]

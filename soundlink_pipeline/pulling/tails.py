@@ -88,10 +88,13 @@ class Over:
     def place(self) -> tuple[str, str]:
         return self.export, self.subject_id
 
-    def probe(self, today: date, turn: int, so_far: PulledSoFar, first_day: date) -> Probe | None:
+    def probe(
+        self, today: date, turn: int, so_far: PulledSoFar, first_day: date, asked: Collection[date] = ()
+    ) -> Probe | None:
         """The probe that is due, if one is: of up to 90 days that are final, from `first_day` on.
 
-        `turn` tells them apart, so that they are not all probed on one day.
+        `turn` tells them apart, so that they are not all probed on one day. `asked` are the days that the run asks for
+        in any case: after missed runs they begin later than the last probe ended.
         """
         end = last_final_day(today)
         start = max(_first_probed_day(today), first_day)
@@ -100,7 +103,7 @@ class Over:
         # Before the first refresh nobody was there to probe; what it has missed since is made up.
         since = so_far.refreshed_since.get(self.export, today)
         before = last_final_day(since) + timedelta(days=self.place in so_far.newest_final)
-        final, first = so_far.final.get(self.place, ()), max(start, self.created, before)
+        final, first = {*so_far.final.get(self.place, ()), *asked}, max(start, self.created, before)
         missing = first_missing(final, first, end)
         if missing is None:
             return None
@@ -113,9 +116,12 @@ class Over:
         return Probe(*self.place, DateRange(start, end), waited, (today - turn_day).days, last_chance)
 
     def _was_late(self, waited: int, today: date, so_far: PulledSoFar) -> bool:
-        """Whether it was too late already when probes were made last: it has failed, or nobody probed it before."""
-        probed = so_far.last_probed.get(self.export, today)
-        return waited > _PROMISED_DAYS and waited - (today - probed).days >= _PROMISED_DAYS
+        """Whether it was too late already on the last three days with probes: it fails, or nobody probed it before.
+
+        One day says little: a run may have ended amid its probes, or been limited to some campaigns.
+        """
+        since = so_far.probed_since.get(self.export, today)
+        return waited > _PROMISED_DAYS and waited - (today - since).days >= _PROMISED_DAYS
 
     def probe_interval(self, today: date) -> int:
         """Every how many days it is probed."""

@@ -14,19 +14,16 @@ import duckdb
 
 # One campaign, or all of them where the parameter is null.
 _OF_CAMPAIGN = "($campaign::varchar is null or campaign_id = $campaign)"
-# Each campaign's name, from the newest row of either export, as in the mart campaign_summary.
-_NAMES = """
-    select campaign_id, max_by(campaign_name, newness) as name
-    from (
-        select campaign_id, campaign_name, (report_date, exported_at, 2, campaign_name) as newness
-        from marts.campaign_daily
-        union all
-        select campaign_id, campaign_name, (report_date, exported_at, 1, campaign_name) as newness
-        from marts.track_engagement_daily
-    )
-    group by campaign_id
-"""
-_NEEDED = ("campaign_daily", "country_summary", "track_engagement_daily", "revision_curve", "data_status")
+# Each campaign's name, which is the same in all of its currencies.
+_NAMES = "select distinct campaign_id, campaign_name as name from marts.campaign_summary"
+_NEEDED = (
+    "campaign_daily",
+    "campaign_summary",
+    "country_summary",
+    "track_engagement_daily",
+    "revision_curve",
+    "data_status",
+)
 _NAMED_CAMPAIGNS = 5
 
 Row = dict[str, Any]

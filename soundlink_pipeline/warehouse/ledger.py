@@ -51,8 +51,8 @@ class PulledSoFar:
     was pulled after it settled. `final`: the days pulled after they settled, of those that are within the reach of a
     probe on the day after the run's range. `rows_before`: how many rows the newest delivery held that ends before a
     day. Per export: `first_day`, the earliest that was pulled; `refreshed_since`, the day of the first pull that
-    reached to the day before it; `last_probed`, the newest day of a pull, in the run's range or before, that ended
-    where probes do. `probes_made`: how many deliveries of the day after the run's range ended where probes do.
+    reached to the day before it; `probed_since`, the first of the newest three days up to the range's end with pulls
+    that ended where probes do. `probes_made`: how many of the day after the range did.
     """
 
     done: DaysByRequest = field(default_factory=dict)
@@ -62,7 +62,7 @@ class PulledSoFar:
     rows_before: Mapping[tuple[str, str, date], int] = field(default_factory=dict)
     first_day: Mapping[str, date] = field(default_factory=dict)
     refreshed_since: Mapping[str, date] = field(default_factory=dict)
-    last_probed: Mapping[str, date] = field(default_factory=dict)
+    probed_since: Mapping[str, date] = field(default_factory=dict)
     probes_made: int = 0
 
 
@@ -257,26 +257,22 @@ class Ledger:
         spans = self._connection.execute(
             f"""
             select export, min(start_date), min(pulled_at::date) filter (end_date >= pulled_at::date - 1),
-                max(pulled_at::date)
-                    filter (end_date = pulled_at::date - {SETTLED_AFTER_DAYS + 1} and pulled_at::date <= $end)
+                list_min(max(distinct pulled_at::date, 3)
+                    filter (end_date = pulled_at::date - {SETTLED_AFTER_DAYS + 1} and pulled_at::date <= $end)),
+                count(*) filter (end_date = $end - {SETTLED_AFTER_DAYS} and pulled_at::date = $end + 1)
             from deliveries group by all
             """,
             {"end": dates.end},
         ).fetchall()
-        today = dates.end + timedelta(days=1)
-        ((probes,),) = self._connection.execute(
-            "select count(*) from deliveries where end_date = $1 and pulled_at::date = $2",
-            [today - timedelta(days=SETTLED_AFTER_DAYS + 1), today],
-        ).fetchall()
         return PulledSoFar(
-            probes_made=probes,
+            probes_made=sum(made for *_, made in spans),
             done=self.done_days(dates, run_ids, settled=settled),
             newest_final={(export, subject_id): day for export, subject_id, day in states if day is not None},
             final={(export, subject_id): set(days) for export, subject_id, days in final},
             rows_before={(export, subject_id, day): rows for export, subject_id, day, rows in before},
             first_day={export: day for export, day, *_ in spans},
-            refreshed_since={export: day for export, _, day, _ in spans if day is not None},
-            last_probed={export: day for export, *_, day in spans if day is not None},
+            refreshed_since={export: day for export, _, day, *_ in spans if day is not None},
+            probed_since={export: day for export, *_, day, _ in spans if day is not None},
             newest_row={
                 (export.name, subject_id): day
                 for export in exports

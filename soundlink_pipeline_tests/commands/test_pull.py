@@ -197,6 +197,29 @@ def test_an_unknown_campaign_is_an_error_that_lists_near_ones_and_makes_no_run(h
     assert runs(here) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("requests.sqlite", b"no database" * 500, "requests cannot be counted: requests.sqlite in the data folder is"),
+        ("requests.sqlite", None, "the data folder cannot be written to"),
+        ("data", b"", "the data folder cannot be written to"),
+    ],
+)
+def test_a_campaign_that_cannot_be_looked_up_for_what_lies_in_the_data_folder_is_a_sentence(
+    here: Folder, name: str, content: bytes | None, told: str
+) -> None:
+    place = here.path / "data" if name == "data" else here.path / "data" / name
+    place.parent.mkdir(exist_ok=True)
+    if content is None:
+        place.mkdir()
+    else:
+        place.write_bytes(content)
+    pulled = here.soundlink("pull", *DAYS, "--campaign", here.sim.world.campaigns[0].path_id)
+    assert pulled.code == 1
+    (said,) = pulled.err.splitlines()
+    assert said.startswith(told)
+
+
 # In a terminal
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from soundlink_pipeline.report.figures import read_figures
 from soundlink_pipeline_tests.marts.shared import COUNTRY, ENGAGEMENT, OTHER, PROMOTED, Marts, one, playlist
 
 TARGET = "campaign_target_type, campaign_target_spotify_track_id, campaign_target_playlist_id"
@@ -194,6 +195,16 @@ def test_campaign_that_changes_its_currency_has_a_row_for_each_and_nothing_twice
     expected = [("DE", "JPY", 1001), ("US", "JPY", 1001), ("US", "USD", 20)]
     assert marts.rows("marts.country_summary", columns) == expected
     assert marts.failing(singular=True) == []
+
+
+def test_report_calls_a_campaign_as_its_summary_does_where_its_newest_day_has_two_currencies(marts: Marts) -> None:
+    marts.country("2026-03-01", "DE", currency="EUR", campaign_name="Two")
+    marts.country("2026-03-01", "US", currency="USD", campaign_name="One")
+    marts.pulled(COUNTRY, "2026-03-01")
+    marts.build()
+    assert marts.rows("marts.campaign_summary", "currency, campaign_name") == [("EUR", "One"), ("USD", "One")]
+    shown = read_figures(marts.connection, None).campaigns
+    assert [(row["currency"], row["campaign_name"]) for row in shown] == [("EUR", "One"), ("USD", "One")]
 
 
 def test_revision_curve_compares_money_within_its_currency(marts: Marts) -> None:

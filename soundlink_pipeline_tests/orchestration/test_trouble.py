@@ -135,6 +135,14 @@ def test_no_key_is_a_sentence_that_names_the_setting(here: Project, monkeypatch:
     assert "SOUNDLINK_API_KEY is not set" in failure_of(result)
 
 
+def test_a_damaged_count_of_requests_is_a_sentence_that_says_what_to_delete(here: Project) -> None:
+    here.data.mkdir(parents=True, exist_ok=True)
+    (here.data / "requests.sqlite").write_bytes(b"no database" * 500)
+    failure = failure_of(here.refresh("2026-02-20", "2026-02-20", raise_on_error=False))
+    assert failure.startswith("requests cannot be counted: requests.sqlite in the data folder is damaged")
+    assert "Delete it" in failure
+
+
 def test_a_good_key_is_written_nowhere(here: Project) -> None:
     here.sim.faults.add(Fault("status", status=400, code="bad", message=f"what is {KEY}", export=ENGAGEMENT))
     assert not here.refresh("2026-01-10", "2026-01-12").success

@@ -94,7 +94,7 @@ class Account:
         done = {place: {day for day in days if dates.start <= day <= dates.end} for place, days in self.final.items()}
         before: dict[tuple[str, str, date], tuple[date, int]] = {}
         since: dict[str, date] = {}
-        probed: dict[str, date] = {}
+        probed: dict[str, set[date]] = {}
         first: dict[str, date] = {}
         parts = [part for part in dates.slices() if part.start < self.now.date() - days(8)]
         for item in self.deliveries:
@@ -109,7 +109,7 @@ class Account:
             if asked.end >= item.now.date() - days(1):
                 since.setdefault(export, item.now.date())
             if asked.end == item.now.date() - days(9) and item.now.date() <= dates.end:
-                probed[export] = item.now.date()
+                probed.setdefault(export, set()).add(item.now.date())
         return PulledSoFar(
             probes_made=sum(
                 item.request.dates.end == dates.end - days(8) and item.now.date() == dates.end + days(1)
@@ -126,7 +126,7 @@ class Account:
             rows_before={key: rows for key, (_, rows) in before.items()},
             first_day=first,
             refreshed_since=since,
-            last_probed=probed,
+            probed_since={export: min(sorted(found)[-3:]) for export, found in probed.items()},
         )
 
     def in_a_database(self, connection: duckdb.DuckDBPyConnection) -> Ledger:

@@ -58,3 +58,15 @@ def test_a_ping_that_fails_costs_only_the_server_s_time(api: Simulator, tmp_path
     named = soundlink(api, tmp_path, "camp_1")
     assert list_in_a_run(named, "run-1") == ["camp_1"]
     assert [listing.server_date for listing in named.landing.listings(CAMPAIGN)] == [None]
+
+
+@pytest.mark.parametrize("named_first", [True, False])
+def test_a_run_that_goes_on_lists_anew_where_the_setting_that_names_campaigns_was_set_or_emptied(
+    api: Simulator, tmp_path: Path, named_first: bool
+) -> None:
+    only = api.world.campaigns[1].path_id
+    named, everyone = soundlink(api, tmp_path, only), soundlink(api, tmp_path)
+    for times in (1, 2):
+        assert len(list_in_a_run(named if named_first else everyone, "run-1")) == (1 if named_first else 3)
+        assert len(named.landing.listings(CAMPAIGN)) == 1, f"listed {times} times"
+    assert len(list_in_a_run(everyone if named_first else named, "run-1")) == (3 if named_first else 1)

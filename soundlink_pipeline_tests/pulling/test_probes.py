@@ -118,6 +118,27 @@ def test_after_days_without_a_run_probes_are_spread_as_far_as_the_promise_holds(
         assert all((after - before).days <= 30 or after == back for before, after in between)
 
 
+def test_probes_that_a_run_did_not_come_to_after_weeks_without_one_are_made_the_next_day() -> None:
+    today = date(2026, 9, 1)
+    campaigns = [listed("live", START), *ended_long_ago(126, today)]
+    account = Account(lambda *_: False)
+    for number in range(22):
+        account.refreshed(campaigns, today + days(number))
+    back = today + days(22 + 60)
+    account.now = datetime.combine(back, time(7), UTC)
+    dates = DateRange(back - days(8), back - days(1))
+    plan = Plan(
+        EXPORTS, {CAMPAIGN: campaigns}, dates, account.so_far(dates, "killed"), now=account.now, first_day=START
+    )
+    assert len(plan.probes) == 126
+    for request in plan.missing[:20]:
+        account.delivered(request, "killed")
+    left = {request.subject_id for request in plan.missing[20:]}
+    probed = probes_of(account, campaigns, back + days(1))
+    assert set(probed) == left
+    assert len(probed) == len(left) >= 100
+
+
 def test_campaigns_that_ended_on_one_day_are_not_probed_on_one_day() -> None:
     end = START + days(60)
     campaigns = [listed(f"c{number:02}", START - days(100 - number), end) for number in range(42)]

@@ -287,9 +287,9 @@ def test_a_listing_that_was_not_saved_is_saved_by_the_next_step(api: Simulator, 
     with soundlink.connect(lambda _: None) as (client, _):
         pages = client.listed(CAMPAIGN)
         soundlink.landing.land_listing(
-            CAMPAIGN, [b'{"campaignId":"a"}'], pages.requested_at, pages.server_date, "run-1"
+            CAMPAIGN, [b'{"campaignId":"a","status":"active"}'], pages.requested_at, pages.server_date, "run-1"
         )
-        assert listed(soundlink, client, "run-1", ["run-1"]) == [{"campaignId": "a"}]
+        assert listed(soundlink, client, "run-1", ["run-1"]) == [{"campaignId": "a", "status": "active"}]
     with soundlink.warehouse.read() as connection:
         assert connection.execute("select campaign_id from campaigns").fetchall() == [("a",)]
 

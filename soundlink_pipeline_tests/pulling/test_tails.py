@@ -128,6 +128,49 @@ def test_after_a_missed_run_no_day_between_the_last_probe_and_the_range_that_hea
     assert asked(160) == [f"{START + days(152)} to {START + days(159)}"]
 
 
+def test_after_weeks_without_a_run_a_campaign_asked_for_the_range_that_heals_is_probed_too_where_that_is_due() -> None:
+    # The probe of day 150 asks for all up to day 141, and its answer holds a row. From day 161 to 180 there is no run.
+    # That of day 181 heals from day 153 on; the row of day 143, final on day 151, is known in time today, or never.
+    campaigns = [listed("c1", START, START + days(10)), listed("live", START)]
+    with_rows = {START + days(100), START + days(143)}
+    account = Account(
+        lambda export, name, day, now: (export, name) == (ENGAGEMENT.name, "c1") and day in with_rows and day < now
+    )
+    for number in (*range(1, 161), 181):
+        healed_from = START + days(153) if number == 181 else None
+        requests = account.refreshed(campaigns, START + days(number), healed_from)
+    assert of(ENGAGEMENT, [request for request in requests if request.subject_id == "c1"]) == [
+        f"{START + days(153)} to {START + days(180)}",
+        f"{START + days(83)} to {START + days(172)}",
+    ]
+    assert account.known[ENGAGEMENT.name, "c1", START + days(143)] == START + days(181)
+
+
+@pytest.mark.parametrize(
+    ("missed", "listed_from"), [(range(61, 91), 0), (range(0), 95)], ids=["no runs", "listed when it is over"]
+)
+def test_a_campaign_that_came_and_went_while_no_run_saw_it_is_asked_for_what_it_has_cost(
+    missed: range, listed_from: int
+) -> None:
+    # From day 65 to 70 its ads run, and until day 77 something may be attributed to them. What ran before is settled,
+    # so that no day of it has the first run after that reach back.
+    with_rows = {START + days(number) for number in range(65, 78)}
+    account = Account(lambda export, name, day, now: name == "c2" and day in with_rows and day < now)
+    asked = list[tuple[int, str]]()
+    for number in range(1, 130):
+        if number in missed:
+            continue
+        today = START + days(number)
+        campaigns = [listed("c1", START, START + days(10) if number > 10 else None)]
+        if number >= max(65, listed_from):
+            campaigns.append(listed("c2", START + days(65), START + days(70) if number > 70 else None))
+        requests = [request for request in account.refreshed(campaigns, today) if request.subject_id == "c2"]
+        asked += [(number, dates) for dates in of(BREAKDOWN, requests)]
+    first_seen = 91 if missed else listed_from
+    assert asked == [(first_seen, f"{START + days(65)} to {START + days(77)}")]
+    assert {day for export, _, day in account.known if export == BREAKDOWN.name} == with_rows
+
+
 def test_a_tail_that_goes_on_is_asked_for_daily_until_14_days_pulled_have_none() -> None:
     end = START + days(20)
     account = Account(engagement_until(end + days(60)))
