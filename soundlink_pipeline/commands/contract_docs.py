@@ -13,7 +13,6 @@ from typing import Any
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export, ExportColumn
-from soundlink_pipeline.contracts.soundlink_exports import SOUNDLINK_COUNTRY_DAILY, SOUNDLINK_ENGAGEMENT_DAILY
 
 _ROWS_BELOW = "    # Rows of the exports, made from soundlink_pipeline/contracts/: nothing below is written by hand.\n"
 _JSON_TYPES = {
@@ -24,10 +23,6 @@ _JSON_TYPES = {
     "DATE": {"type": "string", "format": "date"},
     "TIMESTAMP": {"type": "string", "format": "date-time"},
 }
-# The API has those of soundlinks whether or not the pipeline pulls them.
-_OF_THE_API = tuple(
-    {export.name: export for export in (*EXPORTS, SOUNDLINK_COUNTRY_DAILY, SOUNDLINK_ENGAGEMENT_DAILY)}.values()
-)
 _COUNTRY = "^[A-Z][A-Z0-9]$"
 
 
@@ -60,7 +55,7 @@ def markdown(exports: tuple[Export, ...] = EXPORTS) -> str:
     return "\n".join(lines) + "\n"
 
 
-def openapi(document: str, exports: tuple[Export, ...] = _OF_THE_API) -> str:
+def openapi(document: str, exports: tuple[Export, ...] = EXPORTS) -> str:
     """The OpenAPI document with the rows of its exports made anew, each a schema of its name.
 
     Raises ValueError if the line is missing that they stand below.

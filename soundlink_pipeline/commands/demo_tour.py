@@ -60,7 +60,7 @@ def show_tables(soundlink: Soundlink) -> None:
             f"5. Final or not: a day is settled once it was pulled {SETTLED_AFTER_DAYS} days after it began, by"
             " the API's own clock",
             """
-            select report_date, campaigns_pulled, rows, revised_keys, is_settled, last_pulled_at
+            select report_date, subjects_pulled, rows, revised_keys, is_settled, last_pulled_at
             from marts.data_status where export = 'campaign_country_daily' order by report_date desc limit 10
             """,
         )
