@@ -93,17 +93,19 @@ class Ledger:
 
     def newest_rows_of(self, export: Export) -> dict[str, date]:
         """By listed id, the newest report_date with rows of a campaign."""
-        rows = self._connection.execute(
-            f"""
-            with newest as (select {CAMPAIGN_COLUMN}, max({DATE_COLUMN}) as day from {export.name} group by all)
-            select d.campaign_id, max(n.day)
-            from (select distinct campaign_id, row_campaign_id from deliveries where export = $1) as d
-            join newest as n on n.{CAMPAIGN_COLUMN} = d.row_campaign_id
-            group by all
-            """,
-            [export.name],
-        ).fetchall()
-        return dict(rows)
+        # Put together here: with a join, DuckDB takes three times as long for the same few rows.
+        newest: dict[str, date] = dict(
+            self._connection.execute(
+                f"select {CAMPAIGN_COLUMN}, max({DATE_COLUMN}) from {export.name} group by all"
+            ).fetchall()
+        )
+        found: dict[str, date] = {}
+        for campaign_id, in_rows in self._connection.execute(
+            "select distinct campaign_id, row_campaign_id from deliveries where export = $1", [export.name]
+        ).fetchall():
+            if in_rows in newest:
+                found[campaign_id] = max(found.get(campaign_id, date.min), newest[in_rows])
+        return found
 
     def oldest_unsettled(self, exports: Iterable[Export], now: datetime, first_day: date) -> date | None:
         """The earliest report_date of the last HEALING_DAYS, from `first_day` on, that was pulled but not since it
