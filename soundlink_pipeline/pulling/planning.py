@@ -19,7 +19,7 @@ from soundlink_pipeline.pulling.tails import (
     probes_of_the_day,
     turns,
 )
-from soundlink_pipeline.warehouse.ledger import PulledSoFar
+from soundlink_pipeline.warehouse.pulled_so_far import PulledSoFar
 from soundlink_pipeline.wording import counted, in_words
 
 _NOTHING = PulledSoFar()

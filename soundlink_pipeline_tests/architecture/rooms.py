@@ -139,5 +139,10 @@ def imported(source: str, file: str) -> Iterator[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id in ("dagster", "dg") and node.attr.startswith("_") and not node.attr.startswith("__"):
                 yield f"dagster.{node.attr}"
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+        elif isinstance(node, ast.Call) and _name_of(node.func) in ("import_module", "__import__"):
             yield f"{ast.unparse(node.func)}()"
+
+
+def _name_of(called: ast.expr) -> str | None:
+    """The name by which something is called: `b` of `a.b`."""
+    return getattr(called, "attr", None) or getattr(called, "id", None)

@@ -15,7 +15,8 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DA
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, refresh_range, settled_at
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
-from soundlink_pipeline.warehouse.ledger import Ledger, PulledSoFar
+from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.pulled_so_far import PulledSoFar
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 START = date(2026, 1, 1)
