@@ -20,7 +20,8 @@ from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
 from soundlink_pipeline.pulling.planning import plan, without_done
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import Simulator, World
-from soundlink_pipeline.warehouse.pulled_so_far import DaysByRequest, Ledger
+from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.pulled_so_far import DaysByRequest
 from soundlink_pipeline_tests.conftest import WaitingClock
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import KEY, day, each_day, listed, puller, truth, utc
