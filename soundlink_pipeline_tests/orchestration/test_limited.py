@@ -47,5 +47,5 @@ def test_a_backfill_is_not_limited_since_its_days_would_count_as_done(here: Proj
     one = here.sim.world.campaigns[0].path_id
     result = here.refresh(DAYS[0], DAYS[0], run_config=of(one), tags={BACKFILL: "abcdefgh"})
     assert not result.success
-    assert failure_of(result).startswith("a backfill pulls every campaign: ")
-    assert {record.kind for record in here.sim.stats.records} <= {"campaigns"}
+    assert failure_of(result).startswith("a backfill pulls all that is listed: ")
+    assert {record.kind for record in here.sim.stats.records} <= {"campaigns", "soundlinks"}
