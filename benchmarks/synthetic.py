@@ -89,7 +89,7 @@ def _ledger_value(column: Column, export: str) -> str:
     known = {
         "delivery_id": _delivery_id("day", export),
         "export": f"'{export}'",
-        "campaign_id": "'path-' || campaign",
+        "subject_id": "'path-' || campaign",
         "row_subject_id": "md5(campaign::varchar)::uuid::varchar",
         "start_date": "date '2026-01-01' + day::int - 7",
         "end_date": "date '2026-01-01' + day::int",

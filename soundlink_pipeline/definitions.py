@@ -64,7 +64,7 @@ def build_definitions(
         sensors=[
             publication_sensor(),
             build_alerts(read_alert_url, settings.ui_url),
-            build_upkeep(settings.dagster_retention_days),
+            build_upkeep(settings.dagster_retention_days, settings.data_dir),
         ],
         resources=resources(soundlink),
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.

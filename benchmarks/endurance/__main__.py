@@ -23,6 +23,12 @@ def main() -> None:
     parser.add_argument("--quiet", type=int, default=9, help="good days between bad ones, on average")
     parser.add_argument("--longest", type=int, default=10, help="days that an outage may last")
     parser.add_argument("--retention", type=int, default=120, help="days that landed files are kept")
+    parser.add_argument(
+        "--dagster-retention",
+        type=int,
+        metavar="DAYS",
+        help="that Dagster's runs are kept; without it nothing is deleted",
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/endurance"))
     given = parser.parse_args()
     folder = given.out.absolute()
@@ -35,7 +41,7 @@ def main() -> None:
     world, plan = Year(given.seed, given.days), calendar(given.days, given.seed, given.quiet, given.longest)
     with serving(world) as api:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))
-        year = Endurance(folder, api, world, given.retention, given.seed)
+        year = Endurance(folder, api, world, given.retention, given.dagster_retention, given.seed)
         try:
             for number, befalls in enumerate(plan):
                 record = year.day(FIRST_DAY + timedelta(days=1 + number), befalls, last=number == len(plan) - 1)

@@ -17,11 +17,13 @@ from typing import Any
 import dagster as dg
 import httpx
 import pandas  # noqa: F401  (a run imports it for previews; so that no child has to)
+from sqlalchemy import text
 
 from benchmarks.endurance.world import FIRST_DAY
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.retention import keep_bounded
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import SimClock, World, running_simulator
@@ -175,3 +177,22 @@ def _bury_lost_runs(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
         instance.report_run_failed(run, "its process is gone")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     return instance.get_run_by_id(lost[0].run_id) if lost else None
+
+
+def keep_storage_bounded(now: datetime, days: int, thinned_until: float) -> float:
+    """What the sensor `upkeep` does once a day; returns what the next pass goes on from (Unix seconds).
+
+    Dagster dates runs by the clock on the wall, which is far ahead: what it holds of later than `now` is from today.
+    """
+    with dg.DagsterInstance.get() as instance:
+        storage: Any = instance
+        for connect, table in (
+            (storage.run_storage.connect, "runs"),
+            (storage.event_log_storage.index_connection, "asset_check_executions"),
+        ):
+            with connect() as connection:
+                dated = text(f"update {table} set create_timestamp = :now where create_timestamp > :now")
+                connection.execute(dated, {"now": now.replace(tzinfo=None).isoformat(" ")})
+        while not (kept := keep_bounded(instance, now, days, thinned_until=thinned_until)).finished:
+            thinned_until = kept.thinned_until
+        return kept.thinned_until

@@ -106,7 +106,7 @@ def hold_against_the_world(
             select (select count(*) from campaign_country_daily) + (select count(*) from campaign_engagement_daily),
                 (select count(*) from campaign_country_daily_history)
                     + (select count(*) from campaign_engagement_daily_history),
-                coalesce(sum(rows), 0)::bigint, count(distinct campaign_id)
+                coalesce(sum(rows), 0)::bigint, count(distinct subject_id)
             from deliveries where run_id = '{run["run_id"]}'
             """
         ).fetchall()
@@ -119,8 +119,8 @@ def _asked(connection: duckdb.DuckDBPyConnection, world: World, until: datetime)
     """When each place was last asked for, up to a moment."""
     found = connection.execute(
         """
-        select export, campaign_id, day::date, max(pulled_at) from (
-            select export, campaign_id, pulled_at, unnest(generate_series(start_date, end_date, interval 1 day)) as day
+        select export, subject_id, day::date, max(pulled_at) from (
+            select export, subject_id, pulled_at, unnest(generate_series(start_date, end_date, interval 1 day)) as day
             from deliveries where pulled_at <= $1
         )
         group by all
@@ -295,7 +295,7 @@ def _vanished_agrees(
 ) -> None:
     """What has vanished was once answered, and was not when its day was last asked for."""
     vanished = connection.execute(
-        "select v.export, v.campaign_id, v.report_date, json(v.key), d.pulled_at"
+        "select v.export, v.subject_id, v.report_date, json(v.key), d.pulled_at"
         " from vanished_rows as v join deliveries as d on d.delivery_id = v.last_seen_delivery_id"
     ).fetchall()
     for export, campaign, day, key, pulled_at in Random(now.toordinal()).sample(vanished, min(50, len(vanished))):

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.endurance.children import Api, in_child, refresh
+from benchmarks.endurance.children import Api, in_child, keep_storage_bounded, refresh
 from benchmarks.endurance.truth import SLACK, Found, Known, hold_against_the_world
 from benchmarks.endurance.world import FIRST_DAY, FRAMED
 from soundlink_pipeline.contracts.days import DateRange
@@ -28,11 +28,15 @@ BY_THE_WALL_CLOCK = "newest_day"
 class Endurance:
     """A project folder, the API, and one day after another."""
 
-    def __init__(self, folder: Path, api: Api, world: World, retention_days: int, seed: int) -> None:
+    def __init__(
+        self, folder: Path, api: Api, world: World, retention_days: int, dagster_retention_days: int | None, seed: int
+    ) -> None:
         self.folder, self.api, self.world = folder, api, world
+        self.dagster_retention_days = dagster_retention_days
         self.known, self.records = Known(retention_days), list[dict[str, Any]]()
         self.red: Counter[str] = Counter()
         self._random = Random(seed)
+        self._thinned_until = 0.0
 
     def settings(self, now: datetime) -> dict[str, str]:
         # Landed files are forgotten by the wall clock, which the simulated one is so many days behind.
@@ -77,6 +81,10 @@ class Endurance:
             if run and run["success"]:
                 everything = last or len(self.known.ranges) % EVERYTHING_EVERY == EVERYTHING_EVERY - 1
                 record |= self._compare(soundlink, run, now, everything=everything)
+            if (days := self.dagster_retention_days) is not None:
+                bounded = in_child(lambda: keep_storage_bounded(now, days, self._thinned_until))
+                self._thinned_until = bounded.answer
+                record["upkeep_cpu_seconds"] = bounded.cpu_seconds
         record |= self._sizes()
         self.records.append(record)
         return record

@@ -11,6 +11,7 @@ import httpx
 
 from soundlink_pipeline.alerts.delivery import NotDelivered, deliver, hidden
 from soundlink_pipeline.alerts.message import payload, read_alert
+from soundlink_pipeline.wording import counted
 
 _WILL_RETRY = "dagster/will_retry"
 _RETRY_RUN = "dagster/auto_retry_run_id"
@@ -120,7 +121,7 @@ class Tick:
                 elif run_id not in self._state.told:
                     self._state.held.setdefault(run_id, Pending(record.timestamp))
         if too_old:
-            self._log.warning(f"Skipped {_counted(too_old, 'failed run')} that ended more than three days ago.")
+            self._log.warning(f"Skipped {counted(too_old, 'failed run')} that ended more than three days ago.")
         self._state.undelivered = {
             run_id: item
             for run_id, item in self._state.undelivered.items()
@@ -194,12 +195,8 @@ class Tick:
 
     def summary(self) -> str:
         """What the tick shows: first what was not delivered, then what was sent."""
-        sent = [f"Sent {_counted(len(self._sent), 'alert')}: {', '.join(self._sent)}."] if self._sent else []
+        sent = [f"Sent {counted(len(self._sent), 'alert')}: {', '.join(self._sent)}."] if self._sent else []
         if self._problems or sent:
             return "\n".join([*self._problems, *sent])
         waiting = len(self._state.held)
-        return f"Waiting to alert on {_counted(waiting, 'run')}, or for a retry." if waiting else "No run ended badly."
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+        return f"Waiting to alert on {counted(waiting, 'run')}, or for a retry." if waiting else "No run ended badly."

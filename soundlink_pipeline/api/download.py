@@ -24,6 +24,7 @@ from soundlink_pipeline.api.responses import (
     row_count,
 )
 from soundlink_pipeline.durable import sync
+from soundlink_pipeline.wording import counted
 
 # Far beyond what is ever delivered: a body that does not end must not fill the disk.
 LARGEST_EXPORT_BYTES = 8 << 30
@@ -87,7 +88,7 @@ def _truncation(file: Path, declared: int | None) -> str | None:
     """In what way the file is not whole, or None where it is."""
     rows, last = count_rows(file)
     if declared is not None and rows < declared:
-        return f"the answer holds {rows} rows of the {declared} that X-Row-Count says"
+        return f"the answer holds {counted(rows, 'row')} of the {declared} that X-Row-Count says"
     return None if is_whole(last) else f"the answer ends in the middle of row {rows}"
 
 

@@ -41,6 +41,7 @@ from soundlink_pipeline.settings.settings import SQL_FOLDER, Settings
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline.wording import counted
 
 _COMMAND = "soundlink backup"
 _SQLITE = b"SQLite format 3\0"
@@ -89,15 +90,16 @@ def back_up(target: Path) -> None:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     print(
-        f"Copied {copied.files:,} files, {copied.bytes / 1e6:,.1f} MB, into {target}: {copied.deliveries:,} landed"
-        f" files, {copied.databases} databases of Dagster, settings. Every copy was read back."
+        f"Copied {counted(copied.files, 'file')}, {copied.bytes / 1e6:,.1f} MB, into {target}:"
+        f" {counted(copied.deliveries, 'landed file')}, {counted(copied.databases, 'database')} of Dagster, settings."
+        " Every copy was read back."
     )
     for note in copied.notes:
         print(note)
     print("To restore: copy the folder to its place, then run soundlink rebuild in it.")
     if copied.damaged:
         raise CommandFailed(
-            f"{len(copied.damaged)} landed files were damaged before they were copied:\n" + "\n".join(copied.damaged)
+            f"{counted(len(copied.damaged), 'landed file')} damaged before the copy:\n" + "\n".join(copied.damaged)
         )
 
 
@@ -262,5 +264,5 @@ def _copy_warehouse(settings: Settings, target: Path, copied: Copied) -> None:
         file.copy_to(place)
     copied.add(place)
     copied.notes.append(
-        f"The warehouse was copied, too: its rows of {len(lacking)} deliveries are no longer in the landing"
+        f"The warehouse was copied, too: its rows of {counted(len(lacking), 'delivery')} are no longer in the landing"
     )

@@ -27,7 +27,7 @@ import httpx
 
 from soundlink_pipeline.api.key import DEMO_KEY
 from soundlink_pipeline.commands import cli
-from soundlink_pipeline.commands.demo_tour import say, show, show_checks, show_requests
+from soundlink_pipeline.commands.demo_tour import say, show_checks, show_requests, show_tables
 from soundlink_pipeline.commands.dev import check_port
 from soundlink_pipeline.commands.execution import checked_settings, ended_run, opened_instance
 from soundlink_pipeline.commands.outcome import CommandFailed
@@ -126,7 +126,7 @@ def _demo(home: Path, port: int) -> None:
                 newest = _run(definitions, instance, start, end)
                 pulled_days += (end - start).days + 1
                 say(f"   {day}: pulled {start} to {end}; {_requests(base_url)} requests so far")
-        show(soundlink)
+        show_tables(soundlink)
         show_checks(newest)
         show_requests(soundlink, _requests(base_url), pulled_days)
     # Last: what has no settings is no project, and no half demo is taken for one.

@@ -1,4 +1,4 @@
-"""What the demo prints of the account that it has pulled: what an analyst would look at, and what the checks say."""
+"""What the demo shows of the warehouse it has filled, in numbered sections: what an analyst would look at first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from soundlink_pipeline.orchestration.run_origin import Result
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.typed import typed
 
-# Which of the account's oddities is behind a check's warning.
+# Which oddity of the account is behind a check's warning.
 _PLANTED = {
     "known_countries": "listeners without a country have the codes A1 and T1",
     "no_late_rows": "a row turned up after its day was final",
@@ -22,16 +22,20 @@ _LATE_ROWS = """\
    (while {} runs): it compares the rows with Soundlink's own totals."""
 
 
-def show(soundlink: Soundlink) -> None:
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def show_tables(soundlink: Soundlink) -> None:
     """Print what an analyst would look at, from the published database."""
     with read_published(soundlink.published_path) as connection:
 
-        def table(title: str, sql: str) -> None:
+        def show(title: str, sql: str) -> None:
             say(f"\n{title}")
             text = connection.execute(sql).df().to_string(index=False, max_colwidth=40)
             say("\n".join("   " + line for line in text.split("\n")))  # a name may hold U+2028
 
-        table(
+        show(
             "3. What was pulled",
             """
             with held as (select export, sum(rows)::bigint as rows_now from marts.data_status group by export)
@@ -40,7 +44,7 @@ def show(soundlink: Soundlink) -> None:
             from deliveries join held using (export) group by export, rows_now order by export
             """,
         )
-        table(
+        show(
             "4. Revised: the value before, and the value now",
             """
             select h.report_date, h.country_code as country, h.streams as streams_before, t.streams as streams_now,
@@ -52,7 +56,7 @@ def show(soundlink: Soundlink) -> None:
             order by h.report_date desc, abs(t.streams - h.streams) desc limit 5
             """,
         )
-        table(
+        show(
             f"5. Final or not: a day is settled once it was pulled {SETTLED_AFTER_DAYS} days after it began, by"
             " the API's own clock",
             """
@@ -61,7 +65,7 @@ def show(soundlink: Soundlink) -> None:
             """,
         )
         say(_LATE_ROWS.format(typed("totals"), typed("dev")))
-        table(
+        show(
             "6. How far each number was from its settled value, in percent, by days after the day closed",
             """
             pivot (
@@ -71,7 +75,7 @@ def show(soundlink: Soundlink) -> None:
             ) on day using first(percent_missing) group by measure order by measure
             """,
         )
-        table(
+        show(
             "7. A first question: settled spend and listening per campaign",
             """
             select campaign_name, currency, sum(settled_spend_total) as spend, sum(settled_streams)::bigint as streams,
@@ -81,7 +85,7 @@ def show(soundlink: Soundlink) -> None:
             order by streams desc limit 5
             """,
         )
-        table(
+        show(
             "8. Soundlinks, the self-serve links that belong to no campaign: what each has brought so far",
             """
             select soundlink_name, status, days, views, round(100 * ctr_lp, 1) as percent_that_click, streams,
@@ -117,7 +121,3 @@ def show_requests(soundlink: Soundlink, requests: int, pulled_days: int) -> None
         f"\n10. {requests} requests; one for each day, campaign or soundlink, and export would be up to {naive:,},"
         f" {naive // requests} x as many"
     )
-
-
-def say(text: str) -> None:
-    print(text, flush=True)

@@ -15,6 +15,7 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.pulling.planning import duration
 from soundlink_pipeline.pulling.progress import LINE_AFTER_SECONDS, Estimate, ExportProgress
 from soundlink_pipeline.pulling.progress import Progress as Pulled
+from soundlink_pipeline.wording import counted
 
 _REDRAW_SECONDS = 0.2
 _BEFORE = "working"
@@ -82,4 +83,4 @@ def _line(progress: Pulled, estimate: Estimate) -> str:
 
 
 def _came(export: ExportProgress) -> str:
-    return f"{export.rows:,} rows, {export.bytes / 1e6:.1f} MB"
+    return f"{counted(export.rows, 'row')}, {export.bytes / 1e6:.1f} MB"

@@ -20,7 +20,6 @@ from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
 from soundlink_pipeline.contracts.days import DateRange, checked_range, last_closed_day
 from soundlink_pipeline.contracts.subject import Subject
-from soundlink_pipeline.doctor.finding import counted
 from soundlink_pipeline.orchestration.failures import OPERATOR_ERRORS, sentence
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.pull_step import named_ids
@@ -35,6 +34,7 @@ from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.wording import counted, in_words
 
 _COMMAND = "soundlink pull"
 
@@ -83,7 +83,7 @@ def _pull(
 
     step: dict[str, Any] = {"refetch": refetch, "accept_smaller": accept_smaller}
     step |= {subject.table: list(of_it) for subject, of_it in ids.items()}
-    limit = " and ".join(counted(len(of_it), subject.name) for subject, of_it in ids.items())
+    limit = in_words([counted(len(of_it), subject.name) for subject, of_it in ids.items()])
     print(f"Pulling {dates}" + (f" of {limit}" if limit else ""), flush=True)
     ended = run_job(
         DAILY_REFRESH,
@@ -172,11 +172,13 @@ def _summary(
 def _what_came(progress: Progress) -> str:
     result = progress.result
     if result is None:
-        return f"Loaded so far: {progress.rows:,} rows of {progress.done} of {progress.requests} requests"
+        asked = counted(progress.requests, "request")
+        return f"Loaded so far: {counted(progress.rows, 'row')} of {progress.done} of {asked}"
     refused = sum(item.attempted for item in result.failed)
     return (
-        f"Loaded: {result.rows:,} rows, of which {result.total('inserted'):,} new, {result.total('updated'):,} revised;"
-        f" {result.requests:,} requests for exports, {refused:,} refused or failed"
+        f"Loaded: {counted(result.rows, 'row')}, of which {result.total('inserted'):,} new,"
+        f" {result.total('updated'):,} revised; {counted(result.requests, 'request')} for exports,"
+        f" {refused:,} refused or failed"
     )
 
 
@@ -191,7 +193,7 @@ def _what_is_there(soundlink: Soundlink, dates: DateRange, limited: bool) -> lis
     lines = [f"Settled up to {settled}: these numbers are final" if settled else "Settled: no day yet"]
     if limited and lacking:
         lines.append(
-            f"Not pulled: days of {len(lacking)} others, so these days stay missing in the UI; the same command without"
-            " --campaign and --soundlink pulls them"
+            f"Not pulled: days of {counted(len(lacking), 'other')}, so these days stay missing in the UI; the same"
+            " command without --campaign and --soundlink pulls them"
         )
     return lines

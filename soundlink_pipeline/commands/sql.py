@@ -21,9 +21,9 @@ import duckdb
 from soundlink_pipeline.commands.execution import loaded_settings
 from soundlink_pipeline.commands.outcome import CommandFailed
 from soundlink_pipeline.commands.project_folder import enter_project
-from soundlink_pipeline.doctor.finding import counted
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.typed import typed
+from soundlink_pipeline.wording import counted
 
 STYLES = ("table", "line", "csv", "json")
 _ROWS_SHOWN = 40  # in a terminal; elsewhere all are

@@ -15,7 +15,7 @@ from soundlink_pipeline.commands.project_folder import enter_project, require_pr
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.doctor.dagster_state import daemon_state, has_storage, next_tick
-from soundlink_pipeline.doctor.finding import counted, minute
+from soundlink_pipeline.doctor.finding import minute
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START, UNDER_WAY
@@ -24,6 +24,7 @@ from soundlink_pipeline.pulling.planning import duration
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.wording import counted
 
 # A run that writes holds the warehouse for seconds.
 _WAIT_SECONDS = 5.0
@@ -75,7 +76,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, export: Export) -> str:
     if pulled is None:
         return "never pulled"
     days = f" of {counted(subjects, export.subject.name)}, {first} to {last}" if rows else ""
-    return f"{rows:,} rows{days}; last pulled {minute(pulled)}"
+    return f"{counted(rows, 'row')}{days}; last pulled {minute(pulled)}"
 
 
 def _published(soundlink: Soundlink, now: datetime) -> Iterator[Line]:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from soundlink_pipeline.commands import cli
 from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, require_api_of_demo, run_and_tell
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
-from soundlink_pipeline.doctor.finding import counted
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS, COMPARED, lines_of
 from soundlink_pipeline.typed import typed
+from soundlink_pipeline.wording import counted
 
 
 def compare_all(*, verbose: bool) -> None:

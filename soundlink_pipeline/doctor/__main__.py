@@ -10,8 +10,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from soundlink_pipeline.doctor.finding import Finding, counted
+from soundlink_pipeline.doctor.finding import Finding
 from soundlink_pipeline.typed import installing
+from soundlink_pipeline.wording import counted
 
 _WHAT_WIDTH = 25
 _NARROWEST, _WIDEST = 72, 120

@@ -25,13 +25,14 @@ from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refres
 from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Item, Listed, Subject, expected_days, left_out
-from soundlink_pipeline.doctor.finding import Finding, counted, fault, ok, warn
+from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.orchestration.pull_step import named_ids
 from soundlink_pipeline.pulling.listing import left_out_of_named
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
+from soundlink_pipeline.wording import counted, in_words
 
 _KEY = "SOUNDLINK_API_KEY"
 # An operator is waiting: one retry, and short timeouts.
@@ -210,7 +211,7 @@ def _limits(settings: Settings, asked: Sequence[tuple[Export, str]], pages: int,
     live = {
         subject: len({listed_id for export, listed_id in asked if export.subject == subject}) for subject in SUBJECTS
     }
-    whose = " and ".join(counted(number, f"live {subject.name}") for subject, number in live.items() if number)
+    whose = in_words([counted(number, f"live {subject.name}") for subject, number in live.items() if number])
     message = (
         f"{left} of {settings.requests_per_hour} requests left this hour; a daily refresh needs {needed}:"
         f" {len(asked)} exports of {whose or 'nothing live'}, {pages} for the listings"

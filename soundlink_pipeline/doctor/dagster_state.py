@@ -13,13 +13,14 @@ import yaml
 
 from soundlink_pipeline.alerts.sensor import SENSOR as ALERTS
 from soundlink_pipeline.alerts.tick import State
-from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
+from soundlink_pipeline.doctor.finding import Finding, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.runs import last_backfill, last_runs, runs_under_way
 from soundlink_pipeline.orchestration.publication_sensor import SENSOR as PUBLICATION
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.upkeep import UPKEEP
 from soundlink_pipeline.typed import typed
+from soundlink_pipeline.wording import counted
 
 # Daemons report a heartbeat every 30 s.
 _HEARTBEAT = timedelta(minutes=3)
@@ -89,7 +90,7 @@ def check_dagster(project: ProjectState) -> Iterator[Finding]:
         yield ok("storage", "is not there yet; the first run makes it")
         return
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield ok("storage", f"can be opened: {instance.get_runs_count():,} runs")
+        yield ok("storage", f"can be opened: {counted(instance.get_runs_count(), 'run')}")
         yield daemon_state(instance, project.clock())
         yield from _automation(instance, project)
         yield from last_runs(instance, project)

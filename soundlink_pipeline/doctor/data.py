@@ -13,7 +13,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.doctor.dagster_state import run_is_under_way
-from soundlink_pipeline.doctor.finding import Finding, counted, fault, first_line, minute, ok, warn
+from soundlink_pipeline.doctor.finding import Finding, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.landing.deliveries import Delivery, Listing
 from soundlink_pipeline.landing.folder import Landing
@@ -24,6 +24,7 @@ from soundlink_pipeline.quality.completeness import due_day, missing, newest_com
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.wording import counted
 
 
 def check_data(project: ProjectState) -> Iterator[Finding]:
@@ -46,7 +47,7 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
         except (WarehouseLocked, WarehouseUnusable, duckdb.CatalogException):
             yield ok("warehouse", "its data was not checked; see above")
     elif landed := len(landing.deliveries()):
-        message = f"there is no file, but {landed} deliveries have landed"
+        message = f"there is no file, but {counted(landed, 'delivery')} landed"
         yield warn("warehouse", message, f"{typed('rebuild')} loads them, without one request")
     else:
         yield ok("warehouse", f"no data yet: {typed('pull --from=… --to=…')} pulls the past")
@@ -60,7 +61,7 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
         fix = "give the user that runs the pipeline the right to read it; until then a rebuild fails"
         yield fault("landed files", f"those in {folder} cannot be seen ({why})", fix)
     if waiting:
-        message = f"{len(waiting)} deliveries are not loaded yet: a run is loading them, or the next one will"
+        message = f"{counted(len(waiting), 'delivery')} not loaded yet: a run is doing it, or the next one will"
         yield ok("landed files", message)
     else:
         yield ok("landed files", "all are loaded")

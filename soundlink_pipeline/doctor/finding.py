@@ -34,12 +34,6 @@ def fault(what: str, message: str, fix: str = "") -> Finding:
     return Finding("FAULT", what, message, fix)
 
 
-def counted(number: int, what: str) -> str:
-    """`1 day`, `3 deliveries`."""
-    many = f"{what.removesuffix('y')}ies" if what.endswith("ry") else f"{what}s"
-    return f"{number} {what if number == 1 else many}"
-
-
 def minute(moment: datetime) -> str:
     """A moment in UTC for people; without a zone it is UTC."""
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

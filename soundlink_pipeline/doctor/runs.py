@@ -9,12 +9,13 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from soundlink_pipeline.alerts.message import read_alert
-from soundlink_pipeline.doctor.finding import Finding, counted, first_line, minute, ok, warn
+from soundlink_pipeline.doctor.finding import Finding, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectState
 from soundlink_pipeline.orchestration.jobs import FRESHNESS, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.run_tags import dates_of, described
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS
+from soundlink_pipeline.wording import counted
 
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 # Jobs that change nothing; the runs that are looked at hold more than a week of them.
@@ -82,7 +83,8 @@ def last_backfill(instance: dg.DagsterInstance) -> Iterator[Finding]:
         counts = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
         state = _STATES.get(backfill.status.value, backfill.status.value.lower())
         at = minute(datetime.fromtimestamp(backfill.backfill_timestamp, UTC))
-        message = f"{at}: {state}, {counted(len(runs), 'run')}" + (f": {counts}" if counts else "")
+        # Without any: it has launched none yet, or they are so old that they were deleted.
+        message = f"{at}: {state}" + (f", {counted(len(runs), 'run')}: {counts}" if runs else "")
         if backfill.error and backfill.status.value in ("FAILED", "FAILING"):
             message += f"; {first_line(backfill.error.message)}"
             yield warn("last backfill", message, "see its page in the UI (Runs, Backfills), and launch it again")

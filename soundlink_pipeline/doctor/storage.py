@@ -13,6 +13,7 @@ import duckdb
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.wording import counted
 
 # What a day's landed files, DuckDB's temporary files and Dagster's storage may need beside a copy of the warehouse.
 _FLOOR_BYTES = 256_000_000
@@ -74,7 +75,7 @@ def check_warehouse(project: ProjectState) -> Iterator[Finding]:
     except duckdb.CatalogException:
         yield ok(what, "is empty; the first run makes its tables")
     else:
-        yield ok(what, f"can be opened: {deliveries:,} deliveries, {int(rows or 0):,} rows delivered")
+        yield ok(what, f"can be opened: {counted(deliveries, 'delivery')}, {counted(int(rows or 0), 'row')} delivered")
         if obstacle := warehouse.obstacle(_READERS_SECONDS):
             yield fault(what, obstacle.reason, obstacle.fix)
 

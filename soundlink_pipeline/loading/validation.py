@@ -25,6 +25,7 @@ from soundlink_pipeline.loading.json_lines import (
     suspects,
     unknown_fields,
 )
+from soundlink_pipeline.wording import counted
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ class Staging:
         declared = hashed.delivery.declared_rows
         if declared is None or rows == declared:
             return None
-        return f"the file holds {rows} rows, {'more' if rows > declared else 'fewer'} than X-Row-Count's {declared}"
+        more = "more" if rows > declared else "fewer"
+        return f"the file holds {counted(rows, 'row')}, {more} than X-Row-Count's {declared}"
 
     def _broken_rule(self, hashed: HashedDelivery, faults: list[Any]) -> str | None:
         broken = [fault for fault in faults if fault[0] != 0]

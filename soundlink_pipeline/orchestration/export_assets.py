@@ -5,8 +5,9 @@ One step pulls all exports that a run selects: while one is being loaded, the ne
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -15,7 +16,7 @@ from soundlink_pipeline.api.errors import ScopeMissing
 from soundlink_pipeline.contracts.days import REVISION_DAYS
 from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.contracts.subject import Subject, left_out
+from soundlink_pipeline.contracts.subject import Item, Subject, left_out
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.orchestration.asset_checks import (
     check_key,
@@ -47,9 +48,10 @@ from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.tables import export_tables, listing_table
+from soundlink_pipeline.wording import counted
 
-# The step that pulls; also its name in a run's config.
-_EXPORTS = "exports"
+# The step that lists, and the one that pulls, which is also its name in a run's config.
+_LISTINGS, _EXPORTS = "listings", "exports"
 # Dagster would wait for ever for the days that such a run leaves open.
 _NO_LIMITED_BACKFILL = (
     "a backfill pulls all that is listed: its days would count as done without the others. To pull some only,"
@@ -101,7 +103,7 @@ def build_assets(
         # Known and accepted: DECISIONS.md, "Dagster".
         warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
         warnings.filterwarnings("ignore", message="Class `.*CodeRef", category=dg.BetaWarning)
-        return [_api(settings), *map(_listing_asset, SUBJECTS), _exports_asset(partitions)]
+        return [_api(settings), _listings_asset(), _exports_asset(partitions)]
 
 
 def _api(settings: Settings) -> dg.AssetSpec:
@@ -124,11 +126,9 @@ def _api(settings: Settings) -> dg.AssetSpec:
     )
 
 
-def _listing_asset(subject: Subject) -> dg.AssetsDefinition:
-    table = listing_table(subject)
-
-    @dg.asset(
-        name=subject.table,
+def _listing_spec(subject: Subject) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        subject.table,
         deps=[SOUNDLINK_API],
         group_name="sources",
         kinds={"api", "duckdb"},
@@ -141,48 +141,74 @@ def _listing_asset(subject: Subject) -> dg.AssetsDefinition:
         metadata={
             "dagster/table_name": subject.table,
             "dagster/code_references": _code(f"contracts/{subject.table}.py"),
-            COLUMNS: column_schema(table),
+            COLUMNS: column_schema(listing_table(subject)),
         },
     )
-    def list_them(
+
+
+def _listings_asset() -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=_LISTINGS,
+        specs=[_listing_spec(subject) for subject in SUBJECTS],
+        can_subset=True,
+        description="Lists what the exports are about. Which of it can have rows decides what is pulled.",
+    )
+    def list_subjects(
         context: dg.AssetExecutionContext, soundlink: dg.ResourceParam[Soundlink]
-    ) -> dg.MaterializeResult[None]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         # The exports are next: no request for a wrong range.
         dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
+        wanted = [subject for subject in SUBJECTS if dg.AssetKey(subject.table) in context.selected_asset_keys]
+        refused = dict[Subject, ScopeMissing]()
         with as_cancellation(context), as_operator_failure(), open_client(context, soundlink) as (client, pacer):
-            try:
-                listing = list_for_run(context, soundlink, client, subject)
-            except ScopeMissing as error:  # the others go on; the step that pulls says what it means
-                context.log.info(f"{subject.plural} were not listed: {error}")
-                return dg.MaterializeResult(metadata={"left out": str(error), "requests": client.requests})
-            items = listing.items(subject)
-            selected = context.run.asset_selection
-            own = [export for export in EXPORTS if export.subject == subject]
-            exports_are_next = not selected or any(dg.AssetKey(export.name) in selected for export in own)
-            if not dates or not exports_are_next:
-                # Otherwise the step that pulls saves it, with what it asks the warehouse in any case.
-                save_and_ask(soundlink.warehouse, soundlink.landing, {subject: listing}, lambda _: None)
-            context.log.info(f"{len(items)} {subject.plural} listed")
+            for subject in wanted:
+                before = client.requests
+                try:
+                    listing = list_for_run(context, soundlink, client, subject)
+                except ScopeMissing as error:  # the others go on; the step that pulls says what it means
+                    refused[subject] = error
+                    continue
+                items = listing.items(subject)
+                if not dates or not _are_exports_next(context, subject):
+                    # Otherwise the step that pulls saves it, with what it asks the warehouse in any case.
+                    save_and_ask(soundlink.warehouse, soundlink.landing, {subject: listing}, lambda _: None)
+                context.log.info(f"{counted(len(items), subject.name)} listed")
+                yield dg.MaterializeResult(
+                    asset_key=subject.table,
+                    metadata=_listed(subject, items, soundlink.settings) | {"requests": client.requests - before},
+                )
             # The API is not ours to materialize: that it answered is an observation.
             observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
             context.log_event(dg.AssetObservation(SOUNDLINK_API, metadata=observed))
-        statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
-        return dg.MaterializeResult(
-            metadata={
-                f"{subject.plural} by status": dg.MetadataValue.md(
-                    markdown_table(["status", subject.plural], statuses)
-                ),
-                "dagster/row_count": len(items),
-                "requests": client.requests,
-                "left out": (
-                    f"not known: `{typed('doctor')}` asks when the campaigns in SOUNDLINK_CAMPAIGN_IDS were created"
-                    if named_ids(soundlink.settings, subject)
-                    else left_out(subject, items, soundlink.settings.start_date) or "nothing"
-                ),
-            }
-        )
+            if len(refused) == len(wanted):
+                raise refused[wanted[0]]
+        for subject, why in refused.items():
+            context.log.info(f"{subject.plural} were not listed: {why}")
+            yield dg.MaterializeResult(asset_key=subject.table, metadata={"left out": str(why)})
 
-    return list_them
+    return list_subjects
+
+
+def _are_exports_next(context: dg.AssetExecutionContext, subject: Subject) -> bool:
+    selected = context.run.asset_selection
+    own = [export for export in EXPORTS if export.subject == subject]
+    return not selected or any(dg.AssetKey(export.name) in selected for export in own)
+
+
+def _listed(
+    subject: Subject, items: Sequence[Item], settings: Settings
+) -> dict[str, dg.MetadataValue[Any] | int | str]:
+    """What a listing's page shows."""
+    statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
+    return {
+        f"{subject.plural} by status": dg.MetadataValue.md(markdown_table(["status", subject.plural], statuses)),
+        "dagster/row_count": len(items),
+        "left out": (
+            f"not known: `{typed('doctor')}` asks when the campaigns in SOUNDLINK_CAMPAIGN_IDS were created"
+            if named_ids(settings, subject)
+            else left_out(subject, items, settings.start_date) or "nothing"
+        ),
+    }
 
 
 def _code(*files: str) -> dg.CodeReferencesMetadataValue:

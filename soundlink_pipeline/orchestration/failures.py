@@ -16,6 +16,7 @@ from soundlink_pipeline.pulling.outcome import FailedPull, PullResult, merged
 from soundlink_pipeline.quality.row_checks import CheckResult
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.wording import counted
 
 _MOST_LINES = 40
 # As one would type it into the launchpad; `commands/refetch.yaml` is the same.
@@ -38,8 +39,8 @@ def rebuild_failure(result: PullResult) -> dg.Failure:
     if len(lines) > len(shown):
         shown.append(f"and {len(lines) - len(shown)} more")
     return dg.Failure(
-        f"{len(lines)} landed files could not be used; {len(result.loaded)} deliveries were loaded. Models and"
-        " published file stay as they were: pull what is missing, or rebuild again to publish without it.\n"
+        f"{counted(len(lines), 'landed file')} could not be used; {counted(len(result.loaded), 'delivery')} loaded."
+        " Models and published file stay as they were: pull what is missing, or rebuild again to publish without it.\n"
         + "\n".join(_pull_again(result.failed) + shown),
         metadata={"landed files": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,

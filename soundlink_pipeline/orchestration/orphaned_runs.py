@@ -8,16 +8,20 @@ hours, and the queue would launch no other. So whoever comes across it marks it:
 from __future__ import annotations
 
 import os
+import socket
+from pathlib import Path
 
 import dagster as dg
 
 from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
 
+# The tag of a run that names the machine which executes it; with this beginning the UI hides it.
+_HOST = ".dagster/soundlink_host"
 _REASON = "the run's process no longer exists (killed, or the machine restarted); complete deliveries are kept"
 
 
 def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark orphaned runs as failed; returns their ids. Does nothing with a storage that machines share.
+    """Mark orphaned runs as failed; returns their ids. In a storage that machines share: those of this machine.
 
     A process is looked up by its number among those that this process sees: containers that share one SQLite storage
     must share their process ids, too.
@@ -25,15 +29,22 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
     # Half a second, which loading the definitions should not pay.
     from soundlink_pipeline.orchestration.event_log import is_sqlite  # noqa: PLC0415
 
-    if not is_sqlite(instance.event_log_storage):
-        return []  # the run's process may be on another machine
+    on_this_machine = host_tag().items()
+    all_here = is_sqlite(instance.event_log_storage)
     orphaned = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        if not all_here and not on_this_machine <= run.tags.items():
+            continue
         processes = _processes(instance, run.run_id)
         if processes and not any(_lives(process) for process in processes):
             fail_orphan(instance, run.run_id)
             orphaned.append(run.run_id)
     return orphaned
+
+
+def host_tag() -> dict[str, str]:
+    """The tag of a run that this machine executes. A container has a name of its own, as a machine has."""
+    return {_HOST: socket.gethostname()}
 
 
 def fail_orphan(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -60,7 +71,16 @@ def _lives(process: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _waits_for_its_parent(process)
+
+
+def _waits_for_its_parent(process: int) -> bool:
+    """Whether it has ended and only its number is left, until its parent asks: in a container perhaps for ever."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except OSError:  # no Linux; or it is gone by now
+        return False
+    return state == "Z"
 
 
 def main() -> None:

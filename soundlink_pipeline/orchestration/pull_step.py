@@ -31,6 +31,7 @@ from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.pulling.shrinking import NOTHING_HELD, HeldRows
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.wording import in_words
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -126,12 +127,15 @@ def _chosen(listings: Mapping[Subject, Listing], only: Only) -> dict[Subject, li
     return chosen
 
 
-def _without_access(result: PullResult, pulled_before: Collection[str]) -> dict[str, str]:
-    """The exports that were never pulled and that the key gives no access to, each with why; no failures of the result.
+def _without_access(exports: Sequence[Export], result: PullResult, pulled_before: Collection[str]) -> dict[str, str]:
+    """Of the `exports` those that were never pulled and that the key gives no access to, each with why.
 
-    One that was pulled before goes stale: then its failures are the run's.
+    They are no failures of the result. One that was pulled before goes stale, and a key that opens none of them is of
+    no use: then the failures are the run's.
     """
     left = {item.export: item.reason for item in result.failed if item.no_access and item.export not in pulled_before}
+    if len(left) == len(exports):
+        return {}
     result.failed = [item for item in result.failed if not (item.no_access and item.export in left)]
     return left
 
@@ -201,9 +205,9 @@ def pull_range(
     for export in exports:
         if why := refused.get(export.subject):
             result.failed.append(FailedPull(export.name, "", dates, str(why), no_access=True))
-    left = _without_access(result, planned.pulled_before)
+    left = _without_access(exports, result, planned.pulled_before)
     for reason in dict.fromkeys(left.values()):
-        names = " and ".join(name for name, of_it in left.items() if of_it == reason)
+        names = in_words([name for name, of_it in left.items() if of_it == reason])
         context.log.warning(f"{names} left out: {reason}")
     result.loaded[:0] = leftovers.loaded
     result.failed[:0] = leftovers.failed

@@ -15,6 +15,7 @@ import dagster as dg
 
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.orchestration.orphaned_runs import host_tag
 from soundlink_pipeline.orchestration.run_tags import own_tags
 from soundlink_pipeline.orchestration.turn import turn
 from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
@@ -90,8 +91,7 @@ def resources(soundlink: Soundlink) -> dict[str, object]:
         if run is None or instance is None or log is None or _has_ended(instance, run):
             yield soundlink
             return
-        if tags := own_tags(run):
-            instance.add_run_tags(run.run_id, tags)
+        instance.add_run_tags(run.run_id, own_tags(run) | host_tag())
 
         def say(line: str) -> None:
             log.info(line)

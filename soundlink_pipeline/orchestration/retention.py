@@ -29,6 +29,7 @@ from sqlalchemy import DateTime, bindparam, text
 
 from soundlink_pipeline.orchestration.event_log import PooledSqliteEventLog, is_sqlite
 from soundlink_pipeline.orchestration.run_context import BACKFILL, UNDER_WAY
+from soundlink_pipeline.wording import counted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -68,7 +69,8 @@ class Kept:
     finished: bool = True
 
     def __str__(self) -> str:
-        return f"{self.deleted} runs deleted, {self.thinned} thinned" + ("" if self.finished else "; more to come")
+        done = f"{counted(self.deleted, 'run')} deleted, {self.thinned} thinned"
+        return done if self.finished else f"{done}; more to come"
 
 
 def keep_bounded(

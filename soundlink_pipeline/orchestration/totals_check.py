@@ -37,6 +37,7 @@ from soundlink_pipeline.quality.totals import (
     settled_totals,
 )
 from soundlink_pipeline.typed import typed
+from soundlink_pipeline.wording import counted
 
 TOTALS_AGREE = "totals_agree"
 COMPARE_TOTALS = "compare_totals"
@@ -153,7 +154,8 @@ def _ask(context: dg.AssetCheckExecutionContext, soundlink: Soundlink, live: Liv
             len(live.due), settings.requests_per_minute, settings.requests_per_hour, pacer.left_this_hour()
         )
         context.log.info(
-            f"{len(live.due)} requests, one each for the totals of {len(live.due)} of {len(live.ids)} live campaigns"
+            f"{counted(len(live.due), 'request')}, one each for the totals of {len(live.due)} of"
+            f" {counted(len(live.ids), 'live campaign')}"
             + (f"; at the API's limits this takes at least {duration(seconds)}" if seconds > 1 else "")
         )
         refused: SoundlinkError | None = None
@@ -174,7 +176,7 @@ def _ask(context: dg.AssetCheckExecutionContext, soundlink: Soundlink, live: Liv
                 else:
                     answers.failures.append((totals, "the overview gives none of the figures"))
         answers.requests = client.requests
-    context.log.info(f"{answers.requests} requests sent")
+    context.log.info(f"{counted(answers.requests, 'request')} sent")
     return answers
 
 
@@ -183,7 +185,7 @@ def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
     if len(found) > len(lines):
         lines.append(f"and {len(found) - len(lines)} more")
     if answers.failures:
-        lines.append(f"{len(answers.failures)} campaigns could not be compared: {answers.failures[0][1]}")
+        lines.append(f"{counted(len(answers.failures), 'campaign')} could not be compared: {answers.failures[0][1]}")
     metadata: dict[str, Any] = {
         COMPARED: len(answers.comparisons),
         "requests": answers.requests,

@@ -67,6 +67,15 @@ def turn(
                 _write(file, "")
 
 
+def run_at_work(data_dir: Path) -> str | None:
+    """The id of the run that has the turn in `data_dir`, or had it when its process was killed."""
+    try:
+        with (data_dir / "run.lock").open(encoding="utf-8") as file:
+            return _read(file).get("run")
+    except OSError:
+        return None
+
+
 def _wait(file: TextIO, say: Log, say_every_seconds: float) -> None:
     began, said = time.monotonic(), None
     while not _taken(file):

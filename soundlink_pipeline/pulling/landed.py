@@ -23,6 +23,7 @@ from soundlink_pipeline.loading.listing import save_listing
 from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.wording import counted
 
 
 def load_and_quarantine(
@@ -121,7 +122,7 @@ def load_leftovers(warehouse: Home, landing: Landing, log: Log) -> PullResult:
             if item.delivery.delivery_id in orders:
                 archive_quietly(landing, item.delivery, orders[item.delivery.delivery_id])
     if result.loaded:
-        log(f"loaded {len(result.loaded)} deliveries that an earlier run fetched but did not load")
+        log(f"loaded {counted(len(result.loaded), 'delivery')} that an earlier run fetched but did not load")
     return _of_earlier_runs(result)
 
 
@@ -144,12 +145,12 @@ def rebuild(warehouse: Home, landing: Landing, log: Log) -> PullResult:
         log(line)
     landed = landing.deliveries()
     missing = [d for d in landed if d.delivery_id not in orders]
-    log(f"{len(missing)} landed deliveries to load, {len(orders)} are there already")
+    log(f"{counted(len(missing), 'landed delivery')} to load, {len(orders)} are there already")
     for batch in batches(_whole(landing, missing, {}, result, log)):
         for item in load_and_quarantine(warehouse, landing, batch, result, log).loaded:
             if item.delivery.loaded is None:
                 archive_quietly(landing, item.delivery, item.load_order)
-        log(f"{len(result.loaded)} of {len(missing)} deliveries, {result.rows:,} rows")
+        log(f"{len(result.loaded)} of {counted(len(missing), 'delivery')}, {counted(result.rows, 'row')}")
     known = (delivery for delivery in landed if delivery.delivery_id in orders)
     for whole in _whole(landing, known, checksums, result, log):
         if whole.delivery.loaded is None:

@@ -19,7 +19,8 @@ from soundlink_pipeline.pulling.tails import (
     probes_of_the_day,
     turns,
 )
-from soundlink_pipeline.warehouse.ledger import PulledSoFar
+from soundlink_pipeline.warehouse.pulled_so_far import PulledSoFar
+from soundlink_pipeline.wording import counted, in_words
 
 _NOTHING = PulledSoFar()
 
@@ -104,6 +105,12 @@ class Plan:
         ]
         self.missing = [*without_done(self.requests, so_far.done), *self.probes]
 
+    def _whose(self) -> str:
+        """`5 of 8 campaigns and 1 of 3 soundlinks`; without those of which none is listed, if others are."""
+        listed = [(subject, number) for subject, number in self._listed.items() if number]
+        listed = listed or list(self._listed.items())[:1]
+        return in_words([f"{self.asked(subject):,} of {counted(number, subject.name)}" for subject, number in listed])
+
     def asked(self, subject: Subject) -> int:
         """How many of a subject are asked for days of the range."""
         return len({request.subject_id for request in self.requests if request.export.subject == subject})
@@ -117,13 +124,13 @@ class Plan:
         seconds = expected_seconds(len(self.missing), per_minute, per_hour, left_this_hour)
         skipped = len(self.requests) - (len(self.missing) - len(self.probes))
         return (
-            f"{' and '.join(export.name for export in self.exports)}, {self.dates}: {len(self.missing)} requests for"
-            f" {' and '.join(f'{self.asked(s)} of {number} {s.plural}' for s, number in self._listed.items())}"
+            f"{in_words([export.name for export in self.exports])}, {self.dates}:"
+            f" {counted(len(self.missing), 'request')} for {self._whose()}"
             + (f" and {len(self.probes)} of those that are over, to see whether rows still come" if self.probes else "")
             + (f"; at the API's limits this takes at least {duration(seconds)}" if seconds > 1 else "")
             + (
-                f". {skipped} requests skipped: already pulled and final (refetch: true in the run's config repeats"
-                " them)"
+                f". {counted(skipped, 'request')} skipped: already pulled and final (refetch: true in the run's config"
+                " repeats them)"
                 if skipped
                 else ""
             )

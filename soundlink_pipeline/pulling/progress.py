@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from soundlink_pipeline.loading.batch import Loaded
 from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import PullRequest, duration
+from soundlink_pipeline.wording import counted
 
 # A step that only waits (a limit of the API for hours) fills no log: its lines come ever further apart.
 LINE_AFTER_SECONDS = 10.0
@@ -111,8 +112,10 @@ class Lines:
             self._seen, self._changed, self._gap, silent = state, now, LINE_AFTER_SECONDS, ""
         self._last = now
         return (
-            f"{progress.done} of {progress.requests} exports fetched, {progress.rows:,} rows loaded,"
-            f" {progress.bytes / 1e6:.1f} MB received" + silent + self._estimate.words(progress.done, progress.requests)
+            f"{progress.done} of {counted(progress.requests, 'export')} fetched, {counted(progress.rows, 'row')}"
+            f" loaded, {progress.bytes / 1e6:.1f} MB received"
+            + silent
+            + self._estimate.words(progress.done, progress.requests)
         )
 
     def _state(self) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ from math import ceil
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, SETTLED_AFTER_DAYS, DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import ExpectedDays, Item, Subject, days_after, expected_days
-from soundlink_pipeline.warehouse.ledger import PulledSoFar
+from soundlink_pipeline.warehouse.pulled_so_far import PulledSoFar
 
 # A day is final after 8 days, so that a row is known 29 days after that at the latest: the promise is 30.
 PROBE_EVERY = 21

@@ -41,7 +41,6 @@ class Oddities:
     reattributed_countries: bool = _switch("a campaign's third country turns, on most days, into another code")
     relinked_tracks: bool = _switch("32 days into a campaign one of its tracks gets another Spotify id")
     vanishing_keys: bool = _switch("one row in six leaves its day before it has settled; half of those come back")
-    soundlink_aliases: bool = _switch("soundlinks' rows carry another id than their list")
 
     @classmethod
     def every(cls) -> "Oddities":
@@ -66,8 +65,6 @@ class Oddities:
 
     def of_soundlink(self, soundlink: Soundlink, first_day: date) -> Soundlink:
         """A soundlink of a world that begins on a day, with those of them that it has."""
-        if self.soundlink_aliases:
-            soundlink = replace(soundlink, row_id=uuid_of(soundlink.path_id, "row"))
         soundlink = self._rekeyed(soundlink, first_day)
         if self.anonymous_networks:
             soundlink = _with_networks(soundlink)

@@ -30,7 +30,7 @@ _TARGETS = ("track", "playlist", "album", None)
 
 @dataclass(frozen=True)
 class Soundlink:
-    """One soundlink. ``path_id`` is what the listing calls it; rows carry ``row_id``, in a plain world the same."""
+    """One soundlink. ``path_id`` is what the listing calls it; rows carry ``row_id``, the same but for an alias."""
 
     account_id: str
     path_id: str
@@ -91,9 +91,12 @@ class Soundlink:
         }
 
 
-def make_soundlink(seed: int, index: int, first_day: date, *, countries: int, tracks: int) -> Soundlink:
+def make_soundlink(
+    seed: int, index: int, first_day: date, *, countries: int, tracks: int, alias: bool = False
+) -> Soundlink:
     """The soundlink number ``index`` of a world; it depends on nothing but these arguments.
 
+    With an ``alias`` its rows know it by another id than the listing, of which no document says whether it can be.
     The first six each have a life of their own (``_LIVES``), later ones are ordinary.
     """
     key = (seed, "soundlink", index)
@@ -110,7 +113,7 @@ def make_soundlink(seed: int, index: int, first_day: date, *, countries: int, tr
     return Soundlink(
         account_id=uuid_of(seed, "account"),
         path_id=path_id,
-        row_id=path_id,
+        row_id=uuid_of(*key, "row") if alias else path_id,
         name=ODD_NAMES.get(index + _DRAFT, f"{PLAIN_NAMES[(index + 2) % len(PLAIN_NAMES)]} link {index + 1}"),
         target_type=kind,
         target_track=played[0] if kind == "track" else None,

@@ -25,7 +25,8 @@ class World:
     (breakdown: about the countries; engagement: some three quarters of countries x tracks). ``duration_days`` makes
     every campaign run from ``first_day`` for that long. ``oddities`` are what real accounts bring, off by default.
     ``newest_fields``: country rows have those that only the newest documentation names, new and returning listeners of
-    campaigns, and clicks of each streaming service of soundlinks. ``further`` are things of other subjects.
+    campaigns, and clicks of each streaming service of soundlinks. ``soundlink_aliases``: their rows carry another id
+    than their list. ``further`` are things of other subjects.
 
     A benchmark's 312,000 rows, 248 MB: ``World(campaigns=30, duration_days=90, countries_per_campaign=30,
     tracks_per_campaign=4)`` over 90 days.
@@ -43,6 +44,7 @@ class World:
         duration_days: int | None = None,
         oddities: Oddities = PLAIN,
         newest_fields: bool = False,
+        soundlink_aliases: bool = False,
         further: Mapping[Subject, Sequence[Thing]] | None = None,
     ) -> None:
         self.seed = seed
@@ -59,7 +61,9 @@ class World:
         ]
         self.soundlinks = [
             replace(
-                oddities.of_soundlink(make_soundlink(seed, index, first_day, **size), first_day),
+                oddities.of_soundlink(
+                    make_soundlink(seed, index, first_day, alias=soundlink_aliases, **size), first_day
+                ),
                 newest_fields=newest_fields,
             )
             for index in range(soundlinks)

@@ -18,6 +18,7 @@ from soundlink_pipeline.warehouse.sql import quote, quote_name
 from soundlink_pipeline.warehouse.stored_contract import FoundColumn, FoundTable, StoredTable, key_of
 from soundlink_pipeline.warehouse.tables import create, is_guarded
 from soundlink_pipeline.warehouse.types import is_wider
+from soundlink_pipeline.wording import counted
 
 # What a table is called while it is written anew.
 _NEW = "_migrated"
@@ -81,7 +82,7 @@ class TableMigration:
                 old = quote_name(source.name)
                 changed = f"try_cast(try_cast({old} as {column.type}) as {source.type}) is distinct from {old}"
                 if rows := self._count(f"select count(*) from {self._table.name} where {changed}"):
-                    yield Obstruction(f"the column {what}, which would change the values of {rows:,} rows")
+                    yield Obstruction(f"the column {what}, which would change the values of {counted(rows, 'row')}")
 
     def _other_key(self) -> Iterator[Obstruction]:
         """An export's key never changes in a warehouse; one of ours may, if it still tells rows apart."""
@@ -103,7 +104,7 @@ class TableMigration:
             f" (select {values} from {self._table.name}) group by {places} having n > 1 or lacks)"
         )
         if rows:
-            yield Obstruction(f"{change}, which {rows:,} rows would share or lack")
+            yield Obstruction(f"{change}, which {counted(rows, 'row')} would share or lack")
 
     def _new_nulls(self) -> Iterator[Obstruction]:
         """Columns that must not be null now, and are in some row. One that an export gains may be, in older rows."""
@@ -118,7 +119,8 @@ class TableMigration:
                 rows := self._count(f"select count(*) from {self._table.name} where {self._value(column)} is null")
             ):
                 yield Obstruction(
-                    f"the column {column.name} of {self._table.name} must not be null now, and is in {rows:,} rows"
+                    f"the column {column.name} of {self._table.name} must not be null now, and is in"
+                    f" {counted(rows, 'row')}"
                 )
 
     def statements(self) -> list[str]:

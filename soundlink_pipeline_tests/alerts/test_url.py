@@ -14,12 +14,14 @@ from soundlink_pipeline.settings.urls import checked_alert_url, checked_ui_url
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
 from soundlink_pipeline_tests.alerts.watch import UI, Watch, run_job
 from soundlink_pipeline_tests.support.instances import instance_at
+from soundlink_pipeline_tests.support.sql_folder import without_models
 
 # When it is on
 
 
 def sensor_of(url: str | None) -> dg.SensorDefinition:
-    return build_definitions(Settings(), lambda: None, read_alert_url=lambda: url).resolve_sensor_def("alerts")
+    settings = Settings(sql_dir=without_models())
+    return build_definitions(settings, lambda: None, read_alert_url=lambda: url).resolve_sensor_def("alerts")
 
 
 @pytest.mark.parametrize("url", [None, "", "  "])

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.simulator import Simulator, ndjson
 from soundlink_pipeline_tests.api.shared import DATES, NDJSON, NOW, ROWS, Connect, Scripted, download, mocked, truth
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 
-@pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
+@pytest.mark.parametrize("export", CAMPAIGN_EXPORTS, ids=lambda export: export.name)
 @pytest.mark.parametrize("index", range(8))
 def test_an_export_arrives_byte_for_byte(
     server: Simulator, connect: Connect, tmp_path: Path, export: Export, index: int

@@ -31,19 +31,20 @@ class Room:
 ROOMS = {
     "durable": Room(),
     "typed": Room(),
+    "wording": Room(),
     "contracts": Room(),
     "settings": Room(libraries=("dotenv", "httpx")),
     "simulator": Room(libraries=("backports", "brotli", "compression", "starlette", "uvicorn")),
     "api": Room(
-        rooms=("contracts", "durable", "settings"),
+        rooms=("contracts", "durable", "settings", "wording"),
         libraries=("backports", "brotli", "compression", "httpx", "pyrate_limiter", "tenacity"),
     ),
     "landing": Room(rooms=("contracts", "durable"), libraries=("backports", "compression")),
-    "warehouse": Room(rooms=("contracts", "typed"), libraries=("duckdb", "filelock")),
-    "loading": Room(rooms=("contracts", "landing", "warehouse"), libraries=("duckdb",)),
+    "warehouse": Room(rooms=("contracts", "typed", "wording"), libraries=("duckdb", "filelock")),
+    "loading": Room(rooms=("contracts", "landing", "warehouse", "wording"), libraries=("duckdb",)),
     "models": Room(rooms=("contracts", "warehouse"), libraries=("duckdb", "jinja2", "yaml")),
     "quality": Room(rooms=("contracts", "warehouse"), libraries=("duckdb",)),
-    "pulling": Room(rooms=("api", "contracts", "landing", "loading", "typed", "warehouse")),
+    "pulling": Room(rooms=("api", "contracts", "landing", "loading", "typed", "warehouse", "wording")),
     "publishing": Room(rooms=("contracts", "durable", "models", "warehouse"), libraries=("duckdb",)),
     "display": Room(rooms=("contracts",), libraries=("duckdb", "matplotlib", "pandas")),
     "report": Room(
@@ -63,11 +64,12 @@ ROOMS = {
             "settings",
             "typed",
             "warehouse",
+            "wording",
         ),
         libraries=("dagster", "duckdb", "pydantic", "sqlalchemy"),
     ),
     "dagster_storage": Room(rooms=("orchestration",)),  # for one release: users' dagster.yaml names it
-    "alerts": Room(rooms=("orchestration", "settings"), libraries=("dagster", "httpx", "tenacity")),
+    "alerts": Room(rooms=("orchestration", "settings", "wording"), libraries=("dagster", "httpx", "tenacity")),
     "definitions": Room(rooms=("alerts", "models", "orchestration", "settings"), libraries=("dagster",)),
     "doctor": Room(anything=True),
     "commands": Room(anything=True),
@@ -137,5 +139,10 @@ def imported(source: str, file: str) -> Iterator[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id in ("dagster", "dg") and node.attr.startswith("_") and not node.attr.startswith("__"):
                 yield f"dagster.{node.attr}"
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+        elif isinstance(node, ast.Call) and _name_of(node.func) in ("import_module", "__import__"):
             yield f"{ast.unparse(node.func)}()"
+
+
+def _name_of(called: ast.expr) -> str | None:
+    """The name by which something is called: `b` of `a.b`."""
+    return getattr(called, "attr", None) or getattr(called, "id", None)

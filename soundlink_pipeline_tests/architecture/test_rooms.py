@@ -8,17 +8,21 @@ import pytest
 
 from soundlink_pipeline_tests.architecture.rooms import PACKAGE, ROOMS, Import, imported, imports
 
-FOUND = [found for found in imports() if found.source != "__init__"]
+
+@pytest.fixture(scope="module")
+def made() -> list[Import]:
+    """Every import of the rooms."""
+    return [found for found in imports() if found.source != "__init__"]
 
 
-def test_every_import_is_one_that_its_room_may_make() -> None:
-    broken = {(found.file, found.module) for found in FOUND if not found.is_allowed}
+def test_every_import_is_one_that_its_room_may_make(made: list[Import]) -> None:
+    broken = {(found.file, found.module) for found in made if not found.is_allowed}
     assert broken == set()
 
 
-def test_the_rules_allow_nothing_that_no_room_does() -> None:
-    made = {(found.source, found.target or found.library) for found in FOUND}
-    unused = {(name, other) for name, room in ROOMS.items() for other in (*room.rooms, *room.libraries)} - made
+def test_the_rules_allow_nothing_that_no_room_does(made: list[Import]) -> None:
+    used = {(found.source, found.target or found.library) for found in made}
+    unused = {(name, other) for name, room in ROOMS.items() for other in (*room.rooms, *room.libraries)} - used
     assert unused == set()
 
 
@@ -30,11 +34,11 @@ def test_rooms_import_each_other_in_one_direction_only() -> None:
     assert upwards == set()
 
 
-def test_faces_for_people_are_imported_by_nobody() -> None:
+def test_faces_for_people_are_imported_by_nobody(made: list[Import]) -> None:
     faces = [name for name, room in ROOMS.items() if room.anything]
     assert faces == ["doctor", "commands"]  # the command soundlink has the doctor among its own
     allowed = {("doctor", "doctor"), ("commands", "commands"), ("commands", "doctor")}
-    assert {found for found in FOUND if found.target in faces and (found.source, found.target) not in allowed} == set()
+    assert {found for found in made if found.target in faces and (found.source, found.target) not in allowed} == set()
 
 
 def test_only_rooms_stand_in_the_package() -> None:
@@ -49,8 +53,8 @@ def test_a_room_says_what_it_is_for(room: str) -> None:
     assert said.count(".") >= 2, f"{room}/__init__.py says in two or three sentences what the room is for"
 
 
-def test_two_modules_use_private_names_of_dagster() -> None:
-    private = {found.file for found in FOUND if is_private_to_dagster(found.module)}
+def test_two_modules_use_private_names_of_dagster(made: list[Import]) -> None:
+    private = {found.file for found in made if is_private_to_dagster(found.module)}
     assert private == {"orchestration/event_log.py", "orchestration/run_origin.py"}
     assert is_private_to_dagster("dagster._core.events")
     assert is_private_to_dagster("dagster_shared.error")

@@ -109,7 +109,7 @@ def test_what_the_landing_no_longer_holds_comes_with_the_warehouse(here: Folder,
     Landing(here.path / "data").deliveries()[0].path.unlink()
     copied = here.soundlink("backup", str(tmp_path / "copy"))
     assert copied.code == 0
-    assert "its rows of 1 deliveries are no longer in the landing" in copied.out
+    assert "its rows of 1 delivery are no longer in the landing" in copied.out
     assert everything(tmp_path / "copy") == everything(here.path)
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_landed_file_is_named_and_everything_else_is_copied(here: Fold
     damaged.write_bytes(damaged.read_bytes()[:-5])
     copied = here.soundlink("backup", str(tmp_path / "copy"))
     assert copied.code == 1
-    assert copied.err.startswith("1 landed files were damaged before they were copied:\n")
+    assert copied.err.startswith("1 landed file damaged before the copy:\n")
     assert str(damaged) in copied.err
     assert landed(tmp_path / "copy") == landed(here.path)
 

@@ -294,3 +294,8 @@ def test_the_state_of_the_last_backfill_is_told(
     a_chunk(here, dg.DagsterRunStatus.CANCELED, "2025-10-01", "2025-10-10", **a_backfill(here, status, error))
     finding = Examined(here).one("Dagster", "last backfill")
     assert (finding.level, finding.message) == (level, f"2026-03-01 20:00 UTC: {words}")
+
+
+def test_of_a_backfill_whose_runs_were_deleted_no_runs_are_counted(here: Project) -> None:
+    a_backfill(here, BulkActionStatus.COMPLETED_SUCCESS)
+    assert Examined(here).one("Dagster", "last backfill").message == "2026-03-01 20:00 UTC: succeeded"

@@ -19,7 +19,6 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.doctor import project_state, storage
 from soundlink_pipeline.doctor.finding import Finding
 from soundlink_pipeline.doctor.installation import check_settings
@@ -27,6 +26,7 @@ from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.storage import check_data_folder, check_warehouse
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project, pulled_project
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import Project
 
 
@@ -187,7 +187,7 @@ def test_damaged_or_cut_warehouse_is_a_fault_that_says_what_to_do(pulled: Projec
 
 
 def test_contract_that_the_next_run_changes_is_told_and_one_that_it_cannot_is_a_fault(here: Project) -> None:
-    export, other = EXPORTS
+    export, other = CAMPAIGN_EXPORTS
     fewer = replace(export, columns=export.columns[:-1])
     with NativeFile(here.data, exports=[fewer, other]).write():
         pass

@@ -210,7 +210,7 @@ def test_other_number_of_rows_than_declared_is_refused(
 
 def test_empty_delivery_that_should_have_rows_is_refused(warehouse: NativeFile, tmp_path: Path) -> None:
     blank = b"\n".join([sample_line(ENGAGEMENT), b"", b""])  # blank lines do not make up for missing rows
-    assert "holds 1 rows, fewer than X-Row-Count's 2" in refusal(
+    assert "holds 1 row, fewer than X-Row-Count's 2" in refusal(
         load(warehouse, arrival(tmp_path, blank, export=ENGAGEMENT, declared=2))
     )
     assert refusal(load(warehouse, arrival(tmp_path, b"", declared=5))) == (

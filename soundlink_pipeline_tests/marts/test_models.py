@@ -35,6 +35,7 @@ from soundlink_pipeline_tests.marts.shared import (
     Marts,
     playlist,
 )
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 # Staging
 
@@ -70,7 +71,7 @@ def test_days_on_which_the_models_expect_rows_of_a_campaign_are_those_it_is_aske
         "select may_have_rows_from, country_rows_until, may_have_rows_until from days"
     ).fetchall()[0]
     assert [ExpectedDays(first, last) for last in lasts] == [
-        expected_days(CAMPAIGN.lifetime(listed), export.tail) for export in EXPORTS if export.subject == CAMPAIGN
+        expected_days(CAMPAIGN.lifetime(listed), export.tail) for export in CAMPAIGN_EXPORTS
     ]
 
 

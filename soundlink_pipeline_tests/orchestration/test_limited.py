@@ -6,9 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.run_context import BACKFILL
 from soundlink_pipeline_tests.orchestration.told import materialized
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import Project, failure_of
 
 DAYS = ("2026-02-20", "2026-02-21", "2026-02-22")
@@ -19,7 +19,7 @@ def of(*campaigns: str) -> dict[str, Any]:
 
 
 def days_done(here: Project) -> list[list[str]]:
-    return [list(materialized(here, export.name)) for export in EXPORTS]
+    return [list(materialized(here, export.name)) for export in CAMPAIGN_EXPORTS]
 
 
 def test_days_that_lack_other_campaigns_are_loaded_and_not_materialized(here: Project) -> None:
@@ -28,7 +28,7 @@ def test_days_that_lack_other_campaigns_are_loaded_and_not_materialized(here: Pr
     assert here.query("select distinct subject_id from deliveries") == [(one,)]
     assert days_done(here) == [[], []]
     # What the UI calls missing is what a backfill of missing days would pull.
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         assert here.instance.get_materialized_partitions(dg.AssetKey(export.name)) == set()
         (seen,) = here.instance.fetch_observations(dg.AssetKey(export.name), limit=10).records
         assert seen.asset_observation is not None
@@ -37,7 +37,7 @@ def test_days_that_lack_other_campaigns_are_loaded_and_not_materialized(here: Pr
     assert here.refresh(DAYS[1], DAYS[1], run_config=of(*others)).success
     assert here.refresh(DAYS[0], DAYS[-1], run_config=of(one)).success
     assert [set(days) for days in days_done(here)] == [{DAYS[1]}, {DAYS[1]}]
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         assert materialized(here, export.name)[DAYS[1]]["rows"] > 1
     assert here.refresh(DAYS[0], DAYS[-1]).success
     assert [sorted(set(days)) for days in days_done(here)] == [list(DAYS), list(DAYS)]
@@ -47,5 +47,5 @@ def test_a_backfill_is_not_limited_since_its_days_would_count_as_done(here: Proj
     one = here.sim.world.campaigns[0].path_id
     result = here.refresh(DAYS[0], DAYS[0], run_config=of(one), tags={BACKFILL: "abcdefgh"})
     assert not result.success
-    assert failure_of(result).startswith("a backfill pulls every campaign: ")
-    assert {record.kind for record in here.sim.stats.records} <= {"campaigns"}
+    assert failure_of(result).startswith("a backfill pulls all that is listed: ")
+    assert {record.kind for record in here.sim.stats.records} <= {"campaigns", "soundlinks"}

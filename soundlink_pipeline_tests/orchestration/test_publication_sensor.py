@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
@@ -11,7 +15,7 @@ from soundlink_pipeline.orchestration.publication_sensor import publication_sens
 from soundlink_pipeline.orchestration.run_context import WHY
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.simulator import BREAKDOWN, Fault
-from soundlink_pipeline_tests.support.project import Project, job_of
+from soundlink_pipeline_tests.support.project import Project, job_of, project, utc
 
 EXPORTS_ONLY = [dg.AssetKey(name) for name in ("campaigns", *(export.name for export in EXPORTS))]
 
@@ -38,6 +42,22 @@ class Sensor:
 @pytest.fixture
 def sensor(here: Project) -> Sensor:
     return Sensor(here)
+
+
+@pytest.fixture(scope="module")
+def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project after a run of the exports alone."""
+    folder = tmp_path_factory.mktemp("refreshed")
+    with project(folder) as made:
+        assert made.refresh("2026-02-20", "2026-02-21", asset_selection=EXPORTS_ONLY).success
+    return folder
+
+
+@pytest.fixture
+def unpublished(tmp_path: Path, refreshed: Path) -> Iterator[Sensor]:
+    """2026-02-20 and 21 have been loaded, and nothing is published."""
+    with project(tmp_path, like=refreshed) as here:
+        yield Sensor(here)
 
 
 def loaded(here: Project) -> tuple[int, int]:
@@ -73,43 +93,58 @@ def test_what_a_failed_refresh_has_loaded_is_published_too(here: Project, sensor
     assert asked[WHY] == "exports were loaded by a run that built no models"
 
 
-def test_a_run_that_did_not_publish_is_not_asked_for_again_and_again(here: Project, sensor: Sensor) -> None:
-    assert here.refresh("2026-02-20", "2026-02-21", asset_selection=EXPORTS_ONLY).success
-    assert isinstance(sensor.tick(), dict)
+def test_a_run_that_did_not_publish_is_not_asked_for_again_and_again(unpublished: Sensor) -> None:
+    here = unpublished.here
+    assert isinstance(unpublished.tick(), dict)
     (here.data / "soundlink.duckdb").mkdir()
     assert not here.execute(MODELS_AND_PUBLICATION).success
-    said = str(sensor.tick())
+    said = str(unpublished.tick())
     assert said.startswith(f"The last run of {MODELS_AND_PUBLICATION} did not publish: see why.")
     assert here.refresh("2026-02-22", "2026-02-22", asset_selection=EXPORTS_ONLY).success
-    assert isinstance(sensor.tick(), dict)
+    assert isinstance(unpublished.tick(), dict)
 
 
-def test_rows_that_fail_a_blocking_check_are_not_published(here: Project, sensor: Sensor) -> None:
-    assert here.refresh("2026-02-20", "2026-02-21", asset_selection=EXPORTS_ONLY).success
+def test_rows_that_fail_a_blocking_check_are_not_published(unpublished: Sensor) -> None:
+    here = unpublished.here
     export = EXPORTS[0]
     with here.soundlink.warehouse.write() as connection:
         connection.execute(f"insert into {export.name} select * from {export.name} limit 1")
     assert not here.refresh("2026-02-20", "2026-02-21").success
-    said = str(sensor.tick())
+    said = str(unpublished.tick())
     assert said.startswith("Not published: ")
     assert f"of {export.name} failed." in said
     # A run that fails before it could look at the rows again changes nothing of that.
     here.sim.faults.add(Fault("status", status=401, code="invalid_api_key", times=None))
     assert not here.refresh("2026-02-22", "2026-02-22").success
-    assert str(sensor.tick()).startswith("Not published: ")
+    assert str(unpublished.tick()).startswith("Not published: ")
 
 
-def test_while_a_run_goes_on_nothing_is_asked_for(here: Project, sensor: Sensor) -> None:
-    assert here.refresh("2026-02-20", "2026-02-21", asset_selection=EXPORTS_ONLY).success
+def test_while_a_run_goes_on_nothing_is_asked_for(unpublished: Sensor) -> None:
+    here = unpublished.here
     job = job_of(DAILY_REFRESH, here.settings)
     going = here.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
-    assert sensor.tick() == f"Run {going.run_id} ({DAILY_REFRESH}) is still going."
+    assert unpublished.tick() == f"Run {going.run_id} ({DAILY_REFRESH}) is still going."
     here.instance.report_run_canceled(going)
     here.instance.create_run_for_job(job)  # made and never queued: it would wait for good
-    assert isinstance(sensor.tick(), dict)
+    assert isinstance(unpublished.tick(), dict)
 
 
-def test_a_cursor_that_cannot_be_read_is_begun_anew(here: Project, sensor: Sensor) -> None:
-    sensor.cursor = "[1"
-    assert here.refresh("2026-02-20", "2026-02-21", asset_selection=EXPORTS_ONLY).success
-    assert isinstance(sensor.tick(), dict)
+@pytest.mark.parametrize("status", [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING])
+def test_while_a_backfill_of_exports_goes_on_nothing_is_asked_for(
+    unpublished: Sensor, status: BulkActionStatus
+) -> None:
+    def backfill(name: str, asset: str, status: BulkActionStatus) -> PartitionBackfill:
+        chosen, moment = [dg.AssetKey(asset)], utc("2026-03-02T06:00").timestamp()
+        return PartitionBackfill(name, status, False, {}, moment, None, asset_selection=chosen)
+
+    instance = unpublished.here.instance
+    instance.add_backfill(backfill("abcdefgh", BREAKDOWN, status))
+    assert unpublished.tick() == "Backfill abcdefgh is still going: models are built once, when it has ended."
+    instance.update_backfill(backfill("abcdefgh", BREAKDOWN, BulkActionStatus.CANCELED))
+    instance.add_backfill(backfill("hgfedcba", "of_somebody_else", status))
+    assert isinstance(unpublished.tick(), dict)
+
+
+def test_a_cursor_that_cannot_be_read_is_begun_anew(unpublished: Sensor) -> None:
+    unpublished.cursor = "[1"
+    assert isinstance(unpublished.tick(), dict)

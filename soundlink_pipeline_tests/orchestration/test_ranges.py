@@ -8,13 +8,13 @@ import dagster as dg
 import pytest
 from dagster_shared.check import CheckError
 
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.display.markdown import SHOWN_IN_A_DIALOG
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT
 from soundlink_pipeline_tests.orchestration.told import lines_of, materialized
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import KEY, QUIET, Project, asked, day, each_day, failure_of, truth, utc
 
 NOW = utc("2026-03-02T06:00")
@@ -25,7 +25,7 @@ def test_a_range_in_one_run_gives_the_tables_the_api_holds(here: Project) -> Non
     assert result.success
     live = [c for c in here.sim.world.campaigns if c.created_at.date() <= day("2026-01-22")]
     assert 0 < len(live) < len(here.sim.world.campaigns)
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         expected = truth(here.sim.world, export, each_day("2026-01-03", "2026-01-22", NOW))
         assert here.table(export) == expected
         assert len(expected) > 200
@@ -33,7 +33,7 @@ def test_a_range_in_one_run_gives_the_tables_the_api_holds(here: Project) -> Non
     assert len(set(asked(here.sim))) == 2 * len(live)
     assert len(here.sim.stats.records) == 2 * len(live) + 1
     assert here.query("select count(*) from campaigns") == [(len(here.sim.world.listing(NOW)),)]
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         partitions = materialized(here, export.name)
         assert list(partitions) == [str(d) for d, _ in each_day("2026-01-03", "2026-01-22", NOW)]
         totals = here.query(
@@ -110,11 +110,11 @@ def test_a_later_run_brings_what_was_revised_and_keeps_what_was_believed(here: P
     first, second = utc("2026-02-01T06:00"), utc("2026-02-03T06:00")
     here.sim.clock.set(first)
     assert here.refresh("2026-01-20", "2026-01-31").success
-    before = {export.name: here.table(export) for export in EXPORTS}
+    before = {export.name: here.table(export) for export in CAMPAIGN_EXPORTS}
     here.sim.clock.set(second)
     assert here.refresh("2026-01-24", "2026-02-02").success
     days = each_day("2026-01-20", "2026-01-23", first) + each_day("2026-01-24", "2026-02-02", second)
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         assert here.table(export) == truth(here.sim.world, export, days)
         # The history holds, of every row whose values changed, the version that was believed in between.
         key = [export.column_names.index(name) for name in export.primary_key]
@@ -179,7 +179,7 @@ def test_a_new_run_asks_for_what_is_missing_or_not_settled_unless_it_is_told_to_
     assert len(asked(here.sim)) == live
     assert {query for _, query in asked(here.sim)} == {"startDate=2026-02-23&endDate=2026-02-27"}
     days = each_day("2026-02-18", "2026-02-22", NOW) + each_day("2026-02-23", "2026-02-27", utc("2026-03-03T06:00"))
-    assert here.table(EXPORTS[0]) == truth(here.sim.world, EXPORTS[0], days)
+    assert here.table(CAMPAIGN_EXPORTS[0]) == truth(here.sim.world, CAMPAIGN_EXPORTS[0], days)
 
     here.sim.stats.reset()
     refetch = {"ops": {"exports": {"config": {"refetch": True}}}}
@@ -210,7 +210,7 @@ def test_days_before_the_earliest_campaign_are_a_success_without_rows_and_reques
     here.settings["SOUNDLINK_START_DATE"] = first
     assert here.refresh(first, str(earliest - timedelta(days=35))).success
     assert asked(here.sim) == []
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         assert here.table(export) == []
         assert materialized(here, export.name)[first]["rows"] == 0
     here.sim.stats.reset()
@@ -242,7 +242,7 @@ def test_campaigns_fixed_by_a_setting_are_the_only_ones_asked(here: Project) -> 
 def test_every_campaign_gone_is_a_run_without_rows(here: Project) -> None:
     here.sim.clock.set(utc("2025-12-01T06:00"))  # before any was created
     assert here.refresh("2026-01-10", "2026-01-11").success
-    assert here.table(EXPORTS[0]) == []
+    assert here.table(CAMPAIGN_EXPORTS[0]) == []
     assert asked(here.sim) == []
 
 
@@ -252,7 +252,7 @@ def test_a_range_longer_than_the_api_gives_is_asked_for_in_pieces(here: Project)
     queries = {query for _, query in asked(here.sim)}
     assert queries == {"startDate=2026-01-01&endDate=2026-03-31", "startDate=2026-04-01&endDate=2026-04-10"}
     days = each_day("2026-01-01", "2026-04-10", utc("2026-05-20T06:00"))
-    assert here.table(EXPORTS[0]) == truth(here.sim.world, EXPORTS[0], days)
+    assert here.table(CAMPAIGN_EXPORTS[0]) == truth(here.sim.world, CAMPAIGN_EXPORTS[0], days)
 
 
 def test_a_run_for_a_single_day_begins_with_its_plan_too(here: Project) -> None:

@@ -75,6 +75,17 @@ class Aged(Project):
             shown[f"check {check.to_user_string()}"] = (status.value, record.evaluation, targets_last)
         return shown
 
+    def check_histories(self) -> dict[str, Any]:
+        """Every result that the UI lists of each check, the newest first."""
+        log = self.instance.event_log_storage
+        return {
+            check.to_user_string(): [
+                (record.id, record.run_id, record.status, record.evaluation, record.create_timestamp)
+                for record in log.get_asset_check_execution_history(check, limit=100)
+            ]
+            for check in job_of("daily_refresh", self.settings).asset_layer.asset_graph.asset_check_keys
+        }
+
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Aged]:
@@ -134,13 +145,15 @@ def test_successful_runs_are_thinned_and_the_ui_shows_what_it_did(here: Aged) ->
     first = here.refresh("2026-01-01", "2026-01-04").run_id
     here.refresh("2026-01-02", "2026-01-04")
     here.age(first, THREE_WEEKS_AGO)
-    before, size = here.state(), here.size(first)
+    before, histories, size = here.state(), here.check_histories(), here.size(first)
     messages = [entry.user_message for entry in here.instance.all_logs(first) if not entry.is_dagster_event]
 
     kept = keep_bounded(here.instance, NOW, 90)
 
     assert (kept.deleted, kept.thinned) == (0, 1)
     assert here.state() == before
+    assert here.check_histories() == histories
+    assert {len(history) for name, history in histories.items() if name.startswith(f"{BREAKDOWN}:")} >= {2}
     assert size > 200_000
     assert here.size(first) < 60_000
     entries = here.instance.all_logs(first)

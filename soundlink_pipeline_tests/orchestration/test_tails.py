@@ -10,12 +10,12 @@ import dagster as dg
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.pulling.planning import Plan
 from soundlink_pipeline.simulator import World
 from soundlink_pipeline.simulator.campaigns import midnight
 from soundlink_pipeline.simulator.oddities import Oddities
 from soundlink_pipeline_tests.orchestration.told import lines_of
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import REPOSITORY, asked, each_day, project, truth
 
 JUNE = date(2026, 6, 20)
@@ -30,7 +30,7 @@ def test_rows_that_a_probe_finds_are_asked_on_for_and_reach_the_marts_of_days_be
 
     def planned(today: date) -> Plan:
         now, dates = midnight(today) + timedelta(hours=7), DateRange(today - timedelta(days=8), today - timedelta(1))
-        return Plan(EXPORTS, {CAMPAIGN: world.listing(now)}, dates, now=now, first_day=date(2026, 1, 1))
+        return Plan(CAMPAIGN_EXPORTS, {CAMPAIGN: world.listing(now)}, dates, now=now, first_day=date(2026, 1, 1))
 
     today = next(day for number in range(21) if planned(day := JUNE + timedelta(days=number)).probes)
     probe = DateRange(today - timedelta(days=98), today - timedelta(days=9))

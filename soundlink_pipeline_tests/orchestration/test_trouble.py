@@ -10,11 +10,11 @@ import dagster as dg
 import pytest
 
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.asset_checks import export_check_specs
 from soundlink_pipeline.quality.row_checks import row_checks
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
 from soundlink_pipeline_tests.support.examined import Examined
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import KEY, Project, asked, each_day, failure_of, pull, truth, utc
 
 NOW = utc("2026-03-02T06:00")
@@ -30,7 +30,7 @@ def last_result(here: Project, asset: str, check: str) -> dg.AssetCheckEvaluatio
 
 
 def test_one_campaign_that_fails_costs_the_others_nothing_and_is_asked_for_alone_again(here: Project) -> None:
-    breakdown, engagement = EXPORTS
+    breakdown, engagement = CAMPAIGN_EXPORTS
     bad = here.sim.world.campaigns[1]
     assert bad.path_id != bad.uuid
     here.sim.faults.add(
@@ -97,9 +97,9 @@ def test_a_delivery_that_breaks_a_rule_is_kept_apart_and_the_run_says_which_line
     assert reason.strip() in description
     assert str(refused.parent) in description
     assert b'"us"' in refused.read_bytes()
-    place = EXPORTS[0].column_names.index("campaign_id")
-    expected = truth(here.sim.world, EXPORTS[0], each_day("2026-01-10", "2026-01-12", NOW))
-    assert here.table(EXPORTS[0]) == [row for row in expected if row[place] != bad.uuid]
+    place = CAMPAIGN_EXPORTS[0].column_names.index("campaign_id")
+    expected = truth(here.sim.world, CAMPAIGN_EXPORTS[0], each_day("2026-01-10", "2026-01-12", NOW))
+    assert here.table(CAMPAIGN_EXPORTS[0]) == [row for row in expected if row[place] != bad.uuid]
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -206,9 +206,7 @@ def test_a_rebuild_with_damaged_files_loads_the_others_and_names_the_command_tha
 
     failure = failure_of(here.execute("rebuild_from_landing"))
 
-    assert failure.startswith(
-        f"2 landed files could not be used; {len(whole['deliveries']) - 1} deliveries were loaded"
-    )
+    assert failure.startswith(f"2 landed files could not be used; {len(whole['deliveries']) - 1} deliveries loaded")
     quarantine = here.data / "quarantine"
     lost = f"the landed file {listing.path} is damaged: it is cut short, its compressed data has no end"
     assert f"{lost}; set aside in {quarantine / 'campaigns'}. No campaign is known" in failure
@@ -219,8 +217,8 @@ def test_a_rebuild_with_damaged_files_loads_the_others_and_names_the_command_tha
     # Before the files, of which there may be many: an alert shows the first lines only.
     assert failure.splitlines()[2] == "make backfill FROM=2026-02-10 TO=2026-02-14 REFETCH=1"
     days = each_day("2026-02-10", "2026-02-14", NOW)
-    assert set(here.table(EXPORTS[0])) < set(truth(here.sim.world, EXPORTS[0], days))
-    assert here.table(EXPORTS[1]) == truth(here.sim.world, EXPORTS[1], days)
+    assert set(here.table(CAMPAIGN_EXPORTS[0])) < set(truth(here.sim.world, CAMPAIGN_EXPORTS[0], days))
+    assert here.table(CAMPAIGN_EXPORTS[1]) == truth(here.sim.world, CAMPAIGN_EXPORTS[1], days)
     finding = Examined(here).one("Data", "quarantine")
     assert finding.level == "warn"
     assert "make backfill FROM=2026-02-10 TO=2026-02-14 REFETCH=1" in finding.fix
@@ -229,7 +227,7 @@ def test_a_rebuild_with_damaged_files_loads_the_others_and_names_the_command_tha
     here.sim.clock.advance(timedelta(minutes=1))
     assert here.refresh("2026-02-10", "2026-02-14", run_config=REFETCH).success
     days = each_day("2026-02-10", "2026-02-14", here.sim.clock.now())
-    assert here.table(EXPORTS[0]) == truth(here.sim.world, EXPORTS[0], days)
+    assert here.table(CAMPAIGN_EXPORTS[0]) == truth(here.sim.world, CAMPAIGN_EXPORTS[0], days)
     examined = Examined(here)
     assert examined.one("Data", "quarantine").level == "ok"
     assert not [finding for finding in examined.group("Data") if finding.what == "campaign listing"]
@@ -254,7 +252,7 @@ def test_a_damaged_leftover_fails_the_run_that_finds_it_and_a_damaged_listing_is
     assert description.splitlines()[2] == "make backfill FROM=2026-02-24 TO=2026-02-25 REFETCH=1"
     assert [record.kind for record in here.sim.stats.records] == ["campaigns", "breakdown_export"]
     assert listing.path.name in {path.name for path in (here.data / "quarantine" / "campaigns").iterdir()}
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         assert here.table(export) == truth(here.sim.world, export, each_day("2026-02-24", "2026-02-25", NOW))
     assert here.refresh("2026-02-24", "2026-02-25").success
 
@@ -262,16 +260,16 @@ def test_a_damaged_leftover_fails_the_run_that_finds_it_and_a_damaged_listing_is
 def test_no_check_is_called_failed_where_none_of_its_pulls_or_its_step_came_to_rows(here: Project) -> None:
     here.sim.faults.add(Fault("status", export=BREAKDOWN, times=None, status=403, code="access_denied"))
     assert not here.refresh("2026-02-27", "2026-02-28").success
-    for check in row_checks(EXPORTS[0]):
+    for check in row_checks(CAMPAIGN_EXPORTS[0]):
         result = last_result(here, BREAKDOWN, check.name)
         assert result.severity is dg.AssetCheckSeverity.WARN
         assert result.description == "not evaluated: every pull of this export failed; the run's failure says why"
-    for check in row_checks(EXPORTS[1]):
+    for check in row_checks(CAMPAIGN_EXPORTS[1]):
         assert last_result(here, ENGAGEMENT, check.name).passed
     here.sim.faults.clear()
     here.sim.faults.add(Fault("status", times=None, status=401, code="unauthorized"))
     assert not here.refresh("2026-02-27", "2026-02-28").success
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         for spec in export_check_specs():
             if spec.asset_key == dg.AssetKey(export.name):
                 said = last_result(here, export.name, spec.name).description or ""

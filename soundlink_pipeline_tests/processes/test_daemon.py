@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -34,12 +33,14 @@ from soundlink_pipeline.simulator import (
 )
 from soundlink_pipeline_tests.processes.story import BACKFILLED, BY_HAND, MIXED, Story
 from soundlink_pipeline_tests.support.deployment import (
-    BIN,
     FIRST_DAY,
     TODAY,
     Deployment,
     end_session,
+    plain_command,
     process_environment,
+    processor_seconds,
+    pull_command,
     session,
     until,
 )
@@ -75,19 +76,10 @@ def test_the_daemon_ticks_the_schedule_and_its_one_run_succeeds(here: Deployment
     assert {len(tick["runIds"]) for tick in ticks if tick["status"] == "SUCCESS"} == {1}
 
 
-def backfill(start: date, end: date) -> str:
-    """What `make backfill` runs; it needs no daemon."""
-    return f"{BIN}/soundlink pull --from={start} --to={end}"
-
-
-def plain_command(start: date, end: date) -> str:
-    """The same without a command of ours."""
-    tags = json.dumps({RANGE_START: str(start), RANGE_END: str(end)})
-    return f"{BIN}/dagster job execute -m soundlink_pipeline.definitions -j daily_refresh --tags '{tags}'"
-
-
 @contextmanager
-def in_shell(home: Path, sim: Simulator, command: str, log: str = "backfill.log") -> Iterator[subprocess.Popen[bytes]]:
+def in_shell(
+    home: Path, sim: Simulator, command: list[str], log: str = "backfill.log"
+) -> Iterator[subprocess.Popen[bytes]]:
     """A command in a project folder of its own with a few models."""
     sql_dir = home.with_name("sql")
     if not home.exists():
@@ -96,7 +88,7 @@ def in_shell(home: Path, sim: Simulator, command: str, log: str = "backfill.log"
         sql_folder(sql_dir)
     with (home / log).open("wb") as said:
         process = subprocess.Popen(
-            ["sh", "-c", f"exec {command}"],
+            command,
             cwd=home,
             env=process_environment(home, environment(sim.base_url, home / "data", SOUNDLINK_SQL_DIR=str(sql_dir))),
             stdout=said,
@@ -107,11 +99,6 @@ def in_shell(home: Path, sim: Simulator, command: str, log: str = "backfill.log"
         yield process
     finally:
         end_session(process)
-
-
-def processor_seconds(process: subprocess.Popen[bytes]) -> float:
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -126,7 +113,7 @@ def test_a_backfill_from_the_shell_can_be_stopped_and_the_run_that_waits_for_it_
         hanging = world.campaigns[0]
         sim.faults.add(Fault("hang", export=BREAKDOWN, campaign=hanging.uuid, seconds=600))
         here = Deployment(home, sim, "", environment(sim.base_url, home / "data"), 0)
-        with in_shell(home, sim, backfill(start, end)) as process:
+        with in_shell(home, sim, pull_command(start, end)) as process:
             here.until_only_one_is_missing(start, pulls)
             with in_shell(home, sim, plain_command(start, end), "waiting.log") as waiting:
                 until(lambda: "Waiting for run " in (home / "waiting.log").read_text(), "the next run waits")
@@ -160,7 +147,7 @@ def test_a_backfill_from_the_shell_can_be_stopped_and_the_run_that_waits_for_it_
 def test_a_backfill_from_the_shell_tells_what_is_wrong_with_its_range(tmp_path: Path) -> None:
     with (
         running_simulator(World(campaigns=2)) as sim,
-        in_shell(tmp_path / "project", sim, backfill(date(2026, 2, 22), date(2026, 2, 18))) as process,
+        in_shell(tmp_path / "project", sim, pull_command(date(2026, 2, 22), date(2026, 2, 18))) as process,
     ):
         assert process.wait(120) != 0
         said = (tmp_path / "project" / "backfill.log").read_text()
@@ -228,7 +215,7 @@ def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(quiet
     for run in runs:
         start, end = run["tags"][RANGE_START], run["tags"][RANGE_END]
         loaded = here.query(
-            "select export, campaign_id, start_date::varchar, end_date::varchar"
+            "select export, subject_id, start_date::varchar, end_date::varchar"
             f" from deliveries where run_id = '{run['id']}'"
         )
         number = slices.index((start, end))
@@ -244,8 +231,11 @@ def test_a_backfill_from_the_ui_is_three_runs_one_after_the_other_and_true(quiet
             for records in requests_by_run(here.sim)
             if any((record.path, record.query) in requests for record in records)
         )
-        # The campaigns once, then only exports.
-        assert sorted((record.path, record.query) for record in asked_by_run[1:]) == sorted(requests)
+        # The campaigns and the soundlinks once, then only exports.
+        listed = [record for record in asked_by_run if record.path in ("/v1/campaigns", "/v1/soundlinks")]
+        assert len(listed) == 2
+        others = [(record.path, record.query) for record in asked_by_run if record not in listed]
+        assert sorted(others) == sorted(requests)
     here.assert_key_is_nowhere(delivered_with_it=str(MIXED))
 
 

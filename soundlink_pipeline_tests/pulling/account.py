@@ -14,9 +14,10 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY as ENGAGEMENT
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, refresh_range, settled_at
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
-from soundlink_pipeline.warehouse.ledger import Ledger, PulledSoFar
+from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.pulled_so_far import PulledSoFar
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 START = date(2026, 1, 1)
 # Whether an export of a campaign has rows on a day when asked on another.
@@ -72,7 +73,7 @@ class Account:
         self.campaigns, self.now = campaigns, now
         while True:
             so_far = self.so_far(dates, run_id)
-            plan = Plan(EXPORTS, {CAMPAIGN: campaigns}, dates, so_far, now=now, first_day=self.first_day)
+            plan = Plan(CAMPAIGN_EXPORTS, {CAMPAIGN: campaigns}, dates, so_far, now=now, first_day=self.first_day)
             with_rows = {request.place for request in plan.missing if self.delivered(request, run_id)}
             asked += plan.missing
             if not plan.may_go_on(with_rows):

@@ -11,7 +11,6 @@ import pytest
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY as ENGAGEMENT
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, refresh_range
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
 from soundlink_pipeline.pulling.tails import Probe, probes_of_the_day
 from soundlink_pipeline_tests.pulling.account import (
@@ -20,6 +19,7 @@ from soundlink_pipeline_tests.pulling.account import (
     days,
     listed,
 )
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 
 def requests_before(campaigns: list[dict[str, Any]], today: date) -> int:
@@ -128,7 +128,12 @@ def test_probes_that_a_run_did_not_come_to_after_weeks_without_one_are_made_the_
     account.now = datetime.combine(back, time(7), UTC)
     dates = DateRange(back - days(8), back - days(1))
     plan = Plan(
-        EXPORTS, {CAMPAIGN: campaigns}, dates, account.so_far(dates, "killed"), now=account.now, first_day=START
+        CAMPAIGN_EXPORTS,
+        {CAMPAIGN: campaigns},
+        dates,
+        account.so_far(dates, "killed"),
+        now=account.now,
+        first_day=START,
     )
     assert len(plan.probes) == 126
     for request in plan.missing[:20]:
@@ -172,7 +177,12 @@ def test_probes_that_fail_for_ever_bar_no_other() -> None:
         assert dates is not None
         account.now = moment
         plan = Plan(
-            EXPORTS, {CAMPAIGN: campaigns}, dates, account.so_far(dates, str(number)), now=moment, first_day=START
+            CAMPAIGN_EXPORTS,
+            {CAMPAIGN: campaigns},
+            dates,
+            account.so_far(dates, str(number)),
+            now=moment,
+            first_day=START,
         )
         assert len(plan.probes) <= 10
         for request in plan.missing:

@@ -8,12 +8,12 @@ import pytest
 
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.pulling.chosen import Unknown, chosen
 from soundlink_pipeline.pulling.planning import PullRequest
 from soundlink_pipeline.pulling.progress import Estimate, Lines, Progress
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
-ONE, OTHER = EXPORTS
+ONE, OTHER = CAMPAIGN_EXPORTS
 DAYS = DateRange(date(2026, 2, 1), date(2026, 2, 3))
 
 
@@ -27,7 +27,7 @@ class Clock:
 
 def planned() -> Progress:
     progress = Progress()
-    progress.plan([PullRequest(export, campaign, DAYS) for export in EXPORTS for campaign in ("a", "b")])
+    progress.plan([PullRequest(export, campaign, DAYS) for export in CAMPAIGN_EXPORTS for campaign in ("a", "b")])
     return progress
 
 

@@ -17,6 +17,7 @@ from soundlink_pipeline.quality.row_checks import CheckResult, row_checks, run_c
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, Row, arrival, load, row
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 DAY = DateRange(date(2026, 4, 1), date(2026, 4, 8))  # the documented rows are of its first and its last day
 TRACK, PLAYLIST = "6habFhsOp2NvndAvgiJ01P", "37i9dQZF1DX4sWSpwq3LiO"
@@ -336,7 +337,7 @@ def test_many_bad_rows_are_counted_and_the_first_of_them_shown(warehouse: Native
     assert [row[answer.columns.index("country_code")] for row in answer.rows] == codes[:5]
 
 
-@pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
+@pytest.mark.parametrize("export", CAMPAIGN_EXPORTS, ids=lambda export: export.name)
 @pytest.mark.parametrize("first", [[], [row(country_code="NA")]], ids=["was empty", "had rows"])
 def test_a_row_of_a_day_that_was_final_without_it_is_named_by_the_run_that_found_it(
     warehouse: NativeFile, tmp_path: Path, export: Export, first: list[Row]

@@ -162,7 +162,7 @@ def test_a_day_grows_for_a_week_and_is_then_the_same_for_ever(export: str) -> No
 
 
 def test_oddities_reach_soundlinks_too() -> None:
-    plain, world = World(soundlinks=4), World(soundlinks=4, oddities=Oddities.every())
+    plain, world = World(soundlinks=4), World(soundlinks=4, oddities=Oddities.every(), soundlink_aliases=True)
     for export in SOUNDLINK_EXPORTS:
         found, ordinary = rows_of(world, export, 0), rows_of(plain, export, 0)
         assert {row["account_id"] for row in found} == {

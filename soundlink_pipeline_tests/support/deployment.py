@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -32,6 +32,7 @@ T = TypeVar("T")
 TODAY = datetime.now(UTC).date()
 FIRST_DAY = TODAY - timedelta(days=205)
 NEVER = "0 0 29 2 1"
+EXPORT_NAMES = tuple(export.name for export in EXPORTS)
 BIN = Path(sys.executable).parent
 # The project's own `dagster.yaml`, but that the queue is looked at every second, not every five.
 QUICK_QUEUE = "\nrun_queue:\n  dequeue_interval_seconds: 1\n"
@@ -76,7 +77,7 @@ class Deployment:
     def runs(self) -> list[dict[str, Any]]:
         """Every run, oldest first."""
         found = self.graphql(
-            "{runsOrError {... on Runs {results {id status startTime endTime parentRunId"
+            "{runsOrError {... on Runs {results {id jobName status startTime endTime parentRunId"
             " stepKeysToExecute tags {key value}}}}}"
         )["runsOrError"]["results"]
         return sorted(
@@ -115,15 +116,25 @@ class Deployment:
         until(lambda: len(list(landed.glob(f"*/*/{start}_*.ndjson*"))) == pulls - 1, "all others have landed")
 
     def messages(self, run_id: str) -> list[str]:
+        return [message for _, message in self.log(run_id)]
+
+    def log(self, run_id: str) -> list[tuple[float, str]]:
+        """The moment (Unix seconds) and the message of each event of a run."""
         query = (
-            "query($id: ID!){logsForRun(runId: $id){... on EventConnection {events {... on MessageEvent {message}}}}}"
+            "query($id: ID!){logsForRun(runId: $id)"
+            " {... on EventConnection {events {... on MessageEvent {timestamp message}}}}}"
         )
-        return [event["message"] for event in self.graphql(query, id=run_id)["logsForRun"]["events"]]
+        events = self.graphql(query, id=run_id)["logsForRun"]["events"]
+        return [(float(event["timestamp"]) / 1000, event["message"]) for event in events]
 
     def _nodes(self, fields: str) -> dict[str, Any]:
         found = self.graphql(f"{{repositoriesOrError {{... on RepositoryConnection {{nodes {{{fields}}}}}}}}}")
         node: dict[str, Any] = found["repositoriesOrError"]["nodes"][0]
         return node
+
+    def _repository(self) -> dict[str, str]:
+        repository = self._nodes("name location {name}")
+        return {"repositoryName": repository["name"], "repositoryLocationName": repository["location"]["name"]}
 
     def scheduled_runs(self, name: str) -> list[str]:
         """The ids of the runs that a schedule has launched, oldest first."""
@@ -133,6 +144,13 @@ class Deployment:
         schedules = self._nodes("schedules {name scheduleState {ticks {status runIds}}}")["schedules"]
         (ticks,) = (made["scheduleState"]["ticks"] for made in schedules if made["name"] == name)
         return list(ticks)
+
+    def start_schedule(self, name: str) -> None:
+        started = self.graphql(
+            "mutation($s: ScheduleSelector!){startSchedule(scheduleSelector: $s){__typename}}",
+            s={**self._repository(), "scheduleName": name},
+        )["startSchedule"]
+        assert started["__typename"] == "ScheduleStateResult", started
 
     def stop_schedule(self, name: str) -> None:
         schedules = self._nodes("schedules {name scheduleState {id selectorId}}")["schedules"]
@@ -144,26 +162,20 @@ class Deployment:
         )["stopRunningSchedule"]
         assert stopped["scheduleState"]["status"] == "STOPPED", stopped
 
-    def sensor_ticks(self, status: str) -> list[dict[str, Any]]:
-        """Those of the sensor `alerts`."""
+    def sensor_ticks(self, status: str, sensor: str = "alerts") -> list[dict[str, Any]]:
         sensors = self._nodes("sensors {name sensorState {ticks {status skipReason error {message}}}}")["sensors"]
-        (ticks,) = (made["sensorState"]["ticks"] for made in sensors if made["name"] == "alerts")
+        (ticks,) = (made["sensorState"]["ticks"] for made in sensors if made["name"] == sensor)
         return [tick for tick in ticks if tick["status"] == status]
 
     def launch(self, start: date, end: date, priority: int = 0, *, refetch: bool = False) -> str:
         """A run over a range, launched as the UI's launchpad does."""
         config = {"ops": {"exports": {"config": {"refetch": True}}}} if refetch else {}
-        repository = self._nodes("name location {name}")
         tags = {RANGE_START: str(start), RANGE_END: str(end), "dagster/priority": str(priority)}
         launched = self.graphql(
             "mutation($p: ExecutionParams!){launchRun(executionParams: $p)"
             " {__typename ... on LaunchRunSuccess {run {id}} ... on PythonError {message}}}",
             p={
-                "selector": {
-                    "repositoryName": repository["name"],
-                    "repositoryLocationName": repository["location"]["name"],
-                    "pipelineName": "daily_refresh",
-                },
+                "selector": {**self._repository(), "pipelineName": "daily_refresh"},
                 "runConfigData": config,
                 "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
             },
@@ -171,15 +183,28 @@ class Deployment:
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return str(launched["run"]["id"])
 
-    def launch_backfill(self, days: list[str]) -> str:
-        """A backfill of every export, launched as the UI's dialog does."""
+    def reexecute_from_failure(self, run_id: str) -> str:
+        """The button of the run's page."""
+        launched = self.graphql(
+            "mutation($p: ReexecutionParams!){launchRunReexecution(reexecutionParams: $p)"
+            " {__typename ... on LaunchRunSuccess {run {id}} ... on PythonError {message}}}",
+            p={"parentRunId": run_id, "strategy": "FROM_FAILURE"},
+        )["launchRunReexecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return str(launched["run"]["id"])
+
+    def launch_backfill(self, days: list[str], assets: Sequence[str] = EXPORT_NAMES) -> str:
+        """A backfill of every export, or of other assets, launched as the UI's dialog does."""
         launched = self.graphql(
             "mutation($p: LaunchBackfillParams!){launchPartitionBackfill(backfillParams: $p)"
             " {__typename ... on LaunchBackfillSuccess {backfillId} ... on PythonError {message stack}}}",
-            p={"assetSelection": [{"path": [export.name]} for export in EXPORTS], "partitionNames": days},
+            p={"assetSelection": [{"path": [name]} for name in assets], "partitionNames": days},
         )["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return str(launched["backfillId"])
+
+    def cancel_backfill(self, backfill_id: str) -> None:
+        self.graphql("mutation($id: String!){cancelPartitionBackfill(backfillId: $id){__typename}}", id=backfill_id)
 
     def backfill_status(self, backfill_id: str) -> str:
         query = "query($id: String!){partitionBackfillOrError(backfillId: $id){... on PartitionBackfill {status}}}"
@@ -187,6 +212,10 @@ class Deployment:
 
     def runs_of_backfill(self, backfill_id: str) -> list[dict[str, Any]]:
         return [run for run in self.runs() if run["tags"].get("dagster/backfill") == backfill_id]
+
+    @property
+    def published_path(self) -> Path:
+        return settings_from(self.environment).data_dir / "soundlink.duckdb"
 
     @property
     def warehouse(self) -> NativeFile:
@@ -214,6 +243,24 @@ class Deployment:
                 assert self.key.encode() not in path.read_bytes(), path
 
 
+def pull_command(start: date, end: date) -> list[str]:
+    """What `make backfill` runs; it needs no daemon."""
+    return [f"{BIN}/soundlink", "pull", f"--from={start}", f"--to={end}"]
+
+
+def plain_command(start: date, end: date) -> list[str]:
+    """The same without a command of ours."""
+    tags = json.dumps({RANGE_START: str(start), RANGE_END: str(end)})
+    job = ("-m", "soundlink_pipeline.definitions", "-j", "daily_refresh")
+    return [f"{BIN}/dagster", "job", "execute", *job, "--tags", tags]
+
+
+def processor_seconds(process: subprocess.Popen[bytes]) -> float:
+    """What a living process has used."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def process_environment(home: Path, settings: dict[str, str]) -> dict[str, str]:
     # A dozen processes import the package; where Python may not keep what it has compiled, each compiles all of it.
     left_out = ("SOUNDLINK", "DAGSTER", "PYTHONDONTWRITEBYTECODE")
@@ -239,7 +286,7 @@ def simulated_api(key: str = KEY) -> Iterator[Simulator]:
 @contextmanager
 def deployment(home: Path, sim: Simulator, **settings: str) -> Iterator[Deployment]:
     """`dagster dev` with an API, until the block ends; then no process is left. The schedule is off unless set."""
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     shutil.copy(REPOSITORY / "workspace.yaml", home)
     (home / "dagster.yaml").write_text((REPOSITORY / "dagster.yaml").read_text() + QUICK_QUEUE)
     known = environment(sim.base_url, home / "data", SOUNDLINK_START_DATE=str(FIRST_DAY), SOUNDLINK_SCHEDULE=NEVER)

@@ -33,6 +33,7 @@ from soundlink_pipeline.pulling.planning import plan
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.sql_folder import without_models
 
@@ -47,7 +48,6 @@ TABLES = (
     "report_date_status",
     "vanished_rows",
 )
-CAMPAIGN_EXPORTS = tuple(export for export in EXPORTS if export.subject == CAMPAIGN)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _KEY_FROM_ENVIRONMENT = dg.EnvVar("SOUNDLINK_API_KEY").get_value
 FROM_FAILURE = {"dagster/is_resume_retry": "true"}

@@ -68,7 +68,7 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("endurance")
     command = [sys.executable, "-m", "benchmarks.endurance", "--days", str(DAYS), "--seed", str(SEED), "--quiet", "1"]
-    command += ["--longest", "7", "--retention", str(RETENTION), "--out", str(folder)]
+    command += ["--longest", "7", "--retention", str(RETENTION), "--dagster-retention", "90", "--out", str(folder)]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return Finished(folder, json.loads((folder / "endurance.json").read_text()))

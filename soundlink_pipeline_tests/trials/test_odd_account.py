@@ -11,7 +11,6 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.models.build import build_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -20,6 +19,7 @@ from soundlink_pipeline.quality.row_checks import run_checks
 from soundlink_pipeline.report.__main__ import main as make_report
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import BREAKDOWN, KeyInfo, Oddities, SimClock, World, running_simulator
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, day, each_day, pull, truth, utc
 
 # Campaign 0 changes its target, 1 turns from USD to EUR, 2 is in JPY and 3 in KWD. Between the backfill and the refresh
@@ -51,7 +51,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
             with soundlink.warehouse.write() as connection:
                 build_models(connection, project, DateRange(day(start), day(end)))
     with soundlink.warehouse.read() as connection:
-        results = [r for export in EXPORTS for r in run_checks(connection, export, DateRange(day(start), day(end)))]
+        results = [
+            r for export in CAMPAIGN_EXPORTS for r in run_checks(connection, export, DateRange(day(start), day(end)))
+        ]
     # Warnings, of which none keeps the file from being published.
     red = {(result.check.name, result.check.severity) for result in results if not result.passed}
     assert red == {(name, "warn") for name in ("known_countries", "no_rows_gone", "no_vanished_keys")}
@@ -94,7 +96,7 @@ def test_ratios_are_those_of_the_rows_that_know_both_sides(published: Path) -> N
 def test_rows_of_both_exports_are_the_last_answer_and_the_others_have_vanished(published: Path) -> None:
     days = each_day("2026-01-01", "2026-02-01", NOW)
     with duckdb.connect(str(published), read_only=True) as connection:
-        for export in EXPORTS:
+        for export in CAMPAIGN_EXPORTS:
             columns, key = ", ".join(export.column_names), ", ".join(export.primary_key)
             rows = connection.execute(f"select {columns} from {export.name} order by {key}").fetchall()
             assert rows == truth(WORLD, export, days)

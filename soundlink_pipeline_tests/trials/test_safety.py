@@ -205,7 +205,7 @@ class Enemy(ThreadingHTTPServer):
         self.asked.add(campaign_id)
         export = next(export for export in EXPORTS if f"/{kind}/" in export.path)
         country = "nowhere" if self.spoiled and kind == "engagement" else "US"
-        row = deliveries.row(export, subject_id=campaign_id, report_date=DAY, country_code=country)
+        row = deliveries.row(export, campaign_id=campaign_id, report_date=DAY, country_code=country)
         return deliveries.ndjson([row])
 
 

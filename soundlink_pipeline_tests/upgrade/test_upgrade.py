@@ -17,13 +17,13 @@ import pytest
 from dotenv import dotenv_values
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import REBUILD
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import KeyInfo, SimClock, World, running_simulator
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
 from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import Project, asked, each_day, truth
 from soundlink_pipeline_tests.upgrade.facts import asked_by_schedule, facts, partitions, tables
 from soundlink_pipeline_tests.upgrade.make_fixture import ARCHIVE, FACTS
@@ -140,7 +140,7 @@ def test_nothing_is_lost_when_the_folder_is_opened(here: Project, as_left: Path)
         rows = connection.execute(f"select {of_contract} from campaign_country_daily order by all").fetchall()
     now = f"select {of_contract} from campaign_country_daily union all select {of_vanished} from vanished_rows"
     assert here.query(f"from ({now}) order by all") == rows
-    assert all(BEFORE["tables"][f"main.{export.name}_history"]["rows"] > 100 for export in EXPORTS)
+    assert all(BEFORE["tables"][f"main.{export.name}_history"]["rows"] > 100 for export in CAMPAIGN_EXPORTS)
     assert found["runs"] == {"FAILURE": 1, "SUCCESS": 4}
     assert len(found["refused files"]) == 2
     assert here.sim.stats.records == []
@@ -155,8 +155,8 @@ def test_a_rebuild_from_its_landed_files_is_equal(here: Project) -> None:
 
 
 def test_the_first_refresh_asks_for_no_settled_day_and_publishes(here: Project) -> None:
-    kept = [f"{export.name}_history" for export in EXPORTS]
-    kept += [f"{export.name} where report_date <= date '{SETTLED[-1]}'" for export in EXPORTS]
+    kept = [f"{export.name}_history" for export in CAMPAIGN_EXPORTS]
+    kept += [f"{export.name} where report_date <= date '{SETTLED[-1]}'" for export in CAMPAIGN_EXPORTS]
     kept = [f"select {columns_before(rows.split()[0])} from {rows}" for rows in kept]
     before = {rows: set(here.query(rows)) for rows in kept}
     start, end = asked_by_schedule(definitions_of(here), here.instance, NEXT_TICK)
@@ -164,12 +164,12 @@ def test_the_first_refresh_asks_for_no_settled_day_and_publishes(here: Project) 
     queries = [query for _, query in asked(here.sim)]
     assert len(queries) == len(BEFORE["settled days"])  # one for each campaign and export
     assert {(f"startDate={start}" in query, f"endDate={end}" in query) for query in queries} == {(True, True)}
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         # What the earlier version settled and what this one has pulled: the source's last answer, to the letter.
         assert here.table(export) == truth(here.sim.world, export, each_day(FIRST, end, NEXT_TICK))
     assert {rows for rows in kept if not before[rows] <= set(here.query(rows))} == set()
     assert here.query("select * from vanished_rows") == []  # the key is back
-    assert partitions(here.instance)[EXPORTS[0].name] == [f"{FIRST} to {end}"]
+    assert partitions(here.instance)[CAMPAIGN_EXPORTS[0].name] == [f"{FIRST} to {end}"]
     with duckdb.connect(str(here.data / "soundlink.duckdb"), read_only=True) as published:
         newest = published.execute("select max(report_date), bool_or(is_settled) from marts.data_status").fetchall()
     assert newest == [(date.fromisoformat(end), True)]
@@ -197,7 +197,7 @@ def test_its_columns_are_told_from_an_analysts_and_migrated(old: Path) -> None:
     columns["link_clicks"] = replace(columns["link_clicks"], name="clicks", renamed_from=("link_clicks",))
     columns["streams"] = replace(columns["streams"], type="DOUBLE")
     changed = replace(CAMPAIGN_COUNTRY_DAILY, columns=tuple(columns.values()), ratios=())
-    warehouse = NativeFile(old, exports=[changed, *EXPORTS[1:]])
+    warehouse = NativeFile(old, exports=[changed, *CAMPAIGN_EXPORTS[1:]])
     rows = f"select sum(%s), sum(streams), count(*) from {changed.name} where report_date <= date '{SETTLED[-1]}'"
     with warehouse.read() as connection:
         before = connection.execute(rows % "link_clicks").fetchall()
@@ -213,6 +213,6 @@ def test_its_columns_are_told_from_an_analysts_and_migrated(old: Path) -> None:
 
 def test_its_key_is_known_and_does_not_change(old: Path) -> None:
     changed = replace(CAMPAIGN_COUNTRY_DAILY, primary_key=CAMPAIGN_COUNTRY_DAILY.primary_key[1:])
-    warehouse = NativeFile(old, exports=[changed, *EXPORTS[1:]])
+    warehouse = NativeFile(old, exports=[changed, *CAMPAIGN_EXPORTS[1:]])
     with pytest.raises(WarehouseUnusable, match="the primary key of campaign_country_daily was provider, account_id"):
         warehouse.prepare()

@@ -71,6 +71,21 @@ def test_oldest_unsettled_date_is_that_of_a_campaign_still_listed(tmp_path: Path
     assert oldest_unsettled(first_day=date(2026, 5, 11)) is None, "before the first partition nothing is asked for"
 
 
+def test_newest_rows_of_a_campaign_are_of_whichever_id_its_rows_bear(warehouse: NativeFile, tmp_path: Path) -> None:
+    for campaign, bears, days in (
+        ("camp_1", "an id", (4, 5)),
+        ("camp_1", "a later id", (1, 2)),
+        ("camp_2", "of another", (3,)),
+        ("camp_3", "without rows", ()),
+    ):
+        rows = [row(campaign_id=bears, report_date=f"2026-04-0{day}") for day in days]
+        dates = DateRange(date(2026, 4, min(days)), date(2026, 4, max(days))) if days else APRIL
+        load(warehouse, arrival(tmp_path / "in", rows, campaign=campaign, dates=dates))
+    with ledger(warehouse) as asked:
+        newest = asked.newest_rows_of(CAMPAIGN_COUNTRY_DAILY)
+    assert newest == {"camp_1": date(2026, 4, 5), "camp_2": date(2026, 4, 3)}
+
+
 def test_days_of_a_range_are_told_with_rows_and_totals(warehouse: NativeFile, tmp_path: Path) -> None:
     other = row(country_code="NA", streams=7, spend_media=0.5)
     load(warehouse, arrival(tmp_path / "in", [row(), other], pulled=NOON + timedelta(hours=1)))

@@ -262,7 +262,7 @@ REFUSED = {
     ),
     "not nullable, where rows have a null": (
         changed("impressions", nullable=False),
-        "the column impressions of campaign_country_daily must not be null now, and is in 1 rows",
+        "the column impressions of campaign_country_daily must not be null now, and is in 1 row",
     ),
 }
 
@@ -288,7 +288,7 @@ def test_change_that_would_falsify_rows_is_refused_with_what_to_do(data: Path, e
 def test_value_that_the_wider_type_has_not_got_is_not_rounded(data: Path, tmp_path: Path) -> None:
     odd = 2**53 + 1  # no DOUBLE of its own
     load(NativeFile(data, exports=[EXPORT]), arrival(tmp_path / "in", rows(streams=odd), pulled=NOON + DAY))
-    with pytest.raises(WarehouseUnusable, match="which would change the values of 1 rows"):
+    with pytest.raises(WarehouseUnusable, match="which would change the values of 1 row"):
         NativeFile(data, exports=[changed("streams", type="DOUBLE")]).prepare()
     with NativeFile(data, exports=[changed("streams", type="VARCHAR")]).write() as connection:
         assert values(connection, "streams") == ("12", str(odd), "12", "15")

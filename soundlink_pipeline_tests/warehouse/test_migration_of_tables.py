@@ -212,7 +212,7 @@ def test_column_that_must_not_be_null_and_has_no_value_for_older_rows_is_refused
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declare(monkeypatch, with_columns(DELIVERIES, replace(ACCOUNT, backfill="")))
-    with pytest.raises(WarehouseUnusable, match="account of deliveries must not be null now, and is in 1 rows"):
+    with pytest.raises(WarehouseUnusable, match="account of deliveries must not be null now, and is in 1 row"):
         NativeFile(data).prepare()
 
 

@@ -62,6 +62,7 @@ def test_database_refuses_a_null_in_keys_and_in_the_ledger(warehouse: NativeFile
     assert found == keys | {
         "deliveries": ledger,
         "campaigns": {"campaign_id"},
+        "soundlinks": {"soundlink_id"},
         "report_date_status": set(),
         "vanished_rows": set(VANISHED_ROWS.column_names),
         "countries": set(),

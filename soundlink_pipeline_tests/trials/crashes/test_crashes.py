@@ -24,7 +24,7 @@ import pytest
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.days import settled_at
-from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import asked, day, each_day, project, truth
 from soundlink_pipeline_tests.trials.crashes.trial import (
     BACKFILL,
@@ -285,7 +285,7 @@ def test_a_clock_that_jumps_decides_nothing_and_holds_nobody_up(
             clock.to_come = after, timedelta(days=days)
             if after == 0:
                 clock.now()
-        for export in EXPORTS:
+        for export in CAMPAIGN_EXPORTS:
             assert here.table(export) == truth(WORLD, export, sorted(pulled.items()))
         settled = {report_date for report_date, moment in pulled.items() if moment >= settled_at(report_date)}
         assert here.query("select distinct report_date, is_settled from report_date_status order by 1") == [

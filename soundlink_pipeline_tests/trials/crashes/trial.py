@@ -16,7 +16,6 @@ import dagster as dg
 import duckdb
 
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.models.build import STATE_TABLE, build_models
 from soundlink_pipeline.models.project import read_project
@@ -25,6 +24,7 @@ from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing.file_copy import compare, figures_of
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, asked, each_day, environment, truth, utc
 from soundlink_pipeline_tests.trials.crashes.worker import Order, Step, Worker, instance_of, outcome, run, working
 
@@ -136,8 +136,8 @@ class Trial:
         listed = any(listing.run_id == resumes for listing in self.soundlink.landing.listings(CAMPAIGN))
         self.sim.stats.reset()
         run(self.order(resumes=resumes or ""))
-        every = {(export.name, campaign.path_id) for export in EXPORTS for campaign in WORLD.campaigns}
-        paths = {export.path.format(id=name): (export.name, name) for export in EXPORTS for _, name in every}
+        every = {(export.name, campaign.path_id) for export in CAMPAIGN_EXPORTS for campaign in WORLD.campaigns}
+        paths = {export.path.format(id=name): (export.name, name) for export in CAMPAIGN_EXPORTS for _, name in every}
         assert sorted(paths[path] for path, _ in asked(self.sim)) == sorted(every - there)
         assert self.sim.stats.count(kind="campaigns") == (not listed)
 
@@ -148,7 +148,7 @@ class Trial:
         with self.soundlink.warehouse.read() as connection:
             self._assert_tables_are_true(connection)
             self._assert_ledger_adds_up(connection)
-            for export in EXPORTS:
+            for export in CAMPAIGN_EXPORTS:
                 _assert_history_is_a_chain(connection, export)
         self._assert_marts_are_as_rebuilt()
         self._assert_published()
@@ -158,7 +158,7 @@ class Trial:
         pulled = {}
         for start, end, moment in (*EARLIER, (*self.days, self.pulled_at)):
             pulled.update(dict(each_day(start, end, moment)))
-        for export in EXPORTS:
+        for export in CAMPAIGN_EXPORTS:
             columns, key = ", ".join(export.column_names), ", ".join(export.primary_key)
             found = connection.execute(f"select {columns} from {export.name} order by {key}").fetchall()
             assert found == truth(WORLD, export, sorted(pulled.items())), f"{export.name} is not what the API holds"
@@ -172,7 +172,7 @@ class Trial:
             "select export, subject_id, run_id, start_date, count(*) from deliveries group by all having count(*) > 1"
         ).fetchall()
         assert asked_for == [], "one run counted a delivery twice"
-        for export in EXPORTS:
+        for export in CAMPAIGN_EXPORTS:
             ((inserted, updated, wrong),) = connection.execute(
                 "select sum(inserted), sum(updated),"
                 " count(*) filter (rows <> inserted + updated + unchanged + ignored_as_older or rows <> declared_rows)"

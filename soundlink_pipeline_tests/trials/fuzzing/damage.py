@@ -117,17 +117,18 @@ class Damaged:
 @cache
 def _real_rows() -> dict[str, list[list[Pairs]]]:
     """Per export and campaign of the simulated API, its rows over the first of `DAYS`."""
-    world, now = World(seed=7, campaigns=8), datetime(2026, 3, 1, tzinfo=UTC)
-    campaigns = {
+    world, now = World(seed=7, campaigns=8, soundlinks=8), datetime(2026, 3, 1, tzinfo=UTC)
+    things = {subject.name: of_subject for subject, of_subject in world.things.items()}
+    answers = {
         export.name: [
-            world.rows(export.name, c.uuid, DAYS.start, DAYS.start + timedelta(days=30), now)[:60]
-            for c in world.campaigns
+            world.rows(export.name, thing.row_id, DAYS.start, DAYS.start + timedelta(days=30), now)[:60]
+            for thing in things[export.subject.name]
         ]
         for export in EXPORTS
-    }  # fmt: skip
+    }
     return {
         name: [[[(json.dumps(k), dumps(v)) for k, v in row.items()] for row in rows] for rows in found if len(rows) > 3]
-        for name, found in campaigns.items()
+        for name, found in answers.items()
     }
 
 
@@ -137,7 +138,7 @@ def damaged(seed: int) -> Damaged:
     export = rng.choice(EXPORTS)
     rows = rng.choice(_real_rows()[export.name])
     draft = Draft(export, [list(row) for row in rng.sample(rows, rng.choice((1, 1, 2, 2, 3)))])
-    draft.put_everywhere('"campaign_id"', json.dumps(str(UUID(int=rng.getrandbits(128)))))
+    draft.put_everywhere(f'"{export.id_column}"', json.dumps(str(UUID(int=rng.getrandbits(128)))))
     kinds = rng.choices(list(_KINDS), [kind.weight for kind in _KINDS.values()], k=rng.choice((1, 1, 1, 2)))
     # A large delivery is not read a second time for what DuckDB is lenient about: nothing else is wrong with it.
     kinds = next(([kind] for kind in kinds if kind in _LARGE), kinds)
@@ -175,7 +176,7 @@ def _hostile(rng: Random) -> str:
 
 def _hostile_id(rng: Random, draft: Draft) -> None:
     """In every row, and unlike any other delivery's."""
-    for name in rng.sample(['"account_id"', '"campaign_id"'], rng.choice((1, 2))):
+    for name in rng.sample(['"account_id"', f'"{draft.export.id_column}"'], rng.choice((1, 2))):
         draft.put_everywhere(name, _quoted(rng, f"{_hostile(rng)}{rng.getrandbits(64)}"))
 
 
@@ -267,7 +268,7 @@ def _repeated(rng: Random, draft: Draft) -> None:
 
 def _another_owner(rng: Random, draft: Draft) -> None:
     if len(draft.rows) > 1:
-        draft.put(rng, ['"account_id"', '"campaign_id"'], rng.choice(('"other"', '""', '" "')))
+        draft.put(rng, ['"account_id"', f'"{draft.export.id_column}"'], rng.choice(('"other"', '""', '" "')))
 
 
 def _allowed(rng: Random, draft: Draft) -> None:

@@ -137,7 +137,9 @@ def disagreement(item: Damaged, said: Verdict, found: Outcome) -> str | None:
         for name, due, got in zip(item.export.column_names, cells, found.rows[key], strict=True):
             if got not in due if isinstance(due, frozenset) else (got != due or type(got) is not type(due)):
                 return f"another {name}"
-    campaign = next((cells[item.export.column_names.index("campaign_id")] for cells in said.rows.values()), None)
+    campaign = next(
+        (cells[item.export.column_names.index(item.export.id_column)] for cells in said.rows.values()), None
+    )
     unknown = found.unknown_fields
     if found.delivered != said.delivered:
         return "another number of rows"
@@ -236,4 +238,4 @@ def in_batches(rng: Random, items: Sequence[Damaged]) -> Iterator[list[Damaged]]
 
 def campaign_of(item: Damaged) -> Any:
     rows = item.verdict.rows or {}
-    return next((cells[item.export.column_names.index("campaign_id")] for cells in rows.values()), item.seed)
+    return next((cells[item.export.column_names.index(item.export.id_column)] for cells in rows.values()), item.seed)

@@ -111,8 +111,8 @@ def _loaded(export: Export, data: bytes, dates: DateRange, declared: int | None,
     day, version = names.index("report_date"), names.index("exported_at")
     if any(not dates.start <= row[day] <= dates.end for row in rows):
         raise MustRefuse("a day that was not asked for")
-    if len({row[names.index("campaign_id")] for row in rows}) > 1:
-        raise MustRefuse("more than one campaign_id")
+    if len({row[names.index(export.id_column)] for row in rows}) > 1:
+        raise MustRefuse("more than one of its subject")
     rest = [name for name in export.primary_key if name != "account_id"]
     owners = {tuple(row[names.index(name)] for name in (*rest, "account_id")) for row in rows}
     if len({owner[:-1] for owner in owners}) < len(owners):

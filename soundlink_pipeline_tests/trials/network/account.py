@@ -15,14 +15,15 @@ import httpx
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
 from soundlink_pipeline.pulling.planning import plan, without_done
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import Simulator, World
-from soundlink_pipeline.warehouse.ledger import DaysByRequest, Ledger
+from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.pulled_so_far import DaysByRequest
 from soundlink_pipeline_tests.conftest import WaitingClock
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import KEY, day, each_day, listed, puller, truth, utc
 from soundlink_pipeline_tests.trials.network.troubles import Place
 
@@ -32,12 +33,12 @@ PATIENT = httpx.Timeout(20, pool=None)  # only a server that hangs may fail in t
 QUICK = httpx.Timeout(20, read=0.3, pool=None)
 TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used; httpx would load certificates for every client
 
-COLUMNS = {export.name: export.column_names for export in EXPORTS}
+COLUMNS = {export.name: export.column_names for export in CAMPAIGN_EXPORTS}
 
 
 @cache
 def rows_in_truth(world: World, name: str, dates: DateRange, moment: datetime) -> list[tuple[Any, ...]]:
-    (export,) = (export for export in EXPORTS if export.name == name)
+    (export,) = (export for export in CAMPAIGN_EXPORTS if export.name == name)
     return truth(world, export, each_day(str(dates.start), str(dates.end), moment))
 
 
@@ -62,7 +63,7 @@ class Account:
     def places(self) -> list[Place]:
         """Every request of a run but the listing, in the order of the run."""
         listing = self.api.world.listing(NOW)
-        pulls = [pull for export in EXPORTS for pull in plan(export, listing, self.dates)]
+        pulls = [pull for export in CAMPAIGN_EXPORTS for pull in plan(export, listing, self.dates)]
         return [(pull.export.name, self.uuid(pull.subject_id)) for pull in pulls]
 
     @cached_property
@@ -95,7 +96,7 @@ class Account:
         with pacer, client:
             lineage = [run_id, *resumed]
             campaigns = listed(self.soundlink, client, run_id, [*lineage, self.listed_by])
-            pulls = [pull for export in EXPORTS for pull in plan(export, campaigns, self.dates)]
+            pulls = [pull for export in CAMPAIGN_EXPORTS for pull in plan(export, campaigns, self.dates)]
             missing = without_done(pulls, self.done_days(lineage))
             return puller(self.soundlink, client, pacer, run_id).run(missing)
 
@@ -109,7 +110,7 @@ class Account:
             assert sorted([*failed, *loaded]) == sorted(self.places)
         warehouse = self.soundlink.warehouse
         with warehouse.read() as connection:
-            for export in EXPORTS:
+            for export in CAMPAIGN_EXPORTS:
                 rows = connection.execute(
                     f"select {', '.join(export.column_names)} from {export.name}"
                     f" where report_date between ? and ? order by {', '.join(export.primary_key)}",
