@@ -66,7 +66,7 @@ _NEXT = {
 _ODDITIES = (
     *("--changing-targets", "--null-metrics", "--currencies", "--anonymous-networks"),
     *("--moving-account", "--reattributed-countries", "--relinked-tracks"),
-    *("--long-tails", "--late-rows", "--all-statuses", "--renewals", "--soundlink-aliases"),
+    *("--long-tails", "--late-rows", "--all-statuses", "--renewals"),
 )
 # Both the pipeline's and the simulator's limits are raised, so that the demo does not wait for them.
 _REQUESTS = 100_000

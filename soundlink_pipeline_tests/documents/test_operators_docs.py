@@ -18,6 +18,7 @@ from dagster._core.instance.config import dagster_instance_config_schema
 from dagster._core.workspace.config_schema import process_workspace_config
 
 from soundlink_pipeline.commands.backfill import ACCEPT_SMALLER, REFETCH
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, REBUILD
 from soundlink_pipeline.settings.settings import Settings
@@ -93,7 +94,7 @@ def test_table_of_contents_leads_to_every_section() -> None:
 
 
 def test_every_asset_check_told_of_exists_and_every_check_of_an_export_is_told_of(definitions: dg.Definitions) -> None:
-    assets = "campaign_country_daily", "campaign_engagement_daily", "campaign_totals"
+    assets = *(export.name for export in EXPORTS), "campaign_totals"
     checks = definitions.resolve_asset_graph().asset_check_keys
     names = {check.name for check in checks if check.asset_key.to_user_string() in assets}
     section = TEXT.partition("### Checks and freshness")[2].partition("\n## ")[0]
