@@ -31,7 +31,7 @@ from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.pulling.shrinking import NOTHING_HELD, HeldRows
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.ledger import Ledger
-from soundlink_pipeline.wording import in_words
+from soundlink_pipeline.wording import counted, in_words
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -198,7 +198,7 @@ def pull_range(
             more = [request for request in further.missing if request.identity not in made]
             if not more:
                 break
-            log(f"{len(more)} further requests, for what is over and still has rows")
+            log(f"{counted(len(more), 'further request')}, for what is over and still has rows")
             result.add(pull(more, held))
             made |= {request.identity for request in more}
         result.requests = client.requests

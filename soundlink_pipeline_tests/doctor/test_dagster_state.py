@@ -226,7 +226,7 @@ def test_the_last_run_is_any_that_changes_data_from_the_ui_too(here: Project) ->
 
 
 def test_a_build_that_succeeds_after_a_refresh_that_failed_does_not_hide_it(here: Project) -> None:
-    here.sim.faults.add(Fault("status", export=BREAKDOWN, times=None, status=403, code="access_denied"))
+    here.sim.faults.add(Fault("status", export=BREAKDOWN, times=None, status=404, code="campaign_not_found"))
     assert not here.refresh("2026-02-22", "2026-03-01", raise_on_error=False).success
     here.instance.add_run(dg.DagsterRun(MODELS_AND_PUBLICATION, status=dg.DagsterRunStatus.SUCCESS))
     finding = Examined(here).one("Dagster", "last run")

@@ -8,11 +8,13 @@ import dagster as dg
 import pytest
 from dagster_shared.check import CheckError
 
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.display.markdown import SHOWN_IN_A_DIALOG
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT
+from soundlink_pipeline.wording import in_words
 from soundlink_pipeline_tests.orchestration.told import lines_of, materialized
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import KEY, QUIET, Project, asked, day, each_day, failure_of, truth, utc
@@ -31,7 +33,7 @@ def test_a_range_in_one_run_gives_the_tables_the_api_holds(here: Project) -> Non
         assert len(expected) > 200
     assert len(asked(here.sim)) == 2 * len(live)
     assert len(set(asked(here.sim))) == 2 * len(live)
-    assert len(here.sim.stats.records) == 2 * len(live) + 1
+    assert len(here.sim.stats.records) == 2 * len(live) + 2  # and the listings
     assert here.query("select count(*) from campaigns") == [(len(here.sim.world.listing(NOW)),)]
     for export in CAMPAIGN_EXPORTS:
         partitions = materialized(here, export.name)
@@ -190,13 +192,13 @@ def test_a_new_run_asks_for_what_is_missing_or_not_settled_unless_it_is_told_to_
 
 def test_a_runs_plan_says_how_many_requests_it_takes_and_how_long_at_the_apis_limits(here: Project) -> None:
     here.settings |= {"SOUNDLINK_REQUESTS_PER_MINUTE": "60", "SOUNDLINK_REQUESTS_PER_HOUR": "61"}
-    names, count = f"{BREAKDOWN} and {ENGAGEMENT}", len(here.sim.world.campaigns)
+    names, count = in_words([export.name for export in EXPORTS]), len(here.sim.world.campaigns)
     result = here.refresh("2026-02-20", "2026-02-21")
     requests, campaigns = len(asked(here.sim)), len({path.split("/")[3] for path, _ in asked(here.sim)})
     plan = f"{names}, 2026-02-20 to 2026-02-21: {requests} requests for {campaigns} of {count} campaigns"
-    assert lines_of(here, result)[:2] == [f"{count} campaigns listed", plan]
+    assert lines_of(here, result)[:3] == [f"{count} campaigns listed", "0 soundlinks listed", plan]
 
-    here.settings["SOUNDLINK_REQUESTS_PER_HOUR"] = str(requests + 2)  # the next listing, and nothing left
+    here.settings["SOUNDLINK_REQUESTS_PER_HOUR"] = str(requests + 3)  # the next listing, and nothing left
     refused = here.refresh("2026-02-26", "2026-02-27", asset_selection=[dg.AssetKey("campaigns")])
     assert lines_of(here, refused) == [f"{count} campaigns listed"]  # which asks for no export
     assert here.query(f"select count(*) from campaigns where _run_id = '{refused.run_id}'") == [(count,)]
@@ -225,7 +227,7 @@ def test_campaigns_fixed_by_a_setting_are_the_only_ones_asked(here: Project) -> 
     result = here.refresh("2026-01-10", "2026-01-12")
     assert result.success
     # Nothing lists it: a ping tells the server's time, and the first run asks when it was created.
-    requests = ["breakdown_export", "engagement_export", "ping"]
+    requests = ["breakdown_export", "engagement_export", "ping", "soundlinks"]
     assert sorted(record.kind for record in here.sim.stats.records) == sorted([*requests, "campaign"])
     days = (utc("2026-01-05").date() - only.created_at.date()).days
     assert days > 0
@@ -259,7 +261,8 @@ def test_a_run_for_a_single_day_begins_with_its_plan_too(here: Project) -> None:
     job = build_definitions(settings_from(here.settings), lambda: KEY).resolve_job_def(DAILY_REFRESH)
     result = job.execute_in_process(instance=here.instance, partition_key="2026-02-20", run_config=QUIET)
     assert result.success
-    listed, planned = lines_of(here, result)[:2]
+    listed, _, planned = lines_of(here, result)[:3]
     assert listed == f"{len(here.sim.world.campaigns)} campaigns listed"
-    assert planned.startswith(f"{BREAKDOWN} and {ENGAGEMENT}, 2026-02-20 to 2026-02-20: ")
+    names = in_words([export.name for export in EXPORTS])
+    assert planned.startswith(f"{names}, 2026-02-20 to 2026-02-20: ")
     assert f": {len(asked(here.sim))} requests for " in planned

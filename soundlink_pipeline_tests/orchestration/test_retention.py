@@ -102,7 +102,7 @@ def test_old_runs_are_deleted_and_the_ui_shows_what_it_did(here: Aged) -> None:
     ids = [
         here.refresh(start, end).run_id for start, end in (("2026-01-01", "2026-01-03"), ("2026-01-03", "2026-01-05"))
     ]
-    here.sim.faults.add(Fault("status", export=BREAKDOWN, times=None, status=403, code="access_denied"))
+    here.sim.faults.add(Fault("status", export=BREAKDOWN, times=None, status=404, code="campaign_not_found"))
     failed = here.refresh("2026-01-05", "2026-01-06").run_id  # of which days tell that they failed
     here.sim.faults.clear()
     going_on = "00000000-0000-4000-8000-000000000000"

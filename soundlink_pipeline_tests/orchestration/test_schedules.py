@@ -25,6 +25,7 @@ from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline_tests.support.deliveries import ledger
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.project import KEY, pull, small_world, utc
 from soundlink_pipeline_tests.support.sql_folder import no_models
@@ -256,7 +257,7 @@ def test_a_campaign_that_has_long_ended_does_not_hold_the_schedule_back(
             assert Ledger(connection).expected_days(ENGAGEMENT)[finished.path_id].last == last_expected
         assert tick(instance, soundlink, morning(10)) == tuple(map(str, eight_days_before(morning(10))))
         first, last = eight_days_before(morning(9))
-        for export in soundlink.warehouse.exports:
+        for export in CAMPAIGN_EXPORTS:
             with ledger(soundlink.warehouse) as asked:
                 statuses = asked.date_status(export, DateRange(first, last))
             # The day that has been pulled for the last time is settled for all that still have rows.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -13,7 +12,7 @@ import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.soundlinks import SOUNDLINK
-from soundlink_pipeline.simulator import KeyInfo, World
+from soundlink_pipeline.simulator import Fault, KeyInfo, World
 from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, METRICS_READ, SOUNDLINKS_READ
 from soundlink_pipeline.simulator.subjects import SOUNDLINK as SIMULATED
 from soundlink_pipeline_tests.support.project import KEY, Project, day, each_day, failure_of, project, truth, utc
@@ -123,19 +122,8 @@ def test_without_metrics_the_campaigns_are_left_out_and_soundlinks_are_not(both:
     assert sum("left out" in line for line in warnings_of(both, result)) == 1
 
 
-def test_silent_soundlinks_are_probed_and_those_with_rows_are_asked_for_daily(both: Project) -> None:
-    """Over a month: at most 1.2 requests an export and refresh for each that had rows in the last 30 days."""
-    assert both.refresh(*DAYS).success
-    asked_of(both)
-    now, requests, live = utc("2026-03-02T06:00"), Counter[str](), Counter[str]()
-    for number in range(1, 31):
-        both.sim.clock.set(now + timedelta(days=number))
-        first, last = ((now + timedelta(days=number - back)).date() for back in (8, 1))
-        assert both.refresh(first.isoformat(), last.isoformat()).success
-        requests += asked_of(both)
-        for export in OURS:
-            recent = f"report_date > date '{last}' - 30"
-            ((had_rows,),) = both.query(f"select count(distinct soundlink_id) from {export.name} where {recent}")
-            live[export.name] += had_rows
-    for kind, export in zip(("soundlink_breakdown_export", "soundlink_engagement_export"), OURS, strict=True):
-        assert requests[kind] <= 1.2 * live[export.name], (requests, live)
+def test_an_organization_without_access_is_not_asked_again(both: Project) -> None:
+    both.sim.faults.add(Fault("status", match="/metrics/", times=None, status=403, code="access_denied"))
+    result = both.refresh("2026-02-22", "2026-03-01")
+    assert "the API denies this key's organization access" in failure_of(result)
+    assert asked_of(both).total() <= 3  # those that were under way

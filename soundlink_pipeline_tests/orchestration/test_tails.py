@@ -45,13 +45,13 @@ def test_rows_that_a_probe_finds_are_asked_on_for_and_reach_the_marts_of_days_be
         assert of_it == [f"startDate={dates.start}&endDate={dates.end}" for dates in (probe, window)]
         lines = lines_of(here, result)
         plan = "3 requests for 1 of 3 campaigns and 1 of those that are over, to see whether rows still come"
-        assert plan in lines[1]
-        assert lines[2].startswith("the earliest campaign was created on 2026-01-01; the 3 days from then to ")
-        assert "1 further requests, for campaigns that are over and still have rows" in lines
+        assert plan in lines[2]
+        assert lines[3].startswith("the earliest campaign was created on 2026-01-01; the 3 days from then to ")
+        assert "1 further request, for what is over and still has rows" in lines
         listed = here.instance.get_latest_materialization_event(dg.AssetKey("campaigns"))
         assert listed is not None
         assert listed.asset_materialization is not None
-        assert listed.asset_materialization.metadata["left out"].value == lines[2]
+        assert listed.asset_materialization.metadata["left out"].value == lines[3]
         export = CAMPAIGN_ENGAGEMENT_DAILY
         expected = truth(world, export, each_day(str(probe.start), str(window.end), now))
         ours = [row for row in expected if row[export.column_names.index("campaign_id")] == over.uuid]

@@ -105,7 +105,7 @@ def test_a_difference_is_a_warning_with_both_numbers(here: Project) -> None:
     found = compared(here)
     ours = dict(
         here.query(
-            f"select d.campaign_id, sum(spend_total) from {BREAKDOWN} as r"
+            f"select d.subject_id, sum(spend_total) from {BREAKDOWN} as r"
             " join (select distinct subject_id, row_subject_id from deliveries) as d"
             " on d.row_subject_id = r.campaign_id"
             f" where report_date between '{SETTLED[0]}' and '{SETTLED[1]}' group by all"

@@ -229,7 +229,7 @@ def test_a_range_chosen_in_the_dialog_is_backfilled_and_turns_green(here: Deploy
 def test_a_failed_run_tells_its_reason_without_a_click(here: Deployment, screen: Screen) -> None:
     refused = here.sim.world.campaigns[0]
     here.sim.faults.add(
-        Fault("status", export=BREAKDOWN, campaign=refused.uuid, times=None, status=403, code="access_denied")
+        Fault("status", export=BREAKDOWN, campaign=refused.uuid, times=None, status=404, code="campaign_not_found")
     )
     run_id = here.launch(days_ago(105), days_ago(102))
     assert ended(here, run_id) == "FAILURE"
@@ -239,7 +239,7 @@ def test_a_failed_run_tells_its_reason_without_a_click(here: Deployment, screen:
     expect(screen.page.get_by_text("Failure", exact=True).first).to_be_visible()
     screen.shoot("runs")
     screen.page.get_by_role("link", name=run_id[:8]).click()
-    reason = screen.page.get_by_text("code access_denied").last
+    reason = screen.page.get_by_text("code campaign_not_found").last
     expect(reason).to_be_in_viewport()
     screen.shoot("failure")
     said = reason.inner_text()

@@ -91,7 +91,7 @@ TROUBLES = [
     trouble("body", "failed", f"{NO_ROWS}|{NOT_JSON}", body=b"PK\x03\x04", content_type="application/zip"),
     trouble("status", "failed", "HTTP 400: .*code invalid_date_range", status=400, code="invalid_date_range"),
     trouble("status", "failed", "HTTP 404", status=404, body=""),
-    trouble("status", "failed", "HTTP 403: .*code access_denied", status=403, code="access_denied"),
+    trouble("status", "failed", "HTTP 403: .*code forbidden", status=403, code="forbidden"),
     trouble("redirect", "failed", f"{NO_ROWS}|not what the API documents", location="/v1/ping"),
     trouble("long", "refused", "more than X-Row-Count's", empty="taken", listing="taken"),
     trouble("body", "refused", "line 1: provider must be", listing="failed", body=b'{"x":1}\n'),
