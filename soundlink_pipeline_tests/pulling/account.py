@@ -14,10 +14,11 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY as ENGAGEMENT
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, refresh_range, settled_at
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.pulled_so_far import PulledSoFar
-from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 START = date(2026, 1, 1)
 # Whether an export of a campaign has rows on a day when asked on another.
@@ -51,8 +52,9 @@ class Account:
     than all else; `in_a_database` is for what only a database can tell, and that the model is true to it.
     """
 
-    def __init__(self, has_rows: HasRows, first_day: date = START) -> None:
-        self.has_rows, self.first_day = has_rows, first_day
+    def __init__(self, has_rows: HasRows, first_day: date = START, subject: Subject = CAMPAIGN) -> None:
+        self.has_rows, self.first_day, self.subject = has_rows, first_day, subject
+        self.exports = [export for export in EXPORTS if export.subject == subject]
         self.campaigns, self.now = list[dict[str, Any]](), datetime(2026, 1, 1, tzinfo=UTC)
         self.known: dict[tuple[str, str, date], date] = {}
         self.deliveries = list[Delivered]()
@@ -73,7 +75,7 @@ class Account:
         self.campaigns, self.now = campaigns, now
         while True:
             so_far = self.so_far(dates, run_id)
-            plan = Plan(CAMPAIGN_EXPORTS, {CAMPAIGN: campaigns}, dates, so_far, now=now, first_day=self.first_day)
+            plan = Plan(self.exports, {self.subject: campaigns}, dates, so_far, now=now, first_day=self.first_day)
             with_rows = {request.place for request in plan.missing if self.delivered(request, run_id)}
             asked += plan.missing
             if not plan.may_go_on(with_rows):
