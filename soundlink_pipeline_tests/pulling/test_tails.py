@@ -13,7 +13,6 @@ import pytest
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY as BREAKDOWN
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY as ENGAGEMENT
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS
 from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 from soundlink_pipeline_tests.pulling.account import (
@@ -24,13 +23,14 @@ from soundlink_pipeline_tests.pulling.account import (
     listed,
     of,
 )
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     """The tables a ledger reads, without their rules: rows are made of what the plan looks at."""
     with duckdb.connect(":memory:") as made:
-        for table in warehouse_tables(EXPORTS):
+        for table in warehouse_tables(CAMPAIGN_EXPORTS):
             if table.name in ("deliveries", "campaigns", BREAKDOWN.name, ENGAGEMENT.name):
                 made.execute(f"create table {table.name} ({', '.join(f'{c.name} {c.type}' for c in table.columns)})")
         made.execute(create(REPORT_DATE_STATUS))
@@ -59,7 +59,7 @@ def test_every_row_of_a_tail_of_150_days_is_known_30_days_after_its_day_was_fina
         account.refreshed(running, today)
     expected = {
         (export.name, name, START + days(number))
-        for export in EXPORTS
+        for export in CAMPAIGN_EXPORTS
         for name in ends
         for number in range(200)
         if has_rows(export.name, name, START + days(number), date.max)
@@ -249,8 +249,8 @@ def test_a_campaign_that_runs_again_is_asked_for_all_days_since_it_was_let_go(
     (engagement,) = of(ENGAGEMENT, asked)
     assert engagement.endswith(f" to {START + days(149)}")
     now, ledger = datetime.combine(START + days(151), time(7), UTC), account.in_a_database(connection)
-    assert ledger.oldest_unsettled(EXPORTS, now, START) == START + days(143), "the trailing days, no more"
-    for export in EXPORTS:
+    assert ledger.oldest_unsettled(CAMPAIGN_EXPORTS, now, START) == START + days(143), "the trailing days, no more"
+    for export in CAMPAIGN_EXPORTS:
         held = connection.execute(
             "select count(distinct report_date) from report_date_status where subject_id = 'c1' and export = ?",
             [export.name],
@@ -297,12 +297,12 @@ def test_what_only_probes_pulled_neither_holds_a_day_back_nor_stretches_the_next
         account.refreshed(campaigns, today)
         if number % 10 == 9:
             ledger, tomorrow = account.in_a_database(connection), datetime.combine(today + days(1), time(7), UTC)
-            oldest = ledger.oldest_unsettled(EXPORTS, tomorrow, START)
+            oldest = ledger.oldest_unsettled(CAMPAIGN_EXPORTS, tomorrow, START)
             assert oldest is None or oldest >= today - days(7)
-    assert ledger.newest_settled_day(EXPORTS) == START + days(119 - 8)
+    assert ledger.newest_settled_day(CAMPAIGN_EXPORTS) == START + days(119 - 8)
     (status,) = ledger.date_status(ENGAGEMENT, DateRange(START + days(100), START + days(100)))
     assert status.settled
     # The model of the ledger, by which the others of these tests go, says what the ledger says.
     for dates in (DateRange(START + days(20), START + days(119)), DateRange(START + days(100), START + days(119))):
         run_id = account.deliveries[-1].run_id
-        assert ledger.pulled_so_far(EXPORTS, dates, [run_id], settled=True) == account.so_far(dates, run_id)
+        assert ledger.pulled_so_far(CAMPAIGN_EXPORTS, dates, [run_id], settled=True) == account.so_far(dates, run_id)
