@@ -47,6 +47,10 @@ _LOAD_AT_BYTES = BATCH_BYTES * 15 // 16
 _LOAD_AFTER_SECONDS = 10.0
 
 
+class _NoAccess(Exception):
+    """A request was not made, for another of its scope was refused; the message is that refusal's."""
+
+
 class Puller:
     """Makes requests with one client, and loads the deliveries that arrive. `log` takes a line for people.
 
@@ -123,7 +127,7 @@ class Puller:
     def _fetch(self, request: PullRequest) -> HashedDelivery:
         """One delivery, landed. Raises SoundlinkError, Cancelled, NotBelieved, ValueError, WarehouseLocked."""
         if refused := self._refused_scopes.get(request.export.scope):
-            raise refused
+            raise _NoAccess(str(refused))
         try:
             with self._answer(request) as answer:
                 shrunken = self._held.shrunken_days(request, answer.delivery.path)
@@ -211,8 +215,9 @@ class Puller:
                 deliveries.append(future.result())
             except Cancelled:
                 result.failed.append(_failed(request, "not attempted", attempted=False))
-            except ScopeMissing as error:
-                result.failed.append(replace(_failed(request, str(error)), no_access=True))
+            except (ScopeMissing, _NoAccess) as error:
+                attempted = not isinstance(error, _NoAccess)
+                result.failed.append(replace(_failed(request, str(error), attempted=attempted), no_access=True))
             except (SoundlinkError, NotBelieved, ValueError) as error:
                 reason = ". ".join([str(error), *getattr(error, "__notes__", ())])
                 result.failed.append(_failed(request, reason))

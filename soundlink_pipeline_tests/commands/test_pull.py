@@ -108,7 +108,7 @@ def test_a_pull_says_what_came_and_is_a_run_that_the_ui_shows(here: Folder) -> N
         )
     assert rows > 20
     assert (
-        f"Loaded: {rows:,} rows, of which {rows:,} new, 0 revised; {here.sim.stats.count() - 1} requests for exports,"
+        f"Loaded: {rows:,} rows, of which {rows:,} new, 0 revised; {here.sim.stats.count() - 2} requests for exports,"
         " 0 refused or failed"
     ) in lines
     assert "Settled up to 2026-02-12: these numbers are final" in lines
@@ -191,7 +191,7 @@ def test_a_pull_may_be_limited_to_campaigns_by_id_or_name(here: Folder) -> None:
     pulled = here.soundlink("pull", *DAYS, "--campaign", other.path_id, "--campaign", one.name.upper(), "--refetch")
     assert pulled.code == 0, pulled.err
     assert subjects_pulled(here) == {one.path_id, other.path_id}
-    assert here.sim.stats.count() == before + 1 + 2 * len(CAMPAIGN_EXPORTS)
+    assert here.sim.stats.count() == before + 2 + 2 * len(CAMPAIGN_EXPORTS)
 
 
 def test_an_unknown_campaign_is_an_error_that_lists_near_ones_and_makes_no_run(here: Folder) -> None:
@@ -249,4 +249,4 @@ def test_a_terminal_shows_a_bar_for_each_export_and_ctrl_c_leaves_what_has_arriv
     here.sim.faults.clear()
     pulled = here.soundlink("pull", *DAYS)
     assert pulled.code == 0
-    assert here.sim.stats.count() == requests + 1 + 4  # the listing, and the export that had not arrived
+    assert here.sim.stats.count() == requests + 2 + 4  # the listings, and the export that had not arrived

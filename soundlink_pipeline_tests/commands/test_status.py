@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline_tests.commands.conftest import Folder
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.terminal import soundlink
 
 
@@ -53,7 +53,7 @@ def test_after_a_pull_it_says_what_is_there(here: Folder) -> None:
     found = lines(said.out)
     assert found["Project"] == str(here.path)
     assert found["Settled"] == "up to 2026-02-12: these numbers are final"
-    for export in EXPORTS:
+    for export in CAMPAIGN_EXPORTS:
         assert re.search(
             rf"{export.name}: \d+ rows of 4 campaigns, 2026-02-10 to 2026-02-12; last pulled", found["Loaded"]
         )

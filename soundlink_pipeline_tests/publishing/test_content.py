@@ -47,6 +47,11 @@ def test_published_file_holds_all_that_is_not_private(warehouse: NativeFile, tar
         "campaigns": 1,
         "deliveries": 3,
         "marts.totals": 1,
+        "soundlink_country_daily": 0,
+        "soundlink_country_daily_history": 0,
+        "soundlink_engagement_daily": 0,
+        "soundlink_engagement_daily_history": 0,
+        "soundlinks": 0,
         "vanished_rows": 0,
     }
     assert (result.path, result.bytes) == (target, target.stat().st_size)

@@ -196,8 +196,8 @@ class Enemy(ThreadingHTTPServer):
         self.asked: set[str] = set()
 
     def answer(self, path: str) -> bytes:
-        if path == "/v1/campaigns":
-            items = [{"campaignId": campaign_id} for campaign_id in self.ids]
+        if path in ("/v1/campaigns", "/v1/soundlinks"):
+            items = [{"campaignId": campaign_id} for campaign_id in self.ids if path == "/v1/campaigns"]
             return json.dumps({"data": {"items": items, "pagination": {"totalPages": 1}}}).encode()
         # Of the path as it came: whatever the id holds, it must be one segment of it.
         segment, kind = re.fullmatch(r"/v1/campaigns/([^/.]+)/metrics/(breakdown|engagement)/export", path).groups()  # type: ignore[union-attr]
@@ -261,7 +261,7 @@ def assert_data_folder_is_in_order(here: Project) -> None:
     exports = "|".join(export.name for export in EXPORTS)
     known = (
         rf"(landing|quarantine)/({exports})/[0-9A-Za-z%_-]+/{DAY}_{DAY}_asked-\S+\.ndjson(\.zst)?(\.reason\.txt)?"
-        r"|landing/campaigns/asked-\S+\.ndjson\.zst|(warehouse|soundlink)\.duckdb|warehouse\.(lock|contract)|run\.lock"
+        r"|landing/(?:campaigns|soundlinks)/asked-\S+\.ndjson\.zst|(warehouse|soundlink)\.duckdb|warehouse\.(lock|contract)|run\.lock"
         r"|api_scheme\.json|requests\.sqlite(\.lock)?|report(-[0-9A-Za-z-]*)?\.html"
     )
     files = [str(path.relative_to(here.data)) for path in here.data.rglob("*") if not path.is_dir()]

@@ -83,7 +83,7 @@ class Loader:
         ledger = {
             row[0]: row[1:]
             for row in self.connection.execute(
-                "select delivery_id, rows, inserted + ignored_as_older, campaign_id, row_subject_id, export,"
+                "select delivery_id, rows, inserted + ignored_as_older, subject_id, row_subject_id, export,"
                 " unknown_fields from deliveries"
             ).fetchall()
         }

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from soundlink_pipeline.api.client import SoundlinkClient
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import EXPORTS as EXPORT_NAMES
 from soundlink_pipeline.simulator import Fault
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import KEY, each_day, failure_of, project, truth
 from soundlink_pipeline_tests.trials.network.troubles import BROKE
 
@@ -47,7 +47,7 @@ def test_the_operator_reads_exactly_what_is_missing_and_why(tmp_path: Path, monk
         assert told.startswith(f"6 of {pulls} pulls failed; the other {pulls - 6} are loaded.")
         lines = told.splitlines()[1:]
         for (name, campaign), reason in zip(names, reasons, strict=True):
-            (line,) = (line for line in lines if line.startswith(f"{name} of campaign ") and campaign.path_id in line)
+            (line,) = (line for line in lines if line.startswith(f"{name} of ") and campaign.path_id in line)
             assert ", 2026-02-24 to 2026-02-26: " in line
             assert reason in line
         assert len(lines) == 6
@@ -55,7 +55,7 @@ def test_the_operator_reads_exactly_what_is_missing_and_why(tmp_path: Path, monk
         assert KEY not in told
         without = {name: {campaign.uuid for at, campaign in names if at == name} for name in EXPORT_NAMES}
         days = each_day("2026-02-24", "2026-02-26", here.sim.clock.now())
-        for export in EXPORTS:
+        for export in CAMPAIGN_EXPORTS:
             at = export.column_names.index("campaign_id")
             expected = truth(here.sim.world, export, days)
             assert here.table(export) == [row for row in expected if row[at] not in without[export.name]]
@@ -64,7 +64,7 @@ def test_the_operator_reads_exactly_what_is_missing_and_why(tmp_path: Path, monk
         again = here.resume(failed)
         assert again.success, failure_of(again)
         assert len(here.sim.stats.records) == 6
-        for export in EXPORTS:
+        for export in CAMPAIGN_EXPORTS:
             assert here.table(export) == truth(here.sim.world, export, days)
         assert not any(KEY.encode() in content for _, content in here.texts())
 
