@@ -46,7 +46,9 @@ def list_subject(
         except DamagedFile as damage:
             log(f"{damage}; {set_aside(landing, earlier, damage)}")
             continue
-        named = bool(items) and all(item.keys() == {subject.id_field} for item in items)
+        # Within a run no setting changes. An API may list ids alone, as the settings do, and is asked again then.
+        of_other_run = earlier.run_id != run_id
+        named = of_other_run and bool(items) and all(item.keys() == {subject.id_field} for item in items)
         if items == fixed or not (fixed or named):
             return earlier
         break  # the setting is another by now

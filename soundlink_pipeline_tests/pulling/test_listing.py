@@ -30,9 +30,9 @@ def soundlink(api: Simulator, folder: Path, *named: str) -> Soundlink:
     return Soundlink(Settings(base_url=api.base_url, data_dir=folder, campaign_ids=named), lambda: KEY)
 
 
-def list_in_a_run(soundlink: Soundlink, run: str) -> list[str]:
+def list_in_a_run(soundlink: Soundlink, run: str, *resumed: str) -> list[str]:
     with soundlink.connect(lambda _: None) as (client, _):
-        return [item["campaignId"] for item in listed(soundlink, client, run, [run])]
+        return [item["campaignId"] for item in listed(soundlink, client, run, [*resumed, run])]
 
 
 def newest(soundlink: Soundlink) -> set[str]:
@@ -69,4 +69,4 @@ def test_a_run_that_goes_on_lists_anew_where_the_setting_that_names_campaigns_wa
     for times in (1, 2):
         assert len(list_in_a_run(named if named_first else everyone, "run-1")) == (1 if named_first else 3)
         assert len(named.landing.listings(CAMPAIGN)) == 1, f"listed {times} times"
-    assert len(list_in_a_run(everyone if named_first else named, "run-1")) == (3 if named_first else 1)
+    assert len(list_in_a_run(everyone if named_first else named, "run-2", "run-1")) == (3 if named_first else 1)

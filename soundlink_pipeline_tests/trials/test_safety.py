@@ -261,7 +261,8 @@ def assert_data_folder_is_in_order(here: Project) -> None:
     exports = "|".join(export.name for export in EXPORTS)
     known = (
         rf"(landing|quarantine)/({exports})/[0-9A-Za-z%_-]+/{DAY}_{DAY}_asked-\S+\.ndjson(\.zst)?(\.reason\.txt)?"
-        r"|landing/(?:campaigns|soundlinks)/asked-\S+\.ndjson\.zst|(warehouse|soundlink)\.duckdb|warehouse\.(lock|contract)|run\.lock"
+        r"|landing/(campaigns|soundlinks)/asked-\S+\.ndjson\.zst|(warehouse|soundlink)\.duckdb|run\.lock"
+        r"|warehouse\.(lock|contract)"
         r"|api_scheme\.json|requests\.sqlite(\.lock)?|report(-[0-9A-Za-z-]*)?\.html"
     )
     files = [str(path.relative_to(here.data)) for path in here.data.rglob("*") if not path.is_dir()]
