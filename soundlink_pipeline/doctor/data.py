@@ -69,6 +69,9 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
 
 def _newest_day(connection: duckdb.DuckDBPyConnection, export: Export, start_date: date, now: datetime) -> Finding:
     """The newest day that all listed have data for, and the days since the first pull that some have none for."""
+    ledger = Ledger(connection)
+    if ledger.listed_at(export.subject) is None and any(ledger.listed_at(subject) for subject in SUBJECTS):
+        return ok(export.name, f"left out: no {export.subject.name} was ever listed (scope {export.subject.scope})")
     newest, due = newest_complete_day(connection, export, now), due_day(now)
     earliest = "select min(start_date) from deliveries where export = $1"
     ((first,),) = connection.execute(earliest, [export.name]).fetchall()

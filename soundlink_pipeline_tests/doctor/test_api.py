@@ -76,13 +76,14 @@ def test_way_of_authenticating_that_works_is_told_and_requests_are_counted(
     assert examined.bad("API") == []
     assert examined.one("API", "key").message == f"is valid; sent as {scheme}"
     sent = len(here.sim.stats.records)
-    assert sent == (4 if generation == 1 else 3)
+    assert sent == (5 if generation == 1 else 4)
     assert examined.one("API", "requests").message.startswith(f"{sent} made")
 
 
 def test_missing_scope_for_campaigns_is_a_fault_unless_they_are_named(here: Project) -> None:
     here.sim.keys[KEY] = KeyInfo(scopes=frozenset({METRICS_READ}))
-    assert Examined(here).bad("API") == [("FAULT", "campaigns:read"), ("warn", "metrics:read")]
+    none = [("FAULT", "campaigns:read"), ("FAULT", "soundlinks:read"), ("warn", "metrics:read")]
+    assert Examined(here).bad("API") == none
     named = Examined(here, SOUNDLINK_CAMPAIGN_IDS=here.sim.world.campaigns[0].uuid)
     assert named.bad("API") == []
     assert "1 for each" not in named.one("API", "limits").message
@@ -99,6 +100,9 @@ def test_missing_scope_for_metrics_is_a_fault(here: Project) -> None:
     here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ}))
     examined = Examined(here)
     assert examined.bad("API") == [("FAULT", "metrics:read")]
+    assert examined.one("API", "soundlinks:read").message.startswith(
+        "soundlinks are left out: the API key lacks a scope"
+    )
     assert "code insufficient_scope" in examined.one("API", "metrics:read").message
 
 
@@ -189,7 +193,7 @@ def test_requests_are_counted_with_those_of_the_runs(pulled: Project) -> None:
 
     before = left()
     assert Examined(pulled).bad("API") == []
-    assert before - left() == 3
+    assert before - left() == 4
 
 
 def test_damaged_count_of_requests_is_a_fault_that_says_what_to_do(pulled: Project) -> None:
@@ -209,10 +213,10 @@ def test_clock_that_is_off_is_warned_of(here: Project, minutes: int, level: str)
 
 def test_limits_are_compared_with_what_a_daily_refresh_needs(here: Project) -> None:
     finding = Examined(here).one("API", "limits")
-    assert "a daily refresh needs 7: 6 exports of 3 live campaigns, 1 for the listing" in finding.message
+    assert "a daily refresh needs 8: 6 exports of 3 live campaigns, 2 for the listings" in finding.message
     few = Examined(here, SOUNDLINK_REQUESTS_PER_HOUR="9", SOUNDLINK_REQUESTS_PER_MINUTE="9").one("API", "limits")
     assert few.level == "warn"
-    assert few.message.startswith("6 of 9 requests left this hour")
+    assert few.message.startswith("5 of 9 requests left this hour")
 
 
 def test_days_on_which_campaigns_were_there_before_the_first_partition_are_told(here: Project) -> None:

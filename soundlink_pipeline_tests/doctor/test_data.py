@@ -16,6 +16,7 @@ from soundlink_pipeline.orchestration.jobs import MODELS_AND_PUBLICATION
 from soundlink_pipeline.publishing.file_copy import publish
 from soundlink_pipeline.simulator import Fault
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project, pulled_project
+from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import Project, job_of, pull, utc
 
 
@@ -34,7 +35,10 @@ def pulled(tmp_path: Path) -> Iterator[Project]:
 def newest(here: Project, now: datetime = NOW, **settings: Any) -> set[tuple[str, str]]:
     """What is said of the newest day of each export, which is the same for both."""
     examined = Examined(here, now=now, **settings)
-    return {(finding.level, finding.message) for finding in (examined.one("Data", export.name) for export in EXPORTS)}
+    return {
+        (finding.level, finding.message)
+        for finding in (examined.one("Data", export.name) for export in CAMPAIGN_EXPORTS)
+    }
 
 
 def test_newest_complete_day_is_told_and_warned_of_from_noon_on_when_it_is_not_yesterday(pulled: Project) -> None:
@@ -44,8 +48,15 @@ def test_newest_complete_day_is_told_and_warned_of_from_noon_on_when_it_is_not_y
     missed = "3 campaigns without 1 day, 2026-03-02"
     late = f"newest complete day 2026-03-01, though 2026-03-02 is due; {missed}"
     assert newest(pulled, utc("2026-03-03T12:00")) == {("warn", late)}
-    fix = Examined(pulled, now=utc("2026-03-04T12:00")).one("Data", EXPORTS[0].name).fix
+    fix = Examined(pulled, now=utc("2026-03-04T12:00")).one("Data", CAMPAIGN_EXPORTS[0].name).fix
     assert fix.endswith("make backfill FROM=2026-03-02 TO=2026-03-03 pulls them")
+
+
+def test_a_family_that_was_never_listed_is_left_out_and_nothing_to_mend(pulled: Project) -> None:
+    for export in EXPORTS[2:]:
+        finding = Examined(pulled).one("Data", export.name)
+        assert finding.level == "ok"
+        assert finding.message == "left out: no soundlink was ever listed (scope soundlinks:read)"
 
 
 def test_campaigns_that_miss_days_are_counted(here: Project) -> None:
@@ -78,7 +89,7 @@ def test_no_day_is_due_before_the_first_one(here: Project) -> None:
 
 
 def test_refused_delivery_is_warned_of_until_it_was_delivered_well(here: Project) -> None:
-    here.sim.faults.add(Fault("body", export=EXPORTS[0].name, body=b'{"broken": true}\n'))
+    here.sim.faults.add(Fault("body", export=CAMPAIGN_EXPORTS[0].name, body=b'{"broken": true}\n'))
     pull(here.soundlink, "2026-02-22", "2026-03-01")
     finding = Examined(here).one("Data", "quarantine")
     assert finding.level == "warn"

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.doctor import project_state, storage
 from soundlink_pipeline.doctor.finding import Finding
 from soundlink_pipeline.doctor.installation import check_settings
@@ -189,14 +190,16 @@ def test_damaged_or_cut_warehouse_is_a_fault_that_says_what_to_do(pulled: Projec
 def test_contract_that_the_next_run_changes_is_told_and_one_that_it_cannot_is_a_fault(here: Project) -> None:
     export, other = CAMPAIGN_EXPORTS
     fewer = replace(export, columns=export.columns[:-1])
-    with NativeFile(here.data, exports=[fewer, other]).write():
+    with NativeFile(here.data, exports=[fewer, other, *EXPORTS[2:]]).write():
         pass
     examined = Examined(here)
     assert examined.bad("Warehouse") == []
     finding = examined.one("Warehouse", "contract")
     assert finding.message.endswith("campaign_country_daily_history: result_type is added")
     (here.data / "warehouse.duckdb").unlink()
-    with NativeFile(here.data, exports=[replace(export, primary_key=export.primary_key[1:]), other]).write():
+    with NativeFile(
+        here.data, exports=[replace(export, primary_key=export.primary_key[1:]), other, *EXPORTS[2:]]
+    ).write():
         pass
     assert Examined(here).bad("Warehouse") == [("FAULT", "warehouse.duckdb")]
     fault = Examined(here).one("Warehouse", "warehouse.duckdb")
