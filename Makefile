@@ -22,6 +22,9 @@ export MAKE_PORT := $(value PORT)
 RANGE := $(if $(value DAYS),--days="$$MAKE_DAYS",--from="$$MAKE_FROM" --to="$$MAKE_TO")
 OF_CAMPAIGN := $(if $(value CAMPAIGN),--campaign="$$MAKE_CAMPAIGN")
 
+# Tests start hundreds of processes: what Python compiles is kept for the next one, also where a container says otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install lock demo dev backfill status doctor sql report totals rebuild backup test check lint types browser pictures dbt chaos fuzz endurance audit bench alternatives docs clean
 
