@@ -22,7 +22,7 @@ export MAKE_PORT := $(value PORT)
 RANGE := $(if $(value DAYS),--days="$$MAKE_DAYS",--from="$$MAKE_FROM" --to="$$MAKE_TO")
 OF_CAMPAIGN := $(if $(value CAMPAIGN),--campaign="$$MAKE_CAMPAIGN")
 
-# Tests start hundreds of processes: what Python compiles is kept for the next one, also where a container says otherwise.
+# Tests start hundreds of processes: what Python compiles is kept for the next one, also where a container forbids it.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
