@@ -218,6 +218,8 @@ class Puller:
             except (ScopeMissing, _NoAccess) as error:
                 attempted = not isinstance(error, _NoAccess)
                 result.failed.append(replace(_failed(request, str(error), attempted=attempted), no_access=True))
+                if attempted:
+                    self._log(f"{request.describe()} failed: {error}")
             except (SoundlinkError, NotBelieved, ValueError) as error:
                 reason = ". ".join([str(error), *getattr(error, "__notes__", ())])
                 result.failed.append(_failed(request, reason))
