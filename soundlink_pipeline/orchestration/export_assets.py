@@ -85,7 +85,7 @@ class ExportsConfig(dg.Config):
         ),
     )
     soundlinks: list[str] = Field(
-        default=[], description="The same of soundlinks. Where either is given, the other is pulled as given, too."
+        default=[], description="The same of soundlinks. Where only one of the two is given, nothing of the other is pulled."
     )
 
     @property
