@@ -85,7 +85,8 @@ class ExportsConfig(dg.Config):
         ),
     )
     soundlinks: list[str] = Field(
-        default=[], description="The same of soundlinks. Where only one of the two is given, nothing of the other is pulled."
+        default=[],
+        description="The same of soundlinks. Where only one of the two is given, nothing of the other is pulled.",
     )
 
     @property
