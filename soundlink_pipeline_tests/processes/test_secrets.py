@@ -30,7 +30,7 @@ from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.simulator import BREAKDOWN, KeyInfo, World, running_simulator
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN
 from soundlink_pipeline_tests.processes.story import ELSEWHERE, KEY, MIXED, NO_SCOPE, SCHEDULED, UNKNOWN_KEY, Story
-from soundlink_pipeline_tests.support.deployment import Deployment
+from soundlink_pipeline_tests.support.deployment import Deployment, until
 from soundlink_pipeline_tests.support.project import KEY as PLAIN_KEY
 from soundlink_pipeline_tests.support.project import failure_of, project
 
@@ -90,7 +90,14 @@ def sqlite_values(path: Path) -> Iterator[bytes]:
 
 def duckdb_values(path: Path) -> Iterator[bytes]:
     """Every row as text: in the file they are compressed."""
-    with duckdb.connect(str(path), read_only=True) as connection:
+
+    def opened() -> duckdb.DuckDBPyConnection | None:
+        """None while a run of the deployment writes."""
+        with suppress(duckdb.IOException):
+            return duckdb.connect(str(path), read_only=True)
+        return None
+
+    with until(opened, f"{path.name} can be read") as connection:
         tables = connection.execute("select schema_name, table_name from duckdb_tables()").fetchall()
         tables += connection.execute("select schema_name, view_name from duckdb_views() where not internal").fetchall()
         for schema, table in tables:
