@@ -14,6 +14,7 @@ from benchmarks.alternatives.job import peak_mb
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.pulling.fetcher import Source
 from soundlink_pipeline.pulling.listing import list_subject, save_and_ask
 from soundlink_pipeline.pulling.planning import plan
 from soundlink_pipeline.pulling.puller import Puller
@@ -40,10 +41,9 @@ def main(base_url: str, data_dir: Path, dates: DateRange) -> None:
     with soundlink.connect(lambda _: None) as (client, pacer):
         listing = list_subject(client, CAMPAIGN, soundlink.landing, run_id=run_id, lineage=[run_id])
         campaigns = listing.items(CAMPAIGN)
-        save_and_ask(soundlink.warehouse, soundlink.landing, {CAMPAIGN: listing}, lambda _: None)
+        save_and_ask(soundlink.warehouse, soundlink.landing, [(CAMPAIGN, listing)], lambda _: None)
         puller = Puller(
-            client,
-            pacer,
+            Source(client=client, pacer=pacer),
             landing=soundlink.landing,
             warehouse=soundlink.warehouse,
             run_id=run_id,

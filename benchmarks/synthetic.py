@@ -49,8 +49,8 @@ def fill(warehouse: NativeFile, rows: int, campaigns: int | None = None) -> Date
 
         connection.execute(
             """
-            insert into campaigns (campaign_id, status, created_at, _listed_at)
-            select 'path-' || campaign, 'active', timestamp '2020-01-01', timestamp '2026-01-01'
+            insert into campaigns (account, campaign_id, status, created_at, _listed_at)
+            select 'default', 'path-' || campaign, 'active', timestamp '2020-01-01', timestamp '2026-01-01'
             from range(?) as campaigns(campaign)
             """,
             [campaigns],
@@ -88,6 +88,7 @@ def _value(column: ExportColumn) -> str:
 def _ledger_value(column: Column, export: str) -> str:
     known = {
         "delivery_id": _delivery_id("day", export),
+        "account": "'default'",
         "export": f"'{export}'",
         "subject_id": "'path-' || campaign",
         "row_subject_id": "md5(campaign::varchar)::uuid::varchar",

@@ -140,15 +140,18 @@ def _known(soundlink: Soundlink, subject: Subject) -> Names:
         return dict.fromkeys(named_ids(soundlink.settings, subject), ())
     with soundlink.warehouse.read() as connection:
         ledger = Ledger(connection)
-        names = {listed_id: {subject.name_of(listed)} for listed_id, listed in ledger.listed(subject).items()}
+        names, of_listing = dict[str, set[str]](), ledger.listed(subject)
+        for listed_id, listed in of_listing.items():
+            names.setdefault(listed_id.id, set()).add(subject.name_of(listed))
         exports = [export for export in soundlink.warehouse.exports if export.subject == subject]
         for listed_id, name in ledger.names(exports).items():
-            if listed_id in names:
-                names[listed_id].add(name)
-        for (export_name, listed_id), row_subject_id in ledger.row_subject_ids().items():
-            if listed_id in names and export_name in {export.name for export in exports}:
-                names[listed_id].add(row_subject_id)
-    return {listed_id: found - {""} for listed_id, found in names.items()}
+            if listed_id.id in names:
+                names[listed_id.id].add(name)
+        for account in {listed_id.account for listed_id in of_listing}:
+            for (export_name, name), row_subject_id in ledger.row_subject_ids(account).items():
+                if name in names and export_name in {export.name for export in exports}:
+                    names[name].add(row_subject_id)
+    return {name: found - {""} for name, found in names.items()}
 
 
 def _summary(
@@ -187,7 +190,7 @@ def _what_is_there(soundlink: Soundlink, dates: DateRange, limited: bool) -> lis
     try:
         with soundlink.warehouse.read() as connection:
             settled = Ledger(connection).newest_settled_day(exports)
-            lacking = {item.subject_id for export in exports for item in missing(connection, export, dates)}
+            lacking = {item.listed_id for export in exports for item in missing(connection, export, dates)}
     except (WarehouseLocked, WarehouseUnusable) as error:
         return [f"What is settled cannot be read: {error}"]
     lines = [f"Settled up to {settled}: these numbers are final" if settled else "Settled: no day yet"]

@@ -70,7 +70,7 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
 def _newest_day(connection: duckdb.DuckDBPyConnection, export: Export, start_date: date, now: datetime) -> Finding:
     """The newest day that all listed have data for, and the days since the first pull that some have none for."""
     ledger = Ledger(connection)
-    if ledger.listed_at(export.subject) is None and any(ledger.listed_at(subject) for subject in SUBJECTS):
+    if not ledger.listed_at(export.subject) and any(ledger.listed_at(subject) for subject in SUBJECTS):
         return ok(export.name, f"left out: no {export.subject.name} was ever listed (scope {export.subject.scope})")
     newest, due = newest_complete_day(connection, export, now), due_day(now)
     earliest = "select min(start_date) from deliveries where export = $1"
@@ -157,9 +157,9 @@ def _quarantine_of(landing: Landing) -> Landing:
 
 
 def _newer(connection: duckdb.DuckDBPyConnection, subject: Subject, listings: list[Listing]) -> list[Listing]:
-    """Those of the listings that are newer than the one in the warehouse."""
-    listed_at = Ledger(connection).listed_at(subject)
-    return [listing for listing in listings if listed_at is None or listing.listed_at > listed_at]
+    """Those of the listings that are newer than the one of their account in the warehouse."""
+    newest = Ledger(connection).listed_at(subject)
+    return [item for item in listings if item.account not in newest or item.listed_at > newest[item.account]]
 
 
 def _has_healed(connection: duckdb.DuckDBPyConnection, refused: Delivery) -> bool:
@@ -167,10 +167,11 @@ def _has_healed(connection: duckdb.DuckDBPyConnection, refused: Delivery) -> boo
     ((days,),) = connection.execute(
         """
         select count(*) from report_date_status
-        where export = $export and subject_id = $subject_id
+        where account = $account and export = $export and subject_id = $subject_id
             and report_date between $start and $end and last_pulled_at > $pulled_at
         """,
         {
+            "account": refused.account,
             "export": refused.export,
             "subject_id": refused.subject_id,
             "start": refused.dates.start,

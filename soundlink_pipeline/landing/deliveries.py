@@ -10,15 +10,19 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.landing.stored import COMPRESSED, DamagedFile, opened, size_and_sha256
 
 _STAMP = "%Y%m%dT%H%M%S.%f"
+_LONGEST_FOLDER_NAME = 120
+# The folder of the accounts beside the first.
+ACCOUNTS = "accounts"
 _DELIVERY_NAME = re.compile(
     r"(?P<start>\d{4}-\d\d-\d\d)_(?P<end>\d{4}-\d\d-\d\d)"
     r"_asked-(?P<asked>[\dT.]+)_server-(?P<server>[\dT.]+|none)_received-(?P<received>[\dT.]+)"
@@ -48,9 +52,9 @@ def _moment(text: str) -> datetime:
 class Delivery:
     """One export of one campaign or soundlink over one range, as it arrived: a landed file and what its name says.
 
-    `subject_id` is the id in the request. Moments are aware and in UTC; `server_date` is the answer's `Date`
-    header. `declared_rows` is `X-Row-Count`. `loaded` is the place in the order of loading, None if not yet loaded.
-    `digest` is `digest_of` the bytes that arrived, None where the name does not say it.
+    `account` is the name of the one that asked, `subject_id` the id in the request. Moments are aware and in UTC;
+    `server_date` is the answer's `Date` header. `declared_rows` is `X-Row-Count`. `loaded` is the place in the order of
+    loading, None if not yet loaded. `digest` is `digest_of` the bytes that arrived, None where the name says none.
     """
 
     export: str
@@ -64,6 +68,7 @@ class Delivery:
     path: Path
     loaded: int | None = None
     digest: str | None = None
+    account: str = DEFAULT_ACCOUNT
 
     @property
     def pulled_at(self) -> datetime:
@@ -76,7 +81,9 @@ class Delivery:
     @cached_property
     def delivery_id(self) -> str:
         """Unique, and ordered by the moment of the pull: text order is the order of versions."""
-        what = "\n".join((self.export, self.subject_id, str(self.dates)))
+        # Without the first account's name: its ids are from before there were others.
+        whose = () if self.account == DEFAULT_ACCOUNT else (self.account,)
+        what = "\n".join((self.export, self.subject_id, str(self.dates), *whose))
         digest = hashlib.sha256(what.encode()).hexdigest()[:8]
         return f"{stamp(self.pulled_at)}_{stamp(self.requested_at)}_{digest}"
 
@@ -91,6 +98,11 @@ class Delivery:
             f"_received-{stamp(self.received_at)}_rows-{rows}{digest}_run-{self.run_id}{loaded}.ndjson"
         )
 
+    @property
+    def folder(self) -> PurePosixPath:
+        """Where it is kept, below the landing. Raises ValueError for an id that cannot be a folder's name."""
+        return folder_of(self.account) / self.export / folder_name(self.subject_id)
+
     def describe(self) -> str:
         return f"{self.export} of {self.subject_id}, {self.dates}"
 
@@ -103,7 +115,7 @@ class Delivery:
 class Listing:
     """One answer of a subject's listing: a landed file of one campaign (or soundlink) a line.
 
-    `digest` is as a delivery's.
+    `digest` and `account` are as a delivery's.
     """
 
     requested_at: datetime
@@ -111,6 +123,7 @@ class Listing:
     run_id: str
     path: Path
     digest: str | None = None
+    account: str = DEFAULT_ACCOUNT
 
     @property
     def listed_at(self) -> datetime:
@@ -158,8 +171,26 @@ def _check_digest(path: Path, digest: str | None, sha256: str) -> None:
         raise DamagedFile(path, "it does not hold the bytes that arrived, their SHA-256 is another")
 
 
-def read_name(path: Path) -> Delivery | None:
-    """The delivery that a file is by its name; None for a file that is not ours."""
+def folder_of(account: str) -> PurePosixPath:
+    """Where an account's files are kept, below the landing: those of the first are where they were when alone."""
+    return PurePosixPath() if account == DEFAULT_ACCOUNT else PurePosixPath(ACCOUNTS, folder_name(account))
+
+
+def folder_name(name: str) -> str:
+    """An id or an account's name as a folder name: whatever it holds, it stays one name.
+
+    ValueError for an id that is empty, too long for a name, or no valid Unicode.
+    """
+    if not name:
+        raise ValueError("a listed id is empty")
+    quoted = quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+    if len(quoted) > _LONGEST_FOLDER_NAME:
+        raise ValueError(f"a listed id of {len(name)} characters is too long to be one: {name[:40]!r}…")
+    return quoted
+
+
+def read_name(path: Path, account: str = DEFAULT_ACCOUNT) -> Delivery | None:
+    """The delivery that a file is by its name; None for a file that is not ours. `account` is whose folder it is in."""
     match = _DELIVERY_NAME.fullmatch(path.name)
     if match is None:
         return None
@@ -176,18 +207,19 @@ def read_name(path: Path) -> Delivery | None:
             path=path,
             loaded=None if match["loaded"] is None else int(match["loaded"]),
             digest=match["digest"],
+            account=account,
         )
     return None
 
 
-def read_listing_name(path: Path) -> Listing | None:
-    """The listing that a file is by its name; None for a file that is not ours."""
+def read_listing_name(path: Path, account: str = DEFAULT_ACCOUNT) -> Listing | None:
+    """The listing that a file is by its name; None for a file that is not ours. `account` as of `read_name`."""
     match = _LISTING_NAME.fullmatch(path.name)
     if match is None:
         return None
     with contextlib.suppress(ValueError):
         server = None if match["server"] == "none" else _moment(match["server"])
-        return Listing(_moment(match["asked"]), server, match["run"], path, match["digest"])
+        return Listing(_moment(match["asked"]), server, match["run"], path, match["digest"], account)
     return None
 
 

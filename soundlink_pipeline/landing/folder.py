@@ -3,6 +3,7 @@
     landing/<export>/<id>/<start>_<end>_asked-…_server-…_received-…_rows-…_sha256-…_run-….ndjson
     landing/campaigns/asked-…_server-…_sha256-…_run-….ndjson             a listing, one campaign a line
     landing/soundlinks/…                                                 the same of soundlinks
+    landing/accounts/<name>/…                           the same of each account beside the first, `default`
     quarantine/…                                        what was refused or is damaged, each with a .reason.txt
 
 A file under its final name is whole: it is written under a temporary name, fsynced and renamed. Its name says all
@@ -19,14 +20,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import unquote
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.durable import make_folder, move, sync
 from soundlink_pipeline.landing.deliveries import (
+    ACCOUNTS,
     Delivery,
     Listing,
     digest_of,
+    folder_of,
     read_listing_name,
     read_name,
 )
@@ -36,7 +40,6 @@ _TEMPORARY = ".part"
 
 # A temporary file untouched for so long belongs to no living download: a silence far shorter than this ends one.
 _ABANDONED_AFTER = timedelta(days=1)
-_LONGEST_FOLDER_NAME = 120
 
 
 class Landing:
@@ -53,23 +56,30 @@ class Landing:
 
     def land(self, delivery: Delivery) -> Delivery:
         """Give a complete, fsynced temporary file its final name."""
-        target = self.root / delivery.export / folder_name(delivery.subject_id) / delivery.name
+        target = self.root / delivery.folder / delivery.name
         landed = replace(delivery, path=target)
-        if read_name(target) != landed:
+        if read_name(target, delivery.account) != landed:
             raise ValueError(f"{delivery.describe()} cannot land as {target}: the name does not say all of it")
         move(delivery.path, target)
         return landed
 
     def land_listing(
-        self, subject: Subject, items: list[bytes], requested_at: datetime, server_date: datetime | None, run: str
+        self,
+        subject: Subject,
+        items: list[bytes],
+        requested_at: datetime,
+        server_date: datetime | None,
+        run: str,
+        *,
+        account: str = DEFAULT_ACCOUNT,
     ) -> Listing:
-        """Land a subject's listing, one JSON object a line."""
+        """Land a subject's listing, as an account sees it, one JSON object a line."""
         body = b"".join(item + b"\n" for item in items)
         digest = digest_of(hashlib.sha256(body).hexdigest())
-        listing = Listing(requested_at, server_date, run, self.temporary_file(), digest)
-        target = self.root / subject.table / listing.name
+        listing = Listing(requested_at, server_date, run, self.temporary_file(), digest, account)
+        target = self.root / folder_of(account) / subject.table / listing.name
         landed = replace(listing, path=target)
-        if read_listing_name(target) != landed:
+        if read_listing_name(target, account) != landed:
             raise ValueError(f"a listing cannot land as {target}: the name does not say all of it")
         with listing.path.open("wb") as file:
             file.write(body)
@@ -80,9 +90,11 @@ class Landing:
     def deliveries(self) -> list[Delivery]:
         """Every landed delivery: loaded ones in the order of loading, then the others in the order of their pulls."""
         found: dict[str, Delivery] = {}
-        for path in sorted(self.root.glob("*/*/*.ndjson*")):
-            delivery = read_name(path)
-            if delivery is not None:
+        for account, folder in self.accounts():
+            for path in sorted(folder.glob("*/*/*.ndjson*")):
+                delivery = read_name(path, account)
+                if delivery is None:
+                    continue
                 # After a crash within `archive` a delivery may be there twice; the compressed one, sorting last, wins.
                 found[delivery.delivery_id] = delivery
         return sorted(
@@ -92,30 +104,46 @@ class Landing:
 
     def not_archived(self) -> list[Delivery]:
         """The deliveries that no load has finished with: landed by a run that ended before it could."""
-        return [d for d in (read_name(path) for path in sorted(self.root.glob("*/*/*.ndjson"))) if d is not None]
+        found = (
+            read_name(path, account)
+            for account, folder in self.accounts()
+            for path in sorted(folder.glob("*/*/*.ndjson"))
+        )
+        return [delivery for delivery in found if delivery is not None]
 
     def listings(self, subject: Subject) -> list[Listing]:
-        """Every landed listing of a subject, oldest first."""
+        """Every landed listing of a subject, of whichever account, oldest first."""
         return self._listings(subject.table)
 
     def _listings(self, table: str) -> list[Listing]:
-        listings = [read_listing_name(path) for path in self.root.glob(f"{table}/*.ndjson*")]
+        listings = [
+            read_listing_name(path, account)
+            for account, folder in self.accounts()
+            for path in folder.glob(f"{table}/*.ndjson*")
+        ]
         return sorted(
             (listing for listing in listings if listing is not None),
             key=lambda listing: (listing.listed_at, listing.requested_at),
         )
 
+    def accounts(self) -> list[tuple[str, Path]]:
+        """Every account that has files here, by name, and its folder; the first one's holds those of all others."""
+        others = sorted(self.root.glob(f"{ACCOUNTS}/*/"))
+        return [(DEFAULT_ACCOUNT, self.root), *((unquote(folder.name), folder) for folder in others)]
+
     def other_files(self, delivery: Delivery) -> Iterator[Delivery]:
         """Other files of the same delivery: compressed meanwhile, or left by a crash within `archive`."""
         for path in sorted(delivery.path.parent.glob("*.ndjson*")):
-            other = read_name(path)
+            other = read_name(path, delivery.account)
             if other is not None and path != delivery.path and other.delivery_id == delivery.delivery_id:
                 yield other
 
     def unreadable_folders(self) -> dict[Path, str]:
         """The folders of the landing whose files cannot be seen, and why."""
         found = {}
-        for folder in (self.root, *self.root.glob("*/"), *self.root.glob("*/*/")):
+        own = [folder for _, folder in self.accounts()]
+        below = [path for folder in own for depth in ("*/", "*/*/") for path in folder.glob(depth)]
+        for folder in dict.fromkeys((*own, *below)):
             try:
                 os.scandir(folder).close()
             except (FileNotFoundError, NotADirectoryError):
@@ -143,12 +171,12 @@ class Landing:
     def refuse(self, delivery: Delivery, reason: str) -> Path:
         """Move a delivery into quarantine, with the reason beside it; returns where it lies."""
         name = delivery.name + (COMPRESSED if delivery.path.suffix == COMPRESSED else "")
-        folder = self.quarantine / delivery.export / folder_name(delivery.subject_id)
-        return self._set_aside(delivery.path, folder / name, reason)
+        return self._set_aside(delivery.path, self.quarantine / delivery.folder / name, reason)
 
     def refuse_listing(self, listing: Listing, reason: str) -> Path:
         """Move a listing into quarantine, with the reason beside it; returns where it lies."""
-        return self._set_aside(listing.path, self.quarantine / listing.path.parent.name / listing.path.name, reason)
+        folder = self.quarantine / folder_of(listing.account) / listing.path.parent.name
+        return self._set_aside(listing.path, folder / listing.path.name, reason)
 
     def _set_aside(self, path: Path, target: Path, reason: str) -> Path:
         make_folder(target.parent)
@@ -179,19 +207,6 @@ class Landing:
         for path in files:
             path.unlink(missing_ok=True)
         return len(files)
-
-
-def folder_name(subject_id: str) -> str:
-    """An id as a folder name: whatever the id holds, it stays one name below the export's folder.
-
-    ValueError for an id that is empty, too long for a name, or no valid Unicode.
-    """
-    if not subject_id:
-        raise ValueError("a listed id is empty")
-    name = quote(subject_id, safe="").replace(".", "%2E").replace("~", "%7E")
-    if len(name) > _LONGEST_FOLDER_NAME:
-        raise ValueError(f"a listed id of {len(subject_id)} characters is too long to be one: {subject_id[:40]!r}…")
-    return name
 
 
 def _compress(source: Path, target: Path, digest: str | None) -> Path:

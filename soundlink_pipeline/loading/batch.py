@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 
+from soundlink_pipeline.contracts.account import ListedId
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading import direct_insert, merge_sql
@@ -147,7 +148,8 @@ def _merge(
 
 def _answer(item: ValidDelivery) -> Answer:
     own = item.delivery
-    return Answer(own.delivery_id, own.subject_id, item.row_subject_id, own.dates, own.pulled_at)
+    path = ListedId(own.account, own.subject_id)
+    return Answer(own.delivery_id, path, item.row_subject_id, own.dates, own.pulled_at)
 
 
 def _merge_round(
@@ -255,6 +257,7 @@ def _ledger_entry(item: ValidDelivery, loaded: Loaded) -> dict[str, Any]:
     final = replace(delivery, loaded=loaded.load_order)
     return {
         "delivery_id": delivery.delivery_id,
+        "account": delivery.account,
         "export": delivery.export,
         "subject_id": delivery.subject_id,
         "row_subject_id": item.row_subject_id,
@@ -274,7 +277,7 @@ def _ledger_entry(item: ValidDelivery, loaded: Loaded) -> dict[str, Any]:
         "ignored_as_older": loaded.ignored_as_older,
         "unknown_fields": list(loaded.unknown_fields),
         "run_id": delivery.run_id,
-        "landed_file": f"{delivery.export}/{delivery.path.parent.name}/{final.name}.zst",
+        "landed_file": f"{delivery.folder}/{final.name}.zst",
         "load_order": loaded.load_order,
     }
 

@@ -14,18 +14,19 @@ from soundlink_pipeline.warehouse.tables import listing_table
 
 
 def save_listing(connection: duckdb.DuckDBPyConnection, subject: Subject, listing: Listing) -> int:
-    """Upsert a landed listing by listed id, in one transaction; an older listing never overwrites a newer one.
+    """Upsert a landed listing by account and listed id, in one transaction; an older one never overwrites a newer one.
 
     Returns how many it lists. Raises DamagedFile.
     """
     lines = listing.lines(subject)  # read here: of a compressed file that is cut DuckDB reads what it can, silently
     values = {column.name: _listed(column) for column in subject.listed} | {
+        "account": "$account",
         "_listed_json": "item::varchar",
         "_listed_at": "$listed_at::timestamp",
         "_run_id": "$run_id",
     }
     names, own_id = listing_table(subject).column_names, subject.id_column
-    updates = ", ".join(f"{name} = s.{name}" for name in names if name != own_id)
+    updates = ", ".join(f"{name} = s.{name}" for name in names if name not in ("account", own_id))
     try:
         connection.execute(
             f"""
@@ -33,7 +34,7 @@ def save_listing(connection: duckdb.DuckDBPyConnection, subject: Subject, listin
             using (
                 select {", ".join(f"{values[name]} as {name}" for name in names)}
                 from (select unnest($lines::varchar[])::json as item)
-            ) as s on t.{own_id} = s.{own_id}
+            ) as s on t.account = s.account and t.{own_id} = s.{own_id}
             when matched and s._listed_at >= t._listed_at then update set {updates}
             when not matched then insert ({", ".join(names)}) values ({", ".join(f"s.{name}" for name in names)})
             """,
@@ -41,6 +42,7 @@ def save_listing(connection: duckdb.DuckDBPyConnection, subject: Subject, listin
                 "lines": lines,
                 "listed_at": naive(listing.listed_at),
                 "run_id": listing.run_id,
+                "account": listing.account,
             },
         )
     except duckdb.ConversionException as error:  # half a surrogate pair, which Python's parser lets pass

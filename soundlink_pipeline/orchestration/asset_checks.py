@@ -105,7 +105,7 @@ def check_delivered(
     connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange, only: Collection[str] | None = None
 ) -> dg.AssetCheckResult:
     """Whether the window was pulled for all of which rows are expected in it, or for those of `only`."""
-    found = [item for item in missing(connection, export, dates) if only is None or item.subject_id in only]
+    found = [item for item in missing(connection, export, dates) if only is None or item.listed_id.id in only]
     metadata: dict[str, Any] = {"window": str(dates), f"{export.subject.plural} missing": len(found)}
     if found:
         metadata["missing"] = dg.MetadataValue.md(_as_table(export, found))
@@ -116,7 +116,7 @@ def check_delivered(
 
 def _as_table(export: Export, found: Sequence[Missing]) -> str:
     shown = found[: 4 * SHOWN_ROWS]
-    rows = [(item.subject_id, item.name, len(item.days), item.days[0], item.days[-1]) for item in shown]
+    rows = [(item.listed_id.id, item.name, len(item.days), item.days[0], item.days[-1]) for item in shown]
     more = f"\n\nand {len(found) - len(rows)} more" if len(found) > len(rows) else ""
     return markdown_table([export.subject.name, "name", "days", "from", "to"], rows) + more
 
@@ -194,7 +194,7 @@ def _newest_published(file: Path, now: datetime) -> Newest:
 def _newest_days(connection: duckdb.DuckDBPyConnection, now: datetime) -> dict[str, date | None]:
     """By export; without those that the key gives no access to, whose subject was never listed, though another was."""
     ledger = Ledger(connection)
-    listed = {export.name for export in EXPORTS if ledger.listed_at(export.subject) is not None}
+    listed = {export.name for export in EXPORTS if ledger.listed_at(export.subject)}
     return {
         export.name: newest_complete_day(connection, export, now)
         for export in EXPORTS

@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import Field
 
 from soundlink_pipeline.api.errors import ScopeMissing
+from soundlink_pipeline.contracts.account import ListedId
 from soundlink_pipeline.contracts.days import REVISION_DAYS
 from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.schema import Export
@@ -172,7 +173,7 @@ def _listings_asset() -> dg.AssetsDefinition:
                 items = listing.items(subject)
                 if not dates or not _are_exports_next(context, subject):
                     # Otherwise the step that pulls saves it, with what it asks the warehouse in any case.
-                    save_and_ask(soundlink.warehouse, soundlink.landing, {subject: listing}, lambda _: None)
+                    save_and_ask(soundlink.warehouse, soundlink.landing, [(subject, listing)], lambda _: None)
                 context.log.info(f"{counted(len(items), subject.name)} listed")
                 yield dg.MaterializeResult(
                     asset_key=subject.table,
@@ -282,7 +283,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 only=config.only,
             )
         pulled, left = of_range.result, of_range.left_out
-        names: Mapping[str, str] = {}
+        names: Mapping[ListedId, str] = {}
         blocking: list[tuple[Export, CheckResult]] = []
         results: list[dg.MaterializeResult[None] | dg.AssetCheckResult] = []
         with as_cancellation(context), as_operator_failure(), soundlink.warehouse.read() as connection:

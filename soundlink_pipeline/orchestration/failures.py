@@ -10,12 +10,14 @@ from contextlib import contextmanager
 import dagster as dg
 
 from soundlink_pipeline.api.errors import SoundlinkError
+from soundlink_pipeline.contracts.account import ListedId
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.pulling.outcome import FailedPull, PullResult, merged
 from soundlink_pipeline.quality.row_checks import CheckResult
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.renamed import AccountRenamed
 from soundlink_pipeline.wording import counted
 
 _MOST_LINES = 40
@@ -60,7 +62,7 @@ def _pull_again(failed: Sequence[FailedPull]) -> list[str]:
     ]
 
 
-def pull_failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[str, str]) -> dg.Failure:
+def pull_failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[ListedId, str]) -> dg.Failure:
     lines = [f"{item.describe(names)}: {item.reason}" for item in failed if item.attempted]
     not_attempted = sum(not item.attempted for item in failed)
     shown = lines[:_MOST_LINES]
@@ -81,6 +83,7 @@ OPERATOR_ERRORS: tuple[type[Exception], ...] = (
     SoundlinkError,
     WarehouseLocked,
     WarehouseUnusable,
+    AccountRenamed,
     DamagedFile,
     OSError,
     sqlite3.DatabaseError,  # of requests.sqlite, which counts requests

@@ -22,6 +22,7 @@ from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
+from soundlink_pipeline.pulling.fetcher import Source
 from soundlink_pipeline.pulling.landed import load_leftovers
 from soundlink_pipeline.pulling.listing import left_out_of_named, list_subject, save_and_ask
 from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
@@ -171,17 +172,15 @@ def pull_range(
 
         def pull(requests: Sequence[PullRequest], held: HeldRows) -> PullResult:
             return Puller(
-                client,
-                pacer,
+                Source(client=client, pacer=pacer, held=held),
                 landing=soundlink.landing,
                 warehouse=soundlink.warehouse,
                 run_id=context.run.run_id,
                 log=log,
-                held=held,
                 progress=progress,
             ).run(requests)
 
-        planned, held = save_and_ask(soundlink.warehouse, soundlink.landing, listings, plan)
+        planned, held = save_and_ask(soundlink.warehouse, soundlink.landing, listings.items(), plan)
         log(_describe(planned, soundlink, pacer))  # first, so that the operator knows how long it takes
         if not planned.pulled_before and not any(only.values()):
             for subject, items in listed.items():

@@ -50,7 +50,7 @@ def load_and_quarantine(
 
 
 def _fail(delivery: Delivery, reason: str, result: PullResult, log: Log) -> None:
-    failed = FailedPull(delivery.export, delivery.subject_id, delivery.dates, reason)
+    failed = FailedPull(delivery.export, delivery.subject_id, delivery.dates, reason, account=delivery.account)
     result.failed.append(failed)
     log(f"{failed.describe()} {reason}")
 
@@ -166,17 +166,18 @@ def _save_listings(
     landing: Landing, subject: Subject, save: Callable[[Listing], object], ledger: Ledger, log: Log
 ) -> list[str]:
     """Save every landed listing of a subject; what is lost of them, in sentences."""
-    saved, damaged = set[tuple[datetime, str]](), list[tuple[Listing, str]]()
+    saved, damaged = set[tuple[str, datetime, str]](), list[tuple[Listing, str]]()
     for listing in landing.listings(subject):
         try:
             save(listing)
-            saved.add((listing.requested_at, listing.run_id))
+            saved.add((listing.account, listing.requested_at, listing.run_id))
         except DamagedFile as damage:
             damaged.append((listing, f"{damage}; {set_aside(landing, listing, damage)}"))
-    newest = ledger.listed_at(subject)
+    moments = ledger.listed_at(subject)
     lost = []
     for listing, line in damaged:
-        if (listing.requested_at, listing.run_id) in saved:
+        newest = moments.get(listing.account)
+        if (listing.account, listing.requested_at, listing.run_id) in saved:
             log(f"{line}. Another file of this listing is whole")
         elif newest is None:
             lost.append(f"{line}. No {subject.name} is known until the next run lists them")

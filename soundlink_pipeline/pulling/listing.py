@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from soundlink_pipeline.api.errors import ScopeMissing, SoundlinkError
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.subject import Listed, Subject, left_out
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
@@ -17,6 +18,7 @@ from soundlink_pipeline.pulling.landed import set_aside
 from soundlink_pipeline.pulling.outcome import Log
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.renamed import AccountRenamed, keep_accounts
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -31,16 +33,18 @@ def list_subject(
     *,
     run_id: str,
     lineage: Sequence[str],
+    account: str = DEFAULT_ACCOUNT,
     only: Sequence[str] = (),
     log: Log = lambda _: None,
 ) -> Listing:
-    """The landed listing of this run: fixed to the ids `only`, or else listed by the API. Raises SoundlinkError.
+    """An account's landed listing of this run: fixed to the ids `only`, or else listed by the API.
 
     `lineage` is the run and those it resumes: what one of them has listed is not requested again. A damaged listing is
-    set aside, and the one before it stands.
+    set aside, and the one before it stands. Raises SoundlinkError.
     """
     fixed = [{subject.id_field: listed_id} for listed_id in only]
-    for earlier in reversed([listing for listing in landing.listings(subject) if listing.run_id in lineage]):
+    landed = [item for item in landing.listings(subject) if item.account == account and item.run_id in lineage]
+    for earlier in reversed(landed):
         try:
             items = earlier.items(subject)
         except DamagedFile as damage:
@@ -54,7 +58,7 @@ def list_subject(
         break  # the setting is another by now
     found = Listed(fixed, datetime.now(UTC), _server_time(client)) if fixed else client.listed(subject)
     lines = [json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode() for item in found.items]
-    return landing.land_listing(subject, lines, found.requested_at, found.server_date, run_id)
+    return landing.land_listing(subject, lines, found.requested_at, found.server_date, run_id, account=account)
 
 
 def _server_time(client: SoundlinkClient) -> datetime | None:
@@ -103,21 +107,34 @@ def _left_out_is_unknown(named: int, unknown: int, start_date: date, reason: str
 
 
 def save_and_ask(
-    warehouse: Home, landing: Landing, listings: Mapping[Subject, Listing], question: Callable[[Ledger], T]
+    warehouse: Home,
+    landing: Landing,
+    listings: Iterable[tuple[Subject, Listing]],
+    question: Callable[[Ledger], T],
+    accounts: Mapping[str, str | None] | None = None,
 ) -> T:
     """Save landed listings, unless that was done, and ask the ledger what a run must know before it pulls.
 
-    Opens the warehouse once. The file of a listing that is saved now gets another name: read its `items` before. Raises
-    WarehouseLocked, WarehouseUnusable.
+    `accounts` are those that the settings name, each with its organization id if they say it; they are kept, too. Opens
+    the warehouse once. The file of a listing that is saved now gets another name: read its `items` before. Raises
+    AccountRenamed, with the listings set aside; WarehouseLocked, WarehouseUnusable.
     """
-    new = {subject: listing for subject, listing in listings.items() if not listing.archived}
+    new = [(subject, listing) for subject, listing in listings if not listing.archived]
     if not new and warehouse.exists():
         with warehouse.read() as connection:
             return question(Ledger(connection))
     with warehouse.write() as connection:
-        for subject, listing in new.items():
+        if accounts:
+            listed = [(listing.account, subject, listing.items(subject)) for subject, listing in new]
+            try:
+                keep_accounts(connection, listed, accounts)
+            except AccountRenamed as error:
+                for _, listing in new:
+                    landing.refuse_listing(listing, str(error))
+                raise
+        for subject, listing in new:
             save_listing(connection, subject, listing)
         answer = question(Ledger(connection))
-    for listing in new.values():
+    for _, listing in new:
         landing.archive_listing(listing)
     return answer

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT, ListedId
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.loading.batch import Loaded
@@ -19,7 +20,7 @@ class FailedPull:
 
     `needs_refetch`: its file had landed before this run, and was refused now or is damaged. Only a pull of its days
     that repeats settled ones, too, is certain to bring it again. `no_access`: the key has not the scope that it takes.
-    `subject_id` is empty where all were refused at once.
+    `subject_id` is empty where all were refused at once. `account` is whose they are.
     """
 
     export: str
@@ -29,10 +30,11 @@ class FailedPull:
     attempted: bool = True
     needs_refetch: bool = False
     no_access: bool = False
+    account: str = DEFAULT_ACCOUNT
 
-    def describe(self, names: Mapping[str, str] | None = None) -> str:
-        """What failed; `names` are by id, as far as they are known."""
-        name = (names or {}).get(self.subject_id)
+    def describe(self, names: Mapping[ListedId, str] | None = None) -> str:
+        """What failed; `names` are as far as they are known."""
+        name = (names or {}).get(ListedId(self.account, self.subject_id))
         return f"{self.export} of {f'{name!r} ({self.subject_id})' if name else self.subject_id or 'all'}, {self.dates}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, last_closed_day
 from soundlink_pipeline.contracts.exports import subjects_of
 from soundlink_pipeline.contracts.schema import Export
@@ -27,11 +28,12 @@ _NOTHING = PulledSoFar()
 
 @dataclass(frozen=True)
 class PullRequest:
-    """One request to make: an export of a campaign or soundlink over a range of at most 90 days."""
+    """One request to make: an export of an account's campaign or soundlink over a range of at most 90 days."""
 
     export: Export
     subject_id: str
     dates: DateRange
+    account: str = DEFAULT_ACCOUNT
 
     @property
     def place(self) -> tuple[str, str]:
@@ -46,7 +48,7 @@ class PullRequest:
 
 
 class Plan:
-    """The requests a run is going to make: `missing`, which are all `requests` but those done, and the `probes`.
+    """The requests a run makes of an account: `missing`, which are all `requests` but those done, and the `probes`.
 
     `listed` is what the API lists at `now` (aware) of each subject of the `exports`; `so_far` is what the ledger knows;
     `first_day` is the first partition. A run whose range ends with the newest closed day is a refresh: it also makes up
@@ -64,6 +66,7 @@ class Plan:
         now: datetime,
         first_day: date = date.min,
         given_up: Collection[tuple[str, str]] = (),
+        account: str = DEFAULT_ACCOUNT,
     ) -> None:
         self.exports, self.dates = exports, dates
         self._listed = {subject: len(listed[subject]) for subject in subjects_of(exports)}
@@ -103,7 +106,9 @@ class Plan:
             PullRequest(named[probe.export], probe.subject_id, probe.dates)
             for probe in probes_of_the_day(due, intervals, so_far.probes_made)
         ]
-        self.missing = [*without_done(self.requests, so_far.done), *self.probes]
+        self.missing = [
+            replace(request, account=account) for request in (*without_done(self.requests, so_far.done), *self.probes)
+        ]
 
     def _whose(self) -> str:
         """`5 of 8 campaigns and 1 of 3 soundlinks`; without those of which none is listed, if others are."""

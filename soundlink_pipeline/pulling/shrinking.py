@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.landing.stored import CHUNK
@@ -69,15 +70,15 @@ class HeldRows:
     spoken_for: Mapping[tuple[str, str], str]
 
     @classmethod
-    def before(cls, ledger: Ledger, requests: Sequence[PullRequest]) -> Self:
-        """Of the days that these requests are about. Raises duckdb.Error."""
+    def before(cls, ledger: Ledger, requests: Sequence[PullRequest], account: str = DEFAULT_ACCOUNT) -> Self:
+        """Of the days that these requests of an account are about. Raises duckdb.Error."""
         per_day: dict[tuple[str, str], Mapping[date, int]] = {}
         for export in {request.export.name: request.export for request in requests}.values():
             ranges = [request.dates for request in requests if request.export.name == export.name]
             dates = DateRange(min(part.start for part in ranges), max(part.end for part in ranges))
             for subject_id, days in ledger.rows_per_day(export, dates, at_least=_FEWEST_LOST).items():
                 per_day[export.name, subject_id] = days
-        return cls(per_day, ledger.row_subject_ids() if per_day else {})
+        return cls(per_day, ledger.row_subject_ids(account) if per_day else {})
 
     def shrunken_days(self, request: PullRequest, answer: Path) -> list[ShrunkenDay]:
         """The days of a request that an answer to it (an NDJSON file) holds suspiciously few rows of, in their order.

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 
 import duckdb
 
+from soundlink_pipeline.contracts.account import ListedId
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.warehouse.ledger import Ledger
@@ -21,7 +22,7 @@ _LOOK_BACK = timedelta(days=90)
 class Missing:
     """Days of one campaign or soundlink on which rows are expected and which were never pulled."""
 
-    subject_id: str
+    listed_id: ListedId
     name: str
     days: tuple[date, ...]
 
@@ -32,17 +33,17 @@ def due_day(now: datetime) -> date:
 
 
 def missing(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> list[Missing]:
-    """Of all in the newest listing, the days of `dates` on which rows are expected, and never pulled."""
+    """Of all in the newest listings, the days of `dates` on which rows are expected, and never pulled."""
     pulled, ledger = _pulled(connection, export, dates), Ledger(connection)
     expected, found = ledger.expected_days(export), []
-    for subject_id, listed in ledger.listed(export.subject).items():
+    for listed_id, listed in ledger.listed(export.subject).items():
         days = tuple(
             day
             for day in dates.dates()
-            if subject_id not in pulled[day] and expected[subject_id].meet(DateRange(day, day))
+            if listed_id not in pulled[day] and expected[listed_id].meet(DateRange(day, day))
         )
         if days:
-            found.append(Missing(subject_id, export.subject.name_of(listed), days))
+            found.append(Missing(listed_id, export.subject.name_of(listed), days))
     return found
 
 
@@ -54,14 +55,14 @@ def lacking_days(connection: duckdb.DuckDBPyConnection, export: Export, dates: D
 def newest_complete_day(connection: duckdb.DuckDBPyConnection, export: Export, now: datetime) -> date | None:
     """The newest closed day that was pulled for all that is listed; None if there is none in the last 90 days.
 
-    Listed is what the newest listing has and rows are expected of. It must be from after the day's end: before,
-    one could have been created unseen.
+    Listed is what each account's newest listing has and rows are expected of. It must be from after the day's end:
+    before, one could have been created unseen.
     """
     ledger = Ledger(connection)
-    listed_at = ledger.listed_at(export.subject)
-    if listed_at is None:
+    listed_at = ledger.listed_at(export.subject).values()
+    if not listed_at:
         return None
-    newest = min(last_closed_day(now), last_closed_day(listed_at))
+    newest = min(last_closed_day(now), last_closed_day(min(listed_at)))
     dates = DateRange(newest - _LOOK_BACK, newest)
     pulled, listed = _pulled(connection, export, dates), ledger.listed(export.subject)
     expected = ledger.expected_days(export)
@@ -71,14 +72,16 @@ def newest_complete_day(connection: duckdb.DuckDBPyConnection, export: Export, n
     return None
 
 
-def _pulled(connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange) -> defaultdict[date, set[str]]:
-    pulled: defaultdict[date, set[str]] = defaultdict(set)
-    for day, subject_id in connection.execute(
+def _pulled(
+    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange
+) -> defaultdict[date, set[ListedId]]:
+    pulled: defaultdict[date, set[ListedId]] = defaultdict(set)
+    for day, *listed_id in connection.execute(
         """
-        select report_date, subject_id from report_date_status
+        select report_date, account, subject_id from report_date_status
         where export = $export and report_date between $start and $end
         """,
         {"export": export.name, "start": dates.start, "end": dates.end},
     ).fetchall():
-        pulled[day].add(subject_id)
+        pulled[day].add(ListedId(*listed_id))
     return pulled

@@ -20,13 +20,13 @@ def late_rows(export: Export) -> str:
     return f"""
         with paths as (
             -- an empty delivery names no campaign of its own: what its path delivered before or after tells
-            select distinct subject_id, row_subject_id from deliveries
+            select distinct account, subject_id, row_subject_id from deliveries
             where export = {quote(export.name)} and row_subject_id is not null
         ),
         pulls as (
             select p.row_subject_id, d.pulled_at, d.load_order,
                 unnest(generate_series(d.start_date, d.end_date, interval 1 day))::date as day
-            from deliveries as d join paths as p using (subject_id)
+            from deliveries as d join paths as p using (account, subject_id)
             where d.export = {quote(export.name)}
                 and d.end_date >= $first and d.start_date <= $last
         ),

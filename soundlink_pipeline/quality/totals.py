@@ -15,6 +15,7 @@ from zlib import crc32
 
 import duckdb
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS, DateRange, last_closed_day
@@ -87,13 +88,15 @@ def part_of(campaign_id: str) -> int:
     return crc32(campaign_id.encode()) % PARTS
 
 
-def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = None) -> LiveCampaigns:
-    """The totals of the live campaigns of a part, or of all.
+def settled_totals(
+    connection: duckdb.DuckDBPyConnection, part: int | None = None, account: str = DEFAULT_ACCOUNT
+) -> LiveCampaigns:
+    """The totals of an account's live campaigns of a part, or of all.
 
     Live are the campaigns of the newest listing that could have rows on one of the last days before it, those that have
     just ended included. Of each campaign the newest days that are settled without a gap are summed.
     """
-    live = _live(connection)
+    live = _live(connection, account)
     ids = [campaign_id for campaign_id in live if part is None or part_of(campaign_id) == part]
     columns = ", ".join(
         f"coalesce(sum(r.{figure.name}), 0), count(r.report_date) - count(r.{figure.name})" for figure in FIGURES
@@ -104,7 +107,7 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
             select subject_id as campaign_id, report_date,
                 report_date - row_number() over (partition by subject_id order by report_date)::integer as streak
             from report_date_status
-            where export = $export and is_settled and list_contains($ids, subject_id)
+            where account = $account and export = $export and is_settled and list_contains($ids, subject_id)
         ),
         streaks as (
             select campaign_id, min(report_date) as first_day, max(report_date) as last_day from settled
@@ -113,7 +116,7 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
         ),
         paths as (
             select distinct subject_id as campaign_id, row_subject_id from deliveries
-            where export = $export and row_subject_id is not null
+            where account = $account and export = $export and row_subject_id is not null
         )
         select s.campaign_id, first_day, last_day,
             arg_max(r.campaign_name, (r.report_date, r.exported_at, r.country_code)),
@@ -125,7 +128,7 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
         group by s.campaign_id, first_day, last_day
         order by s.campaign_id
         """,
-        {"export": CAMPAIGN_COUNTRY_DAILY.name, "ids": ids},
+        {"account": account, "export": CAMPAIGN_COUNTRY_DAILY.name, "ids": ids},
     ).fetchall()
     due = []
     for campaign_id, first, last, name, currencies, *figures in rows:
@@ -143,18 +146,19 @@ def settled_totals(connection: duckdb.DuckDBPyConnection, part: int | None = Non
     return LiveCampaigns(frozenset(live), due)
 
 
-def _live(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
-    """The listed fields of each live campaign, by its id."""
+def _live(connection: duckdb.DuckDBPyConnection, account: str) -> dict[str, dict[str, Any]]:
+    """The listed fields of each live campaign of an account, by its id."""
     ledger = Ledger(connection)
-    listed_at = ledger.listed_at(CAMPAIGN)
+    listed_at = ledger.listed_at(CAMPAIGN).get(account)
     if listed_at is None:
         return {}
     newest = last_closed_day(listed_at)
     dates = DateRange(newest - timedelta(days=_LIVE_DAYS - 1), newest)
     return {
-        campaign_id: listed
-        for campaign_id, listed in ledger.listed(CAMPAIGN).items()
-        if expected_days(CAMPAIGN.lifetime(listed), CAMPAIGN_COUNTRY_DAILY.tail).meet(dates)
+        listed_id.id: listed
+        for listed_id, listed in ledger.listed(CAMPAIGN).items()
+        if listed_id.account == account
+        and expected_days(CAMPAIGN.lifetime(listed), CAMPAIGN_COUNTRY_DAILY.tail).meet(dates)
     }
 
 

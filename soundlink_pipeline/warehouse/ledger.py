@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import duckdb
 
-from soundlink_pipeline.contracts.days import (
-    HEALING_DAYS,
-    MAX_DAYS_PER_PULL,
-    SETTLED_AFTER_DAYS,
-    DateRange,
-    last_closed_day,
-)
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT, ListedId
+from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.contracts.schema import CURRENCY_COLUMN, DATE_COLUMN, VERSION_COLUMN, Export
 from soundlink_pipeline.contracts.subject import ExpectedDays, Subject, expected_days
-from soundlink_pipeline.warehouse.pulled_so_far import DaysByRequest, PulledSoFar
+from soundlink_pipeline.warehouse.accounts import IS_EXPECTED
+from soundlink_pipeline.warehouse.pulled_so_far import DaysByRequest, PulledSoFar, done_days, pulled_so_far
 
 
 @dataclass(frozen=True)
@@ -47,30 +43,34 @@ class Ledger:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def listed(self, subject: Subject) -> dict[str, dict[str, Any]]:
-        """The newest listing of a subject: each as the API listed it, by its listed id."""
+    def listed(self, subject: Subject) -> dict[ListedId, dict[str, Any]]:
+        """Each expected account's newest listing of a subject: each as the API listed it, by its listed id."""
         rows = self._connection.execute(
             f"""
-            select {subject.id_column}, _listed_json from {subject.table}
-            where _listed_at = (select max(_listed_at) from {subject.table}) order by all
+            select account, {subject.id_column}, _listed_json from {subject.table} where {IS_EXPECTED}
+            qualify _listed_at = max(_listed_at) over (partition by account) order by all
             """
         ).fetchall()
-        return {subject_id: json.loads(listed) for subject_id, listed in rows}
+        return {ListedId(account, subject_id): json.loads(listed) for account, subject_id, listed in rows}
 
-    def expected_days(self, export: Export) -> dict[str, ExpectedDays]:
+    def expected_days(self, export: Export) -> dict[ListedId, ExpectedDays]:
         """By listed id, the days on which rows are expected: of all that were ever listed.
 
         This is the one rule of what is expected, from the listing and the rows that have come; `data_status` says the
         same in SQL.
         """
         subject, newest = export.subject, self.newest_rows_of(export)
-        listed = self._connection.execute(f"select {subject.id_column}, _listed_json from {subject.table}").fetchall()
+        listed = self._connection.execute(
+            f"select account, {subject.id_column}, _listed_json from {subject.table}"
+        ).fetchall()
         return {
-            name: expected_days(subject.lifetime(json.loads(item)), export.tail, newest.get(name))
-            for name, item in listed
+            (of := ListedId(account, name)): expected_days(
+                subject.lifetime(json.loads(item)), export.tail, newest.get(of)
+            )
+            for account, name, item in listed
         }
 
-    def newest_rows_of(self, export: Export) -> dict[str, date]:
+    def newest_rows_of(self, export: Export) -> dict[ListedId, date]:
         """By listed id, the newest report_date with rows."""
         # Put together here: with a join, DuckDB takes three times as long for the same few rows.
         newest: dict[str, date] = dict(
@@ -78,12 +78,13 @@ class Ledger:
                 f"select {export.id_column}, max({DATE_COLUMN}) from {export.name} group by all"
             ).fetchall()
         )
-        found: dict[str, date] = {}
-        for listed_id, in_rows in self._connection.execute(
-            "select distinct subject_id, row_subject_id from deliveries where export = $1", [export.name]
+        found: dict[ListedId, date] = {}
+        for account, subject_id, in_rows in self._connection.execute(
+            "select distinct account, subject_id, row_subject_id from deliveries where export = $1", [export.name]
         ).fetchall():
             if in_rows in newest:
-                found[listed_id] = max(found.get(listed_id, date.min), newest[in_rows])
+                of = ListedId(account, subject_id)
+                found[of] = max(found.get(of, date.min), newest[in_rows])
         return found
 
     def oldest_unsettled(self, exports: Iterable[Export], now: datetime, first_day: date) -> date | None:
@@ -103,21 +104,22 @@ class Ledger:
         ]
         return min(days, default=None)
 
-    def unsettled_days(self, export: Export, start: date, end: date) -> dict[date, set[str]]:
+    def unsettled_days(self, export: Export, start: date, end: date) -> dict[date, set[ListedId]]:
         """Days pulled, but not since they settled, with the listed ids whose rows are expected then."""
         rows = self._connection.execute(
             """
-            select subject_id, list(report_date) from report_date_status
+            select account, subject_id, list(report_date) from report_date_status
             where export = $export and not is_settled and report_date between $start and $end group by all
             """,
             {"export": export.name, "start": start, "end": end},
         ).fetchall()
         expected = self.expected_days(export) if rows else {}
-        found: dict[date, set[str]] = {}
-        for subject_id, days in rows:
+        found: dict[date, set[ListedId]] = {}
+        for account, subject_id, days in rows:
+            of = ListedId(account, subject_id)
             for day in days:
-                if subject_id not in expected or expected[subject_id].meet(DateRange(day, day)):
-                    found.setdefault(day, set()).add(subject_id)
+                if of not in expected or expected[of].meet(DateRange(day, day)):
+                    found.setdefault(day, set()).add(of)
         return found
 
     def newest_settled_day(self, exports: Iterable[Export]) -> date | None:
@@ -196,90 +198,34 @@ class Ledger:
         return found
 
     def pulled_so_far(
-        self, exports: Iterable[Export], dates: DateRange, run_ids: Sequence[str], *, settled: bool
+        self,
+        exports: Iterable[Export],
+        dates: DateRange,
+        run_ids: Sequence[str],
+        *,
+        settled: bool,
+        account: str = DEFAULT_ACCOUNT,
     ) -> PulledSoFar:
-        """What a run over `dates` must know before it asks; `run_ids` and `settled` as in `done_days`."""
-        states = self._connection.execute(
-            f"""
-            select export, subject_id,
-                max(least(end_date, (pulled_at - interval {SETTLED_AFTER_DAYS} days)::date))
-                    filter (pulled_at >= start_date + interval {SETTLED_AFTER_DAYS} days)
-            from deliveries group by all
-            """
-        ).fetchall()
-        final = self._connection.execute(
-            f"""
-            select export, subject_id, list(distinct day::date)
-            from (
-                select export, subject_id,
-                    unnest(generate_series(
-                        greatest(start_date, $since),
-                        least(end_date, (pulled_at - interval {SETTLED_AFTER_DAYS} days)::date),
-                        interval 1 day
-                    )) as day
-                from deliveries where end_date >= $since
-            )
-            group by all
-            """,
-            {"since": dates.end - timedelta(days=MAX_DAYS_PER_PULL + SETTLED_AFTER_DAYS - 1)},
-        ).fetchall()
-        before = self._connection.execute(
-            """
-            select export, subject_id, day::date, arg_max(rows, (end_date, delivery_id))
-            from deliveries join unnest($starts::date[]) as s (day) on end_date < day
-            group by all
-            """,
-            {"starts": [part.start for part in dates.slices()]},
-        ).fetchall()
-        spans = self._connection.execute(
-            f"""
-            select export, min(start_date), min(pulled_at::date) filter (end_date >= pulled_at::date - 1),
-                list_min(max(distinct pulled_at::date, 3)
-                    filter (end_date = pulled_at::date - {SETTLED_AFTER_DAYS + 1} and pulled_at::date <= $end)),
-                count(*) filter (end_date = $end - {SETTLED_AFTER_DAYS} and pulled_at::date = $end + 1)
-            from deliveries group by all
-            """,
-            {"end": dates.end},
-        ).fetchall()
-        return PulledSoFar(
-            probes_made=sum(made for *_, made in spans),
-            done=self.done_days(dates, run_ids, settled=settled),
-            newest_final={(export, subject_id): day for export, subject_id, day in states if day is not None},
-            final={(export, subject_id): set(days) for export, subject_id, days in final},
-            rows_before={(export, subject_id, day): rows for export, subject_id, day, rows in before},
-            first_day={export: day for export, day, *_ in spans},
-            refreshed_since={export: day for export, _, day, *_ in spans if day is not None},
-            probed_since={export: day for export, *_, day, _ in spans if day is not None},
-            newest_row={
-                (export.name, subject_id): day
-                for export in exports
-                for subject_id, day in self.newest_rows_of(export).items()
-            },
-        )
+        """What a run over `dates` must know of an account before it asks; `run_ids` and `settled` as in `done_days`."""
+        newest_row = {
+            (export.name, of.id): day
+            for export in exports
+            for of, day in self.newest_rows_of(export).items()
+            if of.account == account
+        }
+        found = pulled_so_far(self._connection, dates, account, newest_row)
+        return replace(found, done=self.done_days(dates, run_ids, settled=settled, account=account))
 
-    def done_days(self, dates: DateRange, run_ids: Sequence[str], *, settled: bool) -> DaysByRequest:
-        """Per export and listed id the days of `dates` that need not be pulled.
+    def done_days(
+        self, dates: DateRange, run_ids: Sequence[str], *, settled: bool, account: str = DEFAULT_ACCOUNT
+    ) -> DaysByRequest:
+        """Per export and id as listed to an account, the days of `dates` that need not be pulled for it.
 
         Those that these runs have pulled, and with `settled` those that are final.
         """
-        rows = self._connection.execute(
-            """
-            with pulled as (
-                select export, subject_id,
-                    unnest(generate_series(start_date, end_date, interval 1 day))::date as day
-                from deliveries where list_contains($runs, run_id)
-            ),
-            final as (
-                select export, subject_id, report_date as day from report_date_status where $settled and is_settled
-            )
-            select export, subject_id, list(distinct day) from (from pulled union all from final)
-            where day between $start and $end group by all
-            """,
-            {"runs": list(run_ids), "settled": settled, "start": dates.start, "end": dates.end},
-        ).fetchall()
-        return {(export, subject_id): set(days) for export, subject_id, days in rows}
+        return done_days(self._connection, dates, run_ids, settled, account)
 
-    def names(self, exports: Iterable[Export]) -> dict[str, str]:
+    def names(self, exports: Iterable[Export]) -> dict[ListedId, str]:
         """Display names by listed id, each from the newest row that was delivered of it by `exports`.
 
         That is the one of the greatest report_date, then exported_at, then name.
@@ -291,15 +237,15 @@ class Ledger:
         )
         rows = self._connection.execute(
             f"""
-            select d.subject_id, arg_max(n.name, n.newness)
-            from (select distinct subject_id, row_subject_id from deliveries) as d
+            select d.account, d.subject_id, arg_max(n.name, n.newness)
+            from (select distinct account, subject_id, row_subject_id from deliveries) as d
             join (
                 select id, arg_max(name, newness) as name, max(newness) as newness from ({names}) group by all
             ) as n on n.id = d.row_subject_id
             group by all
             """
         ).fetchall()
-        return dict(rows)
+        return {ListedId(account, subject_id): name for account, subject_id, name in rows}
 
     def newest_rows(
         self, export: Export, dates: DateRange, limit: int = 5
@@ -332,8 +278,8 @@ class Ledger:
             rows.setdefault(subject_id, {})[day] = count
         return rows
 
-    def row_subject_ids(self) -> dict[tuple[str, str], str]:
-        """By export and listed id, the id in the rows that a delivery without rows speaks for now.
+    def row_subject_ids(self, account: str = DEFAULT_ACCOUNT) -> dict[tuple[str, str], str]:
+        """By export and id as listed to an account, the id in the rows that a delivery without rows speaks for now.
 
         That of the path's newest delivery with rows, unless another path has delivered the same since.
         """
@@ -342,7 +288,7 @@ class Ledger:
             with paths as (
                 select export, subject_id, arg_max(row_subject_id, delivery_id) as row_subject_id,
                     max(delivery_id) as newest
-                from deliveries where row_subject_id is not null group by all
+                from deliveries where account = $account and row_subject_id is not null group by all
             ),
             delivered as (
                 select export, row_subject_id, max(delivery_id) as newest
@@ -350,7 +296,8 @@ class Ledger:
             )
             select export, subject_id, row_subject_id
             from paths join delivered using (export, row_subject_id, newest)
-            """
+            """,
+            {"account": account},
         ).fetchall()
         return {(export, subject_id): row_subject_id for export, subject_id, row_subject_id in found}
 
@@ -375,7 +322,9 @@ class Ledger:
         """Every delivery in the ledger: its id, and the SHA-256 of its bytes."""
         return dict(self._connection.execute("select delivery_id, sha256 from deliveries").fetchall())
 
-    def listed_at(self, subject: Subject) -> datetime | None:
-        """When a subject was last listed; None if it never was."""
-        ((moment,),) = self._connection.execute(f"select max(_listed_at) from {subject.table}").fetchall()
-        return None if moment is None else moment.replace(tzinfo=UTC)
+    def listed_at(self, subject: Subject) -> dict[str, datetime]:
+        """When a subject was last listed to each expected account; without those that it never was."""
+        rows = self._connection.execute(
+            f"select account, max(_listed_at) from {subject.table} where {IS_EXPECTED} group by all"
+        ).fetchall()
+        return {account: moment.replace(tzinfo=UTC) for account, moment in rows}

@@ -16,10 +16,11 @@ REPORT_DATE_STATUS = Table(
     kind="view",
     meaning=(
         "When each day of each campaign or soundlink was last pulled, and whether it is final. A day that was never"
-        " pulled has no row. One row per export, subject_id and report_date."
+        " pulled has no row. One row per account, export, subject_id and report_date."
     ),
-    grain=("export", "subject_id", "report_date"),
+    grain=("account", "export", "subject_id", "report_date"),
     columns=(
+        _column("account", "VARCHAR", "The account that it was pulled for, by its name in the settings."),
         _column("export", "VARCHAR", "The export, which is also the name of its table."),
         _column("subject_id", "VARCHAR", "The id in the request (as the API lists it): of a campaign or soundlink."),
         _column(
@@ -38,6 +39,7 @@ REPORT_DATE_STATUS = Table(
     ),
     query=f"""
 select
+    account,
     export,
     subject_id,
     max(row_subject_id) as row_subject_id,
@@ -48,6 +50,6 @@ select
 from (
     select *, unnest(generate_series(start_date, end_date, interval 1 day))::date as report_date from deliveries
 )
-group by export, subject_id, report_date
+group by account, export, subject_id, report_date
 """,
 )

@@ -1,11 +1,12 @@
 """Which keys are there: those that the newest delivery of their subject and day holds; the others have vanished.
 
 A delivery speaks for every day of its range, of the subject whose id its rows hold, whatever account they name. An
-empty one speaks for the subject of the nearest earlier delivery with rows of its path, unless another path has
-delivered that subject since; without such a delivery it speaks for none. A key is present if the newest delivery that
-speaks for its subject and day holds it, with the values of its greatest version. Every other key that was ever
-delivered is in `vanished_rows`, with that version. All of it follows from the set of deliveries, in whatever order
-they were loaded; only the history, `_valid_from` and `_valid_until` follow the order of loading.
+empty one speaks for the subject of the nearest earlier delivery with rows of its path (the id in the request, and the
+account that asked), unless another path has delivered that subject since; without such a delivery it speaks for none.
+A key is present if the newest delivery that speaks for its subject and day holds it, with the values of its greatest
+version. Every other key that was ever delivered is in `vanished_rows`, with that version. All of it follows from the
+set of deliveries, in whatever order they were loaded; only the history, `_valid_from` and `_valid_until` follow the
+order of loading.
 
 A subject is one campaign or soundlink here. A round of loading is a set of deliveries no two of which can concern one
 subject: `enter` takes what has vanished from the subjects and days concerned back into the table, so that the merge
@@ -21,6 +22,7 @@ from datetime import date, datetime
 
 import duckdb
 
+from soundlink_pipeline.contracts.account import ListedId
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.warehouse.sql import insert_rows, naive, quote
@@ -32,10 +34,10 @@ _SEEN = "greatest(t._delivery_id, t._last_seen_delivery_id)"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a delivery says of keys: of which path (the id in the request), days and subject (None if empty)."""
+    """What a delivery says of keys: of which path, days and subject (None if empty)."""
 
     delivery_id: str
-    path: str
+    path: ListedId
     subject: str | None
     dates: DateRange
     pulled_at: datetime
@@ -49,22 +51,25 @@ class Presence:
         self._export = export
         self._returned = 0
         # Of each path its newest delivery without rows, and its newest of each subject; by the ledger, then on.
-        self._newest: dict[str, dict[str | None, str]] = defaultdict(dict)
-        for path, subject, newest in connection.execute(
-            "select subject_id, row_subject_id, max(delivery_id) from deliveries where export = ? group by all",
+        self._newest: dict[ListedId, dict[str | None, str]] = defaultdict(dict)
+        for account, subject_id, subject, newest in connection.execute(
+            """
+            select account, subject_id, row_subject_id, max(delivery_id) from deliveries
+            where export = $1 group by all
+            """,
             [export.name],
         ).fetchall():
-            self._newest[path][subject] = newest
+            self._newest[ListedId(account, subject_id)][subject] = newest
 
     def rounds(self, answers: Sequence[Answer]) -> list[list[Answer]]:
         """The answers in their order, in rounds: none concerns a subject that another of its round may concern."""
         known = {path: set(newest) for path, newest in self._newest.items()}
-        places: dict[tuple[str, str | None], int] = defaultdict(int)
+        places: dict[ListedId | str, int] = defaultdict(int)
         rounds: list[list[Answer]] = []
         for answer in answers:
             subjects = known.setdefault(answer.path, set())
             subjects.add(answer.subject)
-            keys = [("path", answer.path), *(("subject", name) for name in subjects if name is not None)]
+            keys: list[ListedId | str] = [answer.path, *(name for name in subjects if name is not None)]
             place = max(places[key] for key in keys)
             for key in keys:
                 places[key] = place + 1
@@ -251,7 +256,7 @@ class Presence:
         related = paths | {path for path, newest in self._newest.items() if subjects & newest.keys()}
         self._resolve(related, [answer.delivery_id for answer in answers if answer.subject is not None])
 
-    def _resolve(self, paths: Iterable[str], own: Sequence[str]) -> None:
+    def _resolve(self, paths: Iterable[ListedId], own: Sequence[str]) -> None:
         """Fill `speaks_for` of the deliveries `own`, which have rows, and of the empty ones of `paths`.
 
         Which of them are said anew is left in the temp table `said_anew`.
@@ -261,25 +266,30 @@ class Presence:
             create or replace temp table said_anew as
             with of_export as (select * from deliveries where export = $export),
             with_rows as (from of_export where row_subject_id is not null),
-            empty as (from of_export where row_subject_id is null and list_contains($paths, subject_id)),
+            empty as (
+                from of_export
+                where row_subject_id is null and list_contains($paths::varchar[][], [account, subject_id])
+            ),
             last_rows as (
-                select e.delivery_id, e.subject_id, e.speaks_for as said,
+                select e.delivery_id, e.account, e.subject_id, e.speaks_for as said,
                     max_by(w.row_subject_id, w.delivery_id) as row_subject_id
-                from empty as e join with_rows as w on w.subject_id = e.subject_id and w.delivery_id < e.delivery_id
+                from empty as e join with_rows as w
+                    on w.account = e.account and w.subject_id = e.subject_id and w.delivery_id < e.delivery_id
                 group by all
             ),
             of_empty as (
-                select l.delivery_id, l.said, max_by(w.subject_id, w.delivery_id) = l.subject_id as is_newest_path,
+                select l.delivery_id, l.said,
+                    max_by([w.account, w.subject_id], w.delivery_id) = [l.account, l.subject_id] as is_newest_path,
                     case when is_newest_path then l.row_subject_id end as speaks_for
                 from last_rows as l join with_rows as w
                     on w.row_subject_id = l.row_subject_id and w.delivery_id < l.delivery_id
-                group by l.delivery_id, l.said, l.subject_id, l.row_subject_id
+                group by l.delivery_id, l.said, l.account, l.subject_id, l.row_subject_id
             )
             select delivery_id, speaks_for from of_empty where speaks_for is distinct from said
             union all
             select delivery_id, row_subject_id from with_rows where list_contains($own, delivery_id)
             """,
-            {"export": self._export.name, "paths": sorted(paths), "own": own},
+            {"export": self._export.name, "paths": [list(path) for path in sorted(paths)], "own": own},
         )
         self._execute(
             "update deliveries as t set speaks_for = s.speaks_for from said_anew as s"

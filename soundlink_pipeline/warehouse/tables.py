@@ -6,11 +6,13 @@ An export's columns are the contract's, with some of the pipeline's own behind t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from soundlink_pipeline.contracts.exports import subjects_of
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.contracts.table import Column, Table
+from soundlink_pipeline.warehouse.accounts import ACCOUNT, EXPECTED_ACCOUNTS, accounts_view
 from soundlink_pipeline.warehouse.iso_views import COUNTRIES, CURRENCIES
 from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS
 from soundlink_pipeline.warehouse.sql import quote
@@ -42,6 +44,7 @@ DELIVERIES = Table(
     grain=("delivery_id",),
     columns=(
         Column("delivery_id", "VARCHAR", "Unique; its text order is the order of the pulls.", nullable=False),
+        ACCOUNT,
         Column("export", "VARCHAR", "The export, which is also the name of its table.", nullable=False),
         Column(
             "subject_id",
@@ -133,14 +136,15 @@ def listing_table(subject: Subject) -> Table:
     return Table(
         name=subject.table,
         meaning=subject.meaning,
-        grain=(subject.id_column,),
+        grain=(ACCOUNT.name, subject.id_column),
         columns=(
+            replace(ACCOUNT, meaning="The account that sees it, by its name in the settings."),
             *subject.listed,
             Column("_listed_json", "VARCHAR", f"The {subject.name} as the API listed it, all fields."),
             Column(
                 "_listed_at",
                 "TIMESTAMP",
-                "When it was last listed (UTC, server's clock). Older than the newest: no longer listed.",
+                "When it was last listed (UTC, server's clock). Older than its account's newest: no longer listed.",
             ),
             Column("_run_id", "VARCHAR", "The run that last listed it."),
         ),
@@ -179,7 +183,8 @@ def warehouse_tables(exports: Iterable[Export]) -> list[Table]:
     exports = tuple(exports)
     of_exports = [table for export in exports for table in export_tables(export)]
     listings = [listing_table(subject) for subject in subjects_of(exports)]
-    return [*of_exports, DELIVERIES, REPORT_DATE_STATUS, VANISHED_ROWS, *listings, COUNTRIES, CURRENCIES]
+    own = [DELIVERIES, REPORT_DATE_STATUS, VANISHED_ROWS, *listings, EXPECTED_ACCOUNTS, accounts_view(exports)]
+    return [*of_exports, *own, COUNTRIES, CURRENCIES]
 
 
 def schema_statements(exports: Iterable[Export]) -> list[str]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.landing.deliveries import content
-from soundlink_pipeline.landing.folder import Landing, folder_name
+from soundlink_pipeline.landing.deliveries import content, folder_name
+from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline_tests.landing.downloads import ASKED, BODY, arrived, files
 
 HOSTILE_IDS = [

@@ -43,6 +43,7 @@ def test_ledger_tells_everything_about_a_delivery(warehouse: NativeFile, tmp_pat
         "export": TABLE,
         "subject_id": "camp_1",
         "row_subject_id": "f1e28d31-c358-4284-9bef-00a2334625fd",
+        "account": "default",
         "start_date": date(2026, 4, 1),
         "end_date": date(2026, 4, 30),
         "requested_at": naive,

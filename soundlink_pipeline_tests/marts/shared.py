@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
@@ -77,12 +78,19 @@ class Marts:
         self.put(LISTENING, _SOUNDLINK | _TRACK_SOUNDLINK | of_track | listening | _OWN | changes)
 
     def pulled(
-        self, export: str, start: str, end: str | None = None, at: str = SETTLED, path: str = "c1", rows: int = 1
+        self,
+        export: str,
+        start: str,
+        end: str | None = None,
+        at: str = SETTLED,
+        path: str = "c1",
+        rows: int = 1,
+        account: str = DEFAULT_ACCOUNT,
     ) -> None:
         """A delivery in the ledger. One without rows names no campaign of its own."""
         moments = dict.fromkeys(("requested_at", "received_at", "server_date", "pulled_at"), at)
         number = next(_numbers)
-        asked = {"subject_id": path, "start_date": start, "end_date": end or start}
+        asked = {"account": account, "subject_id": path, "start_date": start, "end_date": end or start}
         kept = {"sha256": "", "unknown_fields": [], "run_id": "r", "landed_file": "", "load_order": number}
         self.put(
             "deliveries",
@@ -108,10 +116,10 @@ class Marts:
         )
 
     def listed(self, campaign: str, listed_at: str = "2026-05-01", **changes: Any) -> None:
-        self.put("campaigns", {"campaign_id": campaign, "_listed_at": listed_at, "_listed_json": "{}"} | changes)
+        self.put("campaigns", {"campaign_id": campaign, "_listed_at": listed_at} | _LISTED | changes)
 
     def listed_soundlink(self, soundlink: str, listed_at: str = "2026-05-01", **changes: Any) -> None:
-        self.put("soundlinks", {"soundlink_id": soundlink, "_listed_at": listed_at, "_listed_json": "{}"} | changes)
+        self.put("soundlinks", {"soundlink_id": soundlink, "_listed_at": listed_at} | _LISTED | changes)
 
     def build(self, dates: DateRange | None = None) -> None:
         """Build all models; in full, each when it or what reads it is asked for, and all before the next row is put."""
@@ -150,7 +158,7 @@ class Marts:
     def clear(self) -> None:
         rows = [name for export in EXPORTS for name in (export.name, f"{export.name}_history")]
         self._to_build.clear()
-        for table in (*rows, "vanished_rows", "deliveries", "campaigns", "soundlinks"):
+        for table in (*rows, "vanished_rows", "deliveries", "campaigns", "soundlinks", "expected_accounts"):
             self._connection.execute(f"delete from {table}")
 
 
@@ -175,4 +183,5 @@ def playlist(position: int | None, **changes: Any) -> dict[str, Any]:
     return target | place | changes
 
 
+_LISTED = {"account": DEFAULT_ACCOUNT, "_listed_json": "{}"}
 RUNNING = {"status": "active", "created_at": "2026-01-01"}

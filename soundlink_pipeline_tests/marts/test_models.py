@@ -64,7 +64,8 @@ def test_days_on_which_the_models_expect_rows_of_a_campaign_are_those_it_is_aske
     listed = {"status": status, "createdAt": created, "updatedAt": updated, "campaignDuration": duration}
     rule.execute("delete from campaigns")
     rule.execute(
-        "insert into campaigns (campaign_id, status, created_at, updated_at, campaign_duration) values (?, ?, ?, ?, ?)",
+        "insert into campaigns (account, campaign_id, status, created_at, updated_at, campaign_duration)"
+        " values ('default', ?, ?, ?, ?, ?)",
         ["c1", status, created and created[:-1], updated and updated[:-1], duration],
     )
     first, *lasts = rule.execute(

@@ -219,5 +219,5 @@ def test_each_kind_of_test_finds_what_it_is_for(
     assert {found.test.name: found.bad_rows for found in run_tests(connection, models, daily)}[name] == bad_rows
     connection.execute("delete from marts.daily where report_date = '2026-04-01'")
     connection.execute("update marts.daily set campaign_id = 'b'")
-    connection.execute("insert into campaigns (campaign_id) values ('b')")
+    connection.execute("insert into campaigns (account, campaign_id) values ('default', 'b')")
     assert all(found.passed for found in run_tests(connection, models, daily))

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT, ListedId
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_ENGAGEMENT_DAILY as ENGAGEMENT
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.definitions import build_definitions
@@ -254,7 +255,10 @@ def test_a_campaign_that_has_long_ended_does_not_hold_the_schedule_back(
         left = "select count(distinct report_date) from report_date_status where subject_id = $id and not is_settled"
         with soundlink.warehouse.read() as connection:
             assert connection.execute(left, {"id": finished.path_id}).fetchall() == [(7,)]
-            assert Ledger(connection).expected_days(ENGAGEMENT)[finished.path_id].last == last_expected
+            assert (
+                Ledger(connection).expected_days(ENGAGEMENT)[ListedId(DEFAULT_ACCOUNT, finished.path_id)].last
+                == last_expected
+            )
         assert tick(instance, soundlink, morning(10)) == tuple(map(str, eight_days_before(morning(10))))
         first, last = eight_days_before(morning(9))
         for export in CAMPAIGN_EXPORTS:

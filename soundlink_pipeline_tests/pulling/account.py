@@ -138,13 +138,16 @@ class Account:
             connection.execute(f"delete from {table}")
         listings = [(item["campaignId"], json.dumps(item), self.now.replace(tzinfo=None)) for item in self.campaigns]
         connection.executemany(
-            "insert into campaigns (campaign_id, _listed_json, _listed_at) values (?, ?, ?)", listings
+            "insert into campaigns (account, campaign_id, _listed_json, _listed_at) values ('default', ?, ?, ?)",
+            listings,
         )
         for export, name, day in self.known:
             connection.execute(f"insert into {export} (campaign_id, report_date) values (?, ?)", [name, day])
-        columns = "export, subject_id, row_subject_id, start_date, end_date, pulled_at, rows, run_id, delivery_id"
+        columns = (
+            "account, export, subject_id, row_subject_id, start_date, end_date, pulled_at, rows, run_id, delivery_id"
+        )
         connection.executemany(
-            f"insert into deliveries ({columns}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"insert into deliveries ({columns}) values ('default', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     *place,

@@ -36,7 +36,7 @@ def test_a_home_without_a_file_is_listed_to_loaded_checked_and_rebuilt(tmp_path:
     so_far = save_and_ask(
         home,
         landing,
-        {CAMPAIGN: listing},
+        [(CAMPAIGN, listing)],
         lambda ledger: ledger.pulled_so_far([BREAKDOWN], first, ["run-1"], settled=True),
     )
     plan = Plan([BREAKDOWN], {CAMPAIGN: campaigns}, first, so_far, now=NOON)

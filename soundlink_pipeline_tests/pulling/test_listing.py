@@ -37,7 +37,7 @@ def list_in_a_run(soundlink: Soundlink, run: str, *resumed: str) -> list[str]:
 
 def newest(soundlink: Soundlink) -> set[str]:
     with soundlink.warehouse.read() as connection:
-        return set(Ledger(connection).listed(CAMPAIGN))
+        return {listed_id.id for listed_id in Ledger(connection).listed(CAMPAIGN)}
 
 
 def test_campaigns_named_by_a_setting_are_not_the_newest_for_ever_where_the_local_clock_is_ahead(

@@ -14,6 +14,7 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.pulling.fetcher import Source
 from soundlink_pipeline.pulling.landed import load_leftovers
 from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import plan
@@ -69,13 +70,11 @@ class Pulls:
             with ledger(soundlink.warehouse) as asked:
                 held = HeldRows.before(asked, requests) if guarded else NOTHING_HELD
             pull = Puller(
-                client,
-                pacer,
+                Source(client=client, pacer=pacer, held=held),
                 landing=soundlink.landing,
                 warehouse=soundlink.warehouse,
                 run_id=run_id,
                 log=self.log.append,
-                held=held,
             )
             return pull.run(requests)
 

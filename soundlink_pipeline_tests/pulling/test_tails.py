@@ -31,7 +31,7 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     """The tables a ledger reads, without their rules: rows are made of what the plan looks at."""
     with duckdb.connect(":memory:") as made:
         for table in warehouse_tables(CAMPAIGN_EXPORTS):
-            if table.name in ("deliveries", "campaigns", BREAKDOWN.name, ENGAGEMENT.name):
+            if table.name in ("deliveries", "campaigns", "expected_accounts", BREAKDOWN.name, ENGAGEMENT.name):
                 made.execute(f"create table {table.name} ({', '.join(f'{c.name} {c.type}' for c in table.columns)})")
         made.execute(create(REPORT_DATE_STATUS))
         yield made

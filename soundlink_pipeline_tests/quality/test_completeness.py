@@ -46,7 +46,7 @@ class Books:
 
     def missing(self, start: date, end: date) -> dict[str, tuple[date, ...]]:
         with self.warehouse.read() as connection:
-            return {item.subject_id: item.days for item in missing(connection, TABLE, DateRange(start, end))}
+            return {item.listed_id.id: item.days for item in missing(connection, TABLE, DateRange(start, end))}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
@@ -58,6 +59,7 @@ def arrival(
     declared: int | None = None,
     loaded: int | None = None,
     run_id: str = "run-1",
+    account: str = DEFAULT_ACCOUNT,
 ) -> HashedDelivery:
     """A delivery landed in `folder`: of the bytes given, or of rows written as NDJSON."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,7 @@ def arrival(
         run_id=run_id,
         path=path,
         loaded=loaded,
+        account=account,
     )
     return HashedDelivery.of(delivery)
 

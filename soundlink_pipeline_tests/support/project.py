@@ -27,6 +27,7 @@ from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.pulling.fetcher import Source
 from soundlink_pipeline.pulling.listing import list_subject, save_and_ask
 from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import plan
@@ -47,6 +48,8 @@ TABLES = (
     "soundlinks",
     "report_date_status",
     "vanished_rows",
+    "expected_accounts",
+    "accounts",
 )
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _KEY_FROM_ENVIRONMENT = dg.EnvVar("SOUNDLINK_API_KEY").get_value
@@ -258,11 +261,15 @@ def listed(
     listing = list_subject(client, subject, landing, run_id=run_id, lineage=lineage, only=only)
     items = listing.items(subject)
     if not listing.archived:
-        save_and_ask(soundlink.warehouse, landing, {subject: listing}, lambda _: None)
+        save_and_ask(soundlink.warehouse, landing, [(subject, listing)], lambda _: None)
     return items
 
 
 def puller(soundlink: Soundlink, client: SoundlinkClient, pacer: Pacer, run_id: str = "run-1") -> Puller:
     return Puller(
-        client, pacer, landing=soundlink.landing, warehouse=soundlink.warehouse, run_id=run_id, log=lambda _: None
+        Source(client=client, pacer=pacer),
+        landing=soundlink.landing,
+        warehouse=soundlink.warehouse,
+        run_id=run_id,
+        log=lambda _: None,
     )

@@ -110,7 +110,8 @@ def load_soundlinks(warehouse: NativeFile) -> None:
         load(warehouse, arrival(landed, rows, pulled=moment, **of))
     with warehouse.write() as connection:
         connection.execute(
-            "insert into soundlinks (soundlink_id, status, _listed_at, _listed_json) values (?, ?, ?, '{}')",
+            "insert into soundlinks (account, soundlink_id, status, _listed_at, _listed_json)"
+            " values ('default', ?, ?, ?, '{}')",
             ["one", "archived", moment.replace(tzinfo=None)],
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT, ListedId
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
@@ -17,6 +18,7 @@ from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, Row, arrival, ledger, load, query, row, save
 
 TABLE = CAMPAIGN_COUNTRY_DAILY.name
+LISTED = ListedId(DEFAULT_ACCOUNT, "camp_1")
 
 
 def test_date_is_settled_by_a_pull_at_or_after_eight_days_by_the_servers_clock(tmp_path: Path) -> None:
@@ -83,7 +85,7 @@ def test_newest_rows_of_a_campaign_are_of_whichever_id_its_rows_bear(warehouse: 
         load(warehouse, arrival(tmp_path / "in", rows, campaign=campaign, dates=dates))
     with ledger(warehouse) as asked:
         newest = asked.newest_rows_of(CAMPAIGN_COUNTRY_DAILY)
-    assert newest == {"camp_1": date(2026, 4, 5), "camp_2": date(2026, 4, 3)}
+    assert newest == {LISTED: date(2026, 4, 5), ListedId(DEFAULT_ACCOUNT, "camp_2"): date(2026, 4, 3)}
 
 
 def test_days_of_a_range_are_told_with_rows_and_totals(warehouse: NativeFile, tmp_path: Path) -> None:
@@ -129,10 +131,10 @@ def test_name_of_a_campaign_is_that_of_its_newest_row(warehouse: NativeFile, tmp
     later = row(campaign_id="other", campaign_name="newest of all", report_date="2026-04-03")
     load(warehouse, arrival(tmp_path / "in", [later], campaign="camp_2"))
     with ledger(warehouse) as asked:
-        assert asked.names(EXPORTS) == {"camp_1": "later day", "camp_2": "newest of all"}
+        assert asked.names(EXPORTS) == {LISTED: "later day", ListedId(DEFAULT_ACCOUNT, "camp_2"): "newest of all"}
     load(warehouse, arrival(tmp_path / "in", [later], pulled=NOON + timedelta(hours=2)))
     with ledger(warehouse) as asked:
-        assert asked.names(EXPORTS)["camp_1"] == "newest of all"
+        assert asked.names(EXPORTS)[LISTED] == "newest of all"
 
 
 def test_days_are_done_that_a_run_has_pulled_or_that_are_final(warehouse: NativeFile, tmp_path: Path) -> None:
@@ -149,7 +151,7 @@ def test_days_are_done_that_a_run_has_pulled_or_that_are_final(warehouse: Native
     with ledger(warehouse) as asked:
         assert asked.done_days(may, [], settled=True) == {(TABLE, "camp_2"): final}
         assert asked.done_days(may, ["run-1"], settled=True) == {(TABLE, "camp_2"): set(may.dates())}
-        assert asked.names(EXPORTS) == {"camp_1": row()["campaign_name"]}
+        assert asked.names(EXPORTS) == {LISTED: row()["campaign_name"]}
 
 
 def test_where_each_delivery_stands(warehouse: NativeFile) -> None:

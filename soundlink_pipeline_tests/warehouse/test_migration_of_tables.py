@@ -44,7 +44,9 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     warehouse = NativeFile(folder / "data")
     load(warehouse, arrival(folder / "in", [row(), row(country_code="DE")]))
     with warehouse.write() as connection:
-        connection.execute("insert into campaigns (campaign_id, status) values ('camp_1', 'active')")
+        connection.execute(
+            "insert into campaigns (account, campaign_id, status) values ('default', 'camp_1', 'active')"
+        )
         connection.execute(f"create table {MODEL_STATE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT)")
         connection.execute(f"insert into {MODEL_STATE} values ('marts.x', 'made so', 1)")
     return folder / "data"
@@ -146,7 +148,7 @@ def declare(monkeypatch: pytest.MonkeyPatch, *changed: Table, exports: Sequence[
     monkeypatch.setattr("soundlink_pipeline.warehouse.migration.warehouse_tables", tables.warehouse_tables)
 
 
-ACCOUNT = Column("account", "VARCHAR", "Account.", nullable=False, backfill="'first'")
+OWNER = Column("owner", "VARCHAR", "Owner.", nullable=False, backfill="'first'")
 
 
 def with_columns(table: Table, *columns: Column, **more: Any) -> Table:
@@ -155,11 +157,11 @@ def with_columns(table: Table, *columns: Column, **more: Any) -> Table:
 
 
 def test_key_of_our_own_table_may_change_while_it_tells_rows_apart(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    declare(monkeypatch, with_columns(listing_table(CAMPAIGN), ACCOUNT, grain=("account", "campaign_id")))
+    declare(monkeypatch, with_columns(listing_table(CAMPAIGN), OWNER, grain=("owner", "campaign_id")))
     warehouse = NativeFile(data)
-    assert warehouse.prepare() == ["campaigns: account is added"]
-    assert query(warehouse, "select account, campaign_id, status from campaigns") == [("first", "camp_1", "active")]
-    nullable = "select is_nullable from duckdb_columns() where table_name = 'campaigns' and column_name = 'account'"
+    assert warehouse.prepare() == ["campaigns: owner is added"]
+    assert query(warehouse, "select owner, campaign_id, status from campaigns") == [("first", "camp_1", "active")]
+    nullable = "select is_nullable from duckdb_columns() where table_name = 'campaigns' and column_name = 'owner'"
     assert query(warehouse, nullable) == [(False,)]
 
 
@@ -172,7 +174,7 @@ def test_table_that_declares_no_key_any_more_keeps_its_rows(data: Path, monkeypa
 @pytest.mark.parametrize(
     ("grain", "why"),
     [
-        (("status",), "was campaign_id, and is status now, which 2 rows would share or lack"),
+        (("status",), "was account, campaign_id, and is status now, which 2 rows would share or lack"),
         (("organization_id", "campaign_id"), "which 2 rows would share or lack"),
     ],
 )
@@ -180,7 +182,9 @@ def test_key_that_rows_would_share_or_lack_is_refused(
     data: Path, monkeypatch: pytest.MonkeyPatch, grain: tuple[str, ...], why: str
 ) -> None:
     with NativeFile(data).write() as connection:
-        connection.execute("insert into campaigns (campaign_id, status) values ('camp_2', 'active')")
+        connection.execute(
+            "insert into campaigns (account, campaign_id, status) values ('default', 'camp_2', 'active')"
+        )
     declare(monkeypatch, replace(listing_table(CAMPAIGN), grain=grain))
     with pytest.raises(WarehouseUnusable, match=why):
         NativeFile(data).prepare()
@@ -211,8 +215,8 @@ def test_ledger_gains_loses_renames_and_loosens_columns(
 def test_column_that_must_not_be_null_and_has_no_value_for_older_rows_is_refused(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    declare(monkeypatch, with_columns(DELIVERIES, replace(ACCOUNT, backfill="")))
-    with pytest.raises(WarehouseUnusable, match="account of deliveries must not be null now, and is in 1 row"):
+    declare(monkeypatch, with_columns(DELIVERIES, replace(OWNER, backfill="")))
+    with pytest.raises(WarehouseUnusable, match="owner of deliveries must not be null now, and is in 1 row"):
         NativeFile(data).prepare()
 
 

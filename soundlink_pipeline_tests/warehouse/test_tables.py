@@ -61,8 +61,10 @@ def test_database_refuses_a_null_in_keys_and_in_the_ledger(warehouse: NativeFile
     ledger = set(DELIVERIES.column_names) - {"row_subject_id", "server_date", "declared_rows", "speaks_for"}
     assert found == keys | {
         "deliveries": ledger,
-        "campaigns": {"campaign_id"},
-        "soundlinks": {"soundlink_id"},
+        "campaigns": {"account", "campaign_id"},
+        "soundlinks": {"account", "soundlink_id"},
+        "expected_accounts": {"account"},
+        "accounts": set(),
         "report_date_status": set(),
         "vanished_rows": set(VANISHED_ROWS.column_names),
         "countries": set(),
@@ -86,4 +88,4 @@ def test_older_warehouse_gains_the_columns_it_lacks_and_keeps_its_rows(tmp_path:
     assert {table.name: set(made(warehouse, table.name)) for table in TABLES} == before
     assert query(warehouse, "select * exclude (declared_rows) from deliveries") == rows
     assert query(warehouse, "select fees from campaign_country_daily") == [(None,)]
-    assert listing_table(CAMPAIGN).column_names[7] == "generation"
+    assert listing_table(CAMPAIGN).column_names[8] == "generation"

@@ -1,5 +1,5 @@
--- Built in full: what is expected follows from the newest listings and the newest rows, also on days that no refresh
--- touches. What would be costly to count, rows by day, is a model of its own.
+-- Built in full: what is expected follows from each account's newest listings and from the newest rows, also on days that
+-- no refresh touches. What would be costly to count, rows by day, is a model of its own.
 -- What only keeps the books is read from its source. Pulls go by the id that was asked for, which is the listed one;
 -- stg_report_date_status goes by the id in the rows, which may differ.
 
@@ -29,6 +29,7 @@ rows_by_day as (
 
 paths as (
     select distinct
+        account,
         export,
         subject_id,
         row_subject_id
@@ -51,6 +52,7 @@ newest_rows as (
 
 expected_by_rows as (
     select
+        paths.account,
         paths.export,
         paths.subject_id,
         max(newest_rows.newest_row) as expected_until
@@ -58,11 +60,12 @@ expected_by_rows as (
     inner join newest_rows
         on paths.export = newest_rows.export
         and paths.row_subject_id = newest_rows.row_subject_id
-    group by paths.export, paths.subject_id
+    group by paths.account, paths.export, paths.subject_id
 ),
 
 expected_by_listing as (
     select
+        account,
         'campaign_country_daily' as export,
         campaign_id as subject_id,
         is_listed,
@@ -73,6 +76,7 @@ expected_by_listing as (
     union all
 
     select
+        account,
         'campaign_engagement_daily' as export,
         campaign_id as subject_id,
         is_listed,
@@ -83,6 +87,7 @@ expected_by_listing as (
     union all
 
     select
+        account,
         export,
         soundlink_id as subject_id,
         is_listed,
@@ -94,6 +99,7 @@ expected_by_listing as (
 
 expected_days as (
     select
+        expected_by_listing.account,
         expected_by_listing.export,
         expected_by_listing.subject_id,
         expected_by_listing.is_listed,
@@ -105,7 +111,8 @@ expected_days as (
         end as expected_until
     from expected_by_listing
     left join expected_by_rows
-        on expected_by_listing.export = expected_by_rows.export
+        on expected_by_listing.account = expected_by_rows.account
+        and expected_by_listing.export = expected_by_rows.export
         and expected_by_listing.subject_id = expected_by_rows.subject_id
 ),
 
@@ -125,7 +132,8 @@ pulled_days as (
         ) as is_settled
     from pulls
     left join expected_days
-        on pulls.export = expected_days.export
+        on pulls.account = expected_days.account
+        and pulls.export = expected_days.export
         and pulls.subject_id = expected_days.subject_id
     group by pulls.export, pulls.report_date
 ),
@@ -144,6 +152,7 @@ expected as (
     left join pulls
         on pulled_days.export = pulls.export
         and pulled_days.report_date = pulls.report_date
+        and expected_days.account = pulls.account
         and expected_days.subject_id = pulls.subject_id
     group by pulled_days.export, pulled_days.report_date
 ),

@@ -29,10 +29,11 @@ status as (
 subjects_of_paths as (
     select
         export,
+        account,
         subject_id,
         max(row_subject_id) as row_subject_id
     from deliveries
-    group by export, subject_id
+    group by export, account, subject_id
 ),
 
 pulled_days as (
@@ -44,6 +45,7 @@ pulled_days as (
     from deliveries
     inner join subjects_of_paths
         on deliveries.export = subjects_of_paths.export
+        and deliveries.account = subjects_of_paths.account
         and deliveries.subject_id = subjects_of_paths.subject_id
 ),
 

@@ -66,7 +66,8 @@ listed as (
         ) as newest
     from soundlinks
     inner join deliveries
-        on soundlinks.soundlink_id = deliveries.subject_id
+        on soundlinks.account = deliveries.account
+        and soundlinks.soundlink_id = deliveries.subject_id
     where deliveries.export in ('soundlink_country_daily', 'soundlink_engagement_daily')
     group by deliveries.row_subject_id
 ),

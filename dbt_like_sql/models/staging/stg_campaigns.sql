@@ -18,7 +18,8 @@ ends as (
 
 final as (
     select
-        -- key
+        -- keys
+        account,
         campaign_id,
 
         -- attributes
@@ -48,7 +49,7 @@ final as (
             else ends_on + {{ var('attribution_days') }}
         end as country_rows_until,
         ends_on + {{ var('engagement_tail_days') }} as may_have_rows_until,
-        _listed_at = max(_listed_at) over () as is_listed,
+        _listed_at = max(_listed_at) over (partition by account) and {{ is_expected_account() }} as is_listed,
         _listed_at,
         _run_id
     from ends

@@ -8,6 +8,7 @@ final as (
         delivery_id,
 
         -- what was requested
+        account,
         export,
         subject_id,
         row_subject_id,

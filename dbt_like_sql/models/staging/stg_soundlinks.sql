@@ -4,7 +4,8 @@ with source as (
 
 final as (
     select
-        -- key
+        -- keys
+        account,
         soundlink_id,
 
         -- attributes
@@ -20,7 +21,7 @@ final as (
         created_at::date as may_have_rows_from,
         -- nothing tells an end: after this day rows are expected for as long as they come
         created_at::date + {{ var('soundlink_first_days') }} as may_have_rows_until,
-        _listed_at = max(_listed_at) over () as is_listed,
+        _listed_at = max(_listed_at) over (partition by account) and {{ is_expected_account() }} as is_listed,
         _listed_at,
         _run_id
     from source

@@ -1,0 +1,106 @@
+"""Which accounts there are: those that the settings name, and those that something was pulled for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import duckdb
+
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
+from soundlink_pipeline.contracts.exports import subjects_of
+from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.table import Column, Table
+from soundlink_pipeline.warehouse.sql import insert_rows, quote
+
+# The column of what belongs to an account. What was there before there were several is the first one's.
+ACCOUNT = Column(
+    "account",
+    "VARCHAR",
+    f"The account that it was pulled for, by its name in the settings: {DEFAULT_ACCOUNT} where they name none.",
+    nullable=False,
+    backfill=quote(DEFAULT_ACCOUNT),
+)
+
+EXPECTED_ACCOUNTS = Table(
+    name="expected_accounts",
+    meaning=(
+        "The accounts that the settings named when a run last listed what there is. Others are not waited for; before"
+        " the first such run all are. Grain: one row per account."
+    ),
+    grain=("account",),
+    columns=(
+        Column("account", "VARCHAR", "The account's name in the settings.", nullable=False),
+        Column("organization_id", "VARCHAR", "The organization that the settings say it is; null where they do not."),
+    ),
+)
+# In SQL, of a table with the column `account`: whether its row's account is expected.
+IS_EXPECTED = "(account in (select account from expected_accounts) or not exists (from expected_accounts))"
+
+
+def accounts_view(exports: Iterable[Export]) -> Table:
+    """The view `accounts`."""
+    exports = tuple(exports)
+    subjects = subjects_of(exports)
+    names = [EXPECTED_ACCOUNTS.name, "deliveries", *(subject.table for subject in subjects)]
+    rows = " union ".join(f"select account_id, _delivery_id from {export.name}" for export in exports)
+    listed = "".join(
+        f"""
+left join (
+    select account, count(*) as {subject.plural} from (
+        select account from {subject.table} qualify _listed_at = max(_listed_at) over (partition by account)
+    ) group by account
+) using (account)"""
+        for subject in subjects
+    )
+    query = f"""
+select
+    account as name,
+    coalesce(organization_ids, []) as organization_ids,
+    first_pulled_at,
+    last_pulled_at,
+    {"".join(f"coalesce({subject.plural}, 0) as {subject.plural},{chr(10)}    " for subject in subjects)}\
+{IS_EXPECTED} as is_expected
+from ({" union ".join(f"select account from {name}" for name in names)})
+left join (
+    select account, min(pulled_at) as first_pulled_at, max(pulled_at) as last_pulled_at
+    from deliveries group by account
+) using (account)
+left join (
+    select account, list(distinct organization_id order by organization_id) as organization_ids from (
+        select account, account_id as organization_id from ({rows}) as r
+        join deliveries as d on d.delivery_id = r._delivery_id
+        union
+        select account, organization_id from {EXPECTED_ACCOUNTS.name} where organization_id is not null
+    ) group by account
+) using (account){listed}
+"""
+    return Table(
+        name="accounts",
+        kind="view",
+        meaning="The accounts: whose campaigns and soundlinks are loaded. Grain: one row per account.",
+        grain=("name",),
+        columns=(
+            _column("name", "VARCHAR", f"Its name in the settings; {DEFAULT_ACCOUNT} where they name none."),
+            _column(
+                "organization_ids", "VARCHAR[]", "The organizations of its rows (account_id), and of its settings."
+            ),
+            _column("first_pulled_at", "TIMESTAMP", "Moment of its first pull (UTC); null if there was none."),
+            _column("last_pulled_at", "TIMESTAMP", "Moment of its newest pull (UTC)."),
+            *(
+                _column(subject.plural, "BIGINT", f"How many {subject.plural} its newest listing has.")
+                for subject in subjects
+            ),
+            _column("is_expected", "BOOLEAN", "Whether the settings still name it: only then are its days waited for."),
+        ),
+        query=query,
+    )
+
+
+def _column(name: str, type: str, meaning: str) -> Column:
+    return Column(name, type, meaning, nullable=None)
+
+
+def expect(connection: duckdb.DuckDBPyConnection, organizations: Mapping[str, str | None]) -> None:
+    """Keep which accounts the settings name, at least one, each with its organization id if they say it."""
+    connection.execute(f"delete from {EXPECTED_ACCOUNTS.name}")
+    insert_rows(connection, EXPECTED_ACCOUNTS.name, list(organizations.items()))

@@ -1,0 +1,160 @@
+"""Several accounts in one warehouse: what the ledger knows of each, and which are expected."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT, ListedId
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.quality.completeness import missing, newest_complete_day
+from soundlink_pipeline.warehouse.accounts import expect
+from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline.warehouse.renamed import AccountRenamed, keep_accounts
+from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, arrival, ledger, load, query, row, save
+
+TABLE = CAMPAIGN_COUNTRY_DAILY
+DAY = date(2026, 5, 22)
+OLD = {"createdAt": "2026-01-01T00:00:00Z"}
+
+
+class Books:
+    """A warehouse of several accounts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.warehouse = NativeFile(folder / "data", wait_seconds=0)
+        self.landing = Landing(folder / "data")
+        with self.warehouse.write():
+            pass
+
+    def see(self, account: str, *campaigns: str, at: datetime = NOON, **fields: Any) -> None:
+        lines = [json.dumps({"campaignId": name, **OLD, **fields}).encode() for name in campaigns]
+        save(self.warehouse, self.landing.land_listing(CAMPAIGN, lines, at, None, f"run-{at:%d%H}", account=account))
+
+    def pull(self, account: str, campaign: str = "camp_1", **changes: Any) -> None:
+        changes = dict[str, Any](dates=DateRange(DAY, DAY), rows=[]) | changes
+        load(self.warehouse, arrival(self.folder / "in", account=account, campaign=campaign, **changes))
+
+    def expect(self, *accounts: str) -> None:
+        with self.warehouse.write() as connection:
+            expect(connection, dict.fromkeys(accounts))
+
+    def lacking(self) -> list[ListedId]:
+        with self.warehouse.read() as connection:
+            return [item.listed_id for item in missing(connection, TABLE, DateRange(DAY, DAY))]
+
+    def newest_complete(self) -> date | None:
+        with self.warehouse.read() as connection:
+            return newest_complete_day(connection, TABLE, NOON)
+
+    def keep(self, listed: dict[str, list[dict[str, Any]]], organizations: dict[str, str | None]) -> None:
+        with self.warehouse.write() as connection:
+            keep_accounts(connection, [(account, CAMPAIGN, items) for account, items in listed.items()], organizations)
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Books:
+    return Books(tmp_path)
+
+
+def test_what_was_listed_first_does_not_count_as_gone(books: Books) -> None:
+    books.see("first", "a", at=NOON)
+    books.see("second", "b", at=NOON + timedelta(seconds=3))
+    with ledger(books.warehouse) as asked:
+        assert list(asked.listed(CAMPAIGN)) == [ListedId("first", "a"), ListedId("second", "b")]
+    books.see("second", "c", at=NOON + timedelta(hours=1))
+    with ledger(books.warehouse) as asked:
+        assert list(asked.listed(CAMPAIGN)) == [ListedId("first", "a"), ListedId("second", "c")]
+
+
+def test_a_campaign_of_one_id_is_another_in_another_account(books: Books) -> None:
+    for account in ("first", "second"):
+        books.see(account, "camp_1")
+    books.pull("first")
+    assert books.lacking() == [ListedId("second", "camp_1")]
+    with ledger(books.warehouse) as asked:
+        dates = DateRange(DAY, DAY)
+        assert asked.done_days(dates, ["run-1"], settled=False, account="second") == {}
+        so_far = asked.pulled_so_far(EXPORTS, dates, ["run-1"], settled=False, account="first")
+    assert so_far.done == {(TABLE.name, "camp_1"): {DAY}}
+    assert so_far.first_day == {TABLE.name: DAY}
+
+
+def test_an_account_that_the_settings_no_longer_name_is_not_waited_for(books: Books) -> None:
+    books.see("first", "a", at=NOON - timedelta(days=5))
+    books.see("second", "b")
+    for day in range(18, 23):
+        books.pull("second", "b", dates=DateRange(date(2026, 5, day), date(2026, 5, day)))
+    assert books.lacking() == [ListedId("first", "a")]
+    assert books.newest_complete() is None
+    books.expect("second")
+    assert books.lacking() == []
+    assert books.newest_complete() == DAY
+    with ledger(books.warehouse) as asked:
+        assert set(asked.listed_at(CAMPAIGN)) == {"second"}
+    books.expect("first", "second")
+    assert books.lacking() == [ListedId("first", "a")]
+
+
+def test_the_oldest_unsettled_day_is_of_an_account_that_is_expected(books: Books) -> None:
+    books.see("first", "a")
+    books.see("second", "b")
+    books.pull("first", "a", dates=DateRange(date(2026, 5, 19), date(2026, 5, 20)))
+    books.pull("second", "b")
+    with ledger(books.warehouse) as asked:
+        assert asked.oldest_unsettled(EXPORTS, NOON, APRIL.start) == date(2026, 5, 19)
+    books.expect("second")
+    with ledger(books.warehouse) as asked:
+        assert asked.oldest_unsettled(EXPORTS, NOON, APRIL.start) == DAY
+
+
+def test_the_accounts_are_told_with_organizations_pulls_and_what_is_listed(books: Books) -> None:
+    books.see("first", "a", "b")
+    books.see("second", "c", at=NOON - timedelta(days=1))
+    books.see("second", "d", at=NOON)
+    books.pull("first", "a", rows=[row(account_id="org-1", campaign_id="a")], dates=APRIL)
+    books.pull("first", "b", rows=[row(account_id="org-2", campaign_id="b")], dates=APRIL, pulled=NOON + timedelta(1))
+    with books.warehouse.write() as connection:
+        expect(connection, {"first": None, "third": "org-3"})
+    naive = NOON.replace(tzinfo=None)
+    assert query(books.warehouse, "from accounts order by name") == [
+        ("first", ["org-1", "org-2"], naive, naive + timedelta(days=1), 2, 0, True),
+        ("second", [], None, None, 1, 0, False),
+        ("third", ["org-3"], None, None, 0, 0, True),
+    ]
+
+
+def test_an_empty_delivery_speaks_for_what_the_same_account_has_delivered(books: Books) -> None:
+    listed: dict[str, Any] = {"campaign": "camp_1", "dates": APRIL}
+    books.pull("first", **listed, rows=[row(campaign_id="of first")])
+    books.pull("second", **listed, rows=[row(campaign_id="of second")], pulled=NOON + timedelta(hours=1))
+    books.pull("first", **listed, rows=[], pulled=NOON + timedelta(hours=2))
+    assert query(books.warehouse, f"select campaign_id from {TABLE.name}") == [("of second",)]
+    assert query(books.warehouse, "select subject_id from vanished_rows") == [("of first",)]
+    with ledger(books.warehouse) as asked:
+        assert asked.row_subject_ids("first") == {(TABLE.name, "camp_1"): "of first"}
+
+
+def test_one_account_under_another_name_is_refused(books: Books) -> None:
+    books.see(DEFAULT_ACCOUNT, "a", "b", organizationId="org-1")
+    books.pull(DEFAULT_ACCOUNT, "a", rows=[row(account_id="org-1", campaign_id="a")], dates=APRIL)
+    renamed = r"account acme is new, and lists the campaigns of account default, .* call it default again"
+    with pytest.raises(AccountRenamed, match=renamed):
+        books.keep({"acme": [{"campaignId": "b"}]}, {"acme": None})
+    with pytest.raises(AccountRenamed, match=renamed):
+        books.keep({"acme": [{"campaignId": "c", "organizationId": "org-1"}]}, {"acme": None})
+    with pytest.raises(AccountRenamed, match=renamed):
+        books.keep({"acme": []}, {"acme": "org-1"})
+    # Beside the old one it is another account, and so is one of other campaigns in its place.
+    books.keep({"acme": [{"campaignId": "b"}]}, {DEFAULT_ACCOUNT: None, "acme": None})
+    books.keep({"acme": [{"campaignId": "c", "organizationId": "org-2"}]}, {"acme": "org-2"})
+    assert query(books.warehouse, "from expected_accounts") == [("acme", "org-2")]
