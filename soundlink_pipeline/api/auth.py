@@ -16,7 +16,7 @@ import httpx
 
 from soundlink_pipeline.api.error_answers import error_code
 from soundlink_pipeline.api.key import ApiKey, Scheme
-from soundlink_pipeline.settings.settings import AuthSetting
+from soundlink_pipeline.settings.accounts import AuthSetting
 
 # What a server answers to a key that it does not know, and to one in a header that it does not look at.
 _NO_KEY_KNOWN = ("invalid_api_key", "invalid_token")

@@ -36,7 +36,7 @@ from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange
 from soundlink_pipeline.contracts.overview import OVERVIEW_PATH
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Listed, Subject
-from soundlink_pipeline.settings.settings import AuthSetting
+from soundlink_pipeline.settings.accounts import AuthSetting
 from soundlink_pipeline.settings.urls import checked_base_url
 
 _PAGE_SIZE = 100

@@ -16,7 +16,7 @@ from soundlink_pipeline.api.key import ApiKey, Scheme
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.api.responses import request_id
 from soundlink_pipeline.api.transport import PacedTransport, direct_transport
-from soundlink_pipeline.settings.settings import AuthSetting
+from soundlink_pipeline.settings.accounts import AuthSetting
 
 _MAX_REDIRECTS = 3
 
