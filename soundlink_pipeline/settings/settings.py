@@ -76,8 +76,8 @@ def unreadable(name: str, text: str, why: object) -> ValueError:
     return ValueError(f"the setting {name} cannot be read from {reason}")
 
 
-def settings_from(environment: Mapping[str, str]) -> Settings:
-    """The settings as environment variables say, defaults for those not set or empty.
+def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True) -> Settings:
+    """The settings as environment variables say, defaults for those not set or empty; the accounts file, if wanted.
 
     Raises ValueError for the first one that cannot be read, and for a proxy that requests would need and that cannot be
     used: one sentence that names it. Of the schedule only the form is checked: which cron expressions it takes, Dagster
@@ -109,6 +109,8 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         schedule=read("SOUNDLINK_SCHEDULE", default.schedule, _cron),
         ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
     )
+    if not with_accounts:
+        return settings
     file = read("SOUNDLINK_ACCOUNTS", ACCOUNTS_FILE if ACCOUNTS_FILE.exists() else None, _existing)
     return settings if file is None else replace(settings, accounts=_accounts(file, settings, environment))
 
@@ -117,7 +119,9 @@ def _accounts(file: Path, settings: Settings, environment: Mapping[str, str]) ->
     """The accounts of the file. Raises ValueError where the environment says of one account what is in the file."""
     for name in _NOT_BESIDE_ACCOUNTS:
         if environment.get(name, "").strip():
-            raise ValueError(f"the setting {name} must not be set beside the accounts file {file}: it goes in there")
+            raise ValueError(
+                f"the setting {name} must not be set beside the file {file}, which says it for each account"
+            )
     from soundlink_pipeline.settings.accounts_file import read_accounts  # noqa: PLC0415
 
     return read_accounts(file, replace(settings.accounts[0], key_env=None))
