@@ -33,7 +33,7 @@ def main(base_url: str, data_dir: Path, dates: DateRange) -> None:
             "SOUNDLINK_REQUESTS_PER_HOUR": _NO_LIMIT,
         }
     )
-    soundlink = Soundlink(settings, lambda: DEMO_KEY)
+    soundlink = Soundlink(settings, lambda _: DEMO_KEY)
     run_id = f"bench-{dates.end}"
     # When progress was told: at last right after the last row was committed. What follows is the archiving.
     told: list[float] = []

@@ -57,7 +57,7 @@ def main() -> None:
         no_limit = {f"SOUNDLINK_REQUESTS_PER_{unit}": "1000000" for unit in ("MINUTE", "HOUR")}
         data = {"SOUNDLINK_BASE_URL": simulator.base_url, "SOUNDLINK_DATA_DIR": f"{scratch}/data", **no_limit}
         _start()
-        job = build_definitions(settings_from(data), lambda: DEMO_KEY).resolve_job_def(DAILY_REFRESH)
+        job = build_definitions(settings_from(data), lambda _: DEMO_KEY).resolve_job_def(DAILY_REFRESH)
         _run(job, instance, _NOW.date() - timedelta(days=90), _NOW.date() - timedelta(days=1))
         day = _NOW
         for answer in (0.0, _ANSWER_SECONDS):

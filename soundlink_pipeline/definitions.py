@@ -36,20 +36,26 @@ from soundlink_pipeline.settings.settings import Settings, settings_from
 _log = logging.getLogger(__name__)
 
 
+def secret_from_environment(name: str) -> str | None:
+    """A secret, by the name of its environment variable. No other code reads one."""
+    return dg.EnvVar(name).get_value()
+
+
 def build_definitions(
     settings: Settings,
-    read_key: Callable[[], str | None],
+    read_secret: Callable[[str], str | None],
     *,
     read_alert_url: Callable[[], str | None] = lambda: None,
     environment: Mapping[str, str] | None = None,
 ) -> dg.Definitions:
     """Everything Dagster serves, for these settings.
 
-    `read_key` returns the API key and is called when a run needs it. `read_alert_url` returns the alert receiver's URL;
+    `read_secret` returns an environment variable that an account names, such as SOUNDLINK_API_KEY, and is called when a
+    run needs it. `read_alert_url` returns the alert receiver's URL;
     it is called by each tick of the sensor, and once here, which decides whether the sensor is on. `env_var` of the SQL
     models reads `environment`.
     """
-    soundlink = Soundlink(settings, read_key)
+    soundlink = Soundlink(settings, read_secret)
     project = read_project(settings.sql_dir, environment)
     tables = check_models(project)
     for found in (*project.errors.values(), *project.notices):
@@ -77,7 +83,7 @@ def defs() -> dg.Definitions:
     """What Dagster loads: the definitions for the settings of its environment, read when it calls this."""
     return build_definitions(
         settings_from(os.environ),
-        dg.EnvVar("SOUNDLINK_API_KEY").get_value,
+        secret_from_environment,
         read_alert_url=dg.EnvVar("SOUNDLINK_ALERT_URL").get_value,
         environment=os.environ,
     )

@@ -20,7 +20,7 @@ import pandas  # noqa: F401  (a run imports it for previews; so that no child ha
 from sqlalchemy import text
 
 from benchmarks.endurance.world import FIRST_DAY
-from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.definitions import build_definitions, secret_from_environment
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.retention import keep_bounded
@@ -133,8 +133,7 @@ def serving(world: World) -> Iterator[Api]:
 
 def refresh(settings: dict[str, str], now: datetime, *, retry: bool) -> dict[str, Any]:
     """What the schedule's tick at `now` asks for, run; `retry`: of a killed run what is missing, as the daemon does."""
-    read_key = dg.EnvVar("SOUNDLINK_API_KEY").get_value
-    soundlink = Soundlink(settings_from(settings), read_key)
+    soundlink = Soundlink(settings_from(settings), secret_from_environment)
     with dg.DagsterInstance.get() as instance:
         lost = _bury_lost_runs(instance)
         if retry and lost:
@@ -144,7 +143,7 @@ def refresh(settings: dict[str, str], now: datetime, *, retry: bool) -> dict[str
             again = dg.ReexecutionOptions.from_failure(lost.run_id, instance)
             with dg.execute_job(job, instance, run_config=QUIET, tags=tags, reexecution_options=again) as result:
                 return _told(result, tags)
-        definitions = build_definitions(soundlink.settings, read_key)
+        definitions = build_definitions(soundlink.settings, secret_from_environment)
         schedule = definitions.resolve_schedule_def(f"{DAILY_REFRESH}_schedule")
         with dg.build_schedule_context(instance, now, resources={"soundlink": soundlink}) as context:
             (request,) = schedule.evaluate_tick(context).run_requests or []

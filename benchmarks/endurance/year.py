@@ -54,7 +54,7 @@ class Endurance:
         """One simulated day; returns its record. The `last` is compared in every way."""
         now = midnight(today) + timedelta(hours=7)
         settings = self.settings(now)
-        soundlink = Soundlink(settings_from(settings), lambda: DEMO_KEY)
+        soundlink = Soundlink(settings_from(settings), lambda _: DEMO_KEY)
         self._age_abandoned_downloads(soundlink.landing)
         self.api.set_clock(now)
         record: dict[str, Any] = {"day": today.isoformat(), "befalls": befalls, "success": False}

@@ -1,4 +1,4 @@
-"""How the key is sent: in one of two headers, and to one host only.
+"""How a key is sent: in one of two headers, and to one host only.
 
 Apart from `key.py`, which code that sends nothing imports too: this needs httpx.
 """
@@ -16,21 +16,22 @@ import httpx
 
 from soundlink_pipeline.api.error_answers import error_code
 from soundlink_pipeline.api.key import ApiKey, Scheme
-from soundlink_pipeline.settings.settings import AuthSetting
+from soundlink_pipeline.settings.accounts import DEFAULT_ACCOUNT, AuthSetting
 
 # What a server answers to a key that it does not know, and to one in a header that it does not look at.
 _NO_KEY_KNOWN = ("invalid_api_key", "invalid_token")
 
 
 class SchemeMemory:
-    """Which scheme a server takes, kept in the data folder for all steps and processes; never a key.
+    """Which scheme a server takes of an account, kept in the data folder for all steps and processes; never a key.
 
-    The file is JSON: an origin, and its scheme. It spares requests, so that what cannot be read or written is no error.
-    `writes` is False for one who is to change nothing.
+    The file is JSON: an origin, and its scheme. Each account has its own, for a server may know the keys of two
+    generations; and accounts that are pulled side by side do not write over each other. It spares requests, so that
+    what cannot be read or written is no error. `writes` is False for one who is to change nothing.
     """
 
-    def __init__(self, data_dir: Path, *, writes: bool = True) -> None:
-        self._file = data_dir / "api_scheme.json"
+    def __init__(self, data_dir: Path, account: str = DEFAULT_ACCOUNT, *, writes: bool = True) -> None:
+        self._file = data_dir / ("api_scheme.json" if account == DEFAULT_ACCOUNT else f"api_scheme-{account}.json")
         self._writes = writes
 
     def recall(self, origin: str) -> Scheme | None:
@@ -52,7 +53,35 @@ class SchemeMemory:
         return found if isinstance(found, dict) else {}
 
 
-class KeyAuth(httpx.Auth):
+class HostAuth(httpx.Auth):
+    """Signs requests to one host, and none to another. `scheme` is how; None while that is unknown."""
+
+    scheme: Scheme | None
+
+    def __init__(self, base_url: httpx.URL) -> None:
+        self._home = _origin(base_url)
+
+    def is_for(self, url: httpx.URL) -> bool:
+        """Whether a request to this URL may carry the credential: it goes to the configured host only."""
+        # A user name in a URL would become an Authorization header beside ours.
+        return _origin(url) == self._home and not url.userinfo
+
+    def signed(self, request: httpx.Request, header: dict[str, str]) -> httpx.Request:
+        """The request with this header and no other credential."""
+        for name in ("x-api-key", "authorization"):
+            request.headers.pop(name, None)
+        if self.is_for(request.url):
+            request.headers.update(header)
+        return request
+
+    def abort(self) -> None:
+        """Cut what it has under way itself."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+class KeyAuth(HostAuth):
     """Sends the key as Bearer, or as `x-api-key` where the API knows no Bearer; never both in one request.
 
     `scheme` is how; None while the setting is `auto` and neither `memory` nor an answer has shown it. Then one request
@@ -62,32 +91,26 @@ class KeyAuth(httpx.Auth):
     def __init__(
         self, key: ApiKey, setting: AuthSetting, base_url: httpx.URL, memory: SchemeMemory | None = None
     ) -> None:
+        super().__init__(base_url)
         self._key = key
-        self._home = _origin(base_url)
         self._memory = memory
         self._doubted = setting != "auto"  # a scheme that was pinned is the only one
         self._finding_out = threading.Lock()
-        self.scheme: Scheme | None
         if setting == "auto":
             self.scheme = memory.recall(self._origin_text) if memory else None
         else:
             self.scheme = setting
 
-    def is_for(self, url: httpx.URL) -> bool:
-        """Whether a request to this URL may carry the key: it goes to the configured host only."""
-        # A user name in a URL would become an Authorization header beside ours.
-        return _origin(url) == self._home and not url.userinfo
-
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         with nullcontext() if self.scheme else self._finding_out:
             known = self.scheme
             scheme: Scheme = known or "bearer"
-            response = yield self._signed(request, scheme)
-            refused = _is_key_unknown(response)
+            response = yield self.signed(request, self._key.header(scheme))
+            refused = is_unknown(response)
             if refused and not (known and self._doubted):
                 self._doubted = known is not None
                 scheme = "x-api-key" if scheme == "bearer" else "bearer"
-                response = yield self._signed(request, scheme)
+                response = yield self.signed(request, self._key.header(scheme))
             # 200 proves a scheme. So does whatever else is said to one where the other was refused, but a refusal.
             if response.status_code == 200 or (refused and scheme != known and response.status_code != 401):
                 self._found(scheme)
@@ -103,19 +126,13 @@ class KeyAuth(httpx.Auth):
         scheme, host, port = self._home
         return f"{scheme}://{host}" + (f":{port}" if port else "")
 
-    def _signed(self, request: httpx.Request, scheme: Scheme) -> httpx.Request:
-        for name in ("x-api-key", "authorization"):
-            request.headers.pop(name, None)
-        if self.is_for(request.url):
-            request.headers.update(self._key.header(scheme))
-        return request
-
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _is_key_unknown(response: httpx.Response) -> bool:
+def is_unknown(response: httpx.Response) -> bool:
+    """Whether the API does not know the key or token of a request (any more)."""
     if response.status_code != 401:
         return False
     with suppress(httpx.HTTPError):  # cut off or damaged: it names no code then

@@ -1,8 +1,8 @@
 """What the Soundlink API offers: a ping, listings, a campaign's totals, and exports streamed to a file.
 
 Each call is one request of a `Session`, repeated by a `RetryPolicy`. Every failure is a `SoundlinkError`;
-`api/errors.py` lists them. The key is sent in the request header and shown nowhere: messages that came from outside
-are cleaned of it.
+`api/errors.py` lists them. Keys and tokens are sent in the request header and shown nowhere: messages that came from
+outside are cleaned of them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from urllib.parse import quote
 
 import httpx
 
-from soundlink_pipeline.api.auth import SchemeMemory
+from soundlink_pipeline.api.auth import HostAuth, KeyAuth, SchemeMemory
 from soundlink_pipeline.api.download import Download, save
 from soundlink_pipeline.api.errors import WrongContent
-from soundlink_pipeline.api.key import ApiKey, Scheme
+from soundlink_pipeline.api.key import ApiKey, Credential, Scheme
+from soundlink_pipeline.api.oauth import OAuthAccess, TokenAuth, TokenEndpoint
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.api.responses import (
     content_type,
@@ -31,27 +32,28 @@ from soundlink_pipeline.api.responses import (
 )
 from soundlink_pipeline.api.retrying import FIRST_BACKOFF_SECONDS, TRIES, RetryPolicy
 from soundlink_pipeline.api.session import Session
-from soundlink_pipeline.api.transport import TIMEOUT
+from soundlink_pipeline.api.transport import TIMEOUT, direct_transport
 from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange
 from soundlink_pipeline.contracts.overview import OVERVIEW_PATH
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Listed, Subject
-from soundlink_pipeline.settings.settings import AuthSetting
+from soundlink_pipeline.settings.accounts import AuthSetting
 from soundlink_pipeline.settings.urls import checked_base_url
 
 _PAGE_SIZE = 100
 
 
 class SoundlinkClient:
-    """A client for one key and one host. Thread-safe; `close` it, or use it as a context manager.
+    """A client for one credential and one host. Thread-safe; `close` it, or use it as a context manager.
 
-    Raises ValueError for a URL or a key that cannot be one. `now` and `transport` are seams for tests.
+    `access` is a key, or how an account gets its tokens; `auth` and `memory` are for keys. Raises ValueError for a URL
+    or a key that cannot be one. `now` and `transport` are seams for tests.
     """
 
     def __init__(
         self,
         base_url: str,
-        key: str,
+        access: str | ApiKey | OAuthAccess,
         pacer: Pacer,
         *,
         auth: AuthSetting = "auto",
@@ -64,12 +66,30 @@ class SoundlinkClient:
         log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._base_url = checked_base_url(base_url)
-        self._key = ApiKey(key)
         self._pacer = pacer
         self._now = now
         self._retry_policy = RetryPolicy(pacer, tries=tries, backoff=backoff, log=log)
+        transport = transport or direct_transport(self._base_url)
+        self._credential: Credential
+        signing: HostAuth
+        if isinstance(access, OAuthAccess):
+            self._credential = access.client
+            endpoint = TokenEndpoint(
+                access,
+                self._base_url,
+                timeout=timeout,
+                transport=transport,
+                tries=tries,
+                backoff=backoff,
+                log=log,
+                now=now,
+            )
+            signing = TokenAuth(access, endpoint, self._base_url)
+        else:
+            self._credential = key = ApiKey(access) if isinstance(access, str) else access
+            signing = KeyAuth(key, auth, self._base_url, memory)
         self._session = Session(
-            self._base_url, self._key, pacer, auth=auth, memory=memory, timeout=timeout, transport=transport, now=now
+            self._base_url, self._credential, signing, pacer, timeout=timeout, transport=transport, now=now
         )
 
     def __repr__(self) -> str:
@@ -122,11 +142,11 @@ class SoundlinkClient:
                     # The list may shift between two pages: an item seen twice is one.
                     items[subject.id_of(item)] = item
             except (KeyError, TypeError, ValueError, OverflowError) as error:
-                reason = self._key.shown(f"{type(error).__name__} {error}")
+                reason = self._credential.shown(f"{type(error).__name__} {error}")
                 raise WrongContent(
                     f"page {page} of the {subject.name} listing is not what the API documents"
                     f" (data.items with a {subject.id_field} each, data.pagination.totalPages): {reason}",
-                    request_id=request_id_in(body, self._key),
+                    request_id=request_id_in(body, self._credential),
                 ) from None
             page += 1
         return Listed(list(items.values()), requested_at, listed_at)
@@ -171,7 +191,7 @@ class SoundlinkClient:
         if not isinstance(data, dict):
             raise WrongContent(
                 f"{what} is not what the API documents (data with {of_what})",
-                request_id=request_id_in(body, self._key),
+                request_id=request_id_in(body, self._credential),
             )
         return data
 
@@ -183,8 +203,8 @@ class SoundlinkClient:
                 return json_body(response, parse_float), server_date(response)
             except (ValueError, InvalidOperation):  # the latter for an exponent that no Decimal has
                 raise WrongContent(
-                    f"{path} answered {self._key.shown(content_type(response))} where JSON was due",
-                    request_id=request_id(response, self._key),
+                    f"{path} answered {self._credential.shown(content_type(response))} where JSON was due",
+                    request_id=request_id(response, self._credential),
                 ) from None
 
     def _get_export(self, path: str, query: dict[str, str], to: Path, received: Callable[[int], None]) -> Download:
@@ -194,7 +214,7 @@ class SoundlinkClient:
 
         requested_at = self._now()
         with self._session.get(path, query, accept="application/x-ndjson") as response:
-            size, sha256 = save(response, path, to, key=self._key, after_chunk=after_chunk)
+            size, sha256 = save(response, path, to, credential=self._credential, after_chunk=after_chunk)
         return Download(requested_at, self._now(), server_date(response), row_count(response), size, sha256)
 
 

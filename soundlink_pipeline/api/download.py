@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from soundlink_pipeline.api.errors import TruncatedDelivery, WrongContent
-from soundlink_pipeline.api.key import ApiKey
+from soundlink_pipeline.api.key import Credential
 from soundlink_pipeline.api.responses import (
     beginning,
     chunks_of,
@@ -43,7 +43,7 @@ class Download:
 
 
 def save(
-    response: httpx.Response, path: str, to: Path, *, key: ApiKey, after_chunk: Callable[[int], None]
+    response: httpx.Response, path: str, to: Path, *, credential: Credential, after_chunk: Callable[[int], None]
 ) -> tuple[int, str]:
     """Write the answer to `path` to a file, fsynced, without a byte order mark; returns its size in bytes and SHA-256.
 
@@ -52,21 +52,21 @@ def save(
     """
     declared, chunks = row_count(response), chunks_of(response)
     if is_foreign(content_type(response)):
-        raise _wrong_content(response, path, chunks, key)
+        raise _wrong_content(response, path, chunks, credential)
     digest, size, begun, lines, last = hashlib.sha256(), 0, False, 0, b"\n"
     with to.open("wb") as file:
         for chunk in chunks:
             if not begun and (text := chunk.lstrip()):
                 begun = True
                 if not text.startswith(b"{"):
-                    raise _wrong_content(response, path, chain([text], chunks), key)
+                    raise _wrong_content(response, path, chain([text], chunks), credential)
             file.write(chunk)
             digest.update(chunk)
             size += len(chunk)
             if size > LARGEST_EXPORT_BYTES:
                 raise WrongContent(
                     f"{path} answered more than {LARGEST_EXPORT_BYTES >> 20} MiB: no export is that large",
-                    request_id=request_id(response, key),
+                    request_id=request_id(response, credential),
                 )
             lines += chunk.count(b"\n")
             last = chunk[-1:] or last
@@ -75,11 +75,11 @@ def save(
     # Only where lines do not settle it is the file read again. (Blank ones that stand for missing rows are left to
     # the load, which counts rows and refuses the delivery.)
     if (last != b"\n" or (declared is not None and lines < declared)) and (problem := _truncation(to, declared)):
-        raise TruncatedDelivery(problem, request_id=request_id(response, key))
+        raise TruncatedDelivery(problem, request_id=request_id(response, credential))
     if declared is None and not {"content-length", "transfer-encoding"} & response.headers.keys():
         raise TruncatedDelivery(
             "the answer has neither Content-Length nor X-Row-Count: it may have been cut off",
-            request_id=request_id(response, key),
+            request_id=request_id(response, credential),
         )
     return size, digest.hexdigest()
 
@@ -92,6 +92,10 @@ def _truncation(file: Path, declared: int | None) -> str | None:
     return None if is_whole(last) else f"the answer ends in the middle of row {rows}"
 
 
-def _wrong_content(response: httpx.Response, path: str, chunks: Iterable[bytes], key: ApiKey) -> WrongContent:
-    kind, shown = key.shown(content_type(response)), key.shown(beginning(chunks), 80)
-    return WrongContent(f"{path} answered {kind} where NDJSON was due: {shown!r}", request_id=request_id(response, key))
+def _wrong_content(
+    response: httpx.Response, path: str, chunks: Iterable[bytes], credential: Credential
+) -> WrongContent:
+    kind, shown = credential.shown(content_type(response)), credential.shown(beginning(chunks), 80)
+    return WrongContent(
+        f"{path} answered {kind} where NDJSON was due: {shown!r}", request_id=request_id(response, credential)
+    )

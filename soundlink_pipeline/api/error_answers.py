@@ -18,46 +18,45 @@ from soundlink_pipeline.api.errors import (
     SoundlinkError,
     TurnedAway,
 )
-from soundlink_pipeline.api.key import ApiKey
+from soundlink_pipeline.api.key import Credential
 from soundlink_pipeline.api.responses import json_body, request_id, request_id_in, retry_after
 
 # The API's longest window is an hour. A run that would have to wait longer ends, and says so.
 _LONGEST_WAIT_SECONDS = 4000.0
-_KEY_MESSAGES = {
-    "invalid_api_key": "the API does not know this key; check SOUNDLINK_API_KEY",
-    "invalid_token": "the API does not accept this key as a token; check SOUNDLINK_API_KEY and SOUNDLINK_AUTH",
-    "api_key_revoked": "this API key was revoked; create a new one and put it into SOUNDLINK_API_KEY",
-    "api_key_expired": "this API key has expired; create a new one and put it into SOUNDLINK_API_KEY",
-    "mixed_credentials": "the API received two kinds of credentials; does a proxy add an Authorization header?",
-}
+_MIXED = "the API received two kinds of credentials; does a proxy add an Authorization header?"
 
 
-def error_of(response: httpx.Response, key: ApiKey, now: datetime) -> SoundlinkError:
+def error_of(response: httpx.Response, credential: Credential, now: datetime) -> SoundlinkError:
     """What an answer other than 200 means. `now` is the clock for a Retry-After where the server sent no Date."""
     status, body = response.status_code, _body(response)
-    code = key.shown(_said(body, "code")) or None
-    details = {"code": code, "request_id": request_id_in(body, key) or request_id(response, key)}
-    message = key.shown(_said(body, "message"))
+    code = credential.shown(_said(body, "code")) or None
+    details = {"code": code, "request_id": request_id_in(body, credential) or request_id(response, credential)}
+    message = credential.shown(_said(body, "message"))
     said = f": {message}" if message else ""
     if status == 401:
-        return KeyRefused(f"{_KEY_MESSAGES.get(code or '', 'the API refuses the key')}{said}", **details)
+        refusal = _MIXED if code == "mixed_credentials" else credential.refusal(code or "")
+        return KeyRefused(f"{refusal}{said}", **details)
     if status == 403 and code == "insufficient_scope":
         return ScopeMissing(
-            f"the API key lacks a scope{said.rstrip('.')}. Campaigns need campaigns:read (not with"
-            " SOUNDLINK_CAMPAIGN_IDS) and metrics:read, soundlinks need soundlinks:read. A key's scopes never change:"
-            " create a new key, and put it into SOUNDLINK_API_KEY",
+            f"{credential.holder} lacks a scope{said.rstrip('.')}. Campaigns need campaigns:read (not with"
+            f" {credential.ids_setting}) and metrics:read, soundlinks need soundlinks:read. {credential.wider}",
             **details,
         )
     if status == 403 and code == "access_denied":
-        return AccessDenied(f"the API denies this key's organization access{said}", **details)
+        return AccessDenied(f"the API denies {credential.whose} access{said}", **details)
     if status == 429 or status >= 500:
-        failed = f"rate limited{said}" if status == 429 else f"the API failed with HTTP {status}{said}"
-        seconds = retry_after(response, now)
-        if seconds is not None and seconds > _LONGEST_WAIT_SECONDS:
-            return TurnedAway(f"{failed}; Retry-After is {seconds / 3600:,.0f} hours", **details)
-        kind = RateLimited if status == 429 else ServerFault
-        return kind(failed, retry_after=seconds, **details)
+        return busy_error(response, said, now, **details)
     return RequestRefused(f"the API refuses the request with HTTP {status}{said}", **details)
+
+
+def busy_error(response: httpx.Response, said: str, now: datetime, **details: str | None) -> SoundlinkError:
+    """What a 429 or 5xx means: to be requested again, unless it is to be left alone for hours."""
+    limited = response.status_code == 429
+    failed = f"rate limited{said}" if limited else f"the API failed with HTTP {response.status_code}{said}"
+    seconds = retry_after(response, now)
+    if seconds is not None and seconds > _LONGEST_WAIT_SECONDS:
+        return TurnedAway(f"{failed}; Retry-After is {seconds / 3600:,.0f} hours", **details)
+    return (RateLimited if limited else ServerFault)(failed, retry_after=seconds, **details)
 
 
 def error_code(response: httpx.Response) -> str:

@@ -4,6 +4,7 @@ Every failure is a `SoundlinkError` whose text an operator can act on, with the 
 
     SoundlinkError
       KeyRefused          401: unknown, revoked or expired key             nothing else will work either
+      NoToken             no token for an account's organization       nothing else of this account will work either
       AccessDenied        403 access_denied                                nothing else will work either
       ScopeMissing        403 insufficient_scope                           nothing that needs this scope will work
       RequestRefused      any other 4xx                                    this request will never work
@@ -38,6 +39,12 @@ class SoundlinkError(Exception):
 
 
 class KeyRefused(SoundlinkError):
+    fatal = True
+
+
+class NoToken(SoundlinkError):
+    """Whatever the reason: without a token no request of this account makes sense, and retries are done by now."""
+
     fatal = True
 
 

@@ -1,6 +1,6 @@
-"""The API key: what one may look like, the header that carries it, and how it is kept out of everything that is shown.
+"""Credentials, above all the API key: what one may look like, and how it is kept out of everything that is shown.
 
-Text from outside that is shown or stored passes `ApiKey.hide` where the key is known, `without_keys` elsewhere.
+Text from outside that is shown or stored passes `Credential.hide` where the secret is known, `without_keys` elsewhere.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 import re
 from typing import Literal
 from urllib.parse import quote
+
+from soundlink_pipeline.settings.accounts import API_KEY
 
 Scheme = Literal["x-api-key", "bearer"]
 
@@ -24,17 +26,62 @@ _HIDDEN = "[key]"
 _SHOWN_CHARACTERS = 300
 
 
-class ApiKey:
-    """A key, kept only to be sent. Raises ValueError, which does not show it, for text that cannot be one."""
+class Credential:
+    """What gives access, kept only to be sent, and the sentences that errors say of it.
 
-    def __init__(self, key: str) -> None:
+    `holder` is what has the scopes, `whose` the organization it is for, `wider` how it gets another scope;
+    `ids_setting` names the campaigns that need not be listed.
+    """
+
+    holder: str
+    whose: str
+    wider: str
+    ids_setting: str
+
+    def __init__(self, secret: str) -> None:
+        self._forms: tuple[re.Pattern[str], ...] = (forms_of(secret),)
+
+    def refusal(self, code: str) -> str:
+        """What it means that the API refuses it with 401 and this code, and what to do."""
+        raise NotImplementedError
+
+    def hide(self, text: str) -> str:
+        """`text` without the secret, which a server or a proxy may echo, in whatever form it was written."""
+        for forms in self._forms:
+            text = forms.sub(_HIDDEN, text)
+        return text
+
+    def shown(self, text: str, longest: int = _SHOWN_CHARACTERS) -> str:
+        """Text from outside, fit to be shown: without the secret, and not too long.
+
+        The secret goes first: cut before that, a part of it might be left.
+        """
+        text = self.hide(text)
+        return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+class ApiKey(Credential):
+    """A key, and the environment variable that it comes from.
+
+    Raises ValueError, which does not show it, for text that cannot be one.
+    """
+
+    holder = "the API key"
+    whose = "this key's organization"
+
+    def __init__(self, key: str, variable: str = API_KEY) -> None:
         key = key.strip()
         if not key:
-            raise ValueError("SOUNDLINK_API_KEY is not set: put your Soundlink API key into .env or the environment")
+            raise ValueError(f"{variable} is not set: put your Soundlink API key into .env or the environment")
         if not re.fullmatch(r"[!-~]+", key):
-            raise ValueError("SOUNDLINK_API_KEY holds a blank or a character that no key has; was it pasted whole?")
+            raise ValueError(f"{variable} holds a blank or a character that no key has; was it pasted whole?")
+        super().__init__(key)
         self.__key = key
-        self._forms = _forms(key)
+        self._variable = variable
+        self._auth_setting, self.ids_setting = (
+            ("SOUNDLINK_AUTH", "SOUNDLINK_CAMPAIGN_IDS") if variable == API_KEY else ("auth", "campaign_ids")
+        )
+        self.wider = f"A key's scopes never change: create a new key, and put it into {variable}"
 
     def __repr__(self) -> str:
         return "ApiKey()"
@@ -43,17 +90,15 @@ class ApiKey:
         """The one header of a request that carries it."""
         return {"authorization": f"Bearer {self.__key}"} if scheme == "bearer" else {"x-api-key": self.__key}
 
-    def hide(self, text: str) -> str:
-        """`text` without the key, which a server or a proxy may echo, in whatever form it was written."""
-        return self._forms.sub(_HIDDEN, text)
-
-    def shown(self, text: str, longest: int = _SHOWN_CHARACTERS) -> str:
-        """Text from outside, fit to be shown: without the key, and not too long.
-
-        The key goes first: cut before that, a part of it might be left.
-        """
-        text = self.hide(text)
-        return text if len(text) <= longest else text[: longest - 1] + "…"
+    def refusal(self, code: str) -> str:
+        anew = f"create a new one and put it into {self._variable}"
+        return {
+            "invalid_api_key": f"the API does not know this key; check {self._variable}",
+            "invalid_token": "the API does not accept this key as a token; check"
+            f" {self._variable} and {self._auth_setting}",
+            "api_key_revoked": f"this API key was revoked; {anew}",
+            "api_key_expired": f"this API key has expired; {anew}",
+        }.get(code, "the API refuses the key")
 
 
 def looks_like_a_key(text: str) -> bool:
@@ -65,10 +110,10 @@ def without_keys(text: str) -> str:
     return _KEY_IN_TEXT.sub(_HIDDEN, text)
 
 
-def _forms(key: str) -> re.Pattern[str]:
-    """The key as others may write it: whole or its secret part alone; plain, in a URL, in JSON, HTML or base64."""
+def forms_of(secret: str) -> re.Pattern[str]:
+    """A secret as others may write it: whole or its secret part alone; plain, in a URL, in JSON, HTML or base64."""
     forms = set[str]()
-    for text in (key, key.rpartition("_")[2]):
+    for text in (secret, secret.rpartition("_")[2]):
         if len(text) < _SHORTEST_SECRET:
             continue
         encoded = base64.b64encode(text.encode()).decode()

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from soundlink_pipeline.api.key import ApiKey
+from soundlink_pipeline.api.key import Credential
 
 # Far beyond what is ever delivered: a body that does not end must not fill the memory.
 LARGEST_JSON_BYTES = 64 << 20
@@ -48,17 +48,17 @@ def beginning(chunks: Iterable[bytes]) -> str:
     return head.decode("utf-8", "replace")
 
 
-def request_id(response: httpx.Response, key: ApiKey) -> str | None:
+def request_id(response: httpx.Response, credential: Credential) -> str | None:
     """The API's id of the request, from the answer's headers."""
     found = response.headers.get("x-request-id")
-    return key.shown(found) if found else None
+    return credential.shown(found) if found else None
 
 
-def request_id_in(body: Any, key: ApiKey) -> str | None:
+def request_id_in(body: Any, credential: Credential) -> str | None:
     """The API's id of the request, from the JSON body of its answer."""
     meta = body.get("meta") if isinstance(body, dict) else None
     found = meta.get("requestId") if isinstance(meta, dict) else None
-    return key.shown(str(found)) if found else None
+    return credential.shown(str(found)) if found else None
 
 
 def row_count(response: httpx.Response) -> int | None:

@@ -1,4 +1,4 @@
-"""One host, spoken to with one key: the answer to a GET request, or a `SoundlinkError`."""
+"""One host, spoken to with one credential: the answer to a GET request, or a `SoundlinkError`."""
 
 from __future__ import annotations
 
@@ -8,41 +8,39 @@ from datetime import datetime
 
 import httpx
 
-from soundlink_pipeline.api.auth import KeyAuth, SchemeMemory
+from soundlink_pipeline.api.auth import HostAuth
 from soundlink_pipeline.api.content_encoding import ACCEPTED, UnknownEncoding
 from soundlink_pipeline.api.error_answers import error_of
 from soundlink_pipeline.api.errors import RedirectRefused, SoundlinkError, Unreachable, WrongContent
-from soundlink_pipeline.api.key import ApiKey, Scheme
+from soundlink_pipeline.api.key import Credential, Scheme
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.api.responses import request_id
-from soundlink_pipeline.api.transport import PacedTransport, direct_transport
-from soundlink_pipeline.settings.settings import AuthSetting
+from soundlink_pipeline.api.transport import PacedTransport, transport_message
 
 _MAX_REDIRECTS = 3
 
 
 class Session:
-    """An httpx client with the key, the pace and the errors of this API. Thread-safe; `close` it."""
+    """An httpx client with the credential, the pace and the errors of this API. Thread-safe; `close` it."""
 
     def __init__(
         self,
         base_url: httpx.URL,
-        key: ApiKey,
+        credential: Credential,
+        auth: HostAuth,
         pacer: Pacer,
         *,
-        auth: AuthSetting,
-        memory: SchemeMemory | None,
         timeout: httpx.Timeout,
-        transport: httpx.BaseTransport | None,
+        transport: httpx.BaseTransport,
         now: Callable[[], datetime],
     ) -> None:
         self._base_url = base_url
-        self._key = key
+        self._credential = credential
         self._now = now
-        self._auth = KeyAuth(key, auth, base_url, memory)
-        self._transport = PacedTransport(transport or direct_transport(base_url), pacer)
+        self._auth = auth
+        self._transport = PacedTransport(transport, pacer)
         self._http = httpx.Client(
-            auth=self._auth,
+            auth=auth,
             transport=self._transport,
             timeout=timeout,
             follow_redirects=False,
@@ -62,10 +60,12 @@ class Session:
 
     def close(self) -> None:
         self._http.close()
+        self._auth.close()
 
     def abort(self) -> None:
         """End every request now, also one that waits for a silent server, as Unreachable."""
         self._transport.abort()
+        self._auth.abort()
 
     @contextmanager
     def get(self, path: str, query: dict[str, str], *, accept: str) -> Iterator[httpx.Response]:
@@ -87,42 +87,34 @@ class Session:
                     redirects += 1
                     url = self._redirected(url, response, redirects)
             except httpx.TransportError as fault:
-                raise Unreachable(self._key.shown(_transport_message(fault, self._base_url.host))) from None
+                raise Unreachable(self._credential.shown(transport_message(fault, self._base_url.host))) from None
             except UnicodeError:  # httpx reads the address of a redirect, also of one that it is not to follow
                 raise WrongContent(f"{self._base_url.host} redirects to a host name that cannot be one") from None
             except UnknownEncoding as fault:
+                shown = self._credential.shown(str(fault), 80)
                 raise WrongContent(
-                    f"the answer's content encoding is {self._key.shown(str(fault), 80)!r}, which was not asked for and"
-                    " is not understood; does a proxy change it?"
+                    f"the answer's content encoding is {shown!r}, which was not asked for and is not understood; does a"
+                    " proxy change it?"
                 ) from None
             except httpx.DecodingError as fault:
                 raise Unreachable(f"the answer's content encoding is damaged: {fault}") from None
 
     def _error(self, response: httpx.Response) -> SoundlinkError:
-        error = error_of(response, self._key, self._now())
+        error = error_of(response, self._credential, self._now())
         # Where Bearer was tried last and is not understood, the answer before it is the one that is about the key.
         if error.code == "invalid_token" and response.history:
-            return error_of(response.history[0], self._key, self._now())
+            return error_of(response.history[0], self._credential, self._now())
         return error
 
     def _redirected(self, url: httpx.URL, response: httpx.Response, redirects: int) -> httpx.URL:
         target = url.join(response.headers.get("location", ""))
         if not self._auth.is_for(target):
+            shown = self._credential.shown(f"{target.scheme}://{target.host}")
             raise RedirectRefused(
-                f"{url.host} redirects to {self._key.shown(f'{target.scheme}://{target.host}')}: refused, the key is"
-                f" for {url.host} alone. If the API has moved, set SOUNDLINK_BASE_URL",
-                request_id=request_id(response, self._key),
+                f"{url.host} redirects to {shown}: refused, the key is for {url.host} alone. If the API has moved, set"
+                " SOUNDLINK_BASE_URL",
+                request_id=request_id(response, self._credential),
             )
         if redirects > _MAX_REDIRECTS:
-            raise WrongContent(f"{url.host} redirects in circles", request_id=request_id(response, self._key))
+            raise WrongContent(f"{url.host} redirects in circles", request_id=request_id(response, self._credential))
         return target
-
-
-def _transport_message(fault: httpx.TransportError, host: str) -> str:
-    if isinstance(fault, httpx.ConnectTimeout):
-        return f"{host} could not be reached: no connection in time"
-    if isinstance(fault, httpx.TimeoutException):
-        return f"{host} fell silent: no byte in time"
-    if isinstance(fault, httpx.ConnectError):
-        return f"{host} could not be reached: {fault}"
-    return f"the connection to {host} broke before the answer was whole: {fault}"

@@ -78,6 +78,17 @@ def direct_transport(base_url: httpx.URL) -> httpx.BaseTransport:
     return httpx.HTTPTransport(proxy=proxy_for(base_url))
 
 
+def transport_message(fault: httpx.TransportError, host: str) -> str:
+    """Why no whole answer came, in words. It may show what came from outside."""
+    if isinstance(fault, httpx.ConnectTimeout):
+        return f"{host} could not be reached: no connection in time"
+    if isinstance(fault, httpx.TimeoutException):
+        return f"{host} fell silent: no byte in time"
+    if isinstance(fault, httpx.ConnectError):
+        return f"{host} could not be reached: {fault}"
+    return f"the connection to {host} broke before the answer was whole: {fault}"
+
+
 def _without_encoding(response: httpx.Response) -> httpx.Response:
     """The answer with its body decoded here, and not by httpx, which it tells of no encoding."""
     encoding = response.headers.get("content-encoding")

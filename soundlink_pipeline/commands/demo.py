@@ -109,8 +109,8 @@ def _demo(home: Path, port: int) -> None:
     with _simulator(first_day, 0, "--now", _morning(backfilled).isoformat()) as base_url:
         environment = _environment(first_day, base_url)
         settings = settings_from({**environment, "SOUNDLINK_DATA_DIR": str(home / "data")})
-        definitions = build_definitions(settings, lambda: DEMO_KEY)
-        soundlink = Soundlink(settings, lambda: DEMO_KEY)
+        definitions = build_definitions(settings, lambda _: DEMO_KEY)
+        soundlink = Soundlink(settings, lambda _: DEMO_KEY)
         say(f"A Soundlink API runs at {base_url}; its date is {backfilled}. It needs no key and no network.")
         say("Its account is made up, with the oddities of real ones: the checks warn of them, as section 9 shows.")
         with _instance(home) as instance:

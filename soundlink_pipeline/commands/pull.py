@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import click
-import dagster as dg
 
 from soundlink_pipeline.commands.display import shown
 from soundlink_pipeline.commands.execution import EndedRun, loaded_settings, require_api_of_demo, run_job
@@ -20,6 +19,7 @@ from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
 from soundlink_pipeline.contracts.days import DateRange, checked_range, last_closed_day
 from soundlink_pipeline.contracts.subject import Subject
+from soundlink_pipeline.definitions import secret_from_environment
 from soundlink_pipeline.orchestration.failures import OPERATOR_ERRORS, sentence
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.pull_step import named_ids
@@ -115,7 +115,7 @@ def _is_behind(soundlink: Soundlink) -> bool:
 
 def _ids(settings: Settings, subject: Subject, wanted: Sequence[str]) -> list[str]:
     """The listed ids of those wanted: as the warehouse knows them, else as the API lists them now."""
-    soundlink = Soundlink(settings, dg.EnvVar("SOUNDLINK_API_KEY").get_value)
+    soundlink = Soundlink(settings, secret_from_environment)
     try:
         names = _known(soundlink, subject)
         try:

@@ -40,7 +40,7 @@ def show_status() -> None:
     folder = enter_project()
     require_project(folder, for_runs=False)
     settings, now = loaded_settings(), datetime.now(UTC)
-    soundlink = Soundlink(settings, lambda: None)
+    soundlink = Soundlink(settings, lambda _: None)
     print(f"{'Project':<{_LABEL_WIDTH}} {folder}")
     for about in (
         _loaded(soundlink),

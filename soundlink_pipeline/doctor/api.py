@@ -2,94 +2,63 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sqlite3
-import ssl
-import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-import httpx
-
-from soundlink_pipeline.api.auth import SchemeMemory
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.download import Download
-from soundlink_pipeline.api.errors import KeyRefused, ScopeMissing, SoundlinkError, Unreachable
+from soundlink_pipeline.api.errors import KeyRefused, NoToken, ScopeMissing, SoundlinkError, Unreachable
 from soundlink_pipeline.api.key import DEMO_KEY, looks_like_a_key
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Item, Listed, Subject, expected_days, left_out
+from soundlink_pipeline.doctor.accounts import check_accounts
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
+from soundlink_pipeline.doctor.requesting import LATER, USED_UP, client_of, uncounted, way_out
 from soundlink_pipeline.orchestration.pull_step import named_ids
 from soundlink_pipeline.pulling.listing import left_out_of_named
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
+from soundlink_pipeline.settings.accounts import Account
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.wording import counted, in_words
 
-_KEY = "SOUNDLINK_API_KEY"
-# An operator is waiting: one retry, and short timeouts.
-_TRIES = 2
-_TIMEOUT = httpx.Timeout(connect=5.0, read=15.0, write=5.0, pool=None)
-_LONGEST_WAIT_SECONDS = 5.0
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 def check_api(project: ProjectState) -> Iterator[Finding]:
+    """Whether the API lets the accounts in; of an only one also its scopes, clock and limits."""
+    accounts = project.settings.accounts
+    return _check_account(project, accounts[0]) if len(accounts) == 1 else check_accounts(project)
+
+
+def _check_account(project: ProjectState, account: Account) -> Iterator[Finding]:
     """Whether the API accepts the key, within the limits shared with the runs; stops instead of waiting for them."""
-    settings, used_up = project.settings, threading.Event()
-
-    def on_wait(seconds: float) -> None:
-        if seconds > _LONGEST_WAIT_SECONDS:
-            used_up.set()
-
-    if project.key and not looks_like_a_key(project.key):
-        yield warn(_KEY, "does not look like a Soundlink key (sk_…_…)", "paste the whole key, without quotes")
+    base_url, variable, secret = project.settings.base_url, account.secret_env, project.secret_of(account)
+    if secret and account.client_id is None and not looks_like_a_key(secret):
+        yield warn(variable, "does not look like a Soundlink key (sk_…_…)", "paste the whole key, without quotes")
     try:
-        with tempfile.TemporaryDirectory(prefix="soundlink-doctor-") as temporary:
-            # If the data folder cannot be written to, no run has counted requests there either.
-            folder = settings.data_dir if os.access(settings.data_dir, os.W_OK) else Path(temporary)
-            limits = (settings.requests_per_minute, settings.requests_per_hour)
-            with (
-                Pacer(folder / "requests.sqlite", *limits, cancelled=used_up, on_wait=on_wait) as pacer,
-                SoundlinkClient(
-                    settings.base_url,
-                    project.key,
-                    pacer,
-                    auth=settings.auth,
-                    memory=SchemeMemory(settings.data_dir, writes=False),
-                    timeout=_TIMEOUT,
-                    tries=_TRIES,
-                    now=project.clock,
-                ) as client,
-            ):
-                yield from _requests(project, client, pacer, Path(temporary))
-    except KeyRefused as error:
-        yield ok("host", f"{settings.base_url} answers")
-        yield fault("key", str(error))
+        with client_of(project, account) as (client, pacer, folder):
+            yield from _requests(project, account, client, pacer, folder)
+    except (KeyRefused, NoToken) as error:
+        yield ok("host", f"{base_url} answers")
+        yield fault("key" if account.client_id is None else "token", str(error))
     except Unreachable as error:
-        yield fault("host", str(error), demo_is_stopped() if project.key == DEMO_KEY else _way_out(error))
+        yield fault("host", str(error), demo_is_stopped() if secret == DEMO_KEY else way_out(error))
     except SoundlinkError as error:
         yield fault("answer", str(error), "" if error.fatal else "try again later")
     except Cancelled:
-        message = "are used up for now, by a run or by another user of this key; no further request was made"
-        yield warn("limits", message, "try again later; a run waits by itself")
+        yield warn("limits", USED_UP.format("key" if account.client_id is None else "client"), LATER)
     except sqlite3.DatabaseError as error:
-        fix = "delete it: it holds only the count of the last hour's requests"
-        if isinstance(error, sqlite3.OperationalError):  # the file is intact, but cannot be written to
-            fix = (
-                "see the data folder above: is the disk full, or may this user not write there? Do not delete the file"
-            )
-        yield fault("requests.sqlite", f"requests cannot be counted: {error}", fix)
+        yield uncounted(account, error)
     except ValueError as error:  # the key has characters that no key has
-        yield fault(_KEY, f"{error}; no request was made")
+        yield fault(variable, f"{error}; no request was made")
 
 
 @dataclass
@@ -106,12 +75,17 @@ class _Seen:
     pages: int = 0
 
 
-def _requests(project: ProjectState, client: SoundlinkClient, pacer: Pacer, folder: Path) -> Iterator[Finding]:
+def _requests(
+    project: ProjectState, account: Account, client: SoundlinkClient, pacer: Pacer, folder: Path
+) -> Iterator[Finding]:
     """A finding for each answer. Raises SoundlinkError when no further request makes sense, and Cancelled."""
     settings, seen = project.settings, _Seen(folder)
     client.ping()
     yield ok("host", f"{settings.base_url} answers")
-    yield ok("key", f"is valid; sent as {client.scheme}")
+    if account.client_id is None:
+        yield ok("key", f"is valid; sent as {client.scheme}")
+    else:
+        yield ok("token", f"account {account.name} gets one, which is valid")
     for subject in SUBJECTS:
         yield from _listing(subject, settings, client, seen)
     for subject, why in seen.refused.items():
@@ -182,20 +156,6 @@ def _export(
 def demo_is_stopped() -> str:
     """Why the demo's API does not answer, and what to do."""
     return f"this is the demo, whose API runs only while {typed('dev')} does: start that in another terminal first"
-
-
-def _way_out(error: BaseException | None) -> str:
-    """What to do about a host that cannot be reached, from the innermost error."""
-    while error is not None:
-        match error:
-            case socket.gaierror():
-                return "its name cannot be resolved: check SOUNDLINK_BASE_URL, the network and its DNS"
-            case ConnectionRefusedError():
-                return "it refuses connections: check SOUNDLINK_BASE_URL, and whether a firewall blocks them"
-            case ssl.SSLError():
-                return "its certificate is not trusted: check for a proxy in between, and this machine's clock"
-        error = error.__cause__ or error.__context__
-    return "check the network; if other hosts can be reached, try again later"
 
 
 def _clock(ahead: timedelta) -> Finding:

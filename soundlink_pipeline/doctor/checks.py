@@ -37,6 +37,8 @@ def run_checks(
     secrets = [secret for name in SECRETS if (secret := both.get(name, "").strip())]
     yield "Installation", _safely("Installation", check_versions(), secrets)
     project, findings = check_settings(in_file, environment, clock)
+    if project is not None:
+        secrets += filter(None, map(project.secret_of, project.settings.accounts))
     yield "Settings", _safely("Settings", findings, secrets)
     if project is not None:
         for title, check in _CHECKS.items():

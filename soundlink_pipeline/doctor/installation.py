@@ -53,38 +53,41 @@ def check_settings(
     Settings are read as the commands read them: from the environment, and from `.env` those it does not set.
     """
     both = {**in_file, **environment}
-    key, alert_url = (both.get(name, "").strip() for name in SECRETS)
+    alert_url = both.get("SOUNDLINK_ALERT_URL", "").strip()
     rest = warn("everything else", "not checked: the other checks need valid settings and definitions")
     try:
         if unreadable := _unreadable(both):
             return None, [*unreadable, rest]
         settings = settings_from(both)
-        definitions = build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url)
+        definitions = build_definitions(settings, lambda _: None, read_alert_url=lambda: alert_url)
         repository = definitions.get_repository_def()
         repository.load_all_definitions()
     except Exception as error:  # they may break in as many ways as Dagster has rules
         return None, [fault("definitions", f"Dagster cannot load them: {first_line(error)}"), rest]
     found = [ok("settings", "are valid"), ok("definitions", "Dagster can load them")]
-    found += _ignored(in_file, environment)
+    found += [warn("accounts", account.notice) for account in settings.accounts if account.notice]
+    found += _ignored(in_file, environment, {account.secret_env for account in settings.accounts})
     if settings.start_date > last_closed_day(clock()):
         message = f"no day since {settings.start_date} has closed yet: there is nothing to pull"
         found.append(warn("SOUNDLINK_START_DATE", message, "set an earlier day, or wait until that day has closed"))
-    return ProjectState(settings, repository, key, both.get("DAGSTER_HOME", ""), clock, both), found
+    return ProjectState(settings, repository, both.get("DAGSTER_HOME", ""), clock, both), found
 
 
 def _unreadable(both: Mapping[str, str]) -> list[Finding]:
     """A fault for every setting that cannot be read: each is read alone, since the first bad one raises.
 
-    Last the proxy: which variable it comes from, and whether requests need it, the others decide together.
+    Last the proxy: which variable it comes from, and whether requests need it, the others decide together. And the
+    accounts file, which goes by them.
     """
     alone = [(name, {name: text}) for name, text in sorted(both.items()) if name.startswith("SOUNDLINK_")]
     found = list[Finding]()
-    for name, environment in [*alone, ("proxy", both)]:
+    for name, environment in [*alone, ("proxy", both), ("accounts", both)]:
         try:
-            settings_from(environment)
+            settings_from(environment, with_accounts=name == "accounts")
         except ValueError as error:
-            if name != "proxy" or not found:
-                found.append(fault(name, str(error), "correct it in .env or in the environment"))
+            if name not in ("proxy", "accounts") or not found:
+                where = "the file" if name == "accounts" else ".env"
+                found.append(fault(name, str(error), f"correct it in {where} or in the environment"))
     return found
 
 
@@ -100,12 +103,15 @@ class _Recording(dict[str, str]):
         return default
 
 
-def _ignored(in_file: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Variables that have no effect: misspelt ones, and those of `.env` that the environment overrides."""
+def _ignored(in_file: Mapping[str, str], environment: Mapping[str, str], of_accounts: set[str]) -> Iterator[Finding]:
+    """Variables that have no effect: misspelt ones, and those of `.env` that the environment overrides.
+
+    `of_accounts` are those that accounts name.
+    """
     known = _Recording()
     settings_from(known)
     for name in sorted(name for name in {*in_file, *environment} if name.startswith("SOUNDLINK_")):
-        if name not in known.names:
+        if name not in known.names | of_accounts:
             yield warn(name, "is not a setting, and is ignored", "check its spelling: .env.example lists all settings")
         elif in_file.get(name) and in_file[name] != environment.get(name, in_file[name]):
             message = "is set differently in .env and in the environment; the environment wins"

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from soundlink_pipeline.settings.accounts import Account
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -22,15 +23,18 @@ _WAREHOUSE_WAIT_SECONDS = 3.0
 class ProjectState:
     """A project. `repository` is what Dagster serves, `home` DAGSTER_HOME as set; `clock` returns aware moments.
 
-    `environment` is what `env_var` of the SQL models reads.
+    `environment` has all variables, secrets too; it is also what `env_var` of the SQL models reads.
     """
 
     settings: Settings
     repository: dg.RepositoryDefinition = field(repr=False)
-    key: str = field(repr=False)
     home: str
     clock: Callable[[], datetime]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def secret_of(self, account: Account) -> str:
+        """The key, or the client's secret, of an account; empty where it is missing."""
+        return self.environment.get(account.secret_env, "").strip()
 
     @property
     def warehouse(self) -> Home:

@@ -1,4 +1,4 @@
-"""The one resource the assets share: the Soundlink account as configured, with client, landing and warehouse.
+"""The one resource the assets share: the Soundlink accounts as configured, with client, landing and warehouse.
 
 Dagster knows it under two keys. Steps that write, or request anything, ask for `soundlink`: their run has its turn from
 its first step to its last. READER is for those that may look at any time.
@@ -20,11 +20,13 @@ from soundlink_pipeline.orchestration.run_tags import own_tags
 from soundlink_pipeline.orchestration.turn import turn
 from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluated
 from soundlink_pipeline.pulling.progress import Progress
+from soundlink_pipeline.settings.accounts import Account, check_secrets
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.native_file import NativeFile
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
+    from soundlink_pipeline.api.oauth import Tokens
 
 Log = Callable[[str], None]
 # The key of the resource without a turn; `soundlink` is the key of the one with it.
@@ -32,53 +34,63 @@ READER = "soundlink_reader"
 
 
 class Soundlink:
-    """Settings, and what is made of them. `read_key` is called when a run sends its first request, not before.
+    """Settings, and what is made of them.
 
-    `progress` is that of the step that pulls now, or pulled last, in this process.
+    `read_secret` returns the environment variable that an account names. It is called when a step sends its first
+    request, not before. `progress` is that of the step that pulls now, or pulled last, in this process.
     """
 
-    def __init__(self, settings: Settings, read_key: Callable[[], str | None]) -> None:
+    def __init__(self, settings: Settings, read_secret: Callable[[str], str | None]) -> None:
         self.settings = settings
         self.landing = Landing(settings.data_dir)
         self.warehouse = NativeFile(settings.data_dir)
         self.published_path = settings.data_dir / "soundlink.duckdb"
         self.progress = Progress()
-        self._read_key = read_key
+        self._read_secret = read_secret
+        self._tokens: Tokens | None = None
+        self._making_tokens = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Soundlink({self.settings!r})"
 
     @contextmanager
-    def connect(self, log: Log) -> Iterator[tuple[SoundlinkClient, Pacer]]:
-        """A client for one step, within the limits that all processes with this data directory share.
+    def connect(self, log: Log, account: Account | None = None) -> Iterator[tuple[SoundlinkClient, Pacer]]:
+        """A client of an account for one step, within the limits that all processes with this data directory share.
 
-        First the warehouse is brought to the present contract. Raises WarehouseUnusable if it cannot be: before any
+        Without `account` it is that of the first one. First the warehouse is brought to the present contract. Raises
+        WarehouseUnusable if it cannot be, and ValueError where the secret of any account is missing: before any
         request; WarehouseLocked.
         """
         for change in self.warehouse.prepare():
             log(f"{self.warehouse.describe().name} brought to the present contract: {change}")
         # Not at the top: httpx is a fifth of what loading the definitions costs, and only a run sends requests.
+        from soundlink_pipeline.api.account_client import account_client  # noqa: PLC0415
         from soundlink_pipeline.api.auth import SchemeMemory  # noqa: PLC0415
-        from soundlink_pipeline.api.client import SoundlinkClient  # noqa: PLC0415
 
         settings = self.settings
-        with (
-            Pacer(
-                settings.data_dir / "requests.sqlite",
-                settings.requests_per_minute,
-                settings.requests_per_hour,
-                cancelled=threading.Event(),
-            ) as pacer,
-            SoundlinkClient(
-                settings.base_url,
-                self._read_key() or "",
-                pacer,
-                auth=settings.auth,
-                memory=SchemeMemory(settings.data_dir),
-                log=log,
-            ) as client,
-        ):
-            yield client, pacer
+        account = account or settings.accounts[0]
+        check_secrets(settings.accounts, self._read_secret)
+        if account.notice:
+            log(account.notice)
+        with account_client(
+            settings.base_url,
+            account,
+            self._read_secret(account.secret_env) or "",
+            settings.data_dir,
+            tokens=self._shared_tokens(),
+            memory=SchemeMemory(settings.data_dir, account.name),
+            cancelled=threading.Event(),
+            log=log,
+        ) as made:
+            yield made
+
+    def _shared_tokens(self) -> Tokens:
+        """The tokens of OAuth, which all steps of a process share: the endpoint gives few of them."""
+        from soundlink_pipeline.api.oauth import Tokens  # noqa: PLC0415
+
+        with self._making_tokens:
+            self._tokens = self._tokens or Tokens()
+            return self._tokens
 
 
 def resources(soundlink: Soundlink) -> dict[str, object]:

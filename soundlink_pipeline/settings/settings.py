@@ -1,22 +1,26 @@
 """The settings a user may change, with their defaults, and how they are read from environment variables.
 
-The API key and the URL for alerts are not among them: they are read when they are needed, and kept nowhere. The URL is
-checked here with the settings, so that every command refuses a bad one.
+Secrets, which are keys, the secrets of OAuth clients and the URL for alerts, are not among them: they are read when
+they are needed, and kept nowhere. The URL is checked here with the settings, so that every command refuses a bad one.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
+
+from soundlink_pipeline.settings.accounts import API_KEY, Account, AuthSetting, auth_of, day_of
 
 # Of the project, if it has one; else the one that is installed with the package.
 SQL_FOLDER = Path("dbt_like_sql")
-
-AuthSetting = Literal["auto", "x-api-key", "bearer"]
+# The file of accounts that is read without a setting: of the project folder, as .env is.
+ACCOUNTS_FILE = Path("accounts.toml")
+# What an accounts file says for each account. Beside one, whose is it?
+_NOT_BESIDE_ACCOUNTS = (API_KEY, "SOUNDLINK_AUTH", "SOUNDLINK_CAMPAIGN_IDS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,7 @@ class Settings:
     expression in UTC. Landed files are kept for `landing_retention_days` after their pull, what Dagster stores of its
     runs for `dagster_retention_days`. `sql_dir` is the folder of SQL models: `dbt_like_sql` of the working directory,
     if there is one, goes before the one of the package. `ui_url` is where people reach the Dagster UI: alerts link to
-    it.
+    it. `accounts` are those of the accounts file; without one there is `default`, made of the other settings.
     """
 
     base_url: str = "https://api.getsoundlink.com"
@@ -42,6 +46,20 @@ class Settings:
     dagster_retention_days: int = 90
     schedule: str = "0 7 * * *"
     ui_url: str = "http://127.0.0.1:3000"
+    accounts: tuple[Account, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Made anew also where other settings are replaced. No file names this variable.
+        if all(account.key_env == API_KEY for account in self.accounts):
+            default = Account(
+                key_env=API_KEY,
+                campaign_ids=self.campaign_ids,
+                requests_per_minute=self.requests_per_minute,
+                requests_per_hour=self.requests_per_hour,
+                start_date=self.start_date,
+                auth=self.auth,
+            )
+            object.__setattr__(self, "accounts", (default,))
 
 
 T = TypeVar("T")
@@ -58,8 +76,8 @@ def unreadable(name: str, text: str, why: object) -> ValueError:
     return ValueError(f"the setting {name} cannot be read from {reason}")
 
 
-def settings_from(environment: Mapping[str, str]) -> Settings:
-    """The settings as environment variables say, defaults for those not set or empty.
+def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True) -> Settings:
+    """The settings as environment variables say, defaults for those not set or empty; the accounts file, if wanted.
 
     Raises ValueError for the first one that cannot be read, and for a proxy that requests would need and that cannot be
     used: one sentence that names it. Of the schedule only the form is checked: which cron expressions it takes, Dagster
@@ -77,13 +95,13 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     alert_url = _checked_alert_url(environment)
     base_url = read("SOUNDLINK_BASE_URL", default.base_url, _base_url)
     _check_proxy(environment, [base_url, *alert_url])
-    return Settings(
+    settings = Settings(
         base_url=base_url,
-        auth=read("SOUNDLINK_AUTH", default.auth, _auth),
+        auth=read("SOUNDLINK_AUTH", default.auth, auth_of),
         campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
         data_dir=_data_dir(read("SOUNDLINK_DATA_DIR", default.data_dir, _folder), environment),
         sql_dir=read("SOUNDLINK_SQL_DIR", _own(default.sql_dir), _existing_folder).absolute(),
-        start_date=read("SOUNDLINK_START_DATE", default.start_date, _day),
+        start_date=read("SOUNDLINK_START_DATE", default.start_date, day_of),
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
         landing_retention_days=read("SOUNDLINK_LANDING_RETENTION_DAYS", default.landing_retention_days, _positive),
@@ -91,6 +109,22 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
         schedule=read("SOUNDLINK_SCHEDULE", default.schedule, _cron),
         ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
     )
+    if not with_accounts:
+        return settings
+    file = read("SOUNDLINK_ACCOUNTS", ACCOUNTS_FILE if ACCOUNTS_FILE.exists() else None, _existing)
+    return settings if file is None else replace(settings, accounts=_accounts(file, settings, environment))
+
+
+def _accounts(file: Path, settings: Settings, environment: Mapping[str, str]) -> tuple[Account, ...]:
+    """The accounts of the file. Raises ValueError where the environment says of one account what is in the file."""
+    for name in _NOT_BESIDE_ACCOUNTS:
+        if environment.get(name, "").strip():
+            raise ValueError(
+                f"the setting {name} must not be set beside the file {file}, which says it for each account"
+            )
+    from soundlink_pipeline.settings.accounts_file import read_accounts  # noqa: PLC0415
+
+    return read_accounts(file, replace(settings.accounts[0], key_env=None))
 
 
 # What is not set need not be checked: without httpx the definitions load a fifth faster.
@@ -140,13 +174,6 @@ def _cron(text: str) -> str:
     return text
 
 
-def _day(text: str) -> date:
-    day = date.fromisoformat(text)
-    if day.year == date.max.year:  # Dagster looks at the days after it
-        raise ValueError("is too far in the future")
-    return day
-
-
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -184,6 +211,13 @@ def _existing_folder(text: str) -> Path:
     return folder
 
 
+def _existing(text: str) -> Path:
+    file = _folder(text)
+    if not file.exists():
+        raise ValueError("there is no such file")
+    return file
+
+
 def _folder(text: str) -> Path:
     try:
         return Path(text).expanduser()
@@ -193,10 +227,3 @@ def _folder(text: str) -> Path:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-
-
-def _auth(text: str) -> AuthSetting:
-    for known in get_args(AuthSetting):
-        if text.lower() == known:
-            return known  # type: ignore[no-any-return]
-    raise ValueError(f"must be one of {', '.join(get_args(AuthSetting))}")

@@ -52,7 +52,7 @@ def small_account(folder: Path) -> Path:
         settings = Settings(
             base_url=sim.base_url, data_dir=folder, requests_per_minute=100_000, requests_per_hour=100_000
         )
-        soundlink = Soundlink(settings, lambda: KEY)
+        soundlink = Soundlink(settings, lambda _: KEY)
         pull(soundlink, "2026-01-01", str(BACKFILLED_ON - timedelta(days=1)), "backfill", EXPORTS)
         morning = BACKFILLED_ON
         while morning < LAST_REFRESH:

@@ -101,7 +101,7 @@ def test_every_mart_is_documented() -> None:
 
 
 def test_every_check_is_documented_and_no_other() -> None:
-    graph = build_definitions(Settings(), lambda: None).resolve_asset_graph()
+    graph = build_definitions(Settings(), lambda _: None).resolve_asset_graph()
     own = {path.stem for path in (ROOT / "dbt_like_sql" / "tests").glob("*.sql")}
     rows = [line for line in CHECKS.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])}

@@ -33,7 +33,7 @@ FOUND = "found in the document"
 
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
-    return build_definitions(Settings(), lambda: None)
+    return build_definitions(Settings(), lambda _: None)
 
 
 def unit(name: str) -> dict[str, str]:

@@ -74,7 +74,7 @@ def _loads(folder: Path) -> SqlProject:
     """The code location loads, and every file that could be a model is one, or is told of."""
     project = read_project(folder)
     assert {*check_models(project)} >= {*project.models}
-    repository = build_definitions(Settings(sql_dir=folder), lambda: None).get_repository_def()
+    repository = build_definitions(Settings(sql_dir=folder), lambda _: None).get_repository_def()
     repository.load_all_definitions()
     assert {key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()} >= {*project.models}
     for error in project.errors.values():

@@ -76,7 +76,7 @@ def test_checks_are_answered_alone_without_a_request(here: Project) -> None:
     assert here.refresh("2026-02-20", "2026-02-21").success
     here.sim.stats.reset()
     key = dg.AssetCheckKey(dg.AssetKey(BREAKDOWN), "primary_key_unique")
-    definitions = build_definitions(settings_from(here.settings), lambda: None)  # not even a key is needed
+    definitions = build_definitions(settings_from(here.settings), lambda _: None)  # not even a key is needed
     alone = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection={key})
     result = alone.execute_in_process(instance=here.instance, run_config=QUIET)
     assert result.success

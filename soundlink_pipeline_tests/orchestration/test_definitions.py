@@ -24,7 +24,7 @@ from soundlink_pipeline_tests.support.sql_folder import no_models
 
 
 def definitions() -> dg.Definitions:
-    return build_definitions(Settings(), lambda: None)
+    return build_definitions(Settings(), lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_only_the_composition_root_names_environment_variables() -> None:
 
 
 def test_no_model_can_have_the_name_of_an_asset_of_the_pipeline(tmp_path: Path) -> None:
-    without_models = build_definitions(Settings(sql_dir=no_models(tmp_path)), lambda: None)
+    without_models = build_definitions(Settings(sql_dir=no_models(tmp_path)), lambda _: None)
     assert {key.to_user_string() for key in without_models.resolve_asset_graph().get_all_asset_keys()} == ASSETS
 
 

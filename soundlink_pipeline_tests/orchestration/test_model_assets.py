@@ -43,7 +43,7 @@ REFETCH = {"ops": {"exports": {"config": {"refetch": True}}}}
 
 
 def graph(here: Project) -> Any:
-    return build_definitions(here.soundlink.settings, lambda: None).resolve_asset_graph()
+    return build_definitions(here.soundlink.settings, lambda _: None).resolve_asset_graph()
 
 
 def change(here: Project, **files: str | None) -> None:
@@ -266,7 +266,7 @@ def test_a_broken_test_is_a_check_with_its_reason_and_stops_nothing(here: Projec
 
 def test_a_tick_names_file_line_and_reason_of_what_it_cannot_build(here: Project) -> None:
     change(here, **{"total.sql": TOTAL + "where where\n", "_marts.yml": MODELS.replace("[not_null]", "[not_nul]")})
-    definitions = build_definitions(here.soundlink.settings, lambda: None)
+    definitions = build_definitions(here.soundlink.settings, lambda _: None)
     schedule = definitions.resolve_schedule_def("daily_refresh_schedule")
     with dg.build_schedule_context(
         here.instance, utc("2026-03-10T07:00"), resources={"soundlink": here.soundlink}

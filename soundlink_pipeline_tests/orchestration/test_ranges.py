@@ -258,7 +258,7 @@ def test_a_range_longer_than_the_api_gives_is_asked_for_in_pieces(here: Project)
 
 
 def test_a_run_for_a_single_day_begins_with_its_plan_too(here: Project) -> None:
-    job = build_definitions(settings_from(here.settings), lambda: KEY).resolve_job_def(DAILY_REFRESH)
+    job = build_definitions(settings_from(here.settings), lambda _: KEY).resolve_job_def(DAILY_REFRESH)
     result = job.execute_in_process(instance=here.instance, partition_key="2026-02-20", run_config=QUIET)
     assert result.success
     listed, _, planned = lines_of(here, result)[:3]

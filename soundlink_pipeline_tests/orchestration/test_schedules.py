@@ -35,7 +35,7 @@ from soundlink_pipeline_tests.support.sql_folder import no_models
 @pytest.fixture
 def soundlink(tmp_path: Path) -> Soundlink:
     """A project without a warehouse yet, and without an API."""
-    return Soundlink(Settings(data_dir=tmp_path / "data", start_date=date(2026, 1, 1)), lambda: KEY)
+    return Soundlink(Settings(data_dir=tmp_path / "data", start_date=date(2026, 1, 1)), lambda _: KEY)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def api_of(world: World) -> AbstractContextManager[Simulator]:
 
 def pointed_at(api: Simulator, data: Path, **settings: object) -> Soundlink:
     limits = {"requests_per_minute": 100_000, "requests_per_hour": 100_000}
-    return Soundlink(Settings(base_url=api.base_url, data_dir=data, **limits, **settings), lambda: KEY)  # type: ignore[arg-type]
+    return Soundlink(Settings(base_url=api.base_url, data_dir=data, **limits, **settings), lambda _: KEY)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterIns
 
 @lru_cache(maxsize=8)
 def _schedule(settings: Settings) -> dg.ScheduleDefinition:
-    return build_definitions(settings, lambda: KEY).resolve_schedule_def("daily_refresh_schedule")
+    return build_definitions(settings, lambda _: KEY).resolve_schedule_def("daily_refresh_schedule")
 
 
 def evaluated(instance: dg.DagsterInstance, soundlink: Soundlink, moment: datetime) -> dg.ScheduleExecutionData:
@@ -161,7 +161,7 @@ def test_a_tick_does_not_ask_for_what_a_run_is_pulling_already(
     end: str,
     skipped: bool,
 ) -> None:
-    job = build_definitions(soundlink.settings, lambda: KEY).resolve_job_def("daily_refresh")
+    job = build_definitions(soundlink.settings, lambda _: KEY).resolve_job_def("daily_refresh")
     run = instance.create_run_for_job(job, status=status, tags={RANGE_START: start, RANGE_END: end})
     try:
         asked = tick(instance, soundlink, utc("2026-03-10T07:00"))

@@ -145,7 +145,7 @@ def test_a_difference_is_shown_until_its_campaign_is_compared_again(here: Projec
 
 def refresh(here: Project) -> dg.ExecuteInProcessResult:
     """Materialize the country rows as the UI does: with the checks of that asset."""
-    everything = build_definitions(settings_from(here.settings), lambda: KEY).resolve_implicit_global_asset_job_def()
+    everything = build_definitions(settings_from(here.settings), lambda _: KEY).resolve_implicit_global_asset_job_def()
     days = {RANGE_START: SETTLED[0], RANGE_END: SETTLED[1]}
     job = everything.get_subset(asset_selection={dg.AssetKey(BREAKDOWN)})
     return job.execute_in_process(instance=here.instance, run_config=QUIET, tags=days)
@@ -181,7 +181,7 @@ def test_the_ui_shows_the_newest_verdict_however_often_the_exports_are_materiali
 
 
 def test_a_refresh_has_every_check_but_this_one() -> None:
-    definitions = build_definitions(Settings(), lambda: None)
+    definitions = build_definitions(Settings(), lambda _: None)
     every = definitions.resolve_asset_graph().asset_check_keys
     refreshed = definitions.resolve_job_def(DAILY_REFRESH).asset_layer.asset_graph.asset_check_keys
     assert every - refreshed == {CHECK}
@@ -260,7 +260,7 @@ def test_the_warehouse_is_opened_once_and_closed_while_the_api_is_asked(
 
 
 def test_the_schedule_compares_each_part_once_a_week() -> None:
-    definitions = build_definitions(Settings(), lambda: None)
+    definitions = build_definitions(Settings(), lambda _: None)
     schedule = definitions.resolve_schedule_def("compare_totals_schedule")
     assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
     assert (schedule.execution_timezone, schedule.cron_schedule) == ("UTC", "35 13 * * *")

@@ -27,7 +27,7 @@ def api() -> Iterator[Simulator]:
 
 
 def soundlink(api: Simulator, folder: Path, *named: str) -> Soundlink:
-    return Soundlink(Settings(base_url=api.base_url, data_dir=folder, campaign_ids=named), lambda: KEY)
+    return Soundlink(Settings(base_url=api.base_url, data_dir=folder, campaign_ids=named), lambda _: KEY)
 
 
 def list_in_a_run(soundlink: Soundlink, run: str, *resumed: str) -> list[str]:

@@ -42,7 +42,7 @@ def api() -> Iterator[Simulator]:
 @pytest.fixture
 def soundlink(api: Simulator, tmp_path: Path) -> Soundlink:
     limits = {"requests_per_minute": 100_000, "requests_per_hour": 100_000}
-    return Soundlink(Settings(base_url=api.base_url, data_dir=tmp_path, **limits), lambda: KEY)  # type: ignore[arg-type]
+    return Soundlink(Settings(base_url=api.base_url, data_dir=tmp_path, **limits), lambda _: KEY)  # type: ignore[arg-type]
 
 
 def counts(soundlink: Soundlink) -> tuple[int, int]:
@@ -138,8 +138,8 @@ def test_only_days_that_are_not_done_are_asked_for_in_one_request_from_the_first
 def test_a_data_folder_may_have_any_name_that_the_settings_take(api: Simulator, tmp_path: Path) -> None:
     folder = tmp_path / 'it\'s a#b 100%25 "q" ]{x,y} ~ü;$ =1'
     told = environment(api.base_url, folder)
-    assert pull(Soundlink(settings_from(told), lambda: KEY), str(DATES.start), str(DATES.end)).failed == []
-    lost = Soundlink(settings_from(told), lambda: KEY)
+    assert pull(Soundlink(settings_from(told), lambda _: KEY), str(DATES.start), str(DATES.end)).failed == []
+    lost = Soundlink(settings_from(told), lambda _: KEY)
     lost.warehouse.path.unlink()
     assert len(rebuild(lost.warehouse, lost.landing, lambda _: None).loaded) == 12
     assert counts(lost) == (12, rows_of_first_export(api))

@@ -56,7 +56,7 @@ class Pulls:
         self.api, self.log = api, list[str]()
         limits = {"requests_per_minute": 100_000, "requests_per_hour": 100_000}
         settings = Settings(base_url=api.base_url, data_dir=folder, **limits)  # type: ignore[arg-type]
-        self.soundlink = Soundlink(settings, lambda: KEY)
+        self.soundlink = Soundlink(settings, lambda _: KEY)
 
     @property
     def landing(self) -> Landing:

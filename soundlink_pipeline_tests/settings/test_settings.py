@@ -18,6 +18,7 @@ SETTINGS = (
     "SOUNDLINK_BASE_URL",
     "SOUNDLINK_AUTH",
     "SOUNDLINK_CAMPAIGN_IDS",
+    "SOUNDLINK_ACCOUNTS",
     "SOUNDLINK_DATA_DIR",
     "SOUNDLINK_SQL_DIR",
     "SOUNDLINK_START_DATE",
@@ -91,7 +92,7 @@ def test_a_bad_setting_is_an_error_that_names_it(name: str, text: str) -> None:
     with pytest.raises(
         ValueError, match=f"^the setting {name} cannot be read from {re.escape(repr(text))}: ."
     ) as caught:
-        build_definitions(settings_from({name: text}), lambda: None)
+        build_definitions(settings_from({name: text}), lambda _: None)
     assert str(caught.value).count(name) <= 2
 
 
@@ -99,7 +100,7 @@ def test_a_bad_setting_is_an_error_that_names_it(name: str, text: str) -> None:
 @pytest.mark.parametrize("name", ["SOUNDLINK_BASE_URL", "SOUNDLINK_AUTH", "SOUNDLINK_START_DATE", "SOUNDLINK_SCHEDULE"])
 def test_a_key_pasted_into_another_setting_is_not_shown(name: str, text: str) -> None:
     with pytest.raises(ValueError, match=name) as caught:
-        build_definitions(settings_from({name: text}), lambda: None)
+        build_definitions(settings_from({name: text}), lambda _: None)
     assert text not in str(caught.value)
     assert "secret@" not in str(caught.value)
 

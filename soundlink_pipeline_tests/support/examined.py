@@ -30,7 +30,7 @@ NOW = utc("2026-03-02T06:00")
 
 @lru_cache(maxsize=8)
 def _definitions(settings: Settings, alert_url: str | None) -> dg.Definitions:
-    return build_definitions(settings, lambda: None, read_alert_url=lambda: alert_url)
+    return build_definitions(settings, lambda _: None, read_alert_url=lambda: alert_url)
 
 
 @contextmanager

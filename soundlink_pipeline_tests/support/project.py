@@ -23,7 +23,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS, subjects_of
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Subject
-from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.definitions import build_definitions, secret_from_environment
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
@@ -52,7 +52,6 @@ TABLES = (
     "accounts",
 )
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_KEY_FROM_ENVIRONMENT = dg.EnvVar("SOUNDLINK_API_KEY").get_value
 FROM_FAILURE = {"dagster/is_resume_retry": "true"}
 
 
@@ -90,7 +89,7 @@ def job_of(name: str, settings: dict[str, str]) -> dg.JobDefinition:
 @lru_cache(maxsize=1)
 def _definitions(settings: str, models: tuple[tuple[str, int], ...]) -> dg.Definitions:
     """Made once for as many runs as nothing changes between."""
-    return build_definitions(settings_from(json.loads(settings)), _KEY_FROM_ENVIRONMENT)
+    return build_definitions(settings_from(json.loads(settings)), secret_from_environment)
 
 
 @dataclass
@@ -108,7 +107,7 @@ class Project:
 
     @property
     def soundlink(self) -> Soundlink:
-        return Soundlink(settings_from(self.settings), _KEY_FROM_ENVIRONMENT)
+        return Soundlink(settings_from(self.settings), secret_from_environment)
 
     def refresh(self, start: str, end: str, **options: Any) -> dg.JobExecutionResult:
         """One run of daily_refresh over a range, as the schedule and `make backfill` ask for it."""

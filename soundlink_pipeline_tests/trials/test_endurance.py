@@ -57,7 +57,7 @@ class Finished:
 
     def compare(self, data: Path, known: Known, *, everything: bool = True) -> Found:
         """The comparison that the benchmark made on the last day, with the files in `data`."""
-        soundlink = Soundlink(settings_from({"SOUNDLINK_DATA_DIR": str(data)}), lambda: KEY)
+        soundlink = Soundlink(settings_from({"SOUNDLINK_DATA_DIR": str(data)}), lambda _: KEY)
         with duckdb.connect(str(soundlink.published_path), read_only=True) as connection:
             ((run_id,),) = connection.execute("select run_id from publication").fetchall()
         run = self.measured["days"][-1] | {"run_id": run_id, "red": []}

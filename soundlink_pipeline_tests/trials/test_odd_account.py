@@ -44,7 +44,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings = Settings(
             base_url=sim.base_url, data_dir=folder, requests_per_minute=100_000, requests_per_hour=100_000
         )
-        soundlink = Soundlink(settings, lambda: KEY)
+        soundlink = Soundlink(settings, lambda _: KEY)
         for now, start, end in (("02-01", "2026-01-01", "2026-01-31"), ("02-02", "2026-01-25", "2026-02-01")):
             clock.set(utc(f"2026-{now}T07:00"))
             assert not pull(soundlink, start, end, f"run-{now}").failed

@@ -316,7 +316,7 @@ def test_a_model_whose_file_name_is_no_name_is_told_of_and_costs_nothing_but_its
     folder.mkdir(parents=True)
     (folder / f"{name}.sql").write_text("select 1 as a")
     (folder / "good.sql").write_text("select 1 as a")
-    definitions = build_definitions(settings_from({"SOUNDLINK_SQL_DIR": str(tmp_path)}), lambda: None)
+    definitions = build_definitions(settings_from({"SOUNDLINK_SQL_DIR": str(tmp_path)}), lambda _: None)
     made = definitions.resolve_asset_graph().get_all_asset_keys()
     assert dg.AssetKey("good") in made
     assert any(f"{name}.sql" in str(problem) for problem in read_project(tmp_path).errors.values())

@@ -120,7 +120,7 @@ def columns_before(table: str) -> str:
 
 
 def definitions_of(here: Project) -> dg.Definitions:
-    return build_definitions(settings_from(here.settings), lambda: None)
+    return build_definitions(settings_from(here.settings), lambda _: None)
 
 
 def test_nothing_is_lost_when_the_folder_is_opened(here: Project, as_left: Path) -> None:

@@ -74,7 +74,7 @@ class Trial:
         self.sim, self.folder, self.days, self.pulled_at = sim, folder, days, NOW
         self.settings = settings(sim, folder)
         self.data = folder / "data"
-        self.soundlink = Soundlink(settings_from(self.settings), lambda: KEY)
+        self.soundlink = Soundlink(settings_from(self.settings), lambda _: KEY)
 
     def order(self, **more: Any) -> Order:
         return Order(self.folder, self.settings, *self.days, **more)

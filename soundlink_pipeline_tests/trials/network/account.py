@@ -57,7 +57,7 @@ class Account:
 
     @property
     def soundlink(self) -> Soundlink:
-        return Soundlink(Settings(base_url=self.api.base_url, data_dir=self.folder), lambda: KEY)
+        return Soundlink(Settings(base_url=self.api.base_url, data_dir=self.folder), lambda _: KEY)
 
     @cached_property
     def places(self) -> list[Place]:

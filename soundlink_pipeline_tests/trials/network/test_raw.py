@@ -112,7 +112,7 @@ def test_a_run_whose_every_answer_is_cut_elsewhere_loads_every_row(
         return number not in met
 
     with serving(answer) as wire, asking(wire.url, tmp_path, timeout=PATIENT) as ask:
-        soundlink = Soundlink(Settings(base_url=wire.url, data_dir=tmp_path), lambda: KEY)
+        soundlink = Soundlink(Settings(base_url=wire.url, data_dir=tmp_path), lambda _: KEY)
         pulls = [PullRequest(CAMPAIGN_COUNTRY_DAILY, str(UUID(int=number)), DATES) for number in numbers]
         summary = puller(soundlink, ask.client, ask.pacer).run(pulls)
     assert (len(summary.loaded), summary.failed) == (len(numbers), [])

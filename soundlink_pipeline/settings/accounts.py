@@ -1,0 +1,78 @@
+"""The accounts whose exports are pulled: those of a TOML file (`accounts_file.py`), or the one of the settings.
+
+An account is one organization with its credential: a key, or a client of OAuth. No secret is here: an account names the
+environment variable that holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal, get_args
+
+AuthSetting = Literal["auto", "x-api-key", "bearer"]
+
+DEFAULT_ACCOUNT = "default"
+# The variable of the one account, where no file names accounts.
+API_KEY = "SOUNDLINK_API_KEY"
+TOO_FAR = "is too far in the future"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One organization: where its secret is, what to pull of it, from when on, and how often.
+
+    Either `key_env` or `client_id` is set. `key_env` and `client_secret_env` name environment variables.
+    `organization_id` is in lower case, as in the rows; None where the file does not say it. `campaign_ids` and
+    `soundlink_ids` empty mean all that the credential sees. `place` is the file and line that name the secret; `notice`
+    what a run's log says of the account.
+    """
+
+    name: str = DEFAULT_ACCOUNT
+    key_env: str | None = None
+    client_id: str | None = field(default=None, repr=False)
+    client_secret_env: str | None = None
+    organization_id: str | None = None
+    campaign_ids: tuple[str, ...] = ()
+    soundlink_ids: tuple[str, ...] = ()
+    requests_per_minute: int = 60
+    requests_per_hour: int = 600
+    start_date: date = date(2026, 1, 1)
+    auth: AuthSetting = "auto"
+    place: str = field(default="", repr=False, compare=False)
+    notice: str = field(default="", repr=False, compare=False)
+
+    @property
+    def secret_env(self) -> str:
+        """The environment variable that holds the key, or the client's secret."""
+        return self.client_secret_env or self.key_env or API_KEY
+
+
+def check_secrets(accounts: Iterable[Account], read_secret: Callable[[str], str | None]) -> None:
+    """Raises ValueError where a variable that the accounts file names is missing or empty: one sentence with its line.
+
+    The one account of the settings is left to its client.
+    """
+    for account in accounts:
+        if account.place and not (read_secret(account.secret_env) or "").strip():
+            raise ValueError(
+                f"{account.place}: account {account.name} needs the environment variable {account.secret_env}, which is"
+                " not set or is empty"
+            )
+
+
+def day_of(text: str) -> date:
+    """The day that a setting says, as YYYY-MM-DD; else ValueError."""
+    day = date.fromisoformat(text)
+    if day.year == date.max.year:  # Dagster looks at the days after it
+        raise ValueError(TOO_FAR)
+    return day
+
+
+def auth_of(text: str) -> AuthSetting:
+    """How a key is sent, as a setting says it; else ValueError."""
+    for known in get_args(AuthSetting):
+        if text.lower() == known:
+            return known  # type: ignore[no-any-return]
+    raise ValueError(f"must be one of {', '.join(get_args(AuthSetting))}")
