@@ -22,7 +22,7 @@ from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.definitions import secret_from_environment
 from soundlink_pipeline.orchestration.failures import OPERATOR_ERRORS, sentence
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
-from soundlink_pipeline.orchestration.pull_step import named_ids
+from soundlink_pipeline.orchestration.open_accounts import named_ids
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing.lag import lag_of
@@ -121,10 +121,12 @@ def _ids(settings: Settings, subject: Subject, wanted: Sequence[str]) -> list[st
         try:
             return chosen(subject, wanted, names)
         except Unknown:
-            if named_ids(settings, subject):  # nothing else is listed
+            if all(named_ids(account, subject) for account in settings.accounts):  # nothing else is listed
                 raise
-        with soundlink.connect(lambda _: None) as (client, _):
-            listed = {subject.id_of(item): subject.name_of(item) for item in client.listed(subject).items}
+        listed = dict[str, str]()
+        for account in settings.accounts:
+            with soundlink.connect(lambda _: None, account) as (client, _):
+                listed |= {subject.id_of(item): subject.name_of(item) for item in client.listed(subject).items}
         return chosen(
             subject, wanted, {listed_id: (*names.get(listed_id, ()), name) for listed_id, name in listed.items()}
         )
@@ -137,7 +139,8 @@ def _ids(settings: Settings, subject: Subject, wanted: Sequence[str]) -> list[st
 def _known(soundlink: Soundlink, subject: Subject) -> Names:
     """What those of a subject may be called, by the warehouse: as listed, as in their rows, and by the id in these."""
     if not soundlink.warehouse.exists():
-        return dict.fromkeys(named_ids(soundlink.settings, subject), ())
+        ids = [listed_id for account in soundlink.settings.accounts for listed_id in named_ids(account, subject)]
+        return dict.fromkeys(ids, ())
     with soundlink.warehouse.read() as connection:
         ledger = Ledger(connection)
         names, of_listing = dict[str, set[str]](), ledger.listed(subject)

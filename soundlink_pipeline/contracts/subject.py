@@ -105,6 +105,10 @@ class ExpectedDays:
     first: date | None
     last: date | None
 
+    def since(self, day: date | None) -> ExpectedDays:
+        """Those of them from a day on; None leaves them as they are."""
+        return self if day is None else ExpectedDays(max(self.first or day, day), self.last)
+
     def meet(self, dates: DateRange) -> bool:
         """Whether rows are expected on a day of `dates`."""
         first, last = self.first or dates.start, self.last or dates.end

@@ -21,7 +21,7 @@ from soundlink_pipeline.doctor.accounts import check_accounts
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.requesting import LATER, USED_UP, client_of, uncounted, way_out
-from soundlink_pipeline.orchestration.pull_step import named_ids
+from soundlink_pipeline.orchestration.open_accounts import named_ids
 from soundlink_pipeline.pulling.listing import left_out_of_named
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.settings.accounts import Account
@@ -116,7 +116,7 @@ def _requests(
 
 def _listing(subject: Subject, settings: Settings, client: SoundlinkClient, seen: _Seen) -> Iterator[Finding]:
     """List one subject, unless the settings name its ids."""
-    if ids := named_ids(settings, subject):
+    if ids := named_ids(settings.accounts[0], subject):
         seen.listed[subject] = [{subject.id_field: name} for name in ids]
         yield ok(subject.scope, f"not needed: SOUNDLINK_CAMPAIGN_IDS names {counted(len(ids), subject.name)}")
         for sentence in filter(None, left_out_of_named(client, subject, ids, settings.start_date)):

@@ -111,14 +111,15 @@ class Landing:
         )
         return [delivery for delivery in found if delivery is not None]
 
-    def listings(self, subject: Subject) -> list[Listing]:
-        """Every landed listing of a subject, of whichever account, oldest first."""
-        return self._listings(subject.table)
+    def listings(self, subject: Subject, account: str | None = None) -> list[Listing]:
+        """Every landed listing of a subject, of an account or of whichever, oldest first."""
+        return self._listings(subject.table, account)
 
-    def _listings(self, table: str) -> list[Listing]:
+    def _listings(self, table: str, only: str | None = None) -> list[Listing]:
         listings = [
             read_listing_name(path, account)
             for account, folder in self.accounts()
+            if only in (None, account)
             for path in folder.glob(f"{table}/*.ndjson*")
         ]
         return sorted(

@@ -76,13 +76,14 @@ def run_export_checks(
     pulled: bool,
     loaded: Collection[str] = (),
     only: Collection[str] | None = None,
+    accounts: Collection[str] = (),
 ) -> tuple[list[dg.AssetCheckResult], list[CheckResult]]:
     """The result of every check of `export` in the window, and those that block what is downstream.
 
     `loaded` are the deliveries of the run, which may have changed other days. Where nothing was `pulled`, the checks of
-    rows say that they were not evaluated. A run that was limited to the ids `only` misses no others.
+    rows say that they were not evaluated. A run that was limited to the ids `only`, or to `accounts`, misses no others.
     """
-    delivered = check_delivered(connection, export, dates, only)
+    delivered = check_delivered(connection, export, dates, only, accounts)
     if not pulled:
         keys = [dg.AssetCheckKey(dg.AssetKey(export.name), check.name) for check in row_checks(export)]
         return [delivered, *(not_evaluated(key, _NOTHING_LOADED) for key in keys)], []
@@ -102,10 +103,18 @@ def left_out_results(export: Export, reason: str) -> list[dg.AssetCheckResult]:
 
 
 def check_delivered(
-    connection: duckdb.DuckDBPyConnection, export: Export, dates: DateRange, only: Collection[str] | None = None
+    connection: duckdb.DuckDBPyConnection,
+    export: Export,
+    dates: DateRange,
+    only: Collection[str] | None = None,
+    accounts: Collection[str] = (),
 ) -> dg.AssetCheckResult:
-    """Whether the window was pulled for all of which rows are expected in it, or for those of `only`."""
-    found = [item for item in missing(connection, export, dates) if only is None or item.listed_id.id in only]
+    """Whether the window was pulled for all of which rows are expected in it, or for those of `only` and `accounts`."""
+    found = [
+        item
+        for item in missing(connection, export, dates)
+        if (only is None or item.listed_id.id in only) and (not accounts or item.listed_id.account in accounts)
+    ]
     metadata: dict[str, Any] = {"window": str(dates), f"{export.subject.plural} missing": len(found)}
     if found:
         metadata["missing"] = dg.MetadataValue.md(_as_table(export, found))

@@ -5,19 +5,18 @@ One step pulls all exports that a run selects: while one is being loaded, the ne
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from soundlink_pipeline.api.errors import ScopeMissing
 from soundlink_pipeline.contracts.account import ListedId
 from soundlink_pipeline.contracts.days import REVISION_DAYS
 from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.contracts.subject import Item, Subject, left_out
+from soundlink_pipeline.contracts.subject import Subject, left_out
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.orchestration.asset_checks import (
     check_key,
@@ -30,8 +29,9 @@ from soundlink_pipeline.orchestration.asset_checks import (
 from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.column_schema import COLUMNS, column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, pull_failure
+from soundlink_pipeline.orchestration.open_accounts import OpenAccounts, named_ids, open_accounts
 from soundlink_pipeline.orchestration.partition_pages import figures_of_run, report_limited, report_partitions
-from soundlink_pipeline.orchestration.pull_step import Only, list_for_run, named_ids, open_client, pull_range
+from soundlink_pipeline.orchestration.pull_step import Asked, Only, pull_range
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import (
     BACKFILL,
@@ -89,6 +89,15 @@ class ExportsConfig(dg.Config):
         default=[],
         description="The same of soundlinks. Where only one of the two is given, nothing of the other is pulled.",
     )
+
+    accounts: list[str] = Field(
+        default=[],
+        description="Pull these accounts only, by their names in the settings. Otherwise all.",
+    )
+
+    @property
+    def is_limited(self) -> bool:
+        return bool(self.only or self.accounts)
 
     @property
     def only(self) -> Only:
@@ -161,32 +170,36 @@ def _listings_asset() -> dg.AssetsDefinition:
         # The exports are next: no request for a wrong range.
         dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
         wanted = [subject for subject in SUBJECTS if dg.AssetKey(subject.table) in context.selected_asset_keys]
-        refused = dict[Subject, ScopeMissing]()
-        with as_cancellation(context), as_operator_failure(), open_client(context, soundlink) as (client, pacer):
+        # Where the exports are next, the step that pulls says of which accounts nothing was listed.
+        exports_next = dates is not None and any(_are_exports_next(context, subject) for subject in wanted)
+        with as_cancellation(context), as_operator_failure(), open_accounts(context, soundlink) as accounts:
+            refused = list[Subject]()
             for subject in wanted:
-                before = client.requests
-                try:
-                    listing = list_for_run(context, soundlink, client, subject)
-                except ScopeMissing as error:  # the others go on; the step that pulls says what it means
-                    refused[subject] = error
+                before = accounts.requests
+                accounts.list_one(context, soundlink, subject)
+                listed = [(subject, item.listings[subject]) for item in accounts.all if subject in item.listings]
+                if not listed:  # the others go on; the step that pulls says what it means
+                    refused.append(subject)
                     continue
-                items = listing.items(subject)
+                metadata = _listed(subject, accounts, soundlink.settings)
                 if not dates or not _are_exports_next(context, subject):
-                    # Otherwise the step that pulls saves it, with what it asks the warehouse in any case.
-                    save_and_ask(soundlink.warehouse, soundlink.landing, [(subject, listing)], lambda _: None)
-                context.log.info(f"{counted(len(items), subject.name)} listed")
+                    # Otherwise the step that pulls saves them, with what it asks the warehouse in any case.
+                    expected = soundlink.expected_accounts
+                    save_and_ask(soundlink.warehouse, soundlink.landing, listed, lambda _: None, expected)
                 yield dg.MaterializeResult(
-                    asset_key=subject.table,
-                    metadata=_listed(subject, items, soundlink.settings) | {"requests": client.requests - before},
+                    asset_key=subject.table, metadata=metadata | {"requests": accounts.requests - before}
                 )
             # The API is not ours to materialize: that it answered is an observation.
-            observed = {"requests left this hour": pacer.left_this_hour(), "the key is sent as": client.scheme}
-            context.log_event(dg.AssetObservation(SOUNDLINK_API, metadata=observed))
+            context.log_event(dg.AssetObservation(SOUNDLINK_API, metadata=_observed(accounts)))
             if len(refused) == len(wanted):
-                raise refused[wanted[0]]
-        for subject, why in refused.items():
+                accounts.list_all(context, soundlink, [])
+        for subject in refused:
+            why = _why_refused(accounts, subject)
             context.log.info(f"{subject.plural} were not listed: {why}")
-            yield dg.MaterializeResult(asset_key=subject.table, metadata={"left out": str(why)})
+            yield dg.MaterializeResult(asset_key=subject.table, metadata={"left out": why})
+        if accounts.failures and not exports_next:
+            lines = [f"account {name}: {reason}" for name, reason in accounts.failures.items()]
+            raise dg.Failure("\n".join(["not all accounts could be listed.", *lines]), allow_retries=False)
 
     return list_subjects
 
@@ -197,17 +210,38 @@ def _are_exports_next(context: dg.AssetExecutionContext, subject: Subject) -> bo
     return not selected or any(dg.AssetKey(export.name) in selected for export in own)
 
 
+def _observed(accounts: OpenAccounts) -> dict[str, Any]:
+    """What is seen of the API; by account where there are several."""
+    found: dict[str, Any] = {}
+    for account in accounts.working:
+        of_it = f", {account.name}" if accounts.are_several else ""
+        found[f"requests left this hour{of_it}"] = account.pacer.left_this_hour()
+        found[f"the key is sent as{of_it}"] = account.client.scheme
+    return found
+
+
+def _why_refused(accounts: OpenAccounts, subject: Subject) -> str:
+    return next((str(item.refused[subject]) for item in accounts.all if subject in item.refused), "no account works")
+
+
 def _listed(
-    subject: Subject, items: Sequence[Item], settings: Settings
+    subject: Subject, accounts: OpenAccounts, settings: Settings
 ) -> dict[str, dg.MetadataValue[Any] | int | str]:
-    """What a listing's page shows."""
+    """What the page of a subject's listings shows."""
+    by_account = {item.name: item.items(subject) for item in accounts.all}
+    for account in accounts.working:
+        account.log(f"{counted(len(by_account[account.name]), subject.name)} listed")
+    items = [item for of_account in by_account.values() for item in of_account]
     statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
+    of_accounts = markdown_table(["account", subject.plural], [(name, len(of)) for name, of in by_account.items()])
+    several = {f"{subject.plural} by account": dg.MetadataValue.md(of_accounts)} if accounts.are_several else {}
     return {
+        **several,
         f"{subject.plural} by status": dg.MetadataValue.md(markdown_table(["status", subject.plural], statuses)),
         "dagster/row_count": len(items),
         "left out": (
             f"not known: `{typed('doctor')}` asks when the campaigns in SOUNDLINK_CAMPAIGN_IDS were created"
-            if named_ids(settings, subject)
+            if any(named_ids(item.account, subject) for item in accounts.all)
             else left_out(subject, items, settings.start_date) or "nothing"
         ),
     }
@@ -270,18 +304,11 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
             yield from check_only(soundlink, wanted_checks)
             return
         dates = range_of_run(context, soundlink.settings.start_date)
-        if config.only and BACKFILL in context.run.tags:
+        if config.is_limited and BACKFILL in context.run.tags:
             raise dg.Failure(_NO_LIMITED_BACKFILL, allow_retries=False)
         with as_cancellation(context), as_operator_failure():
-            of_range = pull_range(
-                context,
-                soundlink,
-                exports,
-                dates,
-                refetch=config.refetch,
-                accept_smaller=config.accept_smaller,
-                only=config.only,
-            )
+            asked = Asked(exports, dates, config.refetch, config.accept_smaller, config.only, config.accounts)
+            of_range = pull_range(context, soundlink, asked)
         pulled, left = of_range.result, of_range.left_out
         names: Mapping[ListedId, str] = {}
         blocking: list[tuple[Export, CheckResult]] = []
@@ -306,13 +333,14 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                     pulled=not nothing,
                     loaded=loaded,
                     only=config.only.get(export.subject.table, ()) if config.only else None,
+                    accounts=config.accounts,
                 )
                 checks = [result for result in found if check_key(result) in wanted_checks]
                 blocking += [(export, result) for result in failed]
                 figures = figures_of_run(export, dates, own, of_range.in_range.get(export.subject.name, 0))
                 if own.failed:
                     results += checks
-                elif config.only and (lacking := lacking_days(connection, export, dates)):
+                elif config.is_limited and (lacking := lacking_days(connection, export, dates)):
                     report_limited(
                         context, connection, export, dates, delivery_ids=loaded, of_run=figures, lacking=lacking
                     )
@@ -324,7 +352,8 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 names = Ledger(connection).names(soundlink.warehouse.exports)
         yield from results
         if pulled.failed:
-            raise pull_failure(pulled.failed, len(pulled.loaded), names)
+            several = len(soundlink.settings.accounts) > 1
+            raise pull_failure(pulled.failed, len(pulled.loaded), names, several=several)
         if blocking:
             raise blocking_failure(blocking)
 

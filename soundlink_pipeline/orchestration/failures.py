@@ -62,8 +62,11 @@ def _pull_again(failed: Sequence[FailedPull]) -> list[str]:
     ]
 
 
-def pull_failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[ListedId, str]) -> dg.Failure:
-    lines = [f"{item.describe(names)}: {item.reason}" for item in failed if item.attempted]
+def pull_failure(
+    failed: Sequence[FailedPull], loaded: int, names: Mapping[ListedId, str], *, several: bool = False
+) -> dg.Failure:
+    """For pulls that failed; of `several` accounts each line names its own."""
+    lines = list(dict.fromkeys(_line(item, names, several) for item in failed if item.attempted))
     not_attempted = sum(not item.attempted for item in failed)
     shown = lines[:_MOST_LINES]
     if len(lines) > len(shown):
@@ -77,6 +80,15 @@ def pull_failure(failed: Sequence[FailedPull], loaded: int, names: Mapping[Liste
         metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
     )
+
+
+def _line(item: FailedPull, names: Mapping[ListedId, str], several: bool) -> str:
+    """What failed and why. Of an account that does not work at all, the account."""
+    if not several:
+        return f"{item.describe(names)}: {item.reason}"
+    if not item.subject_id and not item.no_access:
+        return f"account {item.account}, {item.dates}: {item.reason}"
+    return f"account {item.account}, {item.describe(names)}: {item.reason}"
 
 
 OPERATOR_ERRORS: tuple[type[Exception], ...] = (

@@ -55,7 +55,7 @@ def rebuild_from_landing(project: SqlProject) -> dg.JobDefinition:
     @dg.op(description="Loads every landed delivery that the warehouse lacks, in the order of loading.")
     def load_landed_deliveries(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:
         with as_cancellation(context, _LOADED_STAYS), as_operator_failure():
-            result = rebuild(soundlink.warehouse, soundlink.landing, context.log.info)
+            result = rebuild(soundlink.warehouse, soundlink.landing, context.log.info, soundlink.expected_accounts)
         if result.failed or result.lost:
             raise rebuild_failure(result)
 

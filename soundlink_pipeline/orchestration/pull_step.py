@@ -1,62 +1,57 @@
-"""What the steps that request anything share: a client, the listing, a plan; and the pulling itself.
+"""The pulling of a step: plans, requests and loads what its accounts are asked for, each within its own limits.
 
-The assets they serve are in `orchestration/export_assets.py`; how requests are made and loaded is in `pulling/`.
+The assets it serves are in `orchestration/export_assets.py`; how requests are made and loaded is in `pulling/`.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from soundlink_pipeline.api.errors import ScopeMissing
-from soundlink_pipeline.api.pacing import Pacer
-from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import subjects_of
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Item, Subject, left_out
-from soundlink_pipeline.landing.deliveries import Listing
-from soundlink_pipeline.orchestration.failures import as_operator_failure
+from soundlink_pipeline.orchestration.open_accounts import OpenAccount, OpenAccounts, named_ids, open_accounts
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.fetcher import Source
 from soundlink_pipeline.pulling.landed import load_leftovers
-from soundlink_pipeline.pulling.listing import left_out_of_named, list_subject, save_and_ask
+from soundlink_pipeline.pulling.listing import left_out_of_named, save_and_ask
 from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
 from soundlink_pipeline.pulling.progress import Progress
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.pulling.shrinking import NOTHING_HELD, HeldRows
-from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.wording import counted, in_words
 
-if TYPE_CHECKING:
-    from soundlink_pipeline.api.client import SoundlinkClient
-
-
-@contextmanager
-def open_client(context: dg.AssetExecutionContext, soundlink: Soundlink) -> Iterator[tuple["SoundlinkClient", Pacer]]:
-    """The step's client; a key or a URL that cannot be one fails the step with that sentence."""
-    with ExitStack() as stack:
-        with as_operator_failure(ValueError):
-            made = stack.enter_context(soundlink.connect(context.log.info))
-        yield made
-
-
 # By the table of a subject, the ids that a run is limited to; without any it is not limited.
 Only = Mapping[str, Collection[str]]
-NO_LIMIT: Only = {}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run asks for: the `dates` of `exports`, in every account or in those of `accounts`.
+
+    With `refetch` final days, too. With `accept_smaller` an answer is taken however few rows it holds. `only` limits
+    the pull to these ids.
+    """
+
+    exports: Sequence[Export]
+    dates: DateRange
+    refetch: bool
+    accept_smaller: bool
+    only: Only = field(default_factory=dict)
+    accounts: Collection[str] = ()
 
 
 @dataclass(frozen=True)
 class Pulled:
     """What a step has pulled: the result, and of how many of each subject rows can be in its range, by name.
 
-    `left_out`: the exports that the key gives no access to and that were never pulled, by name, each with why.
+    `left_out`: the exports that no account has access to and that were never pulled, by name, each with why.
     """
 
     result: PullResult
@@ -64,158 +59,207 @@ class Pulled:
     left_out: Mapping[str, str]
 
 
-def named_ids(settings: Settings, subject: Subject) -> tuple[str, ...]:
-    """The ids that the settings name of a subject; none: all that the key sees."""
-    return settings.campaign_ids if subject.name == CAMPAIGN.name else ()
+class _AccountPull:
+    """The pull of one account within a step: what is asked of it, as the ledger and its listing tell."""
+
+    def __init__(self, account: OpenAccount, asked: Asked, listed: Mapping[Subject, Sequence[Item]]) -> None:
+        self.account, self._asked, self.listed = account, asked, listed
+        self._exports = [export for export in asked.exports if export.subject in listed]
+        self._now = min(listing.listed_at for listing in account.listings.values())
+        self.held = NOTHING_HELD
+        self.plan: Plan
+
+    def look(self, ledger: Ledger, lineage: Sequence[str], given_up: Collection[tuple[str, str]] = ()) -> None:
+        """Plan what is to be requested, and see which rows are held of that."""
+        asked, own, first_day = self._asked, self.account, self.account.account.start_date
+        start, end = max(asked.dates.start, first_day), asked.dates.end
+        exports, dates = (self._exports, DateRange(start, end)) if start <= end else ([], asked.dates)
+        so_far = ledger.pulled_so_far(exports, dates, lineage, settled=not asked.refetch, account=own.name)
+        self.plan = Plan(
+            exports,
+            self.listed,
+            dates,
+            so_far,
+            now=self._now,
+            first_day=first_day,
+            given_up=given_up,
+            account=own.name,
+        )
+        self.held = NOTHING_HELD if asked.accept_smaller else HeldRows.before(ledger, self.plan.missing, own.name)
+
+    @property
+    def source(self) -> Source:
+        own = self.account
+        return Source(client=own.client, pacer=own.pacer, account=own.name, lane=own.account.client_id, held=self.held)
+
+    def describe(self) -> str:
+        limits = self.account.account
+        return self.plan.describe(
+            per_minute=limits.requests_per_minute,
+            per_hour=limits.requests_per_hour,
+            left_this_hour=self.account.pacer.left_this_hour(),
+        )
+
+    def days_left_out(self) -> Iterable[str]:
+        """What a first run says of days before the first one that is asked for."""
+        own = self.account.account
+        for subject, items in self.listed.items():
+            if ids := named_ids(own, subject):
+                yield from filter(None, left_out_of_named(self.account.client, subject, ids, own.start_date))
+            elif sentence := left_out(subject, items, own.start_date):
+                yield sentence
+
+    def may_go_on(self, result: PullResult) -> bool:
+        return not self.account.pacer.cancelled.is_set() and self.plan.may_go_on(result.with_rows)
+
+    def without_access(self, result: PullResult) -> dict[str, str]:
+        """Of the exports those that were never pulled and that the account gives no access to, each with why.
+
+        They are no failures: they are taken out of `result`. One that was pulled before goes stale, and a key that
+        opens none of them is of no use: then the failures are the run's.
+        """
+        own, before = result.of_account(self.account.name).failed, self.plan.pulled_before
+        left = {item.export: item.reason for item in own if item.no_access and item.export not in before}
+        if len(left) == len(self._asked.exports):
+            return {}
+        result.failed = [
+            item
+            for item in result.failed
+            if not (item.account == self.account.name and item.no_access and item.export in left)
+        ]
+        return left
 
 
-def list_for_run(
-    context: dg.AssetExecutionContext, soundlink: Soundlink, client: "SoundlinkClient", subject: Subject
-) -> Listing:
-    """What a run goes by: as an earlier step of it listed it, or as the API does now."""
-    return list_subject(
-        client,
-        subject,
-        soundlink.landing,
-        run_id=context.run.run_id,
-        lineage=run_lineage(context),
-        only=named_ids(soundlink.settings, subject),
-        log=context.log.warning,
-    )
-
-
-def _describe(planned: Plan, soundlink: Soundlink, pacer: Pacer) -> str:
-    settings = soundlink.settings
-    return planned.describe(
-        per_minute=settings.requests_per_minute,
-        per_hour=settings.requests_per_hour,
-        left_this_hour=pacer.left_this_hour(),
-    )
-
-
-def _left_out(client: "SoundlinkClient", subject: Subject, items: Sequence[Item], settings: Settings) -> list[str]:
-    """What a first run says of days before the first partition."""
-    if ids := named_ids(settings, subject):
-        sentences = left_out_of_named(client, subject, ids, settings.start_date)
-    else:
-        sentences = left_out(subject, items, settings.start_date), None
-    return [sentence for sentence in sentences if sentence]
-
-
-def _list_all(
-    context: dg.AssetExecutionContext, soundlink: Soundlink, client: "SoundlinkClient", exports: Sequence[Export]
-) -> tuple[dict[Subject, Listing], dict[Subject, ScopeMissing]]:
-    """The listings that the key gives access to; and why it gives none to others."""
-    listings, refused = dict[Subject, Listing](), dict[Subject, ScopeMissing]()
-    for subject in subjects_of(exports):
-        try:
-            listings[subject] = list_for_run(context, soundlink, client, subject)
-        except ScopeMissing as error:
-            refused[subject] = error
-    if not listings and refused:
-        raise next(iter(refused.values()))
-    return listings, refused
-
-
-def _chosen(listings: Mapping[Subject, Listing], only: Only) -> dict[Subject, list[Item]]:
-    """What of the listings is pulled: all, or what is `only` wanted. Raises dg.Failure for what is not listed."""
-    chosen: dict[Subject, list[Item]] = {}
-    for subject, listing in listings.items():
-        wanted, items = set(only.get(subject.table, ())), listing.items(subject)
-        if unlisted := sorted(wanted - {subject.id_of(item) for item in items}):
+def _chosen(accounts: Sequence[OpenAccount], only: Only) -> list[dict[Subject, list[Item]]]:
+    """What of each one's listings is pulled: all, or what is `only` wanted. Raises dg.Failure for what none lists."""
+    listed = [{subject: account.items(subject) for subject in account.listings} for account in accounts]
+    if not any(only.values()):
+        return listed
+    for subject in dict.fromkeys(subject for of_account in listed for subject in of_account):
+        ids = {subject.id_of(item) for of_account in listed for item in of_account.get(subject, ())}
+        if unlisted := sorted(set(only.get(subject.table, ())) - ids):
             raise dg.Failure(f"no {subject.name} of this id is listed: {', '.join(unlisted)}", allow_retries=False)
-        chosen[subject] = [item for item in items if not any(only.values()) or subject.id_of(item) in wanted]
-    return chosen
+    return [
+        {
+            subject: [item for item in items if subject.id_of(item) in only.get(subject.table, ())]
+            for subject, items in of_account.items()
+        }
+        for of_account in listed
+    ]
 
 
-def _without_access(exports: Sequence[Export], result: PullResult, pulled_before: Collection[str]) -> dict[str, str]:
-    """Of the `exports` those that were never pulled and that the key gives no access to, each with why.
-
-    They are no failures of the result. One that was pulled before goes stale, and a key that opens none of them is of
-    no use: then the failures are the run's.
-    """
-    left = {item.export: item.reason for item in result.failed if item.no_access and item.export not in pulled_before}
-    if len(left) == len(exports):
-        return {}
-    result.failed = [item for item in result.failed if not (item.no_access and item.export in left)]
-    return left
-
-
-def pull_range(
-    context: dg.AssetExecutionContext,
-    soundlink: Soundlink,
-    exports: Sequence[Export],
-    dates: DateRange,
-    *,
-    refetch: bool,
-    accept_smaller: bool,
-    only: Only = NO_LIMIT,
-) -> Pulled:
-    """Pull and load the range.
-
-    With `accept_smaller` an answer is taken however few rows it holds. `only` limits the pull to these ids.
-    """
+def pull_range(context: dg.AssetExecutionContext, soundlink: Soundlink, asked: Asked) -> Pulled:
+    """Pull and load the range."""
     progress = soundlink.progress = Progress()
-    log, later = context.log.info, list[str]()
+    later = list[str]()
     leftovers = load_leftovers(soundlink.warehouse, soundlink.landing, later.append)
-    with open_client(context, soundlink) as (client, pacer):
-        lineage = run_lineage(context)
-        listings, refused = _list_all(context, soundlink, client, exports)
-        listed, pullable = _chosen(listings, only), [export for export in exports if export.subject in listings]
-        first_day, now = soundlink.settings.start_date, min(listing.listed_at for listing in listings.values())
-
-        def plan(ledger: Ledger, given_up: Collection[tuple[str, str]] = ()) -> tuple[Plan, HeldRows]:
-            """What the run is to request, and which rows are held of that."""
-            so_far = ledger.pulled_so_far(pullable, dates, lineage, settled=not refetch)
-            planned = Plan(pullable, listed, dates, so_far, now=now, first_day=first_day, given_up=given_up)
-            return planned, NOTHING_HELD if accept_smaller else HeldRows.before(ledger, planned.missing)
-
-        def pull(requests: Sequence[PullRequest], held: HeldRows) -> PullResult:
-            return Puller(
-                Source(client=client, pacer=pacer, held=held),
-                landing=soundlink.landing,
-                warehouse=soundlink.warehouse,
-                run_id=context.run.run_id,
-                log=log,
-                progress=progress,
-            ).run(requests)
-
-        planned, held = save_and_ask(soundlink.warehouse, soundlink.landing, listings.items(), plan)
-        log(_describe(planned, soundlink, pacer))  # first, so that the operator knows how long it takes
-        if not planned.pulled_before and not any(only.values()):
-            for subject, items in listed.items():
-                for line in _left_out(client, subject, items, soundlink.settings):
-                    log(line)
-        for line in later:
-            log(line)
-        result, further = pull(planned.missing, held), planned
-        made = {request.identity for request in planned.missing}
-        while not pacer.cancelled.is_set() and further.may_go_on(result.with_rows):
-            failed = {(item.export, item.subject_id) for item in result.failed}
-            with soundlink.warehouse.read() as connection:
-                further, held = plan(Ledger(connection), failed)
-            more = [request for request in further.missing if request.identity not in made]
-            if not more:
-                break
-            log(f"{counted(len(more), 'further request')}, for what is over and still has rows")
-            result.add(pull(more, held))
-            made |= {request.identity for request in more}
-        result.requests = client.requests
-    for export in exports:
-        if why := refused.get(export.subject):
-            result.failed.append(FailedPull(export.name, "", dates, str(why), no_access=True))
-    left = _without_access(exports, result, planned.pulled_before)
-    for reason in dict.fromkeys(left.values()):
-        names = in_words([name for name, of_it in left.items() if of_it == reason])
-        context.log.warning(f"{names} left out: {reason}")
+    with open_accounts(context, soundlink, asked.accounts) as accounts:
+        accounts.list_all(context, soundlink, subjects_of(asked.exports))
+        working = accounts.working
+        pulls = [
+            _AccountPull(account, asked, listed)
+            for account, listed in zip(working, _chosen(working, asked.only), strict=True)
+        ]
+        result = _pull(context, soundlink, asked, pulls, later)
+        result.requests = accounts.requests
+    result.failed += _refused(accounts, asked)
+    left = _left_out(context, pulls, result, accounts.are_several)
     result.loaded[:0] = leftovers.loaded
     result.failed[:0] = leftovers.failed
     progress.result = result
-    for export in exports:
+    for export in asked.exports:
         if unknown := result.of(export).unknown_fields:
             context.log.warning(
                 f"{export.name} came with fields its contract does not know: {', '.join(unknown)}. They are kept in the"
                 " landed files; once they are in contracts/ they are loaded, and rebuild_from_landing fills the past"
             )
     soundlink.landing.sweep(datetime.now(UTC), soundlink.settings.landing_retention_days)
-    return Pulled(result, {subject.name: planned.asked(subject) for subject in listings}, left)
+    in_range = {
+        subject.name: sum(pull.plan.asked(subject) for pull in pulls if subject in pull.listed)
+        for subject in subjects_of(asked.exports)
+    }
+    return Pulled(result, in_range, left)
+
+
+def _pull(
+    context: dg.AssetExecutionContext,
+    soundlink: Soundlink,
+    asked: Asked,
+    pulls: Sequence[_AccountPull],
+    later: Sequence[str],
+) -> PullResult:
+    """Ask and load, and ask on where the answers call for it. `later` are lines for the log, behind the plan's."""
+    lineage = run_lineage(context)
+
+    def fetch(of: Sequence[_AccountPull], requests: Sequence[PullRequest]) -> PullResult:
+        return Puller(
+            *(pull.source for pull in of),
+            landing=soundlink.landing,
+            warehouse=soundlink.warehouse,
+            run_id=context.run.run_id,
+            log=context.log.info,
+            progress=soundlink.progress,
+        ).run(requests)
+
+    def look_all(ledger: Ledger) -> None:
+        for pull in pulls:
+            pull.look(ledger, lineage)
+
+    listings = [item for pull in pulls for item in pull.account.listings.items()]
+    save_and_ask(soundlink.warehouse, soundlink.landing, listings, look_all, soundlink.expected_accounts)
+    for pull in pulls:
+        pull.account.log(pull.describe())  # first, so that the operator knows how long it takes
+    for pull in pulls:
+        if not pull.plan.pulled_before and not any(asked.only.values()):
+            for line in pull.days_left_out():
+                pull.account.log(line)
+    for line in later:
+        context.log.info(line)
+    result = fetch(pulls, [request for pull in pulls for request in pull.plan.missing])
+    made = {request.identity for pull in pulls for request in pull.plan.missing}
+    going_on = list(pulls)
+    while going_on := [pull for pull in going_on if pull.may_go_on(result.of_account(pull.account.name))]:
+        with soundlink.warehouse.read() as connection:
+            for pull in going_on:
+                failed = result.of_account(pull.account.name).failed
+                pull.look(Ledger(connection), lineage, {(item.export, item.subject_id) for item in failed})
+        more = [request for pull in going_on for request in pull.plan.missing if request.identity not in made]
+        if not more:
+            break
+        context.log.info(f"{counted(len(more), 'further request')}, for what is over and still has rows")
+        result.add(fetch(going_on, more))
+        made |= {request.identity for request in more}
+    return result
+
+
+def _refused(accounts: OpenAccounts, asked: Asked) -> list[FailedPull]:
+    """What was not asked for: of accounts that do not work, and what a listing was refused for."""
+    failed = [
+        FailedPull(export.name, "", asked.dates, str(why), no_access=True, account=account.name)
+        for account in accounts.working
+        for export in asked.exports
+        if (why := account.refused.get(export.subject))
+    ]
+    return failed + [
+        FailedPull(export.name, "", asked.dates, reason, account=name)
+        for name, reason in accounts.failures.items()
+        for export in asked.exports
+    ]
+
+
+def _left_out(
+    context: dg.AssetExecutionContext, pulls: Sequence[_AccountPull], result: PullResult, several: bool
+) -> dict[str, str]:
+    """The exports that no account has access to, each with why; says which accounts have none to which.
+
+    They are taken out of the failures of `result`.
+    """
+    found = {pull.account.name: pull.without_access(result) for pull in pulls}
+    for account, left in found.items():
+        for reason in dict.fromkeys(left.values()):
+            names = in_words([name for name, of_it in left.items() if of_it == reason])
+            context.log.warning(f"{f'{account}: ' if several else ''}{names} left out: {reason}")
+    if any(item.subject_id == "" and not item.no_access for item in result.failed):
+        return {}  # of an account that does not work nobody knows
+    first, *others = found.values() or [{}]
+    return {name: reason for name, reason in first.items() if all(name in left for left in others)}

@@ -22,6 +22,7 @@ from soundlink_pipeline.orchestration.unevaluated_checks import report_unevaluat
 from soundlink_pipeline.pulling.progress import Progress
 from soundlink_pipeline.settings.accounts import Account, check_secrets
 from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.warehouse.accounts import ExpectedAccount
 from soundlink_pipeline.warehouse.native_file import NativeFile
 
 if TYPE_CHECKING:
@@ -61,15 +62,27 @@ class Soundlink:
         WarehouseUnusable if it cannot be, and ValueError where the secret of any account is missing: before any
         request; WarehouseLocked.
         """
+        self.prepare(log)
+        with self.client_of(account or self.settings.accounts[0], log) as made:
+            yield made
+
+    def prepare(self, log: Log) -> None:
+        """Bring the warehouse to the present contract, and look whether all secrets are there: before any request.
+
+        Raises WarehouseUnusable, WarehouseLocked, ValueError.
+        """
         for change in self.warehouse.prepare():
             log(f"{self.warehouse.describe().name} brought to the present contract: {change}")
+        check_secrets(self.settings.accounts, self._read_secret)
+
+    @contextmanager
+    def client_of(self, account: Account, log: Log) -> Iterator[tuple[SoundlinkClient, Pacer]]:
+        """A client of an account; the warehouse is prepared. Raises ValueError for a secret that cannot be one."""
         # Not at the top: httpx is a fifth of what loading the definitions costs, and only a run sends requests.
         from soundlink_pipeline.api.account_client import account_client  # noqa: PLC0415
         from soundlink_pipeline.api.auth import SchemeMemory  # noqa: PLC0415
 
         settings = self.settings
-        account = account or settings.accounts[0]
-        check_secrets(settings.accounts, self._read_secret)
         if account.notice:
             log(account.notice)
         with account_client(
@@ -83,6 +96,15 @@ class Soundlink:
             log=log,
         ) as made:
             yield made
+
+    @property
+    def expected_accounts(self) -> list[ExpectedAccount]:
+        """The accounts of the settings, for the warehouse."""
+        first = self.settings.start_date
+        return [
+            ExpectedAccount(of.name, of.organization_id, of.start_date if of.start_date > first else None)
+            for of in self.settings.accounts
+        ]
 
     def _shared_tokens(self) -> Tokens:
         """The tokens of OAuth, which all steps of a process share: the endpoint gives few of them."""

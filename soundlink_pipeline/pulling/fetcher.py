@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from soundlink_pipeline.api.errors import ScopeMissing, SoundlinkError
-from soundlink_pipeline.api.pacing import Cancelled, Pacer
+from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery, digest_of
 from soundlink_pipeline.landing.folder import Landing
@@ -42,7 +42,8 @@ class Source:
     """An account as a pull sees it: who asks, within which limits, and what is `held` of it.
 
     An answer that holds far fewer rows than `held` is asked for once more; by default every answer is taken. Accounts
-    of one `lane` share their limits; without one it has its own.
+    of one `lane` share their limits, though not the pacer, which also tells when an account has ended; without a lane
+    it has limits of its own.
     """
 
     client: SoundlinkClient
@@ -67,23 +68,19 @@ class Fetcher:
         self.log = log
         self._progress = progress
         self._refused_scopes: dict[str, ScopeMissing] = {}
-        self.has_ended = False
 
     def cancel(self) -> None:
         """End every request now, also one that waits for a silent server."""
         self.source.pacer.cancelled.set()
         self._client.abort()
 
-    def _end(self) -> None:
-        """The API would refuse all others just so."""
-        self.has_ended = True
-        if self.source.lane is None:
-            self.source.pacer.cancelled.set()  # those that wait for their turn need not
+    @property
+    def has_ended(self) -> bool:
+        """Whether the API would refuse whatever else is asked, or the pull was cancelled."""
+        return self.source.pacer.cancelled.is_set()
 
     def fetch(self, request: PullRequest) -> HashedDelivery:
         """One delivery, landed. Raises SoundlinkError, Cancelled, NotBelieved, ValueError, WarehouseLocked."""
-        if self.has_ended:
-            raise Cancelled
         if refused := self._refused_scopes.get(request.export.scope):
             raise NoAccess(str(refused))
         try:
@@ -95,7 +92,7 @@ class Fetcher:
             raise self._refused_scopes.setdefault(request.export.scope, error) from None
         except SoundlinkError as error:
             if error.fatal:
-                self._end()
+                self.source.pacer.cancelled.set()  # the API would refuse all others of this account just so
             raise
 
     @contextlib.contextmanager

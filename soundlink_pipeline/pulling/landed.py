@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -21,6 +21,7 @@ from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.loading.batch import BATCH_BYTES, BatchResult, load_batch
 from soundlink_pipeline.loading.listing import save_listing
 from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
+from soundlink_pipeline.warehouse.accounts import ExpectedAccount, expect
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.wording import counted
@@ -126,17 +127,19 @@ def load_leftovers(warehouse: Home, landing: Landing, log: Log) -> PullResult:
     return _of_earlier_runs(result)
 
 
-def rebuild(warehouse: Home, landing: Landing, log: Log) -> PullResult:
+def rebuild(warehouse: Home, landing: Landing, log: Log, accounts: Sequence[ExpectedAccount] = ()) -> PullResult:
     """Load every landed delivery that the warehouse does not have, in the order of loading; makes no request.
 
-    An empty warehouse becomes equal to the one the landing was loaded into: rows, history, ledger and campaigns. Files
-    that were loaded before are verified.
+    An empty warehouse becomes equal to the one the landing was loaded into: rows, history, ledger and campaigns, with
+    the `accounts` of the settings. Files that were loaded before are verified.
     """
     result = PullResult()
     for folder, why in landing.unreadable_folders().items():
         result.lost.append(f"the landed files in {folder} cannot be seen ({why}): let the pipeline's user read it")
     with warehouse.write() as connection:
         ledger = Ledger(connection)
+        if accounts:
+            expect(connection, accounts)
         for subject in subjects_of(warehouse.exports):
             save = partial(save_listing, connection, subject)
             result.lost += _save_listings(landing, subject, save, ledger, log)

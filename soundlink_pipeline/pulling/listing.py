@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,7 @@ from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.loading.listing import save_listing
 from soundlink_pipeline.pulling.landed import set_aside
 from soundlink_pipeline.pulling.outcome import Log
+from soundlink_pipeline.warehouse.accounts import ExpectedAccount
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.renamed import AccountRenamed, keep_accounts
@@ -43,7 +44,7 @@ def list_subject(
     set aside, and the one before it stands. Raises SoundlinkError.
     """
     fixed = [{subject.id_field: listed_id} for listed_id in only]
-    landed = [item for item in landing.listings(subject) if item.account == account and item.run_id in lineage]
+    landed = [item for item in landing.listings(subject, account) if item.run_id in lineage]
     for earlier in reversed(landed):
         try:
             items = earlier.items(subject)
@@ -111,13 +112,13 @@ def save_and_ask(
     landing: Landing,
     listings: Iterable[tuple[Subject, Listing]],
     question: Callable[[Ledger], T],
-    accounts: Mapping[str, str | None] | None = None,
+    accounts: Sequence[ExpectedAccount] = (),
 ) -> T:
     """Save landed listings, unless that was done, and ask the ledger what a run must know before it pulls.
 
-    `accounts` are those that the settings name, each with its organization id if they say it; they are kept, too. Opens
-    the warehouse once. The file of a listing that is saved now gets another name: read its `items` before. Raises
-    AccountRenamed, with the listings set aside; WarehouseLocked, WarehouseUnusable.
+    `accounts` are those that the settings name; they are kept, too. Opens the warehouse once. The file of a listing
+    that is saved now gets another name: read its `items` before. Raises AccountRenamed, with the listings set aside;
+    WarehouseLocked, WarehouseUnusable.
     """
     new = [(subject, listing) for subject, listing in listings if not listing.archived]
     if not new and warehouse.exists():

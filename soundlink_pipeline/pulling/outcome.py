@@ -58,6 +58,14 @@ class PullResult:
             [item for item in self.failed if item.export == export.name],
         )
 
+    def of_account(self, name: str) -> PullResult:
+        """The part of it that is about one account; its requests are those of all."""
+        return PullResult(
+            self.requests,
+            [item for item in self.loaded if item.delivery.account == name],
+            [item for item in self.failed if item.account == name],
+        )
+
     def add(self, more: PullResult) -> None:
         self.requests += more.requests
         self.loaded += more.loaded

@@ -40,8 +40,8 @@ class PullRequest:
         return self.export.name, self.subject_id
 
     @property
-    def identity(self) -> tuple[str, str, DateRange]:
-        return *self.place, self.dates
+    def identity(self) -> tuple[str, str, str, DateRange]:
+        return self.account, *self.place, self.dates
 
     def describe(self) -> str:
         return f"{self.export.name} of {self.subject_id}, {self.dates}"

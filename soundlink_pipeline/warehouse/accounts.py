@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
 
 import duckdb
 
@@ -21,6 +23,19 @@ ACCOUNT = Column(
     backfill=quote(DEFAULT_ACCOUNT),
 )
 
+
+@dataclass(frozen=True)
+class ExpectedAccount:
+    """An account that the settings name, with its organization id if they say it.
+
+    `start_date` is the first report_date asked for, None for the first partition.
+    """
+
+    name: str
+    organization_id: str | None = None
+    start_date: date | None = None
+
+
 EXPECTED_ACCOUNTS = Table(
     name="expected_accounts",
     meaning=(
@@ -31,6 +46,7 @@ EXPECTED_ACCOUNTS = Table(
     columns=(
         Column("account", "VARCHAR", "The account's name in the settings.", nullable=False),
         Column("organization_id", "VARCHAR", "The organization that the settings say it is; null where they do not."),
+        Column("start_date", "DATE", "The first report_date asked for, where that is not the first partition."),
     ),
 )
 # In SQL, of a table with the column `account`: whether its row's account is expected.
@@ -100,7 +116,7 @@ def _column(name: str, type: str, meaning: str) -> Column:
     return Column(name, type, meaning, nullable=None)
 
 
-def expect(connection: duckdb.DuckDBPyConnection, organizations: Mapping[str, str | None]) -> None:
-    """Keep which accounts the settings name, at least one, each with its organization id if they say it."""
+def expect(connection: duckdb.DuckDBPyConnection, accounts: Iterable[ExpectedAccount]) -> None:
+    """Keep which accounts the settings name, at least one."""
     connection.execute(f"delete from {EXPECTED_ACCOUNTS.name}")
-    insert_rows(connection, EXPECTED_ACCOUNTS.name, list(organizations.items()))
+    insert_rows(connection, EXPECTED_ACCOUNTS.name, [(of.name, of.organization_id, of.start_date) for of in accounts])

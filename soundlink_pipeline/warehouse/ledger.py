@@ -61,13 +61,16 @@ class Ledger:
         """
         subject, newest = export.subject, self.newest_rows_of(export)
         listed = self._connection.execute(
-            f"select account, {subject.id_column}, _listed_json from {subject.table}"
+            f"""
+            select account, {subject.id_column}, _listed_json, start_date
+            from {subject.table} left join expected_accounts using (account)
+            """
         ).fetchall()
         return {
             (of := ListedId(account, name)): expected_days(
                 subject.lifetime(json.loads(item)), export.tail, newest.get(of)
-            )
-            for account, name, item in listed
+            ).since(start_date)
+            for account, name, item, start_date in listed
         }
 
     def newest_rows_of(self, export: Export) -> dict[ListedId, date]:

@@ -5,13 +5,13 @@ The warehouse knows an account by its name alone: under a new one everything of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import duckdb
 
 from soundlink_pipeline.contracts.subject import Item, Subject
-from soundlink_pipeline.warehouse.accounts import expect
+from soundlink_pipeline.warehouse.accounts import ExpectedAccount, expect
 from soundlink_pipeline.warehouse.sql import transaction
 
 
@@ -22,15 +22,15 @@ class AccountRenamed(Exception):
 def keep_accounts(
     connection: duckdb.DuckDBPyConnection,
     listed: Iterable[tuple[str, Subject, Iterable[Item]]],
-    organizations: Mapping[str, str | None],
+    accounts: Sequence[ExpectedAccount],
 ) -> None:
     """Keep the accounts that the settings name, unless one has got another name: by what is `listed`, not yet saved.
 
-    `organizations` are those that the settings say, by account. Raises AccountRenamed, duckdb.Error.
+    Raises AccountRenamed, duckdb.Error.
     """
-    _refuse_renamed(connection, listed, organizations)
+    _refuse_renamed(connection, listed, {account.name: account.organization_id for account in accounts})
     with transaction(connection):
-        expect(connection, organizations)
+        expect(connection, accounts)
 
 
 def _refuse_renamed(

@@ -21,6 +21,7 @@ from soundlink_pipeline.contracts.subject import ExpectedDays, expected_days
 from soundlink_pipeline.models.build import run_tests
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.warehouse import tables
+from soundlink_pipeline.warehouse.accounts import EXPECTED_ACCOUNTS
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.marts.shared import (
     COUNTRY,
@@ -93,7 +94,8 @@ def test_days_in_the_sql_folder_are_those_of_the_contracts(project: SqlProject) 
 def rule(project: SqlProject) -> Iterator[duckdb.DuckDBPyConnection]:
     """The view `days`: stg_campaigns over an empty table."""
     connection = duckdb.connect(":memory:")
-    connection.execute(tables.create(tables.listing_table(CAMPAIGN)))
+    for table in (tables.listing_table(CAMPAIGN), EXPECTED_ACCOUNTS):
+        connection.execute(tables.create(table))
     connection.execute(f"create view days as {project.render(project.models['stg_campaigns'], incremental=False)}")
     yield connection
     connection.close()

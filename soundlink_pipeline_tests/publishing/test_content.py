@@ -46,6 +46,7 @@ def test_published_file_holds_all_that_is_not_private(warehouse: NativeFile, tar
         "campaign_engagement_daily_history": 0,
         "campaigns": 1,
         "deliveries": 3,
+        "expected_accounts": 0,
         "marts.totals": 1,
         "soundlink_country_daily": 0,
         "soundlink_country_daily_history": 0,

@@ -48,7 +48,6 @@ TABLES = (
     "soundlinks",
     "report_date_status",
     "vanished_rows",
-    "expected_accounts",
     "accounts",
 )
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

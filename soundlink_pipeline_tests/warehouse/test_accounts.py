@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.quality.completeness import missing, newest_complete_day
-from soundlink_pipeline.warehouse.accounts import expect
+from soundlink_pipeline.warehouse.accounts import ExpectedAccount, expect
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.renamed import AccountRenamed, keep_accounts
 from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, arrival, ledger, load, query, row, save
@@ -46,7 +47,7 @@ class Books:
 
     def expect(self, *accounts: str) -> None:
         with self.warehouse.write() as connection:
-            expect(connection, dict.fromkeys(accounts))
+            expect(connection, [ExpectedAccount(name) for name in accounts])
 
     def lacking(self) -> list[ListedId]:
         with self.warehouse.read() as connection:
@@ -56,9 +57,9 @@ class Books:
         with self.warehouse.read() as connection:
             return newest_complete_day(connection, TABLE, NOON)
 
-    def keep(self, listed: dict[str, list[dict[str, Any]]], organizations: dict[str, str | None]) -> None:
+    def keep(self, account: str, listed: Sequence[dict[str, Any]], *expected: ExpectedAccount) -> None:
         with self.warehouse.write() as connection:
-            keep_accounts(connection, [(account, CAMPAIGN, items) for account, items in listed.items()], organizations)
+            keep_accounts(connection, [(account, CAMPAIGN, listed)], expected)
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_the_accounts_are_told_with_organizations_pulls_and_what_is_listed(books
     books.pull("first", "a", rows=[row(account_id="org-1", campaign_id="a")], dates=APRIL)
     books.pull("first", "b", rows=[row(account_id="org-2", campaign_id="b")], dates=APRIL, pulled=NOON + timedelta(1))
     with books.warehouse.write() as connection:
-        expect(connection, {"first": None, "third": "org-3"})
+        expect(connection, [ExpectedAccount("first"), ExpectedAccount("third", "org-3")])
     naive = NOON.replace(tzinfo=None)
     assert query(books.warehouse, "from accounts order by name") == [
         ("first", ["org-1", "org-2"], naive, naive + timedelta(days=1), 2, 0, True),
@@ -147,14 +148,23 @@ def test_an_empty_delivery_speaks_for_what_the_same_account_has_delivered(books:
 def test_one_account_under_another_name_is_refused(books: Books) -> None:
     books.see(DEFAULT_ACCOUNT, "a", "b", organizationId="org-1")
     books.pull(DEFAULT_ACCOUNT, "a", rows=[row(account_id="org-1", campaign_id="a")], dates=APRIL)
+    acme = ExpectedAccount("acme")
     renamed = r"account acme is new, and lists the campaigns of account default, .* call it default again"
     with pytest.raises(AccountRenamed, match=renamed):
-        books.keep({"acme": [{"campaignId": "b"}]}, {"acme": None})
+        books.keep("acme", [{"campaignId": "b"}], acme)
     with pytest.raises(AccountRenamed, match=renamed):
-        books.keep({"acme": [{"campaignId": "c", "organizationId": "org-1"}]}, {"acme": None})
+        books.keep("acme", [{"campaignId": "c", "organizationId": "org-1"}], acme)
     with pytest.raises(AccountRenamed, match=renamed):
-        books.keep({"acme": []}, {"acme": "org-1"})
+        books.keep("acme", [], ExpectedAccount("acme", "org-1"))
     # Beside the old one it is another account, and so is one of other campaigns in its place.
-    books.keep({"acme": [{"campaignId": "b"}]}, {DEFAULT_ACCOUNT: None, "acme": None})
-    books.keep({"acme": [{"campaignId": "c", "organizationId": "org-2"}]}, {"acme": "org-2"})
-    assert query(books.warehouse, "from expected_accounts") == [("acme", "org-2")]
+    books.keep("acme", [{"campaignId": "b"}], ExpectedAccount(DEFAULT_ACCOUNT), acme)
+    books.keep("acme", [{"campaignId": "c", "organizationId": "org-2"}], ExpectedAccount("acme", "org-2"))
+    assert query(books.warehouse, "from expected_accounts") == [("acme", "org-2", None)]
+
+
+def test_days_before_an_accounts_own_first_day_are_not_missing(books: Books) -> None:
+    for account in ("first", "second"):
+        books.see(account, "camp_1")
+    with books.warehouse.write() as connection:
+        expect(connection, [ExpectedAccount("first"), ExpectedAccount("second", start_date=DAY + timedelta(days=1))])
+    assert books.lacking() == [ListedId("first", "camp_1")]

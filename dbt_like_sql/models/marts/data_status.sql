@@ -23,6 +23,10 @@ soundlinks as (
     select * from {{ ref('stg_soundlinks') }}
 ),
 
+expected_accounts as (
+    select * from {{ source('soundlink', 'expected_accounts') }}
+),
+
 rows_by_day as (
     select * from {{ ref('rows_by_day') }}
 ),
@@ -103,7 +107,9 @@ expected_days as (
         expected_by_listing.export,
         expected_by_listing.subject_id,
         expected_by_listing.is_listed,
-        coalesce(expected_by_listing.expected_from, date '0001-01-01') as expected_from,
+        greatest(
+            coalesce(expected_by_listing.expected_from, date '0001-01-01'), expected_accounts.start_date
+        ) as expected_from,
         -- greatest() passes over nulls: without an end by the listing there is none.
         case
             when expected_by_listing.expected_until is null then date '9999-12-31'
@@ -114,6 +120,8 @@ expected_days as (
         on expected_by_listing.account = expected_by_rows.account
         and expected_by_listing.export = expected_by_rows.export
         and expected_by_listing.subject_id = expected_by_rows.subject_id
+    left join expected_accounts
+        on expected_by_listing.account = expected_accounts.account
 ),
 
 pulled_days as (
