@@ -73,6 +73,9 @@ def dev(host: str, port: int, *, verbose: bool) -> None:
     "--campaign", "campaigns", multiple=True, metavar="NAME", help="Only this campaign, by id or name; may be repeated."
 )
 @click.option("--soundlink", "soundlinks", multiple=True, metavar="NAME", help="The same of a soundlink.")
+@click.option(
+    "--account", "accounts", multiple=True, metavar="NAME", help="Only this account of the settings; may be repeated."
+)
 @click.option("--refetch", is_flag=True, help="Pull settled days again, too.")
 @click.option("--accept-smaller", is_flag=True, help="Take answers however few rows they hold.")
 @click.option("--verbose", is_flag=True, help="Show Dagster's own log lines instead of progress.")
@@ -83,6 +86,7 @@ def pull(
     campaigns: tuple[str, ...],
     soundlinks: tuple[str, ...],
     *,
+    accounts: tuple[str, ...],
     refetch: bool,
     accept_smaller: bool,
     verbose: bool,
@@ -103,7 +107,7 @@ def pull(
     from soundlink_pipeline.contracts.soundlinks import SOUNDLINK  # noqa: PLC0415
 
     only = {CAMPAIGN: campaigns, SOUNDLINK: soundlinks}
-    pull_days(wanted, only, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
+    pull_days(wanted, only, accounts=accounts, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
 
 
 @soundlink.command()

@@ -22,7 +22,7 @@ from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.definitions import secret_from_environment
 from soundlink_pipeline.orchestration.failures import OPERATOR_ERRORS, sentence
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
-from soundlink_pipeline.orchestration.open_accounts import named_ids
+from soundlink_pipeline.orchestration.open_accounts import chosen_accounts, named_ids
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing.lag import lag_of
@@ -43,6 +43,7 @@ def pull_days(
     wanted: tuple[str, str] | int,
     only: Mapping[Subject, Sequence[str]],
     *,
+    accounts: Sequence[str] = (),
     refetch: bool,
     accept_smaller: bool,
     verbose: bool,
@@ -50,19 +51,20 @@ def pull_days(
     """Pull, show how far it is, and say what came of it. Raises click.ClickException, CommandFailed, Interrupted.
 
     `wanted` are the first and the last day, or how many days up to yesterday: as many of them as there are partitions.
-    `only` has ids or names, where the pull is limited to some.
+    `only` has ids or names, where the pull is limited to some; `accounts` are names of the settings, all without any.
     """
     folder = enter_project()
     settings = loaded_settings()
     try:
+        chosen_accounts(settings.accounts, accounts)
         dates = _range(wanted, settings.start_date, datetime.now(UTC))
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     require_project(folder)
     require_api_of_demo(settings)
     with in_use(folder, _COMMAND):
-        ids = {subject: _ids(settings, subject, names) for subject, names in only.items() if names}
-        _pull(dates, ids, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
+        ids = {subject: _ids(settings, subject, names, accounts) for subject, names in only.items() if names}
+        _pull(dates, ids, accounts, refetch=refetch, accept_smaller=accept_smaller, verbose=verbose)
 
 
 def _range(wanted: tuple[str, str] | int, first_day: date, now: datetime) -> DateRange:
@@ -73,7 +75,13 @@ def _range(wanted: tuple[str, str] | int, first_day: date, now: datetime) -> Dat
 
 
 def _pull(
-    dates: DateRange, ids: Mapping[Subject, Sequence[str]], *, refetch: bool, accept_smaller: bool, verbose: bool
+    dates: DateRange,
+    ids: Mapping[Subject, Sequence[str]],
+    accounts: Sequence[str],
+    *,
+    refetch: bool,
+    accept_smaller: bool,
+    verbose: bool,
 ) -> None:
     started, used = time.monotonic(), list[Soundlink]()
 
@@ -81,10 +89,11 @@ def _pull(
         used.append(soundlink)
         return nullcontext() if verbose else shown(soundlink)
 
-    step: dict[str, Any] = {"refetch": refetch, "accept_smaller": accept_smaller}
+    step: dict[str, Any] = {"refetch": refetch, "accept_smaller": accept_smaller, "accounts": list(accounts)}
     step |= {subject.table: list(of_it) for subject, of_it in ids.items()}
     limit = in_words([counted(len(of_it), subject.name) for subject, of_it in ids.items()])
-    print(f"Pulling {dates}" + (f" of {limit}" if limit else ""), flush=True)
+    whose = f" of {'account' if len(accounts) == 1 else 'accounts'} {in_words(accounts)}" if accounts else ""
+    print(f"Pulling {dates}" + (f" of {limit}" if limit else "") + whose, flush=True)
     ended = run_job(
         DAILY_REFRESH,
         tags={RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat()},
@@ -93,16 +102,25 @@ def _pull(
         watch=watch,
     )
     soundlink, runs = used[0], [ended]
-    if ids and ended.succeeded and _is_behind(soundlink):
+    limited = bool(ids or accounts)
+    if ((limited and ended.succeeded) or _some_accounts_failed(soundlink, ended)) and _is_behind(soundlink):
         # Days that lack others are no materialization, and Dagster skips what would follow one.
-        ended = run_job(MODELS_AND_PUBLICATION, verbose=verbose, watch=watch)
-        runs.append(ended)
-    for line in _summary(soundlink, dates, runs, time.monotonic() - started, bool(ids)):
+        runs.append(run_job(MODELS_AND_PUBLICATION, verbose=verbose, watch=watch))
+    for line in _summary(soundlink, dates, runs, time.monotonic() - started, limited):
         print(line, flush=True)
-    if ended.interrupted:
+    if any(run.interrupted for run in runs):
         raise Interrupted("Interrupted: what has arrived is kept; the same command goes on from there.")
-    if ended.failures:
-        raise CommandFailed("\n".join(ended.failures))
+    if failures := [line for run in runs for line in run.failures]:
+        raise CommandFailed("\n".join(failures))
+
+
+def _some_accounts_failed(soundlink: Soundlink, ended: EndedRun) -> bool:
+    """Whether a run failed for some of several accounts only: the others' rows are to be published all the same."""
+    result = soundlink.progress.result
+    if len(soundlink.settings.accounts) == 1 or ended.succeeded or ended.interrupted or result is None:
+        return False
+    blocked = any(check.blocking and not check.passed for check in ended.checks)
+    return bool(result.failed and result.loaded) and not blocked
 
 
 def _is_behind(soundlink: Soundlink) -> bool:
@@ -113,7 +131,7 @@ def _is_behind(soundlink: Soundlink) -> bool:
         return True
 
 
-def _ids(settings: Settings, subject: Subject, wanted: Sequence[str]) -> list[str]:
+def _ids(settings: Settings, subject: Subject, wanted: Sequence[str], accounts: Sequence[str]) -> list[str]:
     """The listed ids of those wanted: as the warehouse knows them, else as the API lists them now."""
     soundlink = Soundlink(settings, secret_from_environment)
     try:
@@ -124,7 +142,7 @@ def _ids(settings: Settings, subject: Subject, wanted: Sequence[str]) -> list[st
             if all(named_ids(account, subject) for account in settings.accounts):  # nothing else is listed
                 raise
         listed = dict[str, str]()
-        for account in settings.accounts:
+        for account in chosen_accounts(settings.accounts, accounts):
             with soundlink.connect(lambda _: None, account) as (client, _):
                 listed |= {subject.id_of(item): subject.name_of(item) for item in client.listed(subject).items}
         return chosen(

@@ -62,8 +62,21 @@ def _loaded(soundlink: Soundlink) -> Iterator[Line]:
             yield "Settled", f"up to {settled}: these numbers are final" if settled else "no day yet"
             for number, export in enumerate(warehouse.exports):
                 yield "" if number else "Loaded", f"{export.name}: {_rows(connection, export)}"
+            yield from _accounts(connection)
     except (WarehouseLocked, WarehouseUnusable) as error:
         yield "Loaded", f"cannot be read now: {error}"
+
+
+def _accounts(connection: duckdb.DuckDBPyConnection) -> Iterator[Line]:
+    """A line for each account where there are several."""
+    found = connection.execute(
+        "select name, campaigns, soundlinks, last_pulled_at, is_expected from accounts order by name"
+    ).fetchall()
+    for number, (name, campaigns, soundlinks, pulled, is_expected) in enumerate(found if len(found) > 1 else ()):
+        listed = f"{counted(campaigns, 'campaign')}, {counted(soundlinks, 'soundlink')}"
+        when = f"last pulled {minute(pulled)}" if pulled else "never pulled"
+        gone = "" if is_expected else "; the settings no longer name it"
+        yield "" if number else "Accounts", f"{name}: {listed}; {when}{gone}"
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, export: Export) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.days import TRAILING_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
@@ -125,9 +126,11 @@ def check_delivered(
 
 def _as_table(export: Export, found: Sequence[Missing]) -> str:
     shown = found[: 4 * SHOWN_ROWS]
-    rows = [(item.listed_id.id, item.name, len(item.days), item.days[0], item.days[-1]) for item in shown]
+    named = any(item.listed_id.account != DEFAULT_ACCOUNT for item in found)
+    rows = [(*item.listed_id[not named :], item.name, len(item.days), item.days[0], item.days[-1]) for item in shown]
     more = f"\n\nand {len(found) - len(rows)} more" if len(found) > len(rows) else ""
-    return markdown_table([export.subject.name, "name", "days", "from", "to"], rows) + more
+    columns = [*(["account"] if named else []), export.subject.name, "name", "days", "from", "to"]
+    return markdown_table(columns, rows) + more
 
 
 def _result(export: Export, dates: DateRange, result: CheckResult) -> dg.AssetCheckResult:

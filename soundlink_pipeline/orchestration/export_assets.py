@@ -171,8 +171,9 @@ def _listings_asset() -> dg.AssetsDefinition:
         dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
         wanted = [subject for subject in SUBJECTS if dg.AssetKey(subject.table) in context.selected_asset_keys]
         # Where the exports are next, the step that pulls says of which accounts nothing was listed.
+        only = _accounts_of_run(context)
         exports_next = dates is not None and any(_are_exports_next(context, subject) for subject in wanted)
-        with as_cancellation(context), as_operator_failure(), open_accounts(context, soundlink) as accounts:
+        with as_cancellation(context), as_operator_failure(), open_accounts(context, soundlink, only) as accounts:
             refused = list[Subject]()
             for subject in wanted:
                 before = accounts.requests
@@ -202,6 +203,14 @@ def _listings_asset() -> dg.AssetsDefinition:
             raise dg.Failure("\n".join(["not all accounts could be listed.", *lines]), allow_retries=False)
 
     return list_subjects
+
+
+def _accounts_of_run(context: dg.AssetExecutionContext) -> list[str]:
+    """The accounts that the exports of this run are limited to: others need not be listed for it."""
+    config: Any = context.run.run_config
+    for name in ("ops", _EXPORTS, "config", "accounts"):
+        config = config.get(name, {}) if isinstance(config, dict) else {}
+    return [str(name) for name in config] if isinstance(config, list) else []
 
 
 def _are_exports_next(context: dg.AssetExecutionContext, subject: Subject) -> bool:

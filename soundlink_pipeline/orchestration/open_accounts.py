@@ -143,12 +143,10 @@ class OpenAccounts:
 
 
 def chosen_accounts(accounts: Sequence[Account], names: Collection[str]) -> list[Account]:
-    """Those that a run is limited to, all without names. Raises dg.Failure for a name that is none's."""
+    """Those that a run is limited to, all without names. Raises ValueError for a name that is none's."""
     known = [account.name for account in accounts]
     if unknown := sorted(set(names) - set(known)):
-        raise dg.Failure(
-            f"there is no account {', '.join(unknown)}; the settings name {', '.join(known)}", allow_retries=False
-        )
+        raise ValueError(f"there is no account {', '.join(unknown)}; the settings name {', '.join(known)}")
     return [account for account in accounts if not names or account.name in names]
 
 
@@ -161,13 +159,13 @@ def open_accounts(
     The warehouse is brought to the present contract first. A key or a URL that cannot be one fails an only account's
     step with that sentence.
     """
-    found, wanted = OpenAccounts(), chosen_accounts(soundlink.settings.accounts, names)
-    several = len(soundlink.settings.accounts) > 1
+    found = OpenAccounts()
     with ExitStack() as stack:
         with as_operator_failure(ValueError):
+            wanted = chosen_accounts(soundlink.settings.accounts, names)
             soundlink.prepare(context.log.info)
             for account in wanted:
-                log: Log = partial(_say, context.log.info, account.name) if several else context.log.info
+                log = log_of(context.log.info, account, soundlink.settings.accounts)
                 try:
                     client, pacer = stack.enter_context(soundlink.client_of(account, log))
                 except ValueError as error:
@@ -177,6 +175,11 @@ def open_accounts(
                 else:
                     found.all.append(OpenAccount(account, client, pacer, log))
         yield found
+
+
+def log_of(log: Log, account: Account, accounts: Sequence[Account]) -> Log:
+    """For lines about one of the accounts: they begin with its name where there are others."""
+    return partial(_say, log, account.name) if len(accounts) > 1 else log
 
 
 def _say(log: Log, account: str, line: str) -> None:

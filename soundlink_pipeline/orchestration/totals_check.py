@@ -24,7 +24,8 @@ from soundlink_pipeline.contracts.overview import FIGURES, OVERVIEW_PATH
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.failures import as_operator_failure
-from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.orchestration.open_accounts import log_of
+from soundlink_pipeline.orchestration.resource import Log, Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER, SOUNDLINK_API
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
 from soundlink_pipeline.quality.totals import (
@@ -36,6 +37,7 @@ from soundlink_pipeline.quality.totals import (
     compare,
     settled_totals,
 )
+from soundlink_pipeline.settings.accounts import Account
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.wording import counted
 
@@ -111,19 +113,24 @@ campaign_totals = dg.AssetSpec(
 def totals_agree(
     context: dg.AssetCheckExecutionContext, config: TotalsConfig, soundlink: dg.ResourceParam[Soundlink]
 ) -> dg.AssetCheckResult:
-    live = LiveCampaigns(frozenset(), [])
+    live = dict[Account, LiveCampaigns]()
     with as_cancellation(context, _UNCHANGED), as_operator_failure():
         if soundlink.warehouse.exists():
             with soundlink.warehouse.read() as connection:
-                live = settled_totals(connection, config.part)
+                for account in soundlink.settings.accounts:
+                    live[account] = settled_totals(connection, config.part, account.name)
+    answers = _Answers()
     with as_cancellation(context, _UNCHANGED):
-        answers = _ask(context, soundlink, live)
+        for account, of_account in live.items():
+            log = log_of(context.log.info, account, soundlink.settings.accounts)
+            _ask(log, soundlink, account, of_account, answers)
+    ids = {campaign for of_account in live.values() for campaign in of_account.ids}
     today = datetime.now(UTC).date()
     now = [Found(item, today) for found in answers.comparisons.values() for item in found.differences]
     kept = [
         found
         for found in _earlier(context.instance)
-        if (campaign := found.difference.campaign_id) in live.ids and campaign not in answers.comparisons
+        if (campaign := found.difference.campaign_id) in ids and campaign not in answers.comparisons
     ]
     return _result(now + kept, answers)
 
@@ -143,17 +150,16 @@ def config_of_part(part: int) -> dict[str, Any]:
     return {"ops": {totals_agree.node_def.name: {"config": {"part": part}}}}
 
 
-def _ask(context: dg.AssetCheckExecutionContext, soundlink: Soundlink, live: LiveCampaigns) -> _Answers:
-    """Request the overview of each campaign that is due. No warehouse is open meanwhile."""
-    answers, settings = _Answers(), soundlink.settings
+def _ask(log: Log, soundlink: Soundlink, account: Account, live: LiveCampaigns, answers: _Answers) -> None:
+    """Request the overview of each of an account's campaigns that is due. No warehouse is open meanwhile."""
     if not live.due:
-        context.log.info(f"0 requests: of {len(live.ids)} live campaigns none is due that has settled days")
-        return answers
-    with as_operator_failure(ValueError), soundlink.connect(context.log.info) as (client, pacer):
+        log(f"0 requests: of {len(live.ids)} live campaigns none is due that has settled days")
+        return
+    with as_operator_failure(ValueError), soundlink.connect(log, account) as (client, pacer):
         seconds = expected_seconds(
-            len(live.due), settings.requests_per_minute, settings.requests_per_hour, pacer.left_this_hour()
+            len(live.due), account.requests_per_minute, account.requests_per_hour, pacer.left_this_hour()
         )
-        context.log.info(
+        log(
             f"{counted(len(live.due), 'request')}, one each for the totals of {len(live.due)} of"
             f" {counted(len(live.ids), 'live campaign')}"
             + (f"; at the API's limits this takes at least {duration(seconds)}" if seconds > 1 else "")
@@ -166,7 +172,7 @@ def _ask(context: dg.AssetCheckExecutionContext, soundlink: Soundlink, live: Liv
             try:
                 overview = client.overview(totals.campaign_id, totals.dates)
             except SoundlinkError as error:
-                context.log.info(f"the totals of campaign {totals.campaign_id} are not known: {error}")
+                log(f"the totals of campaign {totals.campaign_id} are not known: {error}")
                 answers.failures.append((totals, str(error)))
                 refused = error if error.fatal or isinstance(error, ScopeMissing) else None
             else:
@@ -175,9 +181,8 @@ def _ask(context: dg.AssetCheckExecutionContext, soundlink: Soundlink, live: Liv
                     answers.comparisons[totals.campaign_id] = comparison
                 else:
                     answers.failures.append((totals, "the overview gives none of the figures"))
-        answers.requests = client.requests
-    context.log.info(f"{counted(answers.requests, 'request')} sent")
-    return answers
+        answers.requests += client.requests
+        log(f"{counted(client.requests, 'request')} sent")
 
 
 def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
