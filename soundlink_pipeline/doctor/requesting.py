@@ -68,7 +68,8 @@ def uncounted(account: Account, error: sqlite3.DatabaseError) -> Finding:
     fix = "delete it: it holds only the count of the last hour's requests"
     if isinstance(error, sqlite3.OperationalError):  # the file is intact, but cannot be written to
         fix = "see the data folder above: is the disk full, or may this user not write there? Do not delete the file"
-    return fault(requests_file(account), f"requests cannot be counted: {error}", fix)
+    file = next(iter(getattr(error, "__notes__", ())), requests_file(account))  # the pacer's note
+    return fault(file, f"requests cannot be counted: {error}", fix)
 
 
 def way_out(error: BaseException | None) -> str:
