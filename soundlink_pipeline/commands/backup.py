@@ -151,7 +151,8 @@ def _copy_settings(folder: Path, home: Path, settings: Settings, target: Path, c
 
 def _copy_accounts(folder: Path, target: Path, copied: Copied) -> None:
     """The accounts file, if there is one, to its place within the project."""
-    file = folder / Path(os.environ.get("SOUNDLINK_ACCOUNTS", "").strip() or ACCOUNTS_FILE).expanduser()
+    named = Path(os.environ.get("SOUNDLINK_ACCOUNTS", "").strip() or ACCOUNTS_FILE).expanduser()
+    file = Path(os.path.normpath(folder / named))
     if not file.is_file():
         return
     if not file.is_relative_to(folder):

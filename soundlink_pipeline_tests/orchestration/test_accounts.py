@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from soundlink_pipeline.api.account_client import requests_file
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import secret_from_environment
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -66,6 +67,13 @@ def test_a_missing_secret_of_any_account_ends_a_run_before_its_first_request(her
     failure = failure_of(here.refresh(*DAYS))
     assert "accounts.toml, line 7: account label_b needs the environment variable LABEL_B_KEY" in failure
     assert here.sim.stats.records == []
+
+
+def test_a_damaged_count_of_requests_is_named_by_its_file(here: Project) -> None:
+    file = requests_file(settings_from(here.settings).accounts[0])
+    here.data.mkdir()
+    (here.data / file).write_bytes(b"no database" * 500)
+    assert f"requests cannot be counted: {file} in the data folder is damaged" in failure_of(here.refresh(*DAYS))
 
 
 def test_each_account_has_its_client_and_steps_share_its_token(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
