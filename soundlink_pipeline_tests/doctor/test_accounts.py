@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from soundlink_pipeline.simulator import ClientInfo, KeyInfo
-from soundlink_pipeline_tests.support.examined import Examined, empty_project
+from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
 from soundlink_pipeline_tests.support.project import KEY, Project
 
 SECRET = "cs_4f9Qx2Wv7LmN8pR1sTz"
@@ -34,7 +34,8 @@ def oauth(name: str, organization: str) -> str:
 def examined(here: Project, text: str, **more: str) -> Examined:
     file = here.folder / "accounts.toml"
     file.write_text(text)
-    return Examined(here, **{"SOUNDLINK_API_KEY": "", "SOUNDLINK_ACCOUNTS": str(file), **SECRETS, **more})
+    settings = {"SOUNDLINK_API_KEY": "", "SOUNDLINK_ACCOUNTS": str(file), **SECRETS, **more}
+    return Examined(here, NOW, None, **settings)
 
 
 def test_each_account_is_one_line_and_one_that_fails_costs_the_others_nothing(here: Project) -> None:
@@ -66,6 +67,10 @@ def test_a_host_that_does_not_answer_is_one_fault_for_all(here: Project) -> None
     keys = "[accounts.label_a]\nkey_env = 'LABEL_A_KEY'\n[accounts.label_b]\nkey_env = 'LABEL_B_KEY'\n"
     here.sim.faults.add("disconnect", times=None)
     assert examined(here, keys).bad("API") == [("FAULT", "host")]
+    for text in (oauth("label_c", OTHER), oauth("label_c", OTHER) + keys):
+        found = examined(here, text)
+        assert found.bad("API") == [("FAULT", "host")]
+        assert found.one("API", "host").message.startswith("account label_c gets no token: the connection to")
 
 
 def test_an_only_account_of_a_file_is_examined_as_a_key_is(here: Project) -> None:
