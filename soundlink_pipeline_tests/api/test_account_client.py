@@ -6,6 +6,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -84,6 +85,18 @@ def test_accounts_of_one_client_share_its_limits_and_no_file_names_it(open_clien
     names = [path.name for path in tmp_path.glob("*.sqlite")]
     assert len(names) == 2  # one for the API, one for the token endpoint
     assert not any(word in "".join(names) for word in ("agency", "label", SECRETS["AGENCY"]))
+
+
+def test_accounts_of_one_client_that_are_pulled_side_by_side_are_all_counted(
+    server: Simulator, open_client: OpenClient
+) -> None:
+    accounts = [oauth(f"label_{number}", (FIRST, SECOND)[number % 2].account_id) for number in range(6)]
+    clients = [open_client(account) for account in accounts]
+    with ThreadPoolExecutor(6) as threads:
+        for done in [threads.submit(client.ping) for client, _ in clients for _ in range(5)]:
+            done.result()
+    assert {pacer.left_this_hour() for _, pacer in clients} == {570}
+    assert server.stats.count(kind="token") == 2
 
 
 def test_two_clients_and_an_account_of_any_name_never_share_a_file() -> None:
