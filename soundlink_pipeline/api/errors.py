@@ -43,9 +43,16 @@ class KeyRefused(SoundlinkError):
 
 
 class NoToken(SoundlinkError):
-    """Whatever the reason: without a token no request of this account makes sense, and retries are done by now."""
+    """Without a token no request of this account makes sense, and retries are done by now.
+
+    `reason` is what became of the last try, where the endpoint gave no answer that means anything.
+    """
 
     fatal = True
+
+    def __init__(self, message: str, *, reason: SoundlinkError | None = None, **details: str | None) -> None:
+        super().__init__(message, **details)
+        self.reason = reason
 
 
 class AccessDenied(SoundlinkError):

@@ -206,7 +206,7 @@ class TokenEndpoint:
         except NoToken:
             raise
         except SoundlinkError as error:
-            raise self._no_token(f"{error}") from None
+            raise NoToken(self._sentence(f"{error}"), reason=error) from None
 
     def abort(self) -> None:
         self._transport.abort()
@@ -269,11 +269,11 @@ class TokenEndpoint:
         }.get(code, f"the token endpoint refuses the request with HTTP {status}; check SOUNDLINK_BASE_URL")
 
     def _no_token(self, why: str, response: httpx.Response | None = None, code: str | None = None) -> NoToken:
-        return NoToken(
-            f"account {self._client.account.name} gets no token: {why}",
-            code=code,
-            request_id=request_id(response, self._client) if response is not None else None,
-        )
+        found = request_id(response, self._client) if response is not None else None
+        return NoToken(self._sentence(why), code=code, request_id=found)
+
+    def _sentence(self, why: str) -> str:
+        return f"account {self._client.account.name} gets no token: {why}"
 
 
 def _bearer(token: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ cancelled stops at once instead of at the end of its wait.
 from __future__ import annotations
 
 import math
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -53,12 +54,14 @@ class Pacer:
         self._on_wait = on_wait
         self._now = now
         self._lock = threading.Lock()
-        self._bucket = SQLiteBucket.init_from_file(
-            _rates(per_minute, per_hour),
-            table="requests",
-            db_path=str(path),
-            use_file_lock=True,
-        )
+        try:
+            self._open(path, _rates(per_minute, per_hour))
+        except sqlite3.DatabaseError as error:
+            error.add_note(path.name)  # SQLite does not say which file is damaged
+            raise
+
+    def _open(self, path: Path, rates: list[Rate]) -> None:
+        self._bucket = SQLiteBucket.init_from_file(rates, table="requests", db_path=str(path), use_file_lock=True)
         try:
             with self._bucket.lock, self._bucket.conn as connection:
                 connection.execute("create table if not exists pauses (since_ms integer, until_ms integer)")

@@ -37,7 +37,7 @@ from soundlink_pipeline.landing.deliveries import digest_of, read_listing_name, 
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.landing.stored import COMPRESSED, DamagedFile, opened, size_and_sha256
 from soundlink_pipeline.settings.env_file import read_env_file
-from soundlink_pipeline.settings.settings import SQL_FOLDER, Settings
+from soundlink_pipeline.settings.settings import ACCOUNTS_FILE, SQL_FOLDER, Settings
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -132,6 +132,7 @@ def _copy_settings(folder: Path, home: Path, settings: Settings, target: Path, c
         copy_sql(own_sql, target / SQL_FOLDER)
         for file in (target / SQL_FOLDER).rglob("*.*"):
             copied.add(file)
+    _copy_accounts(folder, target, copied)
     elsewhere = {"SOUNDLINK_SQL_DIR": settings.sql_dir} if "SOUNDLINK_SQL_DIR" in os.environ else {}
     if settings.data_dir != folder / _DATA:
         copied.notes.append(
@@ -143,6 +144,23 @@ def _copy_settings(folder: Path, home: Path, settings: Settings, target: Path, c
     only_here = sorted(name for name in os.environ if name.startswith("SOUNDLINK_") and name not in in_file)
     if only_here:
         copied.notes.append(f"Not copied, since they are not in {ENV_FILE}: the settings {', '.join(only_here)}")
+    secrets = {account.secret_env for account in settings.accounts if account.place} - in_file.keys()
+    if secrets:
+        copied.notes.append(f"Not copied, since they are not in {ENV_FILE}: {', '.join(sorted(secrets))}")
+
+
+def _copy_accounts(folder: Path, target: Path, copied: Copied) -> None:
+    """The accounts file, if there is one, to its place within the project."""
+    named = Path(os.environ.get("SOUNDLINK_ACCOUNTS", "").strip() or ACCOUNTS_FILE).expanduser()
+    file = Path(os.path.normpath(folder / named))
+    if not file.is_file():
+        return
+    if not file.is_relative_to(folder):
+        copied.notes.append(f"Not copied: {file}, which SOUNDLINK_ACCOUNTS names")
+        return
+    place = target / file.relative_to(folder)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    copied.add(Path(shutil.copy2(file, place)))
 
 
 def _copy_dagster(home: Path, target: Path, copied: Copied) -> None:

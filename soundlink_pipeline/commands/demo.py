@@ -108,7 +108,7 @@ def _demo(home: Path, port: int) -> None:
     os.environ["DAGSTER_HOME"] = str(home)
     with _simulator(first_day, 0, "--now", _morning(backfilled).isoformat()) as base_url:
         environment = _environment(first_day, base_url)
-        settings = settings_from({**environment, "SOUNDLINK_DATA_DIR": str(home / "data")})
+        settings = settings_from({**environment, "SOUNDLINK_DATA_DIR": str(home / "data")}, with_accounts=False)
         definitions = build_definitions(settings, lambda _: DEMO_KEY)
         soundlink = Soundlink(settings, lambda _: DEMO_KEY)
         say(f"A Soundlink API runs at {base_url}; its date is {backfilled}. It needs no key and no network.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from soundlink_pipeline.commands.execution import check_project_folder
 from soundlink_pipeline.commands.outcome import CommandFailed
-from soundlink_pipeline.commands.project_folder import ENV_FILE, INSTANCE_FILE, WORKSPACE_FILE
+from soundlink_pipeline.commands.project_folder import ACCOUNTS_EXAMPLE, ENV_FILE, INSTANCE_FILE, WORKSPACE_FILE
 from soundlink_pipeline.settings.settings import SQL_FOLDER, Settings
 
 # In the repository they are links to the files at its top.
@@ -26,6 +26,7 @@ def make_project(folder: Path) -> None:
             raise CommandFailed(f"{folder} is not an empty folder: soundlink init makes a new one")
         folder.mkdir(parents=True, exist_ok=True)
         fill(folder, (_TEMPLATES / "env.example").read_text(encoding="utf-8"))
+        shutil.copyfile(_TEMPLATES / ACCOUNTS_EXAMPLE, folder / ACCOUNTS_EXAMPLE)
         copy_sql(Settings().sql_dir, folder / SQL_FOLDER)
         (folder / ".gitignore").write_text("\n".join(_NOT_FOR_GIT) + "\n", encoding="utf-8")
     except ValueError as error:

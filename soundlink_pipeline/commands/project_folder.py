@@ -22,6 +22,7 @@ from soundlink_pipeline.commands.outcome import CommandFailed
 ENV_FILE = ".env"
 INSTANCE_FILE = "dagster.yaml"
 WORKSPACE_FILE = "workspace.yaml"
+ACCOUNTS_EXAMPLE = "accounts.example.toml"
 DEMO = Path("demo")
 # Held shared by whatever works in the folder, alone by what makes it anew; and by the one that serves it.
 _IN_USE, _SERVED = ".soundlink.lock", ".soundlink-dev.lock"

@@ -5,33 +5,32 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from soundlink_pipeline.api.errors import SoundlinkError, Unreachable
+from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.api.pacing import Cancelled
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
-from soundlink_pipeline.doctor.requesting import LATER, USED_UP, client_of, uncounted, way_out
+from soundlink_pipeline.doctor.requesting import LATER, USED_UP, client_of, is_unreachable, uncounted, way_out
 from soundlink_pipeline.settings.accounts import Account
 
 
 def check_accounts(project: ProjectState) -> Iterator[Finding]:
-    """One finding for each account; a host that cannot be reached ends them, since it is the same for all."""
+    """A finding for each account; a host that cannot be reached ends them, since it is the same for all."""
     for account in project.settings.accounts:
         try:
             yield _ping(project, account)
-        except Unreachable as error:
-            yield fault("host", str(error), way_out(error))
-            return
+        except SoundlinkError as error:
+            if is_unreachable(error):
+                yield fault("host", str(error), way_out(error))
+                return
+            yield fault(f"account {account.name}", str(error), "" if error.fatal else "try again later")
 
 
 def _ping(project: ProjectState, account: Account) -> Finding:
+    """Whether a ping succeeds. Raises SoundlinkError where it does not."""
     what, of_oauth = f"account {account.name}", account.client_id is not None
     try:
         with client_of(project, account) as (client, _, _):
             client.ping()
-    except Unreachable:
-        raise
-    except SoundlinkError as error:
-        return fault(what, str(error), "" if error.fatal else "try again later")
     except Cancelled:
         return warn(what, f"its limits {USED_UP.format('client' if of_oauth else 'key')}", LATER)
     except sqlite3.DatabaseError as error:

@@ -20,7 +20,7 @@ from soundlink_pipeline.contracts.subject import Item, Listed, Subject, expected
 from soundlink_pipeline.doctor.accounts import check_accounts
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
-from soundlink_pipeline.doctor.requesting import LATER, USED_UP, client_of, uncounted, way_out
+from soundlink_pipeline.doctor.requesting import LATER, USED_UP, client_of, is_unreachable, uncounted, way_out
 from soundlink_pipeline.orchestration.open_accounts import named_ids
 from soundlink_pipeline.pulling.listing import left_out_of_named
 from soundlink_pipeline.pulling.planning import duration, expected_seconds
@@ -46,11 +46,12 @@ def _check_account(project: ProjectState, account: Account) -> Iterator[Finding]
     try:
         with client_of(project, account) as (client, pacer, folder):
             yield from _requests(project, account, client, pacer, folder)
-    except (KeyRefused, NoToken) as error:
-        yield ok("host", f"{base_url} answers")
-        yield fault("key" if account.client_id is None else "token", str(error))
-    except Unreachable as error:
-        yield fault("host", str(error), demo_is_stopped() if secret == DEMO_KEY else way_out(error))
+    except (KeyRefused, NoToken, Unreachable) as error:
+        if is_unreachable(error):
+            yield fault("host", str(error), demo_is_stopped() if secret == DEMO_KEY else way_out(error))
+        else:
+            yield ok("host", f"{base_url} answers")
+            yield fault("key" if account.client_id is None else "token", str(error))
     except SoundlinkError as error:
         yield fault("answer", str(error), "" if error.fatal else "try again later")
     except Cancelled:

@@ -17,6 +17,7 @@ import httpx
 from soundlink_pipeline.api.account_client import account_client, requests_file
 from soundlink_pipeline.api.auth import SchemeMemory
 from soundlink_pipeline.api.client import SoundlinkClient
+from soundlink_pipeline.api.errors import NoToken, SoundlinkError, Unreachable
 from soundlink_pipeline.api.oauth import Tokens
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.doctor.finding import Finding, fault
@@ -68,7 +69,13 @@ def uncounted(account: Account, error: sqlite3.DatabaseError) -> Finding:
     fix = "delete it: it holds only the count of the last hour's requests"
     if isinstance(error, sqlite3.OperationalError):  # the file is intact, but cannot be written to
         fix = "see the data folder above: is the disk full, or may this user not write there? Do not delete the file"
-    return fault(requests_file(account), f"requests cannot be counted: {error}", fix)
+    file = next(iter(getattr(error, "__notes__", ())), requests_file(account))  # the pacer's note
+    return fault(file, f"requests cannot be counted: {error}", fix)
+
+
+def is_unreachable(error: SoundlinkError) -> bool:
+    """Whether the host gave no whole answer, to the request or to the one for a token."""
+    return isinstance(error.reason if isinstance(error, NoToken) else error, Unreachable)
 
 
 def way_out(error: BaseException | None) -> str:

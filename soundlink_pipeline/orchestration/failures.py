@@ -131,8 +131,9 @@ def sentence(error: Exception) -> str:
             f" that runs Dagster, and the disk: {typed('doctor')} checks all three"
         )
     if isinstance(error, sqlite3.DatabaseError):
+        file = next(iter(getattr(error, "__notes__", ())), "requests.sqlite")  # the pacer's note
         return (
-            f"requests cannot be counted: requests.sqlite in the data folder is damaged ({reason}). Delete it (it holds"
-            " only the count of the last hour's requests) and run again"
+            f"requests cannot be counted: {file} in the data folder is damaged ({reason}). Delete it (it holds only the"
+            " count of the last hour's requests) and run again"
         )
     return str(error)

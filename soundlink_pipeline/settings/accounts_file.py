@@ -105,11 +105,11 @@ class _Reader:
         )
 
     def _value(self, name: str, setting: str, value: object) -> Any:
-        parse = _SETTINGS.get(setting)
+        parse = SETTINGS.get(setting)
         if parse is None:
             raise self._error(
                 ("accounts", name, setting),
-                f"{_shown(setting)} of account {name} is no setting; there are {', '.join(_SETTINGS)}",
+                f"{_shown(setting)} of account {name} is no setting; there are {', '.join(SETTINGS)}",
             )
         try:
             return parse(value)
@@ -215,7 +215,7 @@ def _auth(value: object) -> AuthSetting:
     return auth_of(value if isinstance(value, str) else "")
 
 
-_SETTINGS: dict[str, Callable[[object], Any]] = {
+SETTINGS: dict[str, Callable[[object], Any]] = {
     "key_env": _variable,
     "client_id": _client_id,
     "client_secret_env": _variable,

@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import traceback
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -54,3 +55,16 @@ def download(client: SoundlinkClient, server: Simulator, to: Path, export: Expor
 
 def schemes(server: Simulator) -> list[str]:
     return [record.scheme for record in server.stats.records]
+
+
+def everything_said(error: BaseException) -> str:
+    """What any log could show of an exception: the formatted traceback, and each one it came from."""
+    said, seen = ["".join(traceback.format_exception(error))], list[BaseException]()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        one = pending.pop()
+        if one is not None and one not in seen:
+            seen.append(one)
+            said += [str(one), repr(one), repr(vars(one))]
+            pending += [one.__cause__, one.__context__]
+    return "\n".join(said)

@@ -4,7 +4,6 @@ import json
 import logging
 import threading
 import time
-import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +25,17 @@ from soundlink_pipeline.api.errors import (
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.simulator import Simulator
-from soundlink_pipeline_tests.api.shared import DATES, KEY, QUICK, Connect, download, mocked, schemes, truth
+from soundlink_pipeline_tests.api.shared import (
+    DATES,
+    KEY,
+    QUICK,
+    Connect,
+    download,
+    everything_said,
+    mocked,
+    schemes,
+    truth,
+)
 
 
 def test_the_present_generation_is_asked_with_bearer_alone(server: Simulator, connect: Connect, tmp_path: Path) -> None:
@@ -246,19 +255,6 @@ def test_blanks_around_a_key_are_forgiven(server: Simulator, connect: Connect) -
 
 
 # The key stays where it is
-
-
-def everything_said(error: BaseException) -> str:
-    """What any log could show of an exception: the formatted traceback, and each one it came from."""
-    said, seen = ["".join(traceback.format_exception(error))], list[BaseException]()
-    pending: list[BaseException | None] = [error]
-    while pending:
-        one = pending.pop()
-        if one is not None and one not in seen:
-            seen.append(one)
-            said += [str(one), repr(one), repr(vars(one))]
-            pending += [one.__cause__, one.__context__]
-    return "\n".join(said)
 
 
 ECHO = f"{'x' * 60}{KEY}"

@@ -155,3 +155,17 @@ def test_settings_that_are_not_in_the_file_are_named_without_their_values(here: 
     copied = here.soundlink("backup", str(tmp_path / "copy"), SOUNDLINK_ALERT_URL="https://hooks.example/hidden-part")
     assert "SOUNDLINK_ALERT_URL" in copied.out
     assert "hidden-part" not in copied.out
+
+
+@pytest.mark.parametrize("where", ["accounts.toml", "settings/accounts.toml", "../accounts.toml"])
+def test_the_accounts_file_goes_along_and_what_lies_outside_is_named(here: Folder, tmp_path: Path, where: str) -> None:
+    (here.path / "settings").mkdir()
+    (here.path / where).write_text("[accounts.default]\nkey_env = 'LABEL_A_KEY'\n")
+    settings = (here.path / ".env").read_text().replace("SOUNDLINK_API_KEY=", "UNUSED=")
+    (here.path / ".env").write_text(f"{settings}SOUNDLINK_ACCOUNTS={'' if where == 'accounts.toml' else where}\n")
+    copied = here.soundlink("backup", str(tmp_path / "copy"), SOUNDLINK_API_KEY="")
+    assert copied.code == 0, copied.err
+    assert "Not copied, since they are not in .env: LABEL_A_KEY" in copied.out
+    assert ("which SOUNDLINK_ACCOUNTS names" in copied.out) == where.startswith("..")
+    if not where.startswith(".."):
+        assert (tmp_path / "copy" / where).read_text() == (here.path / where).read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.commands.project_folder import INSTANCE_FILE, WORKSPACE_FILE
+from soundlink_pipeline.commands.project_folder import ACCOUNTS_EXAMPLE, INSTANCE_FILE, WORKSPACE_FILE
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline_tests.support.terminal import soundlink
 
@@ -24,7 +24,7 @@ def test_a_project_has_settings_dagsters_files_and_sql_of_its_own(
     folder = tmp_path / "new project"
     assert (folder / ".env").read_text() == (REPOSITORY / ".env.example").read_text()
     assert stat.S_IMODE((folder / ".env").stat().st_mode) == 0o600
-    for name in (INSTANCE_FILE, WORKSPACE_FILE):
+    for name in (INSTANCE_FILE, WORKSPACE_FILE, ACCOUNTS_EXAMPLE):
         assert (folder / name).read_text() == (REPOSITORY / name).read_text()
     assert ".env" in (folder / ".gitignore").read_text().splitlines()
     sql = {path.relative_to(folder / "dbt_like_sql") for path in (folder / "dbt_like_sql").rglob("*.sql")}

@@ -18,6 +18,7 @@ BAD = {
     "SOUNDLINK_REQUESTS_PER_MINUTE": "0",
     "SOUNDLINK_BASE_URL": "http://x.example",
     "SOUNDLINK_ALERT_URL": "http://x.example/hidden-part",
+    "SOUNDLINK_ACCOUNTS": "nowhere.toml",
     "all_proxy": "socks5://someone:hidden-part@proxy.example:1080",
     "HTTPS_PROXY": "http://someone:hidden-part@proxy.example:port",
 }

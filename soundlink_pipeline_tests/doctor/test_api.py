@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from soundlink_pipeline.api.pacing import Pacer
-from soundlink_pipeline.doctor import api
+from soundlink_pipeline.doctor import requesting
 from soundlink_pipeline.simulator import CAMPAIGNS_READ, METRICS_READ, Fault, KeyInfo
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
 from soundlink_pipeline_tests.support.project import KEY, Project, asked, pull
@@ -152,7 +152,7 @@ def test_failing_api_is_a_fault_with_its_request_id(here: Project) -> None:
 
 
 def test_silent_api_does_not_hold_the_doctor_up(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_TIMEOUT", httpx.Timeout(0.3))
+    monkeypatch.setattr(requesting, "_TIMEOUT", httpx.Timeout(0.3))
     here.sim.faults.add(Fault("hang", match="/v1/campaigns", times=None, seconds=60.0))
     started = time.monotonic()
     examined = Examined(here)

@@ -9,8 +9,10 @@ import pytest
 
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.settings.accounts import Account, check_secrets
+from soundlink_pipeline.settings.accounts_file import SETTINGS
 from soundlink_pipeline.settings.settings import Settings, settings_from
 from soundlink_pipeline.settings.toml_lines import lines_of
+from soundlink_pipeline_tests.support.project import REPOSITORY
 
 UUID, OTHER = "a7ac3173-2f71-4e79-921f-d15d7112dd11", "b7ac3173-2f71-4e79-921f-d15d7112dd11"
 KEY = "[accounts.a]\nkey_env = 'A_KEY'\n"
@@ -97,6 +99,18 @@ def test_the_file_of_the_project_folder_is_read_without_a_setting(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "accounts.toml").write_text(KEY, encoding="utf-8-sig")  # a byte order mark hides nothing
     assert [account.name for account in settings_from({}).accounts] == ["a"]
+
+
+def test_the_example_can_be_read_and_shows_each_setting_but_the_keys_header() -> None:
+    example = REPOSITORY / "accounts.example.toml"
+    accounts = settings_from({"SOUNDLINK_ACCOUNTS": str(example)}).accounts
+    assert [account.name for account in accounts] == ["default", "label_a", "label_b"]
+    assert [name for name in SETTINGS if f"\n{name} = " not in example.read_text()] == ["auth"]
+
+
+def test_each_setting_of_an_account_is_documented() -> None:
+    text = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert [name for name in SETTINGS if f"| `{name}` |" not in text] == []
 
 
 def test_definitions_load_without_any_secret(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
