@@ -12,7 +12,8 @@ export DAGSTER_HOME = $(HOME_DIR)
 # Names and days go to the commands through the environment, as they were typed: in a line of shell a quote would end
 # them, and what make reads in a $ (as in CAMPAIGN='Ke$$ha') would be replaced.
 SOUNDLINK := $(BIN)/soundlink
-unexport CAMPAIGN FROM TO DAYS DIR PORT
+unexport ACCOUNT CAMPAIGN FROM TO DAYS DIR PORT
+export MAKE_ACCOUNT := $(value ACCOUNT)
 export MAKE_CAMPAIGN := $(value CAMPAIGN)
 export MAKE_FROM := $(value FROM)
 export MAKE_TO := $(value TO)
@@ -20,13 +21,14 @@ export MAKE_DAYS := $(value DAYS)
 export MAKE_DIR := $(value DIR)
 export MAKE_PORT := $(value PORT)
 RANGE := $(if $(value DAYS),--days="$$MAKE_DAYS",--from="$$MAKE_FROM" --to="$$MAKE_TO")
+OF_ACCOUNT := $(if $(value ACCOUNT),--account="$$MAKE_ACCOUNT")
 OF_CAMPAIGN := $(if $(value CAMPAIGN),--campaign="$$MAKE_CAMPAIGN")
 
 # Tests start hundreds of processes: what Python compiles is kept for the next one, also where a container forbids it.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild backup test check lint types browser pictures dbt chaos fuzz endurance audit bench alternatives docs clean
+.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish backup test check lint types browser pictures dbt chaos fuzz endurance audit bench alternatives docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,9 +64,9 @@ demo: install ## Run the pipeline against a local Soundlink API: no key, no ques
 dev: install ## Open the Dagster UI, with daemon, on 127.0.0.1:3000 (PORT=…)
 	@cd "$(HOME_DIR)" && $(SOUNDLINK) dev --port="$$MAKE_PORT"
 
-backfill: install ## Pull days: make backfill DAYS=90, or FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled ones too; CAMPAIGN=…; ACCEPT_SMALLER=1)
+backfill: install ## Pull days: make backfill DAYS=90, or FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled ones too; CAMPAIGN=…; ACCOUNT=…; ACCEPT_SMALLER=1)
 	@test -n "$$MAKE_DAYS" || test -n "$$MAKE_FROM" -a -n "$$MAKE_TO" || { echo 'Missing range: make backfill DAYS=90, or FROM=2026-01-01 TO=2026-03-31'; exit 2; }
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) pull $(RANGE) $(OF_CAMPAIGN) $(if $(REFETCH),--refetch) $(if $(ACCEPT_SMALLER),--accept-smaller)
+	@cd "$(HOME_DIR)" && $(SOUNDLINK) pull $(RANGE) $(OF_CAMPAIGN) $(OF_ACCOUNT) $(if $(REFETCH),--refetch) $(if $(ACCEPT_SMALLER),--accept-smaller)
 
 status: install ## Show what is loaded and settled, the last run and the next one
 	@cd "$(HOME_DIR)" && $(SOUNDLINK) status
@@ -83,6 +85,9 @@ totals: install ## Compare the rows of every live campaign with Soundlink's own 
 
 rebuild: install ## Load every landed delivery that the warehouse lacks; makes no request
 	@cd "$(HOME_DIR)" && $(SOUNDLINK) rebuild
+
+publish: install ## Publish a file of one account's rows alone: make publish ACCOUNT=label_a
+	@cd "$(HOME_DIR)" && $(SOUNDLINK) publish $(OF_ACCOUNT)
 
 backup: install ## Copy what cannot be had again into a new folder, also while runs go on: make backup DIR=…
 	@test -n "$$MAKE_DIR" || { echo 'Missing folder: make backup DIR=/backups/2026-11-28'; exit 2; }

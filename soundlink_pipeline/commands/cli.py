@@ -31,8 +31,8 @@ class _InOrder(click.Group):
 def soundlink() -> None:
     """Keep a DuckDB warehouse true to Soundlink's exports.
 
-    Commands work on the project in this folder (its .env), or else on the demo in ./demo. All but init and demo need
-    a project; `soundlink COMMAND --help` shows a command's options.
+    Commands work on the project in this folder (its .env), or else on the demo in
+    ./demo. `soundlink COMMAND --help` shows the options of one.
     """
 
 
@@ -171,6 +171,17 @@ def rebuild(*, verbose: bool) -> None:
     from soundlink_pipeline.commands.rebuild import rebuild_warehouse  # noqa: PLC0415
 
     rebuild_warehouse(verbose=verbose)
+
+
+@soundlink.command()
+@click.option(
+    "--account", "accounts", multiple=True, required=True, metavar="NAME", help="An account's name; may be repeated."
+)
+def publish(accounts: tuple[str, ...]) -> None:
+    """Publish a file of one account's rows alone."""
+    from soundlink_pipeline.commands.publish import publish_accounts  # noqa: PLC0415
+
+    publish_accounts(accounts)
 
 
 @soundlink.command()

@@ -113,12 +113,11 @@ campaign_totals = dg.AssetSpec(
 def totals_agree(
     context: dg.AssetCheckExecutionContext, config: TotalsConfig, soundlink: dg.ResourceParam[Soundlink]
 ) -> dg.AssetCheckResult:
-    live = dict[Account, LiveCampaigns]()
+    live = {account: LiveCampaigns(frozenset(), []) for account in soundlink.settings.accounts}
     with as_cancellation(context, _UNCHANGED), as_operator_failure():
         if soundlink.warehouse.exists():
             with soundlink.warehouse.read() as connection:
-                for account in soundlink.settings.accounts:
-                    live[account] = settled_totals(connection, config.part, account.name)
+                live = {account: settled_totals(connection, config.part, account.name) for account in live}
     answers = _Answers()
     with as_cancellation(context, _UNCHANGED):
         for account, of_account in live.items():

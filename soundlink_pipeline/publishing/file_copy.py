@@ -2,7 +2,7 @@
 
 Analysts open the published file whenever and for as long as they like. A program that has the last one open continues
 to read it; the next one to open the file sees the new one, complete. A crash at any moment leaves one of the two. For a
-quarter of a second after each replacement the file is locked (`_put_in_place` says why); `read_published` waits it out.
+quarter of a second after each replacement the file is locked (`put_in_place` says why); `read_published` waits it out.
 
 The bytes of `warehouse.duckdb` are copied, which is far faster than any way through SQL (`python -m
 benchmarks.publishing`), while the pipeline holds the writer's turn and has no connection open: opening and closing a
@@ -132,17 +132,17 @@ def publish(
         with warehouse.turn():
             try:
                 # Left by a crash: no other process publishes while this one holds the turn.
-                _remove_all(temporary)
+                remove_all(temporary)
                 with warehouse.closed_file(before) as file:
                     _check_room(file, place)
                     temporary.touch(0o600)  # nobody reads it before it is in place
                     file.copy_to(temporary)
                     spill = target.parent / "tmp"
-                    rows, newest, settled = _finish(warehouse.exports, temporary, spill, run_id, now)
-                    locked, lost_group = _put_in_place(temporary, place, target, Access.of_next(place, file))
+                    rows, newest, settled = finish(warehouse.exports, temporary, spill, run_id, now)
+                    locked, lost_group = put_in_place(temporary, place, target, Access.of_next(place, file.mode))
             finally:
                 with contextlib.suppress(OSError):
-                    _remove_all(temporary)
+                    remove_all(temporary)
     except (OSError, duckdb.Error) as error:
         raise NotPublished(
             f"{target} was not published: {error}. Check whether the disk is full or the folder not writable, and"
@@ -232,7 +232,7 @@ def _check_room(source: Copyable, target: Path) -> None:
         )
 
 
-def _finish(
+def finish(
     exports: Sequence[Export], copy: Path, spill: Path, run_id: str, now: datetime
 ) -> tuple[dict[str, int], date | None, date | None]:
     """Drop the pipeline's private tables, add `publication`; returns rows per table and newest dates."""
@@ -272,7 +272,7 @@ def _finish(
     return rows, newest, settled
 
 
-def _put_in_place(copy: Path, place: Path, target: Path, access: Access) -> tuple[contextlib.ExitStack, int | None]:
+def put_in_place(copy: Path, place: Path, target: Path, access: Access) -> tuple[contextlib.ExitStack, int | None]:
     """Replace the file at `place`; `target` is its name for readers. Returns `Access.give_to`'s answer, too.
 
     A program that opens it at that moment gets a lock error, and the new file on its next try: DuckDB opens a file's
@@ -301,6 +301,7 @@ def _remove_write_ahead_logs(*names: Path) -> None:
         log.unlink(missing_ok=True)
 
 
-def _remove_all(database: Path) -> None:
+def remove_all(database: Path) -> None:
+    """Delete a database file and its logs, if they are there."""
     database.unlink(missing_ok=True)
     _remove_write_ahead_logs(database)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from soundlink_pipeline.warehouse.home import Copyable, Publishable
+from soundlink_pipeline.warehouse.home import Publishable
 
 
 class BadLink(Exception):
@@ -39,12 +39,12 @@ class Access:
     group: int | None
 
     @classmethod
-    def of_next(cls, place: Path, source: Copyable) -> Access:
-        """As the operator left it on the file at `place`; the first one may be read by whom the warehouse may."""
+    def of_next(cls, place: Path, mode: int) -> Access:
+        """As the operator left it on the file at `place`; the first one may be read by whom `mode` lets."""
         try:
             last = place.stat()
         except FileNotFoundError:
-            return cls(source.mode & 0o444, None)
+            return cls(mode & 0o444, None)
         return cls(last.st_mode & 0o444 | 0o400, last.st_gid)  # the pipeline reads it, too
 
     def give_to(self, file: int) -> int | None:

@@ -40,6 +40,11 @@ def read_accounts(file: Path, defaults: Account) -> tuple[Account, ...]:
     return reader.accounts(found)
 
 
+def is_account_name(text: str) -> bool:
+    """Whether an account may have this name: it is fit for a folder and a file."""
+    return _NAME.fullmatch(text) is not None
+
+
 class _Reader:
     """The checks of one file."""
 

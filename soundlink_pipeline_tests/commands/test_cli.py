@@ -14,7 +14,20 @@ import pytest
 from soundlink_pipeline.commands import backfill, cli, dev, rebuild, totals
 from soundlink_pipeline_tests.support.terminal import soundlink
 
-COMMANDS = ("demo", "init", "dev", "pull", "status", "doctor", "report", "sql", "rebuild", "totals", "backup")
+COMMANDS = (
+    "demo",
+    "init",
+    "dev",
+    "pull",
+    "status",
+    "doctor",
+    "report",
+    "sql",
+    "rebuild",
+    "publish",
+    "totals",
+    "backup",
+)
 
 
 def test_help_lists_every_command_and_fits_a_screen(tmp_path: Path) -> None:

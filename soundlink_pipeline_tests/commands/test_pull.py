@@ -250,3 +250,17 @@ def test_a_terminal_shows_a_bar_for_each_export_and_ctrl_c_leaves_what_has_arriv
     pulled = here.soundlink("pull", *DAYS)
     assert pulled.code == 0
     assert here.sim.stats.count() == requests + 2 + 4  # the listings, and the export that had not arrived
+
+
+def test_a_file_of_one_account_is_published_on_demand(here: Folder) -> None:
+    assert here.soundlink("pull", "--from", "2026-02-10", "--to", "2026-02-12", "--account", "default").code == 0
+    said = here.soundlink("publish", "--account", "default")
+    assert (said.code, said.err) == (0, "")
+    file = here.path / "data" / "published" / "default.duckdb"
+    assert said.out.startswith(f"Published: {file} (")
+    assert file.is_file()
+    unknown = here.soundlink("publish", "--account", "nobody")
+    assert (unknown.code, unknown.out) == (1, "")
+    assert unknown.err.endswith("has no account nobody; it has default\n")
+    usage = here.soundlink("pull", "--days", "3", "--account", "nobody")
+    assert (usage.code, usage.err) == (2, "Error: there is no account nobody; the settings name default\n")

@@ -19,7 +19,7 @@ PUBLISHER = """
     from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile
 
     folder, first, moment = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    steps = {name: publishing for name in ("_finish", "_put_in_place", "sync_path")} | {"copy_to": ClosedFile}
+    steps = {name: publishing for name in ("finish", "put_in_place", "sync_path")} | {"copy_to": ClosedFile}
     real = {name: getattr(holder, name) for name, holder in steps.items()}
 
     def die(*_):
@@ -69,7 +69,7 @@ def published_version(target: Path) -> int:
 
 @pytest.mark.parametrize(
     ("moment", "there"),
-    [("half copied", 1), ("copy_to", 1), ("unfinished", 1), ("_finish", 1), ("sync_path", 2), ("_put_in_place", 2)],
+    [("half copied", 1), ("copy_to", 1), ("unfinished", 1), ("finish", 1), ("sync_path", 2), ("put_in_place", 2)],
 )
 def test_kill_at_any_step_leaves_the_old_or_the_new_file(tmp_path: Path, target: Path, moment: str, there: int) -> None:
     with child(PUBLISHER, tmp_path, 1, moment) as publisher:

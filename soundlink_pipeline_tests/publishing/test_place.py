@@ -39,7 +39,7 @@ def test_read_bits_that_an_operator_gave_are_kept_and_write_bits_are_not(tmp_pat
         path.touch()
     last.chmod(int(given, 8))
     with new.open("r+b") as file:
-        assert Access.of_next(last, ClosedFile(warehouse)).give_to(file.fileno()) is None
+        assert Access.of_next(last, ClosedFile(warehouse).mode).give_to(file.fileno()) is None
     assert mode(new) == kept
 
 

@@ -63,8 +63,8 @@ STEPS: dict[str, list[tuple[Any, str]]] = {
     "checking": [(export_assets, "run_export_checks")],
     "building a model": [(model_assets, "build_model")],
     "copying": [(native_file.ClosedFile, "copy_to")],
-    "finishing the copy": [(file_copy, "_finish")],
-    "replacing the published file": [(file_copy, "_put_in_place")],
+    "finishing the copy": [(file_copy, "finish")],
+    "replacing the published file": [(file_copy, "put_in_place")],
     "comparing": [(file_copy, "compare")],
     "storing events": [(PooledSqliteEventLog, "store_event"), (PooledSqliteEventLog, "store_event_batch")],
 }
