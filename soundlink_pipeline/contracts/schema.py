@@ -17,6 +17,8 @@ DATE_COLUMN = "report_date"
 VERSION_COLUMN = "exported_at"
 # Names the currency of every column of money in its row.
 CURRENCY_COLUMN = "currency"
+# Of every export: whose row it is, an organization at Soundlink. Which account asked for it, the ledger tells.
+ORGANIZATION_COLUMN = "account_id"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading import direct_insert, merge_sql
 from soundlink_pipeline.loading.validation import RejectedDelivery, Staging, ValidDelivery
+from soundlink_pipeline.warehouse.accounts import known_organizations
 from soundlink_pipeline.warehouse.presence import Answer, Presence
 from soundlink_pipeline.warehouse.sql import insert_rows, naive, transaction
 
@@ -74,10 +75,11 @@ def load_batch(
         connection.execute("set threads = 1")
     batch = _by_export(exports, new)
     _name_batch(connection, new)
+    organizations = known_organizations(connection)
     if direct_insert.is_first(connection):
         with contextlib.suppress(direct_insert.NotPlain), transaction(connection):
-            return BatchResult(_insert(connection, batch), known=known)
-    stagings = [Staging(connection, export, own) for export, own in batch]
+            return BatchResult(_insert(connection, batch, organizations), known=known)
+    stagings = [Staging(connection, export, own, organizations) for export, own in batch]
     valid = [staging.validate() for staging in stagings]
     with transaction(connection):
         orders = _orders(connection, deliveries)
@@ -114,11 +116,15 @@ def _new(deliveries: Sequence[HashedDelivery], known: Mapping[str, int]) -> list
     return [item for name, item in by_id.items() if name not in known]
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, batch: list[tuple[Export, list[HashedDelivery]]]) -> list[Loaded]:
+def _insert(
+    connection: duckdb.DuckDBPyConnection,
+    batch: list[tuple[Export, list[HashedDelivery]]],
+    organizations: Mapping[str, str],
+) -> list[Loaded]:
     """Bring deliveries in that are all the first of their days. Raises direct_insert.NotPlain."""
     loaded, orders = [], _orders(connection, [item for _, own in batch for item in own])
     for export, own in batch:
-        valid = direct_insert.insert(connection, export, own)
+        valid = direct_insert.insert(connection, export, own, organizations)
         presence = Presence(connection, export)
         fates = Counter({(str(item.delivery.path), "insert"): item.rows for item in valid})
         loaded += _record(connection, valid, fates, orders)

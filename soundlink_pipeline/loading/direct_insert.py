@@ -7,15 +7,15 @@ already, a text that may not have been one) raises `NotPlain`; the caller rolls 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import duckdb
 
-from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, ORGANIZATION_COLUMN, Export
 from soundlink_pipeline.landing.deliveries import HashedDelivery
 from soundlink_pipeline.loading import merge_sql, read_sql
 from soundlink_pipeline.loading.json_lines import BAD_BYTES, LONGEST_LINE_BYTES, suspects, unknown_fields
-from soundlink_pipeline.loading.validation import ValidDelivery
+from soundlink_pipeline.loading.validation import ValidDelivery, own_organization
 
 
 class NotPlain(Exception):
@@ -36,9 +36,15 @@ def is_first(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def insert(
-    connection: duckdb.DuckDBPyConnection, export: Export, deliveries: Sequence[HashedDelivery]
+    connection: duckdb.DuckDBPyConnection,
+    export: Export,
+    deliveries: Sequence[HashedDelivery],
+    organizations: Mapping[str, str] | None = None,
 ) -> list[ValidDelivery]:
-    """Insert all rows of the deliveries, which are in `batch`, within the caller's transaction, or raise NotPlain."""
+    """Insert all rows of the deliveries, which are in `batch`, within the caller's transaction, or raise NotPlain.
+
+    `organizations` as in `Staging`.
+    """
     files = [str(item.delivery.path) for item in deliveries]
     try:
         connection.execute(read_sql.insert_directly(export, files, LONGEST_LINE_BYTES))
@@ -52,10 +58,10 @@ def insert(
     singles = [column.name for column in export.columns if column.one_per_delivery or column.one_per_row]
     mixed = " or ".join(f"min({name}) <> max({name})" for name in singles)
     found = {
-        delivery_id: (rows, subject, is_mixed)
-        for delivery_id, rows, subject, is_mixed in connection.execute(
-            f"select _delivery_id, count(*), min({export.id_column}), {mixed} from {export.name} where {of_batch}"
-            " group by _delivery_id"
+        delivery_id: (rows, subject, organization, is_mixed)
+        for delivery_id, rows, subject, organization, is_mixed in connection.execute(
+            f"select _delivery_id, count(*), min({export.id_column}), min({ORGANIZATION_COLUMN}), {mixed}"
+            f" from {export.name} where {of_batch} group by _delivery_id"
         ).fetchall()
     }
     if connection.execute(merge_sql.repeated_keys(export, export.name, days)).fetchall() != [(0,)]:
@@ -67,9 +73,11 @@ def insert(
         raise NotPlain("an amount is so large that it must be read exactly")
     valid, suspect = [], suspects(connection, export, deliveries)
     for item in deliveries:
-        rows, subject, is_mixed = found.get(item.delivery.delivery_id, (0, None, False))
+        rows, subject, organization, is_mixed = found.get(item.delivery.delivery_id, (0, None, None, False))
+        known = own_organization(item.delivery, organizations or {})
+        is_foreign = None not in (known, organization) and organization.lower() != known
         names, reason = unknown_fields(export, item) if str(item.delivery.path) in suspect else ((), None)
-        if is_mixed or reason or item.delivery.declared_rows not in (None, rows):
+        if is_mixed or is_foreign or reason or item.delivery.declared_rows not in (None, rows):
             raise NotPlain(item.delivery.describe())
         valid.append(ValidDelivery(item, rows, subject, names))
     return valid

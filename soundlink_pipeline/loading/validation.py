@@ -8,13 +8,13 @@ rejected delivery, which is read line by line to say which line it was.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
-from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
+from soundlink_pipeline.contracts.schema import DATE_COLUMN, ORGANIZATION_COLUMN, Export
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading import read_sql
 from soundlink_pipeline.loading.json_lines import (
@@ -54,9 +54,15 @@ class Staging:
     """The deliveries of one export in one batch, staged in the temp table `table` of one connection."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, export: Export, deliveries: Sequence[HashedDelivery]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        export: Export,
+        deliveries: Sequence[HashedDelivery],
+        organizations: Mapping[str, str] | None = None,
     ) -> None:
+        """`organizations` are the only ones whose rows are taken, by account; any of an account that is not in it."""
         self._connection = connection
+        self._organizations = organizations or {}
         self.export = export
         self._by_file = {str(item.delivery.path): item for item in deliveries}
         self._singles = [column.name for column in export.columns if column.one_per_delivery]
@@ -189,7 +195,21 @@ class Staging:
                 return self._first_row_with(hashed, f"{name} = ?", [greatest], rule)
             if reason := self._under_two(hashed, name):
                 return reason
-        return None
+        return self._foreign(hashed)
+
+    def _foreign(self, hashed: HashedDelivery) -> str | None:
+        """The reason where a row is of another organization than the one that its account is said to be."""
+        delivery = hashed.delivery
+        known = own_organization(delivery, self._organizations)
+        where = f"_file = ? and lower({ORGANIZATION_COLUMN}) <> ?"
+        values = [str(delivery.path), known]
+        if (
+            known is None
+            or not self._connection.execute(f"select exists (from {self.table} where {where})", values).fetchall()[0][0]
+        ):
+            return None
+        rule = f"{ORGANIZATION_COLUMN} must be {known}, the organization of account {delivery.account}"
+        return self._first_row_with(hashed, f"lower({ORGANIZATION_COLUMN}) <> ?", [known], rule)
 
     def _under_two(self, hashed: HashedDelivery, name: str) -> str | None:
         """The reason where two rows differ in the key column `name` alone; the second of the first such pair."""
@@ -225,6 +245,12 @@ class Staging:
 
     def _key(self, row: dict[str, Any]) -> str:
         return ", ".join(f"{name} {_shown(row.get(name))}" for name in self.export.primary_key)
+
+
+def own_organization(delivery: Delivery, organizations: Mapping[str, str]) -> str | None:
+    """The one organization whose rows a delivery may hold; None where that is not said, or it was loaded before."""
+    known = organizations.get(delivery.account) if delivery.loaded is None else None
+    return None if known is None else known.lower()
 
 
 def _shown(value: Any) -> str:

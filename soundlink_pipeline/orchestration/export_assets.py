@@ -47,9 +47,10 @@ from soundlink_pipeline.quality.completeness import lacking_days
 from soundlink_pipeline.quality.row_checks import CheckResult
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
+from soundlink_pipeline.warehouse.accounts import moved_accounts
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.tables import export_tables, listing_table
-from soundlink_pipeline.wording import counted
+from soundlink_pipeline.wording import counted, in_words
 
 # The step that lists, and the one that pulls, which is also its name in a run's config.
 _LISTINGS, _EXPORTS = "listings", "exports"
@@ -357,6 +358,13 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 else:
                     report_partitions(context, connection, export, dates, delivery_ids=loaded, of_run=figures)
                     results.append(dg.MaterializeResult(asset_key=export.name, check_results=checks))
+            by_run = {item.delivery.delivery_id for item in pulled.loaded}
+            for moved in moved_accounts(connection, soundlink.warehouse.exports, by_run) if by_run else ():
+                context.log.warning(
+                    f"rows of account {moved.account} are of organization {moved.organization_id} now; until now they"
+                    f" were of {in_words(moved.before)}. If that is not so, its key is another organization's; with"
+                    " organization_id in the accounts file, rows of others are refused"
+                )
             if pulled.failed:
                 names = Ledger(connection).names(soundlink.warehouse.exports)
         yield from results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,7 +10,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.exports import subjects_of
-from soundlink_pipeline.contracts.schema import Export
+from soundlink_pipeline.contracts.schema import ORGANIZATION_COLUMN, Export
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.warehouse.sql import insert_rows, quote
 
@@ -58,7 +58,7 @@ def accounts_view(exports: Iterable[Export]) -> Table:
     exports = tuple(exports)
     subjects = subjects_of(exports)
     names = [EXPECTED_ACCOUNTS.name, "deliveries", *(subject.table for subject in subjects)]
-    rows = " union ".join(f"select account_id, _delivery_id from {export.name}" for export in exports)
+    rows = " union ".join(f"select {ORGANIZATION_COLUMN}, _delivery_id from {export.name}" for export in exports)
     listed = "".join(
         f"""
 left join (
@@ -83,7 +83,7 @@ left join (
 ) using (account)
 left join (
     select account, list(distinct organization_id order by organization_id) as organization_ids from (
-        select account, account_id as organization_id from ({rows}) as r
+        select account, {ORGANIZATION_COLUMN} as organization_id from ({rows}) as r
         join deliveries as d on d.delivery_id = r._delivery_id
         union
         select account, organization_id from {EXPECTED_ACCOUNTS.name} where organization_id is not null
@@ -120,3 +120,41 @@ def expect(connection: duckdb.DuckDBPyConnection, accounts: Iterable[ExpectedAcc
     """Keep which accounts the settings name, at least one."""
     connection.execute(f"delete from {EXPECTED_ACCOUNTS.name}")
     insert_rows(connection, EXPECTED_ACCOUNTS.name, [(of.name, of.organization_id, of.start_date) for of in accounts])
+
+
+def known_organizations(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The organization ids that the settings say, by account: rows of no other are taken."""
+    return dict(
+        connection.execute(
+            f"select account, organization_id from {EXPECTED_ACCOUNTS.name} where organization_id is not null"
+        ).fetchall()
+    )
+
+
+@dataclass(frozen=True)
+class MovedAccount:
+    """An account whose rows name an organization for the first time; `before` are those they named until then."""
+
+    account: str
+    organization_id: str
+    before: tuple[str, ...]
+
+
+def moved_accounts(
+    connection: duckdb.DuckDBPyConnection, exports: Iterable[Export], delivery_ids: Collection[str]
+) -> list[MovedAccount]:
+    """The accounts that have rows of a new organization in these deliveries, and had rows of another before."""
+    rows = " union ".join(f"select {ORGANIZATION_COLUMN} as organization, _delivery_id from {e.name}" for e in exports)
+    found = connection.execute(
+        f"""
+        with seen as (
+            select account, organization, bool_and(list_contains($ids, delivery_id)) as is_new
+            from ({rows}) as r join deliveries as d on d.delivery_id = r._delivery_id group by all
+        )
+        select n.account, n.organization, list(o.organization order by o.organization)
+        from seen as n join seen as o on o.account = n.account and not o.is_new
+        where n.is_new group by all order by all
+        """,
+        {"ids": list(delivery_ids)},
+    ).fetchall()
+    return [MovedAccount(account, organization, tuple(before)) for account, organization, before in found]

@@ -17,10 +17,10 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.quality.completeness import missing, newest_complete_day
-from soundlink_pipeline.warehouse.accounts import ExpectedAccount, expect
+from soundlink_pipeline.warehouse.accounts import ExpectedAccount, MovedAccount, expect, moved_accounts
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.renamed import AccountRenamed, keep_accounts
-from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, arrival, ledger, load, query, row, save
+from soundlink_pipeline_tests.support.deliveries import APRIL, NOON, arrival, ledger, load, query, refusal, row, save
 
 TABLE = CAMPAIGN_COUNTRY_DAILY
 DAY = date(2026, 5, 22)
@@ -168,3 +168,40 @@ def test_days_before_an_accounts_own_first_day_are_not_missing(books: Books) -> 
     with books.warehouse.write() as connection:
         expect(connection, [ExpectedAccount("first"), ExpectedAccount("second", start_date=DAY + timedelta(days=1))])
     assert books.lacking() == [ListedId("first", "camp_1")]
+
+
+def test_an_account_whose_rows_name_another_organization_is_told(books: Books) -> None:
+    def pull(organization: str, day: int) -> list[MovedAccount]:
+        dates = DateRange(date(2026, 4, day), date(2026, 4, day))
+        rows = [row(account_id=organization, report_date=f"2026-04-0{day}")]
+        arrived = arrival(books.folder / "in", rows, account="acme", dates=dates, pulled=NOON + timedelta(hours=day))
+        load(books.warehouse, arrived)
+        with books.warehouse.read() as connection:
+            return moved_accounts(connection, EXPORTS, {arrived.delivery.delivery_id})
+
+    assert pull("org-1", 1) == []
+    books.pull("acme", "camp_2", rows=[row(account_id="org-1", campaign_id="b")], dates=APRIL)
+    assert pull("org-2", 2) == [MovedAccount("acme", "org-2", ("org-1",))]
+    assert pull("org-2", 3) == []
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first load", "days that are there"])
+def test_rows_of_another_organization_than_the_settings_say_are_refused(books: Books, again: bool) -> None:
+    with books.warehouse.write() as connection:
+        expect(connection, [ExpectedAccount("acme", "aaaa"), ExpectedAccount("bolt")])
+    rows = [row(account_id="AAAA"), row(account_id="AAAA", country_code="NA")]
+    if again:
+        books.pull("acme", rows=rows, dates=APRIL)
+    other = arrival(
+        books.folder / "in", [row(account_id="bbbb")], account="acme", campaign="x", pulled=NOON + timedelta(1)
+    )
+    why = refusal(load(books.warehouse, other))
+    assert why.startswith("line 1: account_id must be aaaa, the organization of account acme (provider ")
+    books.pull("bolt", "camp_2", rows=[row(account_id="bbbb", campaign_id="b")], dates=APRIL)
+    if not again:
+        books.pull("acme", rows=rows, dates=APRIL)
+    found = query(books.warehouse, f"select account_id, count(*) from {TABLE.name} group by 1 order by 1")
+    assert found == [("AAAA", 2), ("bbbb", 1)]
+    # What was loaded before the settings said so is replayed as it was.
+    replayed = arrival(books.folder / "in", [row(account_id="cccc", campaign_id="c")], account="acme", loaded=9)
+    assert load(books.warehouse, replayed).rejected == []
