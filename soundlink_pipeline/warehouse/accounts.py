@@ -49,8 +49,7 @@ EXPECTED_ACCOUNTS = Table(
         Column("start_date", "DATE", "The first report_date asked for, where that is not the first partition."),
     ),
 )
-# In SQL, of a table with the column `account`: whether its row's account is expected.
-IS_EXPECTED = "(account in (select account from expected_accounts) or not exists (from expected_accounts))"
+_IS_EXPECTED = "(account in (select account from expected_accounts) or not exists (from expected_accounts))"
 
 
 def accounts_view(exports: Iterable[Export]) -> Table:
@@ -75,7 +74,7 @@ select
     first_pulled_at,
     last_pulled_at,
     {"".join(f"coalesce({subject.plural}, 0) as {subject.plural},{chr(10)}    " for subject in subjects)}\
-{IS_EXPECTED} as is_expected
+{_IS_EXPECTED} as is_expected
 from ({" union ".join(f"select account from {name}" for name in names)})
 left join (
     select account, min(pulled_at) as first_pulled_at, max(pulled_at) as last_pulled_at

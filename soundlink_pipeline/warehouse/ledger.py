@@ -14,7 +14,6 @@ from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT, ListedId
 from soundlink_pipeline.contracts.days import HEALING_DAYS, DateRange, last_closed_day
 from soundlink_pipeline.contracts.schema import CURRENCY_COLUMN, DATE_COLUMN, VERSION_COLUMN, Export
 from soundlink_pipeline.contracts.subject import ExpectedDays, Subject, expected_days
-from soundlink_pipeline.warehouse.accounts import IS_EXPECTED
 from soundlink_pipeline.warehouse.pulled_so_far import DaysByRequest, PulledSoFar, done_days, pulled_so_far
 
 
@@ -47,11 +46,21 @@ class Ledger:
         """Each expected account's newest listing of a subject: each as the API listed it, by its listed id."""
         rows = self._connection.execute(
             f"""
-            select account, {subject.id_column}, _listed_json from {subject.table} where {IS_EXPECTED}
+            select account, {subject.id_column}, _listed_json from {subject.table}
             qualify _listed_at = max(_listed_at) over (partition by account) order by all
             """
         ).fetchall()
-        return {ListedId(account, subject_id): json.loads(listed) for account, subject_id, listed in rows}
+        expected = self._first_days()
+        return {
+            ListedId(account, subject_id): json.loads(listed)
+            for account, subject_id, listed in rows
+            if account in expected or not expected
+        }
+
+    def _first_days(self) -> dict[str, date | None]:
+        """The accounts that are expected, each with its own first day if it has one; empty where all are."""
+        # Asked by itself: a join or a subquery would take DuckDB longer to plan than all of these few rows.
+        return dict(self._connection.execute("select account, start_date from expected_accounts").fetchall())
 
     def expected_days(self, export: Export) -> dict[ListedId, ExpectedDays]:
         """By listed id, the days on which rows are expected: of all that were ever listed.
@@ -61,16 +70,14 @@ class Ledger:
         """
         subject, newest = export.subject, self.newest_rows_of(export)
         listed = self._connection.execute(
-            f"""
-            select account, {subject.id_column}, _listed_json, start_date
-            from {subject.table} left join expected_accounts using (account)
-            """
+            f"select account, {subject.id_column}, _listed_json from {subject.table}"
         ).fetchall()
+        first_days = self._first_days()
         return {
             (of := ListedId(account, name)): expected_days(
                 subject.lifetime(json.loads(item)), export.tail, newest.get(of)
-            ).since(start_date)
-            for account, name, item, start_date in listed
+            ).since(first_days.get(account))
+            for account, name, item in listed
         }
 
     def newest_rows_of(self, export: Export) -> dict[ListedId, date]:
@@ -327,7 +334,6 @@ class Ledger:
 
     def listed_at(self, subject: Subject) -> dict[str, datetime]:
         """When a subject was last listed to each expected account; without those that it never was."""
-        rows = self._connection.execute(
-            f"select account, max(_listed_at) from {subject.table} where {IS_EXPECTED} group by all"
-        ).fetchall()
-        return {account: moment.replace(tzinfo=UTC) for account, moment in rows}
+        rows = self._connection.execute(f"select account, max(_listed_at) from {subject.table} group by all").fetchall()
+        expected = self._first_days()
+        return {account: moment.replace(tzinfo=UTC) for account, moment in rows if account in expected or not expected}
