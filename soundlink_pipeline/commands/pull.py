@@ -218,6 +218,6 @@ def _what_is_there(soundlink: Soundlink, dates: DateRange, limited: bool) -> lis
     if limited and lacking:
         lines.append(
             f"Not pulled: days of {counted(len(lacking), 'other')}, so these days stay missing in the UI; the same"
-            " command without --campaign and --soundlink pulls them"
+            " command without --campaign, --soundlink and --account pulls them"
         )
     return lines

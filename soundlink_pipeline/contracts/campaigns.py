@@ -23,7 +23,7 @@ _LISTED = (
     Column(
         "campaign_id",
         "VARCHAR",
-        "The id the API lists; campaign_id in the exports' rows may differ. Primary key.",
+        "The id the API lists; campaign_id in the exports' rows may differ. Primary key, with account.",
         nullable=False,
     ),
     Column("organization_id", "VARCHAR", "Organization the campaign belongs to."),
@@ -74,7 +74,7 @@ def _end(campaign: Item, created: datetime) -> date | None:
 CAMPAIGN = Subject(
     name="campaign",
     table="campaigns",
-    meaning="The campaigns the key saw, as last listed. Grain: one row per campaign id.",
+    meaning="The campaigns that each account saw, as last listed. Grain: one row per account and campaign id.",
     id_column="campaign_id",
     name_column="campaign_name",
     path="/v1/campaigns",

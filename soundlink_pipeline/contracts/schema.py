@@ -17,7 +17,7 @@ DATE_COLUMN = "report_date"
 VERSION_COLUMN = "exported_at"
 # Names the currency of every column of money in its row.
 CURRENCY_COLUMN = "currency"
-# Of every export: whose row it is, an organization at Soundlink. Which account asked for it, the ledger tells.
+# Whose row it is, an organization at Soundlink. Which account has asked for it, the ledger tells.
 ORGANIZATION_COLUMN = "account_id"
 
 

@@ -11,7 +11,9 @@ from soundlink_pipeline.contracts.subject import Item, Lifetime, Subject, moment
 from soundlink_pipeline.contracts.table import Column
 
 _LISTED = (
-    Column("soundlink_id", "VARCHAR", "The id the API lists, case-sensitive. Primary key.", nullable=False),
+    Column(
+        "soundlink_id", "VARCHAR", "The id the API lists, case-sensitive. Primary key, with account.", nullable=False
+    ),
     Column("organization_id", "VARCHAR", "Organization the soundlink belongs to."),
     Column("name", "VARCHAR", "Display name."),
     Column("url", "VARCHAR", "The link itself."),
@@ -30,7 +32,7 @@ def _lifetime(soundlink: Item) -> Lifetime:
 SOUNDLINK = Subject(
     name="soundlink",
     table="soundlinks",
-    meaning="The soundlinks the key saw, as last listed. Grain: one row per soundlink id.",
+    meaning="The soundlinks that each account saw, as last listed. Grain: one row per account and soundlink id.",
     id_column="soundlink_id",
     name_column="soundlink_name",
     path="/v1/soundlinks",

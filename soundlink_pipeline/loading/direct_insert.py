@@ -55,12 +55,13 @@ def insert(
     # Dates are literals (they are ours), so that DuckDB can skip the blocks of all other days.
     days = f"{DATE_COLUMN} between date '{first}' and date '{last}'"
     of_batch = f"{days} and _delivery_id in (select delivery_id from batch)"
+    organization = f"min({ORGANIZATION_COLUMN})" if ORGANIZATION_COLUMN in export.column_names else "null"
     singles = [column.name for column in export.columns if column.one_per_delivery or column.one_per_row]
     mixed = " or ".join(f"min({name}) <> max({name})" for name in singles)
     found = {
-        delivery_id: (rows, subject, organization, is_mixed)
-        for delivery_id, rows, subject, organization, is_mixed in connection.execute(
-            f"select _delivery_id, count(*), min({export.id_column}), min({ORGANIZATION_COLUMN}), {mixed}"
+        delivery_id: tuple(of_delivery)
+        for delivery_id, *of_delivery in connection.execute(
+            f"select _delivery_id, count(*), min({export.id_column}), {organization}, {mixed}"
             f" from {export.name} where {of_batch} group by _delivery_id"
         ).fetchall()
     }

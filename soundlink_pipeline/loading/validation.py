@@ -201,12 +201,10 @@ class Staging:
         """The reason where a row is of another organization than the one that its account is said to be."""
         delivery = hashed.delivery
         known = own_organization(delivery, self._organizations)
-        where = f"_file = ? and lower({ORGANIZATION_COLUMN}) <> ?"
-        values = [str(delivery.path), known]
-        if (
-            known is None
-            or not self._connection.execute(f"select exists (from {self.table} where {where})", values).fetchall()[0][0]
-        ):
+        if known is None or ORGANIZATION_COLUMN not in self.export.column_names:
+            return None
+        foreign = f"select exists (from {self.table} where _file = ? and lower({ORGANIZATION_COLUMN}) <> ?)"
+        if self._connection.execute(foreign, [str(delivery.path), known]).fetchall() == [(False,)]:
             return None
         rule = f"{ORGANIZATION_COLUMN} must be {known}, the organization of account {delivery.account}"
         return self._first_row_with(hashed, f"lower({ORGANIZATION_COLUMN}) <> ?", [known], rule)

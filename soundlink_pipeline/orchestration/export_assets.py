@@ -147,8 +147,8 @@ def _listing_spec(subject: Subject) -> dg.AssetSpec:
         owners=[OWNER],
         tags={"layer": "sources"},
         description=(
-            f"The {subject.plural} the API key sees, as last listed: which of them can have rows decides what is"
-            f" pulled. Grain: one row per {subject.name} id."
+            f"The {subject.plural} that each account sees, as last listed: which of them can have rows decides what is"
+            f" pulled. Grain: one row per account and {subject.name} id."
         ),
         metadata={
             "dagster/table_name": subject.table,

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -24,6 +25,7 @@ from soundlink_pipeline.orchestration.resource import Log, Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.listing import list_subject
 from soundlink_pipeline.settings.accounts import Account
+from soundlink_pipeline.wording import counted
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -133,6 +135,16 @@ class OpenAccounts:
                 account.failure = next(iter(account.refused.values()))
         if not self.working:
             self.fail()
+
+    def listed_twice(self, subject: Subject) -> list[str]:
+        """Sentences about accounts that list the same: one organization with two keys is asked everything twice."""
+        ids = {account.name: {subject.id_of(item) for item in account.items(subject)} for account in self.working}
+        return [
+            f"accounts {one} and {other} list the same {subject.plural} ({counted(len(both), subject.name)}): are both"
+            " of one organization? Each is asked for twice"
+            for one, other in combinations(ids, 2)
+            if (both := ids[one] & ids[other])
+        ]
 
     def fail(self) -> None:
         """Raise for a step of which no account works."""

@@ -155,6 +155,9 @@ def pull_range(context: dg.AssetExecutionContext, soundlink: Soundlink, asked: A
     leftovers = load_leftovers(soundlink.warehouse, soundlink.landing, later.append)
     with open_accounts(context, soundlink, asked.accounts) as accounts:
         accounts.list_all(context, soundlink, subjects_of(asked.exports))
+        for subject in subjects_of(asked.exports) if accounts.are_several else ():
+            for line in accounts.listed_twice(subject):
+                context.log.warning(line)
         working = accounts.working
         pulls = [
             _AccountPull(account, asked, listed)

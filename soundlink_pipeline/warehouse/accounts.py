@@ -57,7 +57,6 @@ def accounts_view(exports: Iterable[Export]) -> Table:
     exports = tuple(exports)
     subjects = subjects_of(exports)
     names = [EXPECTED_ACCOUNTS.name, "deliveries", *(subject.table for subject in subjects)]
-    rows = " union ".join(f"select {ORGANIZATION_COLUMN}, _delivery_id from {export.name}" for export in exports)
     listed = "".join(
         f"""
 left join (
@@ -82,7 +81,7 @@ left join (
 ) using (account)
 left join (
     select account, list(distinct organization_id order by organization_id) as organization_ids from (
-        select account, {ORGANIZATION_COLUMN} as organization_id from ({rows}) as r
+        select account, organization_id from ({_organizations(exports)}) as r
         join deliveries as d on d.delivery_id = r._delivery_id
         union
         select account, organization_id from {EXPECTED_ACCOUNTS.name} where organization_id is not null
@@ -109,6 +108,16 @@ left join (
         ),
         query=query,
     )
+
+
+def _organizations(exports: Iterable[Export]) -> str:
+    """The query for the organizations of rows (`organization_id`), with the deliveries that brought them."""
+    of_exports = [
+        f"select {ORGANIZATION_COLUMN} as organization_id, _delivery_id from {export.name}"
+        for export in exports
+        if ORGANIZATION_COLUMN in export.column_names
+    ]
+    return " union ".join(of_exports) or "select null::varchar as organization_id, null::varchar as _delivery_id"
 
 
 def _column(name: str, type: str, meaning: str) -> Column:
@@ -143,14 +152,13 @@ def moved_accounts(
     connection: duckdb.DuckDBPyConnection, exports: Iterable[Export], delivery_ids: Collection[str]
 ) -> list[MovedAccount]:
     """The accounts that have rows of a new organization in these deliveries, and had rows of another before."""
-    rows = " union ".join(f"select {ORGANIZATION_COLUMN} as organization, _delivery_id from {e.name}" for e in exports)
     found = connection.execute(
         f"""
         with seen as (
-            select account, organization, bool_and(list_contains($ids, delivery_id)) as is_new
-            from ({rows}) as r join deliveries as d on d.delivery_id = r._delivery_id group by all
+            select account, organization_id, bool_and(list_contains($ids, delivery_id)) as is_new
+            from ({_organizations(exports)}) as r join deliveries as d on d.delivery_id = r._delivery_id group by all
         )
-        select n.account, n.organization, list(o.organization order by o.organization)
+        select n.account, n.organization_id, list(o.organization_id order by o.organization_id)
         from seen as n join seen as o on o.account = n.account and not o.is_new
         where n.is_new group by all order by all
         """,

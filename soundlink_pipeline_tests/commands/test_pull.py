@@ -16,10 +16,11 @@ from soundlink_pipeline.commands import display, pull
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing.file_copy import read_published
-from soundlink_pipeline.simulator import Fault
+from soundlink_pipeline.simulator import Fault, KeyInfo
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.commands.conftest import Folder
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
+from soundlink_pipeline_tests.support.project import KEY
 from soundlink_pipeline_tests.support.terminal import in_terminal, soundlink
 
 DAYS = ("--from", "2026-02-10", "--to", "2026-02-12")
@@ -264,3 +265,18 @@ def test_a_file_of_one_account_is_published_on_demand(here: Folder) -> None:
     assert unknown.err.endswith("has no account nobody; it has default\n")
     usage = here.soundlink("pull", "--days", "3", "--account", "nobody")
     assert (usage.code, usage.err) == (2, "Error: there is no account nobody; the settings name default\n")
+
+
+def test_a_pull_publishes_the_accounts_that_work_and_says_which_one_does_not(here: Folder) -> None:
+    env = [line for line in (here.path / ".env").read_text().splitlines() if not line.startswith("SOUNDLINK_API_KEY=")]
+    (here.path / ".env").write_text("\n".join([*env, f"KEY_A={KEY}", "KEY_B=sk_test_revoked"]))
+    (here.path / "accounts.toml").write_text("[accounts.a]\nkey_env = 'KEY_A'\n[accounts.b]\nkey_env = 'KEY_B'\n")
+    here.sim.keys["sk_test_revoked"] = KeyInfo(revoked=True)
+    said = here.soundlink("pull", "--from", "2026-02-10", "--to", "2026-02-12")
+    assert said.code == 1
+    assert "account b, 2026-02-10 to 2026-02-12: " in said.err
+    assert "account a" not in said.err
+    assert f"Published: {here.path / 'data' / 'soundlink.duckdb'} (" in said.out
+    status = here.soundlink("status").out
+    assert "a: 4 campaigns, 0 soundlinks; last pulled 2026-03-02 06:00 UTC" in status
+    assert "b: 0 campaigns, 0 soundlinks; never pulled" in status

@@ -159,6 +159,7 @@ def test_listed_campaign_is_kept_with_all_it_says(tmp_path: Path) -> None:
     naive = datetime.fromisoformat("2026-01-01T00:00:00")
     assert query(warehouse, f"select {names} from campaigns") == [
         (
+            "default",
             "camp_abc123",
             "org",
             "ended",

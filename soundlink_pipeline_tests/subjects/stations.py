@@ -16,13 +16,13 @@ def _lifetime(station: Item) -> Lifetime:
 STATION = Subject(
     name="station",
     table="stations",
-    meaning="The stations the key saw, as last listed. Grain: one row per station id.",
+    meaning="The stations that each account saw, as last listed. Grain: one row per account and station id.",
     id_column="station_id",
     name_column="station_name",
     path="/v1/stations",
     scope="stations:read",
     listed=(
-        Column("station_id", "VARCHAR", "The id the API lists. Primary key.", nullable=False),
+        Column("station_id", "VARCHAR", "The id the API lists. Primary key, with account.", nullable=False),
         Column("frequency", "DOUBLE", "Where it is heard, in MHz."),
         Column("created_at", "TIMESTAMP", "When it was founded (UTC)."),
     ),
