@@ -31,7 +31,7 @@ from soundlink_pipeline.orchestration.partition_pages import larger_picture, new
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
-from soundlink_pipeline.warehouse.sql import cannot_write
+from soundlink_pipeline.warehouse.sql import is_of_the_file
 
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
@@ -106,7 +106,7 @@ def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.Assets
                 except WarehouseUnusable:  # not of this model
                     raise
                 except Exception as error:  # whatever it is, it costs this model only
-                    if is_interruption(error) or (isinstance(error, duckdb.Error) and cannot_write(error)):
+                    if is_interruption(error) or (isinstance(error, duckdb.Error) and is_of_the_file(error)):
                         raise
                     reason = " ".join(str(error).split())
                     failed[model.name] = f"{readable(model.path)}: {type(error).__name__}: {readable(reason)}"
