@@ -103,6 +103,10 @@ class Ledger:
         ]
         return min(days, default=None)
 
+    def is_empty(self) -> bool:
+        """Whether nothing was ever pulled."""
+        return self._connection.execute("select count(*) = 0 from deliveries").fetchall() == [(True,)]
+
     def unsettled_days(self, export: Export, start: date, end: date) -> dict[date, set[str]]:
         """Days pulled, but not since they settled, with the listed ids whose rows are expected then."""
         rows = self._connection.execute(
@@ -233,13 +237,13 @@ class Ledger:
         ).fetchall()
         spans = self._connection.execute(
             f"""
-            select export, min(start_date), min(pulled_at::date) filter (end_date >= pulled_at::date - 1),
+            select export, bool_and(list_contains($runs, run_id)),
                 list_min(max(distinct pulled_at::date, 3)
                     filter (end_date = pulled_at::date - {SETTLED_AFTER_DAYS + 1} and pulled_at::date <= $end)),
                 count(*) filter (end_date = $end - {SETTLED_AFTER_DAYS} and pulled_at::date = $end + 1)
             from deliveries group by all
             """,
-            {"end": dates.end},
+            {"end": dates.end, "runs": list(run_ids)},
         ).fetchall()
         return PulledSoFar(
             probes_made=sum(made for *_, made in spans),
@@ -247,9 +251,9 @@ class Ledger:
             newest_final={(export, subject_id): day for export, subject_id, day in states if day is not None},
             final={(export, subject_id): set(days) for export, subject_id, days in final},
             rows_before={(export, subject_id, day): rows for export, subject_id, day, rows in before},
-            first_day={export: day for export, day, *_ in spans},
-            refreshed_since={export: day for export, _, day, *_ in spans if day is not None},
-            probed_since={export: day for export, *_, day, _ in spans if day is not None},
+            pulled_before=frozenset(export for export, *_ in spans),
+            is_first=all(by_these for _, by_these, *_ in spans),
+            probed_since={export: day for export, _, day, _ in spans if day is not None},
             newest_row={
                 (export.name, subject_id): day
                 for export in exports

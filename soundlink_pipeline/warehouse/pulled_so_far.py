@@ -17,8 +17,8 @@ class PulledSoFar:
     `done`: days that need not be pulled. `newest_row`: the newest day with rows. `newest_final`: the newest day that
     was pulled after it settled. `final`: the days pulled after they settled, of those that are within the reach of a
     probe on the day after the run's range. `rows_before`: how many rows the newest delivery held that ends before a
-    day. Per export: `first_day`, the earliest that was pulled; `refreshed_since`, the day of the first pull that
-    reached to the day before it; `probed_since`, the first of the newest three days up to the range's end with pulls
+    day. `pulled_before`: the names of the exports that were ever pulled; `is_first`: whether no run but this one has
+    pulled anything. Per export: `probed_since`, the first of the newest three days up to the range's end with pulls
     that ended where probes do. `probes_made`: how many of the day after the range did.
     """
 
@@ -27,7 +27,7 @@ class PulledSoFar:
     newest_final: Mapping[tuple[str, str], date] = field(default_factory=dict)
     final: Mapping[tuple[str, str], set[date]] = field(default_factory=dict)
     rows_before: Mapping[tuple[str, str, date], int] = field(default_factory=dict)
-    first_day: Mapping[str, date] = field(default_factory=dict)
-    refreshed_since: Mapping[str, date] = field(default_factory=dict)
+    pulled_before: frozenset[str] = frozenset()
+    is_first: bool = True
     probed_since: Mapping[str, date] = field(default_factory=dict)
     probes_made: int = 0
