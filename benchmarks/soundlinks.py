@@ -74,8 +74,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soundlinks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="of refreshes; the table shows medians")
     rounds = parser.parse_args().rounds
-    size = {"countries_per_campaign": 30, "tracks_per_campaign": 4}
-    world = World(campaigns=30, soundlinks=30, first_day=date(2026, 1, 1), duration_days=120, **size)
+    world = World(
+        campaigns=30,
+        soundlinks=30,
+        first_day=date(2026, 1, 1),
+        duration_days=120,
+        countries_per_campaign=30,
+        tracks_per_campaign=4,
+    )
     clock = SimClock(_NOW)
     keys = {key: KeyInfo(scopes=scopes) for key, scopes in _KEYS.values()}
     with (
