@@ -20,6 +20,7 @@ from soundlink_pipeline.api.errors import (
 )
 from soundlink_pipeline.api.key import ApiKey
 from soundlink_pipeline.api.responses import json_body, request_id, request_id_in, retry_after
+from soundlink_pipeline.wording import counted
 
 # The API's longest window is an hour. A run that would have to wait longer ends, and says so.
 _LONGEST_WAIT_SECONDS = 4000.0
@@ -54,7 +55,7 @@ def error_of(response: httpx.Response, key: ApiKey, now: datetime) -> SoundlinkE
         failed = f"rate limited{said}" if status == 429 else f"the API failed with HTTP {status}{said}"
         seconds = retry_after(response, now)
         if seconds is not None and seconds > _LONGEST_WAIT_SECONDS:
-            return TurnedAway(f"{failed}; Retry-After is {seconds / 3600:,.0f} hours", **details)
+            return TurnedAway(f"{failed}; Retry-After is {counted(round(seconds / 3600), 'hour')}", **details)
         kind = RateLimited if status == 429 else ServerFault
         return kind(failed, retry_after=seconds, **details)
     return RequestRefused(f"the API refuses the request with HTTP {status}{said}", **details)

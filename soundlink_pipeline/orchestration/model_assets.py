@@ -32,6 +32,7 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
 from soundlink_pipeline.warehouse.sql import is_of_the_file
+from soundlink_pipeline.wording import counted
 
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
@@ -114,7 +115,8 @@ def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.Assets
         if failed:
             reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
             raise dg.Failure(
-                f"{len(failed)} of {len(selected)} models failed; models that need none of them are built.\n{reasons}",
+                f"{len(failed)} of {counted(len(selected), 'model')} failed; models that need none of them are built.\n"
+                + reasons,
                 allow_retries=False,
             )
 

@@ -200,10 +200,13 @@ def without_done(requests: Iterable[PullRequest], done: Mapping[tuple[str, str],
     return cut
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people: `40 s`, `12 min`, `3.5 h`."""
+def duration(seconds: float, *, exact: bool = False) -> str:
+    """Seconds for people: `40 s`, `12 min`, `3.5 h`; `exact` to the second, `12 min 5 s`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if exact:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

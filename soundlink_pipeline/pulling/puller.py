@@ -32,6 +32,7 @@ from soundlink_pipeline.pulling.shrinking import (
 )
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.wording import counted
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -115,7 +116,7 @@ class Puller:
                     else:  # time to spare, since the API is slower than we are
                         self._archive(to_archive, archive)
                     if batch or lines.due():
-                        self._log(lines.next() + f", {self._pacer.left_this_hour()} requests left this hour")
+                        self._log(lines.next() + f", {counted(self._pacer.left_this_hour(), 'request')} left this hour")
                 self._archive(to_archive, archive)
             except BaseException:
                 # Cancelled or broken: a request that waits for a silent server must not hold up the end.
