@@ -323,7 +323,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 names = Ledger(connection).names(soundlink.warehouse.exports)
         yield from results
         if pulled.failed:
-            raise pull_failure(pulled.failed, len(pulled.loaded), names)
+            raise pull_failure(pulled.failed, len(pulled.loaded), names, soundlink.settings.start_date)
         if blocking:
             raise blocking_failure(blocking)
 

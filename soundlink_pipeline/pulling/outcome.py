@@ -30,6 +30,11 @@ class FailedPull:
     needs_refetch: bool = False
     no_access: bool = False
 
+    @property
+    def is_pull(self) -> bool:
+        """Whether it is a request of its own; not where all of an export were refused at once, with their listing."""
+        return bool(self.subject_id)
+
     def describe(self, names: Mapping[str, str] | None = None) -> str:
         """What failed; `names` are by id, as far as they are known."""
         name = (names or {}).get(self.subject_id)
