@@ -23,7 +23,7 @@ from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.landed import load_leftovers
-from soundlink_pipeline.pulling.listing import left_out_of_named, list_subject, save_and_ask
+from soundlink_pipeline.pulling.listing import list_subject, look_up_named, save_and_ask
 from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
 from soundlink_pipeline.pulling.progress import Progress
@@ -95,10 +95,9 @@ def _describe(planned: Plan, soundlink: Soundlink, pacer: Pacer) -> str:
 def _left_out(client: "SoundlinkClient", subject: Subject, items: Sequence[Item], settings: Settings) -> list[str]:
     """What a first run says of days before the first partition."""
     if ids := named_ids(settings, subject):
-        sentences = left_out_of_named(client, subject, ids, settings.start_date)
-    else:
-        sentences = left_out(subject, items, settings.start_date), None
-    return [sentence for sentence in sentences if sentence]
+        return look_up_named(client, subject, ids, settings.start_date).left_out
+    left = left_out(subject, items, settings.start_date)
+    return [left] if left else []
 
 
 def _list_all(
