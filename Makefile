@@ -11,18 +11,21 @@ export DAGSTER_HOME = $(HOME_DIR)
 
 # Names and days go to the commands through the environment, as they were typed: in a line of shell a quote would end
 # them, and what make reads in a $ (as in CAMPAIGN='Ke$$ha') would be replaced.
-SOUNDLINK := $(BIN)/soundlink
-unexport ACCOUNT CAMPAIGN FROM TO DAYS DIR PORT
+COMMAND := $(BIN)/soundlink
+unexport ACCOUNT CAMPAIGN SOUNDLINK FROM TO DAYS DIR PORT
 export MAKE_ACCOUNT := $(value ACCOUNT)
 export MAKE_CAMPAIGN := $(value CAMPAIGN)
+export MAKE_SOUNDLINK := $(value SOUNDLINK)
 export MAKE_FROM := $(value FROM)
 export MAKE_TO := $(value TO)
 export MAKE_DAYS := $(value DAYS)
 export MAKE_DIR := $(value DIR)
 export MAKE_PORT := $(value PORT)
 RANGE := $(if $(value DAYS),--days="$$MAKE_DAYS",--from="$$MAKE_FROM" --to="$$MAKE_TO")
-OF_ACCOUNT := $(if $(value ACCOUNT),--account="$$MAKE_ACCOUNT")
-OF_CAMPAIGN := $(if $(value CAMPAIGN),--campaign="$$MAKE_CAMPAIGN")
+# One that is given empty is given: the command refuses it, and does not take all.
+OF_ACCOUNT := $(if $(filter command,$(origin ACCOUNT)),--account="$$MAKE_ACCOUNT")
+OF_CAMPAIGN := $(if $(filter command environment,$(origin CAMPAIGN)),--campaign="$$MAKE_CAMPAIGN")
+OF_SOUNDLINK := $(if $(filter command environment,$(origin SOUNDLINK)),--soundlink="$$MAKE_SOUNDLINK")
 
 # Tests start hundreds of processes: what Python compiles is kept for the next one, also where a container forbids it.
 unexport PYTHONDONTWRITEBYTECODE
@@ -59,39 +62,39 @@ lock: ## Pin the newest allowed versions in the requirements files (needs uv)
 	done
 
 demo: install ## Run the pipeline against a local Soundlink API: no key, no questions
-	@$(SOUNDLINK) demo
+	@$(COMMAND) demo
 
 dev: install ## Open the Dagster UI, with daemon, on 127.0.0.1:3000 (PORT=…)
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) dev --port="$$MAKE_PORT"
+	@cd "$(HOME_DIR)" && $(COMMAND) dev --port="$$MAKE_PORT"
 
-backfill: install ## Pull days: make backfill DAYS=90, or FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled ones too; CAMPAIGN=…; ACCOUNT=…; ACCEPT_SMALLER=1)
+backfill: install ## Pull days: make backfill DAYS=90, or FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled ones too; CAMPAIGN=…; SOUNDLINK=…; ACCOUNT=…; ACCEPT_SMALLER=1)
 	@test -n "$$MAKE_DAYS" || test -n "$$MAKE_FROM" -a -n "$$MAKE_TO" || { echo 'Missing range: make backfill DAYS=90, or FROM=2026-01-01 TO=2026-03-31'; exit 2; }
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) pull $(RANGE) $(OF_CAMPAIGN) $(OF_ACCOUNT) $(if $(REFETCH),--refetch) $(if $(ACCEPT_SMALLER),--accept-smaller)
+	@cd "$(HOME_DIR)" && $(COMMAND) pull $(RANGE) $(OF_CAMPAIGN) $(OF_SOUNDLINK) $(OF_ACCOUNT) $(if $(REFETCH),--refetch) $(if $(ACCEPT_SMALLER),--accept-smaller)
 
 status: install ## Show what is loaded and settled, the last run and the next one
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) status
+	@cd "$(HOME_DIR)" && $(COMMAND) status
 
 doctor: install ## Find what would make a run fail, and what to do about it; changes nothing
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) doctor
+	@cd "$(HOME_DIR)" && $(COMMAND) doctor
 
 sql: install ## Ask the published file in a small shell, read-only
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) sql
+	@cd "$(HOME_DIR)" && $(COMMAND) sql
 
 report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist 1" (in single quotes: 'A$AP')
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) report $(OF_CAMPAIGN)
+	@cd "$(HOME_DIR)" && $(COMMAND) report $(OF_CAMPAIGN)
 
 totals: install ## Compare the rows of every live campaign with Soundlink's own totals: one request each
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) totals
+	@cd "$(HOME_DIR)" && $(COMMAND) totals
 
 rebuild: install ## Load every landed delivery that the warehouse lacks; makes no request
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) rebuild
+	@cd "$(HOME_DIR)" && $(COMMAND) rebuild
 
 publish: install ## Publish a file of one account's rows alone: make publish ACCOUNT=label_a
-	@cd "$(HOME_DIR)" && $(SOUNDLINK) publish $(OF_ACCOUNT)
+	@cd "$(HOME_DIR)" && $(COMMAND) publish $(OF_ACCOUNT)
 
 backup: install ## Copy what cannot be had again into a new folder, also while runs go on: make backup DIR=…
 	@test -n "$$MAKE_DIR" || { echo 'Missing folder: make backup DIR=/backups/2026-11-28'; exit 2; }
-	@case "$$MAKE_DIR" in /*) ;; *) MAKE_DIR="$(CURDIR)/$$MAKE_DIR" ;; esac; cd "$(HOME_DIR)" && $(SOUNDLINK) backup "$$MAKE_DIR"
+	@case "$$MAKE_DIR" in /*) ;; *) MAKE_DIR="$(CURDIR)/$$MAKE_DIR" ;; esac; cd "$(HOME_DIR)" && $(COMMAND) backup "$$MAKE_DIR"
 
 check: install lint types ## Lint, types and tests: what CI runs
 	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder

@@ -16,6 +16,7 @@ _PARTS = (
     ["memory"],
     ["request_counts"],
     ["refresh"],
+    ["soundlinks"],
     ["models"],
     ["loading_models"],
     ["publishing"],

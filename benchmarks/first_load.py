@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 
 from benchmarks.serving import DAYS, answers, measured, ours, say, serving, verdict
-from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline.simulator import Simulator
 
 _HERE = Path(__file__).parent / "alternatives"
@@ -90,7 +90,7 @@ def _job(simulator: Simulator, folder: Path) -> tuple[Path, int]:
             "urls": [url for url, _ in found[export.name]],
             "files": [str(file) for _, file in found[export.name]],
         }
-        for export in EXPORTS
+        for export in CAMPAIGN_EXPORTS
     ]
     job = folder / "job.json"
     job.write_text(json.dumps({"tables": tables, "headers": {"authorization": f"Bearer {simulator.key}"}}))
@@ -114,7 +114,10 @@ def _once(way: Way, simulator: Simulator, job: Path, folder: Path) -> dict[str, 
 
 def _outcome(database: Path, schema: str) -> dict[str, Any]:
     """How many rows there are, the size of the file, and sums that tell whether the rows are the right ones."""
-    sums = {EXPORTS[0].name: "sum(spend_total)::decimal(18,2), sum(streams)", EXPORTS[1].name: "sum(listeners), 0"}
+    sums = {
+        CAMPAIGN_EXPORTS[0].name: "sum(spend_total)::decimal(18,2), sum(streams)",
+        CAMPAIGN_EXPORTS[1].name: "sum(listeners), 0",
+    }
     size = database.stat().st_size / 1e6
     with duckdb.connect(str(database), read_only=True) as connection:
         found = [

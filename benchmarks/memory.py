@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.serving import DAYS, answers, ours, say, serving, verdict
-from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 
 _FLAT = 1.5
 
@@ -21,11 +21,11 @@ def main() -> None:
     sizes: list[int] = parser.parse_args().megabytes
     lines, peaks = [], []
     with tempfile.TemporaryDirectory(prefix="soundlink-bench-") as scratch, serving() as simulator:
-        folder, export = Path(scratch), EXPORTS[1]
+        folder, export = Path(scratch), CAMPAIGN_EXPORTS[1]
         found = answers(simulator, folder / "answers")
         sample = found[export.name][0][1].read_bytes().splitlines(keepends=True)
         for campaign in simulator.world.campaigns:  # the others deliver nothing
-            for each in EXPORTS:
+            for each in CAMPAIGN_EXPORTS:
                 (folder / "empty").touch()
                 simulator.serve_file(each.name, campaign.path_id, folder / "empty", 0)
         for megabytes in sizes:

@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.alternatives.job import peak_mb
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -50,9 +51,7 @@ def main(base_url: str, data_dir: Path, dates: DateRange) -> None:
             log=lambda _: told.append(time.perf_counter()),
         )
         # All exports at once, as the step of a run does it.
-        summary = puller.run(
-            [pull for export in soundlink.warehouse.exports for pull in plan(export, campaigns, dates)]
-        )
+        summary = puller.run([pull for export in CAMPAIGN_EXPORTS for pull in plan(export, campaigns, dates)])
         assert not summary.failed, summary
         requests = client.requests
     seconds = time.perf_counter() - started

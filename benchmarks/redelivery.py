@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.serving import say, verdict
 from benchmarks.synthetic import fill
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
@@ -43,7 +44,7 @@ def main() -> None:
             for at, (warehouse, dates) in enumerate(made):
                 arrivals = [
                     HashedDelivery.of(delivery)
-                    for export in warehouse.exports
+                    for export in CAMPAIGN_EXPORTS
                     for delivery in _delivered(warehouse, export, dates, number)
                 ]
                 started = time.perf_counter()

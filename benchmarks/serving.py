@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import SimClock, Simulator, World, running_simulator
 
 NOW = datetime(2026, 4, 1, 7, tzinfo=UTC)
@@ -33,12 +33,12 @@ def serving() -> Iterator[Simulator]:
         yield simulator
 
 
-def answers(simulator: Simulator, folder: Path) -> dict[str, list[tuple[str, Path]]]:
+def answers(simulator: Simulator, folder: Path, dates: DateRange = DAYS) -> dict[str, list[tuple[str, Path]]]:
     """Per export the URL of each campaign's answer, and the same bytes as a file below `folder`."""
     found: dict[str, list[tuple[str, Path]]] = {}
-    query = f"startDate={DAYS.start}&endDate={DAYS.end}"
+    query = f"startDate={dates.start}&endDate={dates.end}"
     with httpx.Client(headers={"authorization": f"Bearer {simulator.key}"}, timeout=60) as client:
-        for export in EXPORTS:
+        for export in CAMPAIGN_EXPORTS:
             (folder / export.name).mkdir(parents=True)
             for campaign in simulator.world.campaigns:
                 url = f"{simulator.base_url}{export.path.format(id=campaign.path_id)}?{query}"

@@ -2,8 +2,8 @@
 
 from datetime import date, timedelta
 
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import ExportColumn
 from soundlink_pipeline.contracts.table import Column
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -24,7 +24,7 @@ def fill(warehouse: NativeFile, rows: int, campaigns: int | None = None) -> Date
     campaigns = campaigns or max(rows // _ROWS_PER_CAMPAIGN_OVER_ALL_DAYS, 1)
     days = rows // (campaigns * _ROWS_PER_CAMPAIGN)
     with warehouse.write() as connection:
-        for export, tracks in zip(EXPORTS, (1, _TRACKS), strict=True):
+        for export, tracks in zip(CAMPAIGN_EXPORTS, (1, _TRACKS), strict=True):
             per_day = campaigns * _COUNTRIES * tracks
             values = ", ".join(f"{_value(column)} as {column.name}" for column in export.columns)
             connection.execute(

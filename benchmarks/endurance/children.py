@@ -170,12 +170,17 @@ def _told(result: dg.ExecuteInProcessResult | dg.JobExecutionResult, tags: Mappi
 
 
 def _bury_lost_runs(instance: dg.DagsterInstance) -> dg.DagsterRun | None:
-    """What Dagster's daemon does about runs whose process is gone: failed, place in the pool freed. The newest one."""
-    lost = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]))
+    """What Dagster's daemon does about runs whose process is gone: failed, place in the pool freed.
+
+    Returns the newest one that had started: the others have nothing to go on from.
+    """
+    status = dg.DagsterRunStatus
+    lost = instance.get_runs(dg.RunsFilter(statuses=[status.NOT_STARTED, status.STARTING, status.STARTED]))
     for run in lost:
         instance.report_run_failed(run, "its process is gone")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return instance.get_run_by_id(lost[0].run_id) if lost else None
+    started = [run for run in lost if run.status == status.STARTED]
+    return instance.get_run_by_id(started[0].run_id) if started else None
 
 
 def keep_storage_bounded(now: datetime, days: int, thinned_until: float) -> float:

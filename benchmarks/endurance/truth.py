@@ -1,8 +1,9 @@
 """Whether every row is true: tables, history, ledger, marts, published file and landing against the simulated world.
 
-True is, of each export, campaign and day, what the world answered when it was last asked: the ledger says when that
-was, and `promises.py` whether that was soon enough. What nobody has asked for since the last comparison is what it was
-to the bit; so are settled days that were asked for again, but for rows that turned up after their day was final.
+True is, of each export, campaign (or soundlink) and day, what the world answered when it was last asked: the ledger
+says when that was, and `promises.py` whether that was soon enough. What nobody has asked for since the last comparison
+is what it was to the bit; so are settled days that were asked for again, but for rows that turned up after their day
+was final.
 """
 
 import json
@@ -55,12 +56,12 @@ class Answers:
     withdrawn: dict[date, Shrinking]
 
     def rows(self, place: Place, moment: datetime) -> list[dict[str, Any]]:
-        export, campaign, day = place
-        rows = self.world.rows(export, campaign, day, day, moment)
+        export, row_id, day = place
+        rows = self.world.rows(export, row_id, day, day, moment)
         shrinking = self.withdrawn.get(moment.date())
         if shrinking is None or shrinking.day != day:
             return rows
-        return shrinking.cut(export, self.world.campaign(campaign).ids, rows)
+        return shrinking.cut(export, self.world.thing(export, row_id).ids, rows)
 
     def table(self, export: Export, asked: dict[Place, datetime], dates: DateRange | None = None) -> list[Any]:
         """An export's rows, each place as of when it was asked for; of some days only, if they are given."""
@@ -103,9 +104,8 @@ def hold_against_the_world(
             _everything_agrees(connection, answers, known, asked, now)
         ((rows, versions, delivered, campaigns),) = connection.execute(
             f"""
-            select (select count(*) from campaign_country_daily) + (select count(*) from campaign_engagement_daily),
-                (select count(*) from campaign_country_daily_history)
-                    + (select count(*) from campaign_engagement_daily_history),
+            select {" + ".join(f"(select count(*) from {export.name})" for export in EXPORTS)},
+                {" + ".join(f"(select count(*) from {export.name}_history)" for export in EXPORTS)},
                 coalesce(sum(rows), 0)::bigint, count(distinct subject_id)
             from deliveries where run_id = '{run["run_id"]}'
             """
@@ -128,8 +128,8 @@ def _asked(connection: duckdb.DuckDBPyConnection, world: World, until: datetime)
         [until.replace(tzinfo=None)],
     ).fetchall()
     return {
-        (export, world.campaign(campaign).uuid, day): moment.replace(tzinfo=UTC)
-        for export, campaign, day, moment in found
+        (export, world.thing(export, listed_id).row_id, day): moment.replace(tzinfo=UTC)
+        for export, listed_id, day, moment in found
     }
 
 
@@ -137,18 +137,18 @@ def _held(
     connection: duckdb.DuckDBPyConnection, export: Export, places: Collection[Place], since: datetime | None = None
 ) -> list[Any]:
     """An export's rows that the table holds of these places; with `since` those alone that have come after it."""
-    of_export = [(campaign, day) for name, campaign, day in places if name == export.name]
+    of_export = [(row_id, day) for name, row_id, day in places if name == export.name]
     columns, key = (", ".join(f"t.{name}" for name in names) for names in (export.column_names, export.primary_key))
     return connection.execute(
         f"""
         select {columns} from {export.name} as t
-        semi join (select unnest($1::varchar[]) as campaign_id, unnest($2::date[]) as report_date) as p
-            using (campaign_id, report_date)
+        semi join (select unnest($1::varchar[]) as {export.id_column}, unnest($2::date[]) as report_date) as p
+            using ({export.id_column}, report_date)
         where $3::timestamp is null or t._valid_from > $3::timestamp
         order by {key}
         """,
         [
-            [campaign for campaign, _ in of_export],
+            [row_id for row_id, _ in of_export],
             [day for _, day in of_export],
             since and since.replace(tzinfo=None),
         ],
@@ -158,10 +158,10 @@ def _held(
 def _checksums(connection: duckdb.DuckDBPyConnection, until: datetime | None = None) -> dict[Place, int]:
     """Of the rows held of each place; with `until` of those alone that had come by then."""
     return {
-        (export.name, campaign, day): value
+        (export.name, row_id, day): value
         for export in EXPORTS
-        for campaign, day, value in connection.execute(
-            f"select campaign_id, report_date, bit_xor(hash({', '.join(export.column_names)}))"
+        for row_id, day, value in connection.execute(
+            f"select {export.id_column}, report_date, bit_xor(hash({', '.join(export.column_names)}))"
             f" from {export.name} where $1::timestamp is null or _valid_from <= $1::timestamp group by all",
             [until and until.replace(tzinfo=None)],
         ).fetchall()
@@ -263,18 +263,21 @@ def _everything_agrees(
         _none(
             connection,
             f"""
-            select 'old days are settled', t.report_date, t.campaign_id
+            select 'old days are settled', t.report_date, t.{export.id_column}
             from {name} as t left join report_date_status as s
-                on s.export = '{name}' and s.row_subject_id = t.campaign_id and s.report_date = t.report_date
+                on s.export = '{name}' and s.row_subject_id = t.{export.id_column} and s.report_date = t.report_date
             where t.report_date < date '{now.date() - timedelta(days=8)}' and s.is_settled is distinct from true
             """,
         )
     _vanished_agrees(connection, answers, asked, now)
     country, engagement = ("impressions", "streams", "followers", "spend_total"), ("streams", "new_listeners")
+    visits = ("views", "streams", "followers")
     for mart, raw, measures in (
         ("campaign_daily", "campaign_country_daily", country),
         ("country_daily", "campaign_country_daily", country),
         ("track_engagement_daily", "campaign_engagement_daily", engagement),
+        ("soundlink_daily", "soundlink_country_daily", visits),
+        ("soundlink_track_daily", "soundlink_engagement_daily", engagement),
     ):
         sums = ", ".join(f"sum({measure})" for measure in measures)
         per_day = f"select report_date, {sums} from {{}} group by all"
@@ -298,8 +301,8 @@ def _vanished_agrees(
         "select v.export, v.subject_id, v.report_date, json(v.key), d.pulled_at"
         " from vanished_rows as v join deliveries as d on d.delivery_id = v.last_seen_delivery_id"
     ).fetchall()
-    for export, campaign, day, key, pulled_at in Random(now.toordinal()).sample(vanished, min(50, len(vanished))):
-        place, wanted = (export, campaign, day), json.loads(key)
+    for export, row_id, day, key, pulled_at in Random(now.toordinal()).sample(vanished, min(50, len(vanished))):
+        place, wanted = (export, row_id, day), json.loads(key)
 
         def is_answered(moment: datetime, place: Place = place, wanted: dict[str, Any] = wanted) -> bool:
             return any(wanted.items() <= row.items() for row in answers.rows(place, moment))
@@ -322,7 +325,7 @@ def _landing_agrees(soundlink: Soundlink, retention_days: int, now: datetime) ->
     due = {name for name, age in ages.items() if age <= retention}
     allowed = {name for name, age in ages.items() if age <= retention + SLACK}
     root = soundlink.landing.root
-    found = {str(path.relative_to(root)) for path in root.glob("campaign_*/*/*")}
+    found = {str(path.relative_to(root)) for path in root.glob("*_daily/*/*")}
     assert due <= found <= allowed, f"landing/ on {now}: missing {due - found}, too old {found - allowed}"
     lying = [path.name for path in root.rglob(".*") if path.stat().st_mtime < time.time() - 2 * 86400]
     assert not lying, f"abandoned downloads stay: {lying}"

@@ -1,4 +1,4 @@
-"""The simulated year: campaigns that begin and end all the time, and what befalls each day."""
+"""The simulated year: campaigns that begin and end all the time, soundlinks, and what befalls each day."""
 
 from datetime import date, timedelta
 from random import Random
@@ -15,6 +15,7 @@ CAMPAIGN_EVERY = timedelta(days=16)
 WARMING_UP = timedelta(days=320)
 # What real accounts bring.
 ODDITIES = Oddities.every()
+SOUNDLINKS = 4
 ACCOUNT_MOVES = timedelta(days=8)  # after the first day, so that most days that are open then hold rows already
 # What may happen, and for how many days it may last; None: as long as --longest says.
 KINDS: dict[str, int | None] = {
@@ -42,7 +43,7 @@ class Year(World):
     """A world in which campaigns begin and end all the year round, and have done so before the first day."""
 
     def __init__(self, seed: int, days: int) -> None:
-        super().__init__(seed, 0, FIRST_DAY, oddities=ODDITIES)
+        super().__init__(seed, 0, FIRST_DAY, soundlinks=SOUNDLINKS, oddities=ODDITIES)
         count = (timedelta(days=days) + WARMING_UP) // CAMPAIGN_EVERY + 1
         # Without the first two of a world: they run for so long that the start of the year would be unlike its end.
         self.campaigns = [

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import dagster as dg
 
 from soundlink_pipeline.orchestration.run_context import BACKFILL, RANGE_END, RANGE_START
+from soundlink_pipeline.wording import counted
 
 _PARTITION = "dagster/partition"
 _SLACK_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
@@ -137,9 +138,9 @@ def _failed_checks(events: Sequence[dg.DagsterEvent]) -> list[FailedCheck]:
 
 def _check_reason(data: dg.AssetCheckEvaluation) -> str:
     rows = data.metadata.get("bad rows")
-    counted = f"{rows.value} bad rows" if rows is not None else ""
+    count = counted(rows.value, "bad row") if rows and isinstance(rows.value, int) else ""
     day = f"partition {data.partition}" if data.partition else ""
-    return ", ".join(part for part in (counted, day, data.description) if part) or "failed"
+    return ", ".join(part for part in (count, day, data.description) if part) or "failed"
 
 
 def _job(run: dg.DagsterRun) -> str:
@@ -201,25 +202,25 @@ def text_of(alert: Alert, escape: Callable[[str], str]) -> str:
         body.append(_line(f"- {failure.step}: {first}" if failure.step else f"- {first}"))
         body += [f"    {_line(line)}" for line in lines[:_MOST_LINES]]
         if len(lines) > _MOST_LINES:
-            body.append(f"    and {len(lines) - _MOST_LINES} more lines")
+            body.append(f"    and {counted(len(lines) - _MOST_LINES, 'more line')}")
     if len(alert.failures) > _MOST_LISTED:
-        body.append(f"and {len(alert.failures) - _MOST_LISTED} more failed steps")
+        body.append(f"and {counted(len(alert.failures) - _MOST_LISTED, 'more failed step')}")
     checks = [f"- {item.asset}, check {item.check}: {item.reason}" for item in alert.failed_checks]
     if checks:
         body += [f"Failed checks: {len(checks)}", *map(_line, checks[:_MOST_LINES])]
         if len(checks) > _MOST_LINES:
-            body.append(f"and {len(checks) - _MOST_LINES} more checks")
+            body.append(f"and {counted(len(checks) - _MOST_LINES, 'more check')}")
     tail = [alert.to_do, alert.link]
     return _fitted(*([escape(line) for line in part] for part in (head, body, tail)))
 
 
 def _fitted(head: list[str], body: list[str], tail: list[str]) -> str:
-    room = TEXT_LIMIT - sum(len(line) + 1 for line in head + tail) - len("and 99999 more lines\n")
+    room = TEXT_LIMIT - sum(len(line) + 1 for line in head + tail) - len("and 99,999 more lines\n")
     shown: list[str] = []
     for line in body:
         room -= len(line) + 1
         if room < 0:
-            shown.append(f"and {len(body) - len(shown)} more lines")
+            shown.append(f"and {counted(len(body) - len(shown), 'more line')}")
             break
         shown.append(line)
     return "\n".join(head + shown + tail)

@@ -20,6 +20,7 @@ from soundlink_pipeline.api.errors import (
 )
 from soundlink_pipeline.api.key import Credential
 from soundlink_pipeline.api.responses import json_body, request_id, request_id_in, retry_after
+from soundlink_pipeline.wording import counted
 
 # The API's longest window is an hour. A run that would have to wait longer ends, and says so.
 _LONGEST_WAIT_SECONDS = 4000.0
@@ -55,7 +56,7 @@ def busy_error(response: httpx.Response, said: str, now: datetime, **details: st
     failed = f"rate limited{said}" if limited else f"the API failed with HTTP {response.status_code}{said}"
     seconds = retry_after(response, now)
     if seconds is not None and seconds > _LONGEST_WAIT_SECONDS:
-        return TurnedAway(f"{failed}; Retry-After is {seconds / 3600:,.0f} hours", **details)
+        return TurnedAway(f"{failed}; Retry-After is {counted(round(seconds / 3600), 'hour')}", **details)
     return (RateLimited if limited else ServerFault)(failed, retry_after=seconds, **details)
 
 

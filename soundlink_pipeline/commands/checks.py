@@ -10,7 +10,7 @@ import dagster as dg
 from soundlink_pipeline.orchestration.unevaluated_checks import NOT_EVALUATED
 
 # What a row check says (`quality/row_checks.py`): only the count differs from asset to asset.
-_COUNTED = re.compile(r"(\d+ \w+) breaks? the rule: (.*)", re.DOTALL)
+_COUNTED = re.compile(r"([\d,]+ \w+) breaks? the rule: (.*)", re.DOTALL)
 
 
 def evaluated_checks(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
@@ -40,12 +40,13 @@ def _by_sentence(checks: Iterable[dg.AssetCheckEvaluation]) -> Iterator[tuple[st
     said: dict[str, dict[str, str]] = {}
     for check in checks:
         sentence, count = check.description or "", ""
-        if counted := _COUNTED.fullmatch(sentence):
-            count, sentence = counted.groups()
+        if match := _COUNTED.fullmatch(sentence):
+            count, sentence = match.groups()
         said.setdefault(sentence, {})[check.asset_key.to_user_string()] = count
     for sentence, counts in said.items():
         found = [count for count in counts.values() if count]
-        yield f"{_listed(found)} break the rule: {sentence}" if found else sentence, list(counts)
+        breaks = "breaks" if len(found) == 1 and found[0].startswith("1 ") else "break"
+        yield f"{_listed(found)} {breaks} the rule: {sentence}" if found else sentence, list(counts)
 
 
 def _listed(words: list[str]) -> str:

@@ -19,6 +19,17 @@ from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
 
+class _Name(click.ParamType[str]):
+    """An id or a name. An empty one, as of a variable that is not set, would mean all or any."""
+
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value.strip():
+            self.fail("an id or a name is needed; leave the option out for all", param, ctx)
+        return value
+
+
 class _InOrder(click.Group):
     """Lists its commands in the order in which a user needs them, not by the alphabet."""
 
@@ -70,11 +81,19 @@ def dev(host: str, port: int, *, verbose: bool) -> None:
 @click.option("--to", "end", metavar="DAY", help="Last report_date, YYYY-MM-DD.")
 @click.option("--days", type=click.IntRange(1), metavar="N", help="Instead: the last N days, up to yesterday.")
 @click.option(
-    "--campaign", "campaigns", multiple=True, metavar="NAME", help="Only this campaign, by id or name; may be repeated."
+    *("--campaign", "campaigns"),
+    type=_Name(),
+    multiple=True,
+    metavar="NAME",
+    help="Only this campaign, by id or name; may be repeated.",
 )
-@click.option("--soundlink", "soundlinks", multiple=True, metavar="NAME", help="The same of a soundlink.")
+@click.option("--soundlink", "soundlinks", type=_Name(), multiple=True, metavar="NAME", help="The same of a soundlink.")
 @click.option(
-    "--account", "accounts", multiple=True, metavar="NAME", help="Only this account of the settings; may be repeated."
+    *("--account", "accounts"),
+    type=_Name(),
+    multiple=True,
+    metavar="NAME",
+    help="Only this account of the settings; may be repeated.",
 )
 @click.option("--refetch", is_flag=True, help="Pull settled days again, too.")
 @click.option("--accept-smaller", is_flag=True, help="Take answers however few rows they hold.")
@@ -130,7 +149,7 @@ def doctor(context: click.Context) -> None:
 
 
 @soundlink.command()
-@click.option("--campaign", metavar="NAME", help="A campaign's id or name; without it, all campaigns.")
+@click.option("--campaign", type=_Name(), metavar="NAME", help="A campaign's id or name; without it, all campaigns.")
 @click.option("--database", metavar="FILE", type=click.Path(path_type=Path), help="Another published file.")
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Where the page goes.")
 @click.pass_context

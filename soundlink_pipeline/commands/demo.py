@@ -210,22 +210,25 @@ def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
 
 @contextmanager
 def _simulator(first_day: date, port: int, *options: str) -> Iterator[str]:
-    """A local Soundlink API in a process of its own; yields its base URL."""
+    """A local Soundlink API in a process of its own, which ends with this one; yields its base URL."""
     command = [sys.executable, "-m", "soundlink_pipeline.simulator", "--quiet", "--port", str(port), *_ODDITIES]
+    command += ["--until-input-ends"]  # a pipe from here, which is closed also where this process is killed
     command += ["--first-day", first_day.isoformat(), "--campaigns", str(CAMPAIGNS)]
     command += ["--soundlinks", str(SOUNDLINKS), *options]
     command += ["--per-minute", str(_REQUESTS), "--per-hour", str(_REQUESTS)]
     # In a process group of its own: Ctrl-C in the terminal is for the command, which ends the API.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0)  # noqa: S603
-    try:
-        assert process.stdout is not None  # noqa: S101  (it is a pipe)
-        line = process.stdout.readline()
-        if " at " not in line:
-            raise CommandFailed(f"the local API did not start on port {port}; is the port taken?")
-        yield line.split(" at ")[1].split()[0]
-    finally:
-        process.terminate()
-        process.wait(10)
+    with subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101  (it is a pipe)
+            line = process.stdout.readline()
+            if " at " not in line:
+                raise CommandFailed(f"the local API did not start on port {port}; is the port taken?")
+            yield line.split(" at ")[1].split()[0]
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def _tick(

@@ -15,14 +15,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TextIO
 
 from soundlink_pipeline.commands import cli
 from soundlink_pipeline.commands.execution import answers, checked_env_file, checked_settings
 from soundlink_pipeline.commands.outcome import CommandFailed
-from soundlink_pipeline.commands.project_folder import WORKSPACE_FILE, enter_project, in_use, require_project, served
+from soundlink_pipeline.commands.project_folder import (
+    WORKSPACE_FILE,
+    Lock,
+    enter_project,
+    in_use,
+    require_project,
+    served,
+)
 from soundlink_pipeline.commands.signals import ended_by_signals, ignore_signals
 from soundlink_pipeline.typed import typed
 
@@ -30,10 +37,15 @@ _COMMAND = "soundlink dev"
 _UI_URL = "SOUNDLINK_UI_URL"
 # dagster dev gives its webserver and its daemon a minute each.
 _ENDS_WITHIN_SECONDS = 130.0
+_LEFT_ENDS_WITHIN_SECONDS = 20.0
 _LOOKS_EVERY_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 5.0
-# Of each run's events, whatever the log level, and of a home in which no daemon has run yet. Levels are coloured.
-_NOISE = re.compile(rb" - (\x1b\[\d+m)?DEBUG(\x1b\[0m)? - | - No cursor for event type ")
+# Of each run's events, whatever the log level; of a home in which no daemon has run yet; of each step after a failed
+# one. Levels are coloured.
+_NOISE = re.compile(rb" - (\x1b\[\d+m)?DEBUG(\x1b\[0m)? - | - No cursor for event type | - Dependencies for step ")
+# What ends a step with a sentence for people: where in the code it was raised tells them nothing.
+_TOLD = re.compile(rb"dagster\._core\.(definitions\.events\.Failure|errors\.DagsterExecutionInterruptedError)\b")
+_TRACE = b"Stack Trace:"
 # Of `dagster dev`, which is what we want: `dg` is another package.
 _SUPERSEDED = "ignore:Function `dev_command` is superseded"
 
@@ -49,14 +61,14 @@ def serve(host: str, port: int, *, verbose: bool) -> None:
     require_project(folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(in_use(folder, _COMMAND))
-        stack.enter_context(served(folder, _COMMAND))
+        lock = stack.enter_context(served(folder, _COMMAND))
         check_port(host, port, f"{typed(f'dev --port={port + 1}')} takes another")
         stack.enter_context(ended_by_signals(f"Stopped: no scheduled run starts until the next {typed('dev')}."))
         if is_demo(folder):
             stack.enter_context(api_of_demo(folder))
         # Where nothing else is said, links lead to the UI that is started here.
         url = {} if given.get(_UI_URL, "").strip() else {_UI_URL: f"http://{_shown(host)}:{port}"}
-        _serve(host, port, url, verbose=verbose)
+        _serve(host, port, url, lock, verbose=verbose)
 
 
 def check_port(host: str, port: int, otherwise: str) -> None:
@@ -70,7 +82,7 @@ def check_port(host: str, port: int, otherwise: str) -> None:
         raise CommandFailed(f"port {port} of {host} {why}: stop that, or {otherwise}") from None
 
 
-def _serve(host: str, port: int, settings: Mapping[str, str], *, verbose: bool) -> None:
+def _serve(host: str, port: int, settings: Mapping[str, str], lock: Lock, *, verbose: bool) -> None:
     level = "info" if verbose else "warning"
     command = [sys.executable, "-m", "dagster", "dev", "-h", host, "-p", str(port)]
     command += ["--log-level", level, "--code-server-log-level", level]
@@ -79,9 +91,13 @@ def _serve(host: str, port: int, settings: Mapping[str, str], *, verbose: bool) 
     warnings = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
     environment = {**os.environ, **settings, "PYTHONWARNINGS": ",".join([*warnings, _SUPERSEDED])}
     print("Starting Dagster …", flush=True)
-    # In a process group of its own: a Ctrl-C in the terminal reaches it once, from here.
+    # In a process group of its own: a Ctrl-C in the terminal reaches it once, from here. Standard input is the lock's
+    # file: webserver and daemon inherit that, and no other file that Dagster opens, so that they hold the lock along.
     piped = None if verbose else subprocess.PIPE
-    server = subprocess.Popen(command, env=environment, process_group=0, stdout=piped, stderr=piped)  # noqa: S603
+    server = subprocess.Popen(  # noqa: S603
+        command, env=environment, process_group=0, stdin=lock.file, stdout=piped, stderr=piped
+    )
+    lock.add_group(server.pid, _COMMAND)
     pipes = ((server.stdout, sys.stdout), (server.stderr, sys.stderr))
     forwarding = [threading.Thread(target=_forward, args=pipe, daemon=True) for pipe in pipes]
     for thread in forwarding:
@@ -112,23 +128,44 @@ def _forward(lines: IO[bytes] | None, to: TextIO) -> None:
     if lines is None:
         return
     with lines:
-        for line in lines:
-            if not _NOISE.search(line):
-                to.write(line.decode(errors="replace"))
-                to.flush()
+        for line in _without_noise(lines):
+            to.write(line.decode(errors="replace"))
+            to.flush()
+
+
+def _without_noise(lines: Iterable[bytes]) -> Iterator[bytes]:
+    told = in_trace = False
+    for line in lines:
+        if line.strip() and not line.startswith((b" ", _TRACE)):
+            told, in_trace = bool(_TOLD.match(line)), False
+        in_trace |= told and line.startswith(_TRACE)
+        if not in_trace and not _NOISE.search(line):
+            yield line
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
     """End Dagster; another Ctrl-C meanwhile does not leave half of it running."""
-    if server.poll() is not None:
-        return
     ignore_signals()
+    if server.poll() is not None:
+        _end_group(server.pid)
+        return
     server.send_signal(signal.SIGTERM)  # as Ctrl-C to Dagster; but before it has begun, without a word
     try:
         server.wait(_ENDS_WITHIN_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+def _end_group(group: int) -> None:
+    """End what Dagster has left where it was killed itself: the daemon would start runs that nobody serves."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter for one that has ended, on macOS
+        os.killpg(group, signal.SIGTERM)
+        deadline = time.monotonic() + _LEFT_ENDS_WITHIN_SECONDS
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(_LOOKS_EVERY_SECONDS)
+        os.killpg(group, signal.SIGKILL)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.pulling.planning import duration
 from soundlink_pipeline.pulling.progress import LINE_AFTER_SECONDS, Estimate, ExportProgress
 from soundlink_pipeline.pulling.progress import Progress as Pulled
-from soundlink_pipeline.wording import counted
+from soundlink_pipeline.wording import counted, size
 
 _REDRAW_SECONDS = 0.2
 _BEFORE = "working"
@@ -65,22 +65,27 @@ def _bars(soundlink: Soundlink, ended: threading.Event, console: Console) -> Non
 
 
 def _lines(soundlink: Soundlink, ended: threading.Event, _: Console) -> None:
-    """Nothing is drawn over: each line stands, as in a log file."""
-    started, estimates = time.monotonic(), dict[int, Estimate]()
+    """Nothing is drawn over: each line stands, as in a log file, and says what has changed since the one before."""
+    started, estimates, before = time.monotonic(), dict[int, Estimate](), dict[str, int]()
     while not ended.wait(LINE_AFTER_SECONDS):
         progress = soundlink.progress
         estimate = estimates.setdefault(id(progress), Estimate())
-        print(f"{duration(time.monotonic() - started)}: {_line(progress, estimate)}", flush=True)
+        print(f"{duration(time.monotonic() - started, exact=True)}: {_line(progress, estimate, before)}", flush=True)
+        before = {name: export.bytes for name, export in progress.exports.items()}
 
 
-def _line(progress: Pulled, estimate: Estimate) -> str:
+def _line(progress: Pulled, estimate: Estimate, before: Mapping[str, int]) -> str:
+    """`before` are the bytes of each export in the line before."""
     if progress.result is not None:
         return _AFTERWARDS
     if not progress.exports:
         return progress.note or _BEFORE
-    parts = [f"{name} {item.done} of {item.requests}, {_came(item)}" for name, item in progress.exports.items()]
+    parts = [
+        f"{name} {item.done} of {item.requests}, {_came(item, before.get(name, 0))}"
+        for name, item in progress.exports.items()
+    ]
     return "; ".join(parts) + estimate.words(progress.done, progress.requests)
 
 
-def _came(export: ExportProgress) -> str:
-    return f"{counted(export.rows, 'row')}, {export.bytes / 1e6:.1f} MB"
+def _came(export: ExportProgress, before: int = 0) -> str:
+    return f"{counted(export.rows, 'row')}, {size(export.bytes, before)}"

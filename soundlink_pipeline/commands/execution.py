@@ -146,7 +146,7 @@ def run_job(
 
 def run_and_tell(
     name: str, interrupted: str, *, verbose: bool, of_checks: Callable[[EndedRun], Iterable[str]] = EndedRun.check_lines
-) -> None:
+) -> EndedRun:
     """Run a job, and print what it says: its steps' own lines, and what is to be said `of_checks`.
 
     Raises CommandFailed with why it failed; Interrupted with the line `interrupted`.
@@ -158,6 +158,7 @@ def run_and_tell(
         raise Interrupted(interrupted)
     if ended.failures:
         raise CommandFailed("\n".join(ended.failures))
+    return ended
 
 
 @contextmanager

@@ -3,6 +3,9 @@
 A project is a folder with `.env`, `dagster.yaml`, `workspace.yaml` and `data/`. Runs wait for each other by themselves
 (`orchestration/turn.py`). What these locks add: one `soundlink dev` a folder, since two daemons would
 start each scheduled run twice; and no demo is made anew below a command that works on it.
+
+A lock is the operating system's, on an open file. Processes that inherit the file hold it along, so that a folder
+counts as served for as long as any of them lives, also after the command itself was killed.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -26,7 +30,7 @@ ACCOUNTS_EXAMPLE = "accounts.example.toml"
 DEMO = Path("demo")
 # Held shared by whatever works in the folder, alone by what makes it anew; and by the one that serves it.
 _IN_USE, _SERVED = ".soundlink.lock", ".soundlink-dev.lock"
-_PROCESS = re.compile(r"\(process (\d+)\)$")
+_HOLDER = re.compile(r"\(process( group)? (\d+)\)$")
 
 
 def enter_project() -> Path:
@@ -52,46 +56,66 @@ def require_project(folder: Path, *, for_runs: bool = True) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Lock:
+    """A lock's open file. `holders` are those who have it; without any it is ours, and `own` are our lines in it."""
+
+    file: TextIO
+    holders: list[str] = field(default_factory=list)
+    own: list[str] = field(default_factory=list)
+
+    def add(self, line: str) -> None:
+        """Name one more that holds the lock with us."""
+        self.own.append(line)
+        _write(self.file, [*_holders(self.file), line])
+
+    def add_group(self, group: int, command: str) -> None:
+        """Name a process group that has inherited the file, for when it outlives the command."""
+        self.add(f"what a killed {command} has left running (process group {group})")
+
+
 @contextlib.contextmanager
 def in_use(folder: Path, command: str) -> Iterator[None]:
     """Work in the folder, beside others that do. Raises CommandFailed while the demo is made anew there."""
-    with _locked(folder / _IN_USE, fcntl.LOCK_SH, command) as holder:
-        if holder is not None:
-            raise CommandFailed(f"{holder} is making {folder} anew: wait until it has ended")
+    with _locked(folder / _IN_USE, fcntl.LOCK_SH, command) as lock:
+        if lock.holders:
+            raise CommandFailed(f"{' and '.join(lock.holders)} is making {folder} anew: wait until it has ended")
         yield
 
 
 @contextlib.contextmanager
 def alone(folder: Path, command: str) -> Iterator[None]:
     """Make the folder anew: nothing else may be at work there. Raises CommandFailed, which names what is."""
-    with _locked(folder / _IN_USE, fcntl.LOCK_EX, command) as holder:
-        if holder is not None:
+    with _locked(folder / _IN_USE, fcntl.LOCK_EX, command) as lock:
+        if lock.holders:
             raise CommandFailed(
-                f"{holder} is at work in {folder}, which {command} would make anew: stop it first, or run"
-                f" {command} in another folder"
+                f"{' and '.join(lock.holders)} is at work in {folder}, which {command} would make anew: stop it first,"
+                f" or run {command} in another folder"
             )
-        yield
+        with served(folder, command, f"{command} would make that anew"):
+            yield
 
 
 @contextlib.contextmanager
-def served(folder: Path, command: str) -> Iterator[None]:
-    """Be the one that serves the folder. Raises CommandFailed where another does."""
-    with _locked(folder / _SERVED, fcntl.LOCK_EX, command) as holder:
-        if holder is not None:
-            raise CommandFailed(
-                f"{holder} already serves {folder}: two would start each scheduled run twice; stop that one first"
-            )
-        yield
+def served(folder: Path, command: str, why: str = "two would start each scheduled run twice") -> Iterator[Lock]:
+    """Be the one that serves the folder; `why` there is one only. Raises CommandFailed where another does."""
+    with _locked(folder / _SERVED, fcntl.LOCK_EX, command) as lock:
+        if lock.holders:
+            holder, *_ = lock.holders
+            left = _HOLDER.search(holder)
+            if left and left[1]:
+                raise CommandFailed(f"{holder} still serves {folder}: {why}; stop it first: kill -- -{left[2]}")
+            raise CommandFailed(f"{holder} already serves {folder}: {why}; stop that one first")
+        yield lock
 
 
 @contextlib.contextmanager
-def _locked(path: Path, kind: int, command: str) -> Iterator[str | None]:
+def _locked(path: Path, kind: int, command: str) -> Iterator[Lock]:
     """The lock for the block, given back whatever ends the process; or who has it, where it is taken.
 
     The file stays, since deleting it would let two in. It has a line for each that holds the lock, and of those that
     were killed; only the living are named.
     """
-    own = f"{command} (process {os.getpid()})"
     try:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
@@ -100,23 +124,25 @@ def _locked(path: Path, kind: int, command: str) -> Iterator[str | None]:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield " and ".join(_holders(file)) or "another soundlink command"
+            yield Lock(file, _holders(file) or ["another soundlink command"])
             return
-        _write(file, [*_holders(file), own])
+        lock = Lock(file)
+        lock.add(f"{command} (process {os.getpid()})")
         try:
-            yield None
+            yield lock
         finally:
             others = _holders(file)
-            if own in others:
-                others.remove(own)
+            for line in lock.own:
+                if line in others:
+                    others.remove(line)
             _write(file, others)
 
 
 def _holders(file: TextIO) -> list[str]:
-    """Who holds the lock, as far as its process lives."""
+    """Who holds the lock, as far as its processes live."""
     file.seek(0)
     lines = file.read().splitlines()
-    return [line for line in lines if (process := _PROCESS.search(line)) and _lives(int(process[1]))]
+    return [line for line in lines if (holder := _HOLDER.search(line)) and _lives(int(holder[2]), bool(holder[1]))]
 
 
 def _write(file: TextIO, lines: Iterable[str]) -> None:
@@ -125,11 +151,14 @@ def _write(file: TextIO, lines: Iterable[str]) -> None:
     file.flush()
 
 
-def _lives(process: int) -> bool:
+def _lives(number: int, is_group: bool) -> bool:
     try:
-        os.kill(process, 0)
+        (os.killpg if is_group else os.kill)(number, 0)
     except PermissionError:  # somebody else's
         return True
     except (OSError, OverflowError):
         return False
-    return True
+    # Not at the top: Dagster's import is what a command's help should not pay.
+    from soundlink_pipeline.orchestration.orphaned_runs import has_ended  # noqa: PLC0415
+
+    return is_group or not has_ended(number)

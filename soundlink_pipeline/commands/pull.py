@@ -195,10 +195,12 @@ def _summary(
 
 def _what_came(progress: Progress) -> str:
     result = progress.result
+    if result is None and not progress.requests:
+        return "Loaded: nothing; no export was requested"
     if result is None:
-        asked = counted(progress.requests, "request")
-        return f"Loaded so far: {counted(progress.rows, 'row')} of {progress.done} of {asked}"
-    refused = sum(item.attempted for item in result.failed)
+        answered = f"{progress.done:,} of {counted(progress.requests, 'request')}"
+        return f"Loaded so far: {counted(progress.rows, 'row')}; {answered} answered"
+    refused = sum(item.attempted and item.is_pull for item in result.failed)
     return (
         f"Loaded: {counted(result.rows, 'row')}, of which {result.total('inserted'):,} new,"
         f" {result.total('updated'):,} revised; {counted(result.requests, 'request')} for exports,"

@@ -17,8 +17,10 @@ from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.doctor.dagster_state import daemon_state, has_storage, next_tick
 from soundlink_pipeline.doctor.finding import minute
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START, UNDER_WAY
+from soundlink_pipeline.orchestration.turn import waiting_line
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.pulling.planning import duration
 from soundlink_pipeline.typed import typed
@@ -122,10 +124,7 @@ def _runs(home: Path, now: datetime) -> Iterator[Line]:
                 "Last run",
                 f"{_named(run)}: {run.status.value.lower()}, ended {minute(moment)} ({_ago(now - moment)})",
             )
-        for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=5):
-            run = record.dagster_run
-            since = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
-            yield "Under way", f"{_named(run)}: {run.status.value.lower()} since {minute(since)}"
+        yield from _under_way(instance)
         if any(item.name == _SCHEDULE and item.status.value == "STOPPED" for item in instance.all_instigator_state()):
             yield "Next run", f"none: {_SCHEDULE} is stopped; switch it on in the UI: Automation"
         else:
@@ -133,6 +132,23 @@ def _runs(home: Path, now: datetime) -> Iterator[Line]:
         daemon = daemon_state(instance, now)
         if daemon.level != "ok":
             yield "", _NO_DAEMON.format(daemon.message, typed("dev"))
+
+
+def _under_way(instance: dg.DagsterInstance) -> Iterator[Line]:
+    """The runs that have not ended, and which of them only wait, or were killed."""
+    killed = find_orphaned_runs(instance)
+    for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=5):
+        run = record.dagster_run
+        since = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
+        state = f"{_named(run)}: {run.status.value.lower()} since {minute(since)}"
+        if run.run_id in killed:
+            yield "Killed", f"{state}, but its process is gone; the next run marks it as failed and goes on from there"
+        elif run.status is dg.DagsterRunStatus.QUEUED:
+            yield "Queued", state
+        elif waits := waiting_line(instance, run.run_id):
+            yield "Waiting", f"{state}. {waits}"
+        else:
+            yield "Under way", state
 
 
 def _named(run: dg.DagsterRun) -> str:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY, CAMPAIGN_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.contracts.soundlink_exports import SOUNDLINK_COUNTRY_DAILY, SOUNDLINK_ENGAGEMENT_DAILY
+from soundlink_pipeline.contracts.soundlink_exports import SOUNDLINK_EXPORTS
 from soundlink_pipeline.contracts.subject import Subject
 
-EXPORTS: tuple[Export, ...] = (
-    CAMPAIGN_COUNTRY_DAILY,
-    CAMPAIGN_ENGAGEMENT_DAILY,
-    SOUNDLINK_COUNTRY_DAILY,
-    SOUNDLINK_ENGAGEMENT_DAILY,
-)
+EXPORTS: tuple[Export, ...] = (*CAMPAIGN_EXPORTS, *SOUNDLINK_EXPORTS)
 
 
 def subjects_of(exports: Iterable[Export]) -> list[Subject]:

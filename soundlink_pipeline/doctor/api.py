@@ -4,32 +4,48 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
+
+import duckdb
 
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.download import Download
-from soundlink_pipeline.api.errors import KeyRefused, NoToken, ScopeMissing, SoundlinkError, Unreachable
+from soundlink_pipeline.api.errors import (
+    KeyRefused,
+    NoToken,
+    RequestRefused,
+    ScopeMissing,
+    SoundlinkError,
+    Unreachable,
+)
 from soundlink_pipeline.api.key import DEMO_KEY, looks_like_a_key
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
+from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
-from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.contracts.subject import Item, Listed, Subject, expected_days, left_out
+from soundlink_pipeline.contracts.subject import Item, Listed, Subject, left_out
 from soundlink_pipeline.doctor.accounts import check_accounts
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.requesting import LATER, USED_UP, client_of, is_unreachable, uncounted, way_out
 from soundlink_pipeline.orchestration.open_accounts import named_ids
-from soundlink_pipeline.pulling.listing import left_out_of_named
-from soundlink_pipeline.pulling.planning import duration, expected_seconds
+from soundlink_pipeline.pulling.listing import look_up_named
+from soundlink_pipeline.pulling.planning import Plan, PullRequest, duration, expected_seconds
+from soundlink_pipeline.pulling.tails import expected_of
 from soundlink_pipeline.settings.accounts import Account
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
+from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.pulled_so_far import PulledSoFar
 from soundlink_pipeline.wording import counted, in_words
 
 _CLOCK_TOLERANCE = timedelta(minutes=5)
+_ASK = "check SOUNDLINK_BASE_URL; if it is right, ask Soundlink, with the requestId"
+_GIVE = "create a key that has this scope, too"
 
 
 def check_api(project: ProjectState) -> Iterator[Finding]:
@@ -53,7 +69,7 @@ def _check_account(project: ProjectState, account: Account) -> Iterator[Finding]
             yield ok("host", f"{base_url} answers")
             yield fault("key" if account.client_id is None else "token", str(error))
     except SoundlinkError as error:
-        yield fault("answer", str(error), "" if error.fatal else "try again later")
+        yield fault("answer", str(error), "" if error.fatal else "try again later" if error.transient else _ASK)
     except Cancelled:
         yield warn("limits", USED_UP.format("key" if account.client_id is None else "client"), LATER)
     except sqlite3.DatabaseError as error:
@@ -66,12 +82,15 @@ def _check_account(project: ProjectState, account: Account) -> Iterator[Finding]
 class _Seen:
     """What the API has shown so far: what it lists, what it refuses to list, and its answers that bear a date.
 
-    `folder` is for what is downloaded.
+    `named` are the ids that the settings name; `closed` are the scopes that the key lacks for exports; `folder` is for
+    what is downloaded.
     """
 
     folder: Path
     listed: dict[Subject, list[Item]] = field(default_factory=dict)
     refused: dict[Subject, ScopeMissing] = field(default_factory=dict)
+    named: set[str] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)
     answers: list[Listed | Download] = field(default_factory=list)
     pages: int = 0
 
@@ -89,39 +108,53 @@ def _requests(
         yield ok("token", f"account {account.name} gets one, which is valid")
     for subject in SUBJECTS:
         yield from _listing(subject, settings, client, seen)
-    for subject, why in seen.refused.items():
-        if seen.listed:  # the key may be meant for the others
-            yield ok(subject.scope, f"{subject.plural} are left out: {why}")
-        else:
-            fix = "give the key this scope, or name campaigns in SOUNDLINK_CAMPAIGN_IDS"
-            yield fault(subject.scope, str(why), fix)
     now = next((answer.server_date for answer in seen.answers if answer.server_date), None) or project.clock()
     trailing = refresh_range(now, settings.start_date)
-    pairs = [(export, item) for export in EXPORTS for item in seen.listed.get(export.subject, [])]
-    everything = [(export, export.subject.id_of(item)) for export, item in pairs]
-    asked = [
-        (export, export.subject.id_of(item))
-        for export, item in pairs
-        if trailing and expected_days(export.subject.lifetime(item), export.tail).meet(trailing)
-    ]
+    so_far = _so_far(project, trailing) if trailing else PulledSoFar()
+    for subject, why in seen.refused.items():
+        yield _unlisted(subject, why, seen, so_far)
     # A scope that a listing needs, too, is known by now.
     for scope in dict.fromkeys(export.scope for export in EXPORTS if export.scope != export.subject.scope):
-        of_scope = [pair for pair in (*asked, *everything) if pair[0].scope == scope]
-        yield from _export(scope, of_scope, last_closed_day(now), client, seen)
+        yield _export(scope, last_closed_day(now), client, seen, so_far)
     if seen.answers and seen.answers[0].server_date:
         yield _clock(seen.answers[0].requested_at - seen.answers[0].server_date)
     if any(seen.listed.values()):
-        yield _limits(settings, asked, seen.pages, pacer.left_this_hour())
+        refresh = _refresh(settings, trailing, seen, so_far, now) if trailing else []
+        yield _limits(settings, refresh, seen.pages, pacer.left_this_hour())
     yield ok("requests", f"{client.requests} made by the doctor, counted towards the limits")
+
+
+def _so_far(project: ProjectState, dates: DateRange) -> PulledSoFar:
+    """What the ledger knows; nothing where it cannot be read, which the warehouse's own findings tell."""
+    if project.warehouse.exists():
+        with suppress(WarehouseLocked, WarehouseUnusable, duckdb.Error), project.warehouse.read() as connection:
+            ledger, account = Ledger(connection), project.settings.accounts[0]
+            return ledger.pulled_so_far(EXPORTS, dates, [], settled=True, account=account.name)
+    return PulledSoFar()
+
+
+def _unlisted(subject: Subject, why: ScopeMissing, seen: _Seen, so_far: PulledSoFar) -> Finding:
+    """A subject that the key may not list: its exports are left out, unless they were pulled before."""
+    before = [export.name for export in EXPORTS if export.subject == subject and export.name in so_far.pulled_before]
+    fix = f"{_GIVE}, or name campaigns in SOUNDLINK_CAMPAIGN_IDS" if subject == CAMPAIGN else _GIVE
+    if before:
+        return fault(subject.scope, f"{why}. Runs fail, since {in_words(before)} were pulled before", fix)
+    if seen.listed:  # the key may be meant for the others
+        return ok(subject.scope, f"{subject.plural} are left out: {why}")
+    return fault(subject.scope, str(why), fix)
 
 
 def _listing(subject: Subject, settings: Settings, client: SoundlinkClient, seen: _Seen) -> Iterator[Finding]:
     """List one subject, unless the settings name its ids."""
     if ids := named_ids(settings.accounts[0], subject):
-        seen.listed[subject] = [{subject.id_field: name} for name in ids]
         yield ok(subject.scope, f"not needed: SOUNDLINK_CAMPAIGN_IDS names {counted(len(ids), subject.name)}")
-        for sentence in filter(None, left_out_of_named(client, subject, ids, settings.start_date)):
+        seen.named.update(ids)
+        named = look_up_named(client, subject, ids, settings.start_date)
+        for listed_id, why in named.refused.items():
+            yield fault("SOUNDLINK_CAMPAIGN_IDS", f"{listed_id}: {why}", _of_unknown(seen, listed_id))
+        for sentence in named.left_out:
             yield ok("first day", sentence)
+        seen.listed[subject] = [{subject.id_field: name} for name in ids if name not in named.refused]
         return
     before = client.requests
     try:
@@ -137,21 +170,36 @@ def _listing(subject: Subject, settings: Settings, client: SoundlinkClient, seen
         yield ok("first day", left)
 
 
-def _export(
-    scope: str, of_scope: Sequence[tuple[Export, str]], day: date, client: SoundlinkClient, seen: _Seen
-) -> Iterator[Finding]:
-    """Pull a day of one export that needs a scope: the first, by export and listed id."""
-    if not of_scope:
-        name = next(export.subject.name for export in EXPORTS if export.scope == scope)
-        yield warn(scope, f"not checked: there is no {name} to pull")
-        return
-    export, listed_id = of_scope[0]
+def _export(scope: str, day: date, client: SoundlinkClient, seen: _Seen, so_far: PulledSoFar) -> Finding:
+    """Pull a day of one export that needs a scope: the first, by export and listed id, that may have rows."""
+    exports = [export for export in EXPORTS if export.scope == scope]
+    found = [(export, item) for export in exports for item in seen.listed.get(export.subject, ())]
+    if not found:
+        message = f"not checked: there is no {exports[0].subject.name} to pull"
+        return ok(scope, message) if seen.listed else warn(scope, message)
+    dates = DateRange(day, day)
+    export, item = next((pair for pair in found if expected_of(*pair, so_far).meet(dates)), found[0])
+    listed_id = export.subject.id_of(item)
     try:
-        seen.answers.append(client.download(export, listed_id, DateRange(day, day), seen.folder / "export"))
+        seen.answers.append(client.download(export, listed_id, dates, seen.folder / "export"))
     except ScopeMissing as error:
-        yield fault(scope, str(error), "give the key this scope")
-    else:
-        yield ok(scope, f"{export.name} of {listed_id}, {day}, can be pulled")
+        seen.closed.add(scope)
+        before = [other.name for other in exports if other.name in so_far.pulled_before]
+        if before:
+            return fault(scope, f"{error}. Runs fail, since {in_words(before)} were pulled before", _GIVE)
+        if any(other.scope != scope and other.subject in seen.listed for other in EXPORTS):
+            return ok(scope, f"{in_words([other.name for other in exports])} are left out: {error}")
+        return fault(scope, str(error), _GIVE)
+    except RequestRefused as error:
+        return fault(scope, f"{export.name} of {listed_id}: {error}", _of_unknown(seen, listed_id))
+    return ok(scope, f"{export.name} of {listed_id}, {day}, can be pulled")
+
+
+def _of_unknown(seen: _Seen, listed_id: str) -> str:
+    """What to do about one that the API refuses, for which every run fails."""
+    if listed_id in seen.named:
+        return f"correct {listed_id} in SOUNDLINK_CAMPAIGN_IDS, or take it out: runs fail for it"
+    return "ask Soundlink, with the requestId: the API lists it, and refuses its export"
 
 
 def demo_is_stopped() -> str:
@@ -167,15 +215,25 @@ def _clock(ahead: timedelta) -> Finding:
     return warn("clock", f"this machine's is {off} the API's", fix)
 
 
-def _limits(settings: Settings, asked: Sequence[tuple[Export, str]], pages: int, left: int) -> Finding:
-    needed = len(asked) + pages
-    live = {
-        subject: len({listed_id for export, listed_id in asked if export.subject == subject}) for subject in SUBJECTS
+def _refresh(
+    settings: Settings, dates: DateRange, seen: _Seen, so_far: PulledSoFar, now: datetime
+) -> Sequence[PullRequest]:
+    """The requests that a refresh would make now, by the same plan."""
+    exports = [export for export in EXPORTS if export.subject in seen.listed and export.scope not in seen.closed]
+    return Plan(exports, seen.listed, dates, so_far, now=now, first_day=settings.start_date).missing
+
+
+def _limits(settings: Settings, refresh: Sequence[PullRequest], pages: int, left: int) -> Finding:
+    needed = len(refresh) + pages
+    asked = {
+        subject: len({request.subject_id for request in refresh if request.export.subject == subject})
+        for subject in SUBJECTS
     }
-    whose = in_words([counted(number, f"live {subject.name}") for subject, number in live.items() if number])
+    whose = in_words([counted(number, subject.name) for subject, number in asked.items() if number])
+    exports = f"{counted(len(refresh), 'export')} of {whose}, " if refresh else ""
     message = (
-        f"{left} of {settings.requests_per_hour} requests left this hour; a daily refresh needs {needed}:"
-        f" {len(asked)} exports of {whose or 'nothing live'}, {pages} for the listings"
+        f"{left} of {counted(settings.requests_per_hour, 'request')} left this hour; a daily refresh needs {needed}:"
+        f" {exports}{pages} for the listings"
     )
     if needed <= left:
         return ok("limits", message)

@@ -16,6 +16,7 @@ from soundlink_pipeline.alerts.tick import State
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.runs import last_backfill, last_runs, runs_under_way
+from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
 from soundlink_pipeline.orchestration.publication_sensor import SENSOR as PUBLICATION
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.upkeep import UPKEEP
@@ -99,12 +100,13 @@ def check_dagster(project: ProjectState) -> Iterator[Finding]:
 
 
 def run_is_under_way(project: ProjectState) -> bool:
-    """Whether a run has begun, or waits to. Opens the instance only if its storage exists."""
+    """Whether a run has begun and lives, or waits to begin. Opens the instance only if its storage exists."""
     home = Path(project.home or Path.cwd())
     if not home.is_dir() or not has_storage(home):
         return False
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        return bool(instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=1))
+        under_way = instance.get_runs(dg.RunsFilter(statuses=list(UNDER_WAY)))
+        return bool({run.run_id for run in under_way} - set(find_orphaned_runs(instance)))
 
 
 def has_storage(home: Path) -> bool:

@@ -19,7 +19,7 @@ from soundlink_pipeline.landing.deliveries import Delivery, Listing
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.publishing.file_copy import read_published
-from soundlink_pipeline.pulling.outcome import merged
+from soundlink_pipeline.pulling.again import PullAgain
 from soundlink_pipeline.quality.completeness import due_day, missing, newest_complete_day
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
@@ -37,7 +37,8 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
         try:
             with warehouse.read(0.5) as connection:
                 for export in EXPORTS:
-                    yield _newest_day(connection, export, project.settings.start_date, now)
+                    is_listed = bool(landing.listings(export.subject))
+                    yield _newest_day(connection, export, project.settings.start_date, now, is_listed=is_listed)
                 yield from _before_the_first_day(connection, project.settings.start_date)
                 loaded = dict(connection.execute("select delivery_id, received_at from deliveries").fetchall())
                 refused = [delivery for delivery in refused if not _has_healed(connection, delivery)]
@@ -51,7 +52,7 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
         yield warn("warehouse", message, f"{typed('rebuild')} loads them, without one request")
     else:
         yield ok("warehouse", f"no data yet: {typed('pull --from=… --to=…')} pulls the past")
-    yield _quarantine(refused)
+    yield _quarantine(refused, project.settings.start_date)
     for subject, found in listings.items():
         if found:
             what, path = f"{subject.name} listing", found[-1].path
@@ -67,11 +68,17 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
         yield ok("landed files", "all are loaded")
 
 
-def _newest_day(connection: duckdb.DuckDBPyConnection, export: Export, start_date: date, now: datetime) -> Finding:
-    """The newest day that all listed have data for, and the days since the first pull that some have none for."""
-    ledger = Ledger(connection)
-    if not ledger.listed_at(export.subject) and any(ledger.listed_at(subject) for subject in SUBJECTS):
-        return ok(export.name, f"left out: no {export.subject.name} was ever listed (scope {export.subject.scope})")
+def _newest_day(
+    connection: duckdb.DuckDBPyConnection, export: Export, start_date: date, now: datetime, *, is_listed: bool
+) -> Finding:
+    """The newest day that all listed have data for, and the days since the first pull that some have none for.
+
+    `is_listed`: whether the API has listed the export's subject, perhaps with none.
+    """
+    ledger, subject = Ledger(connection), export.subject
+    if not ledger.listed_at(subject) and (is_listed or any(ledger.listed_at(other) for other in SUBJECTS)):
+        unlisted = f"left out: no run has listed {subject.plural}, which takes the scope {subject.scope}; see API above"
+        return ok(export.name, f"no rows: the account has no {subject.name}" if is_listed else unlisted)
     newest, due = newest_complete_day(connection, export, now), due_day(now)
     earliest = "select min(start_date) from deliveries where export = $1"
     ((first,),) = connection.execute(earliest, [export.name]).fetchall()
@@ -93,8 +100,9 @@ def _newest_day(connection: duckdb.DuckDBPyConnection, export: Export, start_dat
     days = sorted({day for item in found for day in item.days})
     which = f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
     message += f"; {counted(len(found), export.subject.name)} without {counted(len(days), 'day')}, {which}"
-    command = typed(f"pull --from={days[0]} --to={days[-1]}")
-    return warn(export.name, message, f"see the last run above; {command} pulls them")
+    again = PullAgain.of([DateRange(days[0], days[-1])], start_date, refetch=False)
+    pulls = [f"{command} pulls them" for command in again.commands]
+    return warn(export.name, message, "; ".join(filter(None, ("see the last run above", *pulls, again.before))))
 
 
 def _before_the_first_day(connection: duckdb.DuckDBPyConnection, start_date: date) -> Iterator[Finding]:
@@ -182,15 +190,13 @@ def _has_healed(connection: duckdb.DuckDBPyConnection, refused: Delivery) -> boo
     return bool(days == refused.dates.days)
 
 
-def _quarantine(refused: list[Delivery]) -> Finding:
+def _quarantine(refused: list[Delivery], start_date: date) -> Finding:
     if not refused:
         return ok("quarantine", "no refused delivery that a later pull has not replaced")
     newest = max(refused, key=lambda delivery: delivery.received_at)
-    message = f"{len(refused)} refused deliveries or damaged files that no later pull has replaced; newest: "
+    message = f"{counted(len(refused), 'delivery')} refused or damaged that no later pull has replaced; newest: "
     message += newest.describe()
-    commands = [
-        typed(f"pull --from={dates.start} --to={dates.end} --refetch")
-        for dates in merged(delivery.dates for delivery in refused)
-    ]
-    fix = f"read {newest.path}.reason.txt; {', '.join(commands)} pulls those days again, settled ones too"
+    again = PullAgain.of((delivery.dates for delivery in refused), start_date, refetch=True)
+    pulls = f"{', '.join(again.commands)} pulls those days again, settled ones too" if again.commands else ""
+    fix = "; ".join(filter(None, (f"read {newest.path}.reason.txt", pulls, again.before)))
     return warn("quarantine", message, fix)

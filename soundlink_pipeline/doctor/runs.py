@@ -12,9 +12,11 @@ from soundlink_pipeline.alerts.message import read_alert
 from soundlink_pipeline.doctor.finding import Finding, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import LONGEST_SILENCE, ProjectState
 from soundlink_pipeline.orchestration.jobs import FRESHNESS, MODELS_AND_PUBLICATION
+from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.run_tags import dates_of, described
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS
+from soundlink_pipeline.orchestration.turn import waiting_line
 from soundlink_pipeline.wording import counted
 
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -93,13 +95,19 @@ def last_backfill(instance: dg.DagsterInstance) -> Iterator[Finding]:
 
 
 def runs_under_way(instance: dg.DagsterInstance, now: datetime) -> Iterator[Finding]:
-    """A finding for each: whether it still tells of itself."""
+    """A finding for each: whether its process lives, whether it only waits, and whether it still tells of itself."""
+    killed = find_orphaned_runs(instance)
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=10):
         run = record.dagster_run
         events = instance.get_records_for_run(run.run_id, limit=1, ascending=False).records
         heard = datetime.fromtimestamp(events[0].timestamp, UTC) if events else record.update_timestamp.astimezone(UTC)
         message = f"{described(run)} ({run.run_id[:8]}) is {run.status.value.lower()}"
-        if now - heard > LONGEST_SILENCE:
+        if run.run_id in killed:
+            fix = "nothing: the next run, by hand or by the schedule, marks it as failed and loads what has arrived"
+            yield warn("killed run", f"{message}, but its process is gone", fix)
+        elif waits := waiting_line(instance, run.run_id):
+            yield ok("waiting run", f"{message}. {waits}")
+        elif now - heard > LONGEST_SILENCE:
             fix = "if its process is gone, terminate it in the UI (Runs, force): until then no other run starts"
             yield warn("run under way", f"{message}, no event since {minute(heard)}; possibly stuck", fix)
         else:

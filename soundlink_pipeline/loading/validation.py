@@ -169,7 +169,7 @@ class Staging:
         if row is None:
             return f"line {line}: not a JSON object"
         got = _shown(row[column.name]) if column.name in row else "nothing: the field is missing"
-        others = f"; {count} rows break this rule" if count > 1 else ""
+        others = _others(count)
         return (
             f"line {line}: {column.name} must be {read_sql.requirement(column)}, got {got} ({self._key(row)}){others}"
         )
@@ -226,7 +226,7 @@ class Staging:
         if rowid is None:
             return None
         line, row = self._row(hashed, rowid)
-        return f"line {line}: a row stands under two values of {name} ({self._key(row or {})}); {count} rows do"
+        return f"line {line}: a row stands under two values of {name} ({self._key(row or {})}){_others(count)}"
 
     def _first_row_with(self, hashed: HashedDelivery, where: str, values: list[Any], rule: str) -> str:
         """A reason that names the first row for which a condition on the staged table holds."""
@@ -236,7 +236,7 @@ class Staging:
         ).fetchall()
         rowid, count = found[0]
         line, row = self._row(hashed, rowid)
-        return f"line {line}: {rule} ({self._key(row or {})}); {count} rows are affected"
+        return f"line {line}: {rule} ({self._key(row or {})}){_others(count)}"
 
     def _row(self, hashed: HashedDelivery, rowid: int) -> tuple[int, dict[str, Any] | None]:
         return nth_row(hashed.delivery, rowid - self._first_rowid[str(hashed.delivery.path)])
@@ -249,6 +249,11 @@ def own_organization(delivery: Delivery, organizations: Mapping[str, str]) -> st
     """The one organization whose rows a delivery may hold; None where that is not said, or it was loaded before."""
     known = organizations.get(delivery.account) if delivery.loaded is None else None
     return None if known is None else known.lower()
+
+
+def _others(count: int) -> str:
+    """How many rows break a rule, where it is more than the one that is named."""
+    return f"; {counted(count, 'row')} break this rule" if count > 1 else ""
 
 
 def _shown(value: Any) -> str:

@@ -20,7 +20,7 @@ from soundlink_pipeline.models.model import SETTINGS_FILE, Model, SqlProject
 from soundlink_pipeline.models.statements import sql_error, statement
 from soundlink_pipeline.models.templates import Rendered
 from soundlink_pipeline.models.verdicts import SHOWN_ROWS, TestResult, failed_tests, run_tests
-from soundlink_pipeline.warehouse.sql import cannot_write, quote, quote_name, transaction
+from soundlink_pipeline.warehouse.sql import is_of_the_file, quote, quote_name, transaction
 from soundlink_pipeline.warehouse.tables import MODEL_STATE
 
 __all__ = [
@@ -81,7 +81,7 @@ def build_model(
                     [model.table, fingerprint],
                 )
     except duckdb.Error as error:
-        if cannot_write(error):  # not an error of the SQL: the warehouse's own error says what to do
+        if is_of_the_file(error):
             raise
         raise sql_error(model.path, error, query) from error
     rows = _count(connection, model, window) if model.materialized in ("table", "incremental") else None

@@ -15,7 +15,7 @@ from soundlink_pipeline.models.model import Model, SqlProject
 from soundlink_pipeline.models.statements import sql_error, statement
 from soundlink_pipeline.models.templates import Rendered
 from soundlink_pipeline.models.tests import DataTest
-from soundlink_pipeline.warehouse.sql import cannot_write
+from soundlink_pipeline.warehouse.sql import is_of_the_file
 
 SHOWN_ROWS = 10
 
@@ -88,7 +88,7 @@ def _cleared(
         try:
             (found,) = connection.execute(f"select {counts} from {rows}").fetchall()
         except duckdb.Error as error:
-            if cannot_write(error):
+            if is_of_the_file(error):
                 raise
             continue  # one of them cannot be run: each is tried alone
         cleared |= {test.name for test, count in zip(scanned, found, strict=True) if not count}
@@ -135,7 +135,7 @@ def _run(
             columns, shown = _sample(connection, query, test)
             return TestResult(test, sql, _number(failures, test), columns, shown, outcome)
         except duckdb.Error as error:
-            if cannot_write(error):
+            if is_of_the_file(error):
                 raise
             raise sql_error(test.path, error, query) from None
     except ModelError as error:

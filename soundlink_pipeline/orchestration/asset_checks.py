@@ -219,7 +219,7 @@ def _newest_day(asset: str, days: dict[str, date | None], fault: str | None, due
     passed = fault is None and not late
     metadata: dict[str, Any] = {"due": str(due)}
     metadata |= {f"newest complete day of {name}": str(day or "none") for name, day in days.items()}
-    left_out = "" if days or fault else f"{NOT_EVALUATED}never listed; the key gives no access to it"
+    left_out = "" if days or fault else f"{NOT_EVALUATED}never listed: the account has none, or the key no access"
     return dg.AssetCheckResult(
         check_name=NEWEST_DAY,
         asset_key=asset,

@@ -369,8 +369,8 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 names = Ledger(connection).names(soundlink.warehouse.exports)
         yield from results
         if pulled.failed:
-            several = len(soundlink.settings.accounts) > 1
-            raise pull_failure(pulled.failed, len(pulled.loaded), names, several=several)
+            several, first_day = len(soundlink.settings.accounts) > 1, soundlink.settings.start_date
+            raise pull_failure(pulled.failed, len(pulled.loaded), names, first_day, several=several)
         if blocking:
             raise blocking_failure(blocking)
 

@@ -6,6 +6,7 @@ import errno
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 
 import dagster as dg
 
@@ -13,12 +14,13 @@ from soundlink_pipeline.api.errors import SoundlinkError
 from soundlink_pipeline.contracts.account import ListedId
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.landing.stored import DamagedFile
-from soundlink_pipeline.pulling.outcome import FailedPull, PullResult, merged
+from soundlink_pipeline.pulling.again import PullAgain
+from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
 from soundlink_pipeline.quality.row_checks import CheckResult
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.renamed import AccountRenamed
-from soundlink_pipeline.wording import counted
+from soundlink_pipeline.wording import counted, in_words
 
 _MOST_LINES = 40
 # As one would type it into the launchpad; `commands/refetch.yaml` is the same.
@@ -34,8 +36,8 @@ def blocking_failure(broken: Sequence[tuple[Export, CheckResult]]) -> dg.Failure
     )
 
 
-def rebuild_failure(result: PullResult) -> dg.Failure:
-    """For a rebuild that could not use every landed file; everything else is loaded."""
+def rebuild_failure(result: PullResult, first_day: date) -> dg.Failure:
+    """For a rebuild that could not use every landed file; everything else is loaded. `first_day`: of partitions."""
     lines = [*result.lost, *(f"{item.describe()}: {item.reason}" for item in result.failed)]
     shown = lines[:_MOST_LINES]
     if len(lines) > len(shown):
@@ -43,40 +45,44 @@ def rebuild_failure(result: PullResult) -> dg.Failure:
     return dg.Failure(
         f"{counted(len(lines), 'landed file')} could not be used; {counted(len(result.loaded), 'delivery')} loaded."
         " Models and published file stay as they were: pull what is missing, or rebuild again to publish without it.\n"
-        + "\n".join(_pull_again(result.failed) + shown),
+        + "\n".join(_pull_again(result.failed, first_day) + shown),
         metadata={"landed files": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
     )
 
 
-def _pull_again(failed: Sequence[FailedPull]) -> list[str]:
+def _pull_again(failed: Sequence[FailedPull], first_day: date) -> list[str]:
     """How to get again what landed before and cannot be used; nothing where there is none."""
-    ranges = merged(item.dates for item in failed if item.needs_refetch)
-    commands = [typed(f"pull --from={dates.start} --to={dates.end} --refetch") for dates in ranges]
-    if not commands:
-        return []
-    return [
+    again = PullAgain.of((item.dates for item in failed if item.needs_refetch), first_day, refetch=True)
+    head = (
         "To pull again what these landed files held, settled days too (in the UI: the job daily_refresh over these days"
-        f" with the run config {_REFETCH}):",
-        *commands,
-    ]
+        f" with the run config {_REFETCH}):"
+    )
+    return [*([head, *again.commands] if again.commands else []), *([again.before] if again.before else [])]
 
 
 def pull_failure(
-    failed: Sequence[FailedPull], loaded: int, names: Mapping[ListedId, str], *, several: bool = False
+    failed: Sequence[FailedPull],
+    loaded: int,
+    names: Mapping[ListedId, str],
+    first_day: date,
+    *,
+    several: bool = False,
 ) -> dg.Failure:
-    """For pulls that failed; of `several` accounts each line names its own."""
+    """What failed of a step that has `loaded` deliveries; `first_day`: of partitions.
+
+    Of `several` accounts each line names its own.
+    """
     lines = list(dict.fromkeys(_line(item, names, several) for item in failed if item.attempted))
     not_attempted = sum(not item.attempted for item in failed)
     shown = lines[:_MOST_LINES]
     if len(lines) > len(shown):
         shown.append(f"and {len(lines) - len(shown)} more")
     if not_attempted:
-        shown.append(f"{not_attempted} more pulls were not attempted after these errors")
+        shown.append(f"not attempted after these errors: {counted(not_attempted, 'more pull')}")
     return dg.Failure(
-        f"{len(failed)} of {len(failed) + loaded} pulls failed; the other {loaded} are loaded."
-        " To pull the missing ones, re-execute the run from failure (from a shell: run the command again).\n"
-        + "\n".join(_pull_again(failed) + shown),
+        f"{_how_many(failed, loaded)} To pull what is missing, re-execute the run from failure (from a shell: run the"
+        " command again).\n" + "\n".join(_pull_again(failed, first_day) + shown),
         metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
     )
@@ -89,6 +95,20 @@ def _line(item: FailedPull, names: Mapping[ListedId, str], several: bool) -> str
     if not item.subject_id and not item.no_access:
         return f"account {item.account}, {item.dates}: {item.reason}"
     return f"account {item.account}, {item.describe(names)}: {item.reason}"
+
+
+def _how_many(failed: Sequence[FailedPull], loaded: int) -> str:
+    """Of pulls; an export whose listing was refused has none, so that it is named."""
+    pulls = sum(item.is_pull for item in failed)
+    unlisted = [item.export for item in failed if not item.is_pull]
+    sentences = []
+    if pulls:
+        rest = {0: "none is loaded", 1: "the other one is loaded"}.get(loaded, f"the other {loaded:,} are loaded")
+        sentences.append(f"{pulls:,} of {counted(pulls + loaded, 'pull')} failed; {rest}.")
+    if unlisted:
+        refused = f"Nothing could be requested of {in_words(unlisted)}"
+        sentences.append(f"{refused}." if pulls else f"{refused}; {counted(loaded, 'other pull')} loaded.")
+    return " ".join(sentences)
 
 
 OPERATOR_ERRORS: tuple[type[Exception], ...] = (

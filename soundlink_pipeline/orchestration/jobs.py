@@ -57,7 +57,7 @@ def rebuild_from_landing(project: SqlProject) -> dg.JobDefinition:
         with as_cancellation(context, _LOADED_STAYS), as_operator_failure():
             result = rebuild(soundlink.warehouse, soundlink.landing, context.log.info, soundlink.expected_accounts)
         if result.failed or result.lost:
-            raise rebuild_failure(result)
+            raise rebuild_failure(result, soundlink.settings.start_date)
 
     @dg.op(ins={"loaded": dg.In(dg.Nothing)}, description="Builds every SQL model, and publishes.")
     def build_and_publish(context: dg.OpExecutionContext, soundlink: dg.ResourceParam[Soundlink]) -> None:

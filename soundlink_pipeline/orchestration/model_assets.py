@@ -31,7 +31,8 @@ from soundlink_pipeline.orchestration.partition_pages import larger_picture, new
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
-from soundlink_pipeline.warehouse.sql import cannot_write
+from soundlink_pipeline.warehouse.sql import is_of_the_file
+from soundlink_pipeline.wording import counted
 
 # The check of a model's tests from YAML.
 DATA_TESTS = "data_tests"
@@ -106,7 +107,7 @@ def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.Assets
                 except WarehouseUnusable:  # not of this model
                     raise
                 except Exception as error:  # whatever it is, it costs this model only
-                    if is_interruption(error) or (isinstance(error, duckdb.Error) and cannot_write(error)):
+                    if is_interruption(error) or (isinstance(error, duckdb.Error) and is_of_the_file(error)):
                         raise
                     reason = " ".join(str(error).split())
                     failed[model.name] = f"{readable(model.path)}: {type(error).__name__}: {readable(reason)}"
@@ -114,7 +115,8 @@ def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.Assets
         if failed:
             reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
             raise dg.Failure(
-                f"{len(failed)} of {len(selected)} models failed; models that need none of them are built.\n{reasons}",
+                f"{len(failed)} of {counted(len(selected), 'model')} failed; models that need none of them are built.\n"
+                + reasons,
                 allow_retries=False,
             )
 

@@ -21,10 +21,18 @@ _REASON = "the run's process no longer exists (killed, or the machine restarted)
 
 
 def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark orphaned runs as failed; returns their ids. In a storage that machines share: those of this machine.
+    """Mark orphaned runs as failed; returns their ids."""
+    orphaned = find_orphaned_runs(instance)
+    for run_id in orphaned:
+        fail_orphan(instance, run_id)
+    return orphaned
 
-    A process is looked up by its number among those that this process sees: containers that share one SQLite storage
-    must share their process ids, too.
+
+def find_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
+    """The ids of runs that count as started, though their process is gone.
+
+    Of a storage that machines share: those of this machine. A process is looked up by its number among those that this
+    process sees: containers that share one SQLite storage must share their process ids, too.
     """
     # Half a second, which loading the definitions should not pay.
     from soundlink_pipeline.orchestration.event_log import is_sqlite  # noqa: PLC0415
@@ -37,7 +45,6 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> list[str]:
             continue
         processes = _processes(instance, run.run_id)
         if processes and not any(_lives(process) for process in processes):
-            fail_orphan(instance, run.run_id)
             orphaned.append(run.run_id)
     return orphaned
 
@@ -71,11 +78,11 @@ def _lives(process: int) -> bool:
         return False
     except PermissionError:
         return True
-    return not _waits_for_its_parent(process)
+    return not has_ended(process)
 
 
-def _waits_for_its_parent(process: int) -> bool:
-    """Whether it has ended and only its number is left, until its parent asks: in a container perhaps for ever."""
+def has_ended(process: int) -> bool:
+    """Whether only a process's number is left, until its parent asks: in a container perhaps for ever."""
     try:
         state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except OSError:  # no Linux; or it is gone by now

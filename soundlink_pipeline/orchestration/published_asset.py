@@ -18,6 +18,7 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER
 from soundlink_pipeline.publishing.file_copy import Difference, NotPublished
 from soundlink_pipeline.publishing.gate import publish_tested
+from soundlink_pipeline.wording import counted
 
 PUBLISHED = "published_database"
 _SHOWN = 20
@@ -84,7 +85,7 @@ def _equals_warehouse(differences: Sequence[Difference], tables: int) -> dg.Asse
     return dg.AssetCheckResult(
         check_name=_EQUALS_WAREHOUSE,
         passed=not differences,
-        description=f"{len(differences)} figures differ" if differences else None,
+        description=f"not equal: {counted(len(differences), 'figure')}" if differences else None,
         metadata=metadata,
     )
 

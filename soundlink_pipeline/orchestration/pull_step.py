@@ -18,7 +18,7 @@ from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.fetcher import Source
 from soundlink_pipeline.pulling.landed import load_leftovers
-from soundlink_pipeline.pulling.listing import left_out_of_named, save_and_ask
+from soundlink_pipeline.pulling.listing import look_up_named, save_and_ask
 from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
 from soundlink_pipeline.pulling.planning import Plan, PullRequest
 from soundlink_pipeline.pulling.progress import Progress
@@ -105,7 +105,7 @@ class _AccountPull:
         own = self.account.account
         for subject, items in self.listed.items():
             if ids := named_ids(own, subject):
-                yield from filter(None, left_out_of_named(self.account.client, subject, ids, own.start_date))
+                yield from look_up_named(self.account.client, subject, ids, own.start_date).left_out
             elif sentence := left_out(subject, items, own.start_date):
                 yield sentence
 

@@ -1,7 +1,7 @@
 """The schedules: the daily refresh, one run over one range; the freshness checks at noon; the totals after them."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 
 import dagster as dg
 
@@ -79,15 +79,13 @@ def _daily_refresh_schedule(
         context: dg.ScheduleEvaluationContext, soundlink: dg.ResourceParam[Soundlink]
     ) -> dg.RunRequest | dg.SkipReason:
         now = context.scheduled_execution_time.astimezone(UTC)
-        unread, unsettled = "", None
+        since, reason, unread = None, "", ""
         try:
-            if soundlink.warehouse.exists():
-                with soundlink.warehouse.read(_WAIT_SECONDS) as connection:
-                    unsettled = Ledger(connection).oldest_unsettled(soundlink.warehouse.exports, now, start_date)
+            since, reason = _pull_since(soundlink, now, start_date)
         except (WarehouseLocked, WarehouseUnusable) as error:
             # The trailing days do not depend on the ledger; the next tick pulls an older gap.
             unread = f"; older unsettled days wait for the next tick: the ledger could not be read ({error})"
-        dates = refresh_range(now, start_date, unsettled)
+        dates = refresh_range(now, start_date, since)
         if dates is None:
             return dg.SkipReason(f"no day since the first partition, {start_date}, has closed yet")
         for run_id in fail_orphaned_runs(context.instance):
@@ -97,7 +95,7 @@ def _daily_refresh_schedule(
             return dg.SkipReason(
                 f"run {running.run_id} of an earlier tick is still going and already pulls all of {dates}"
             )
-        why = _why(dates, start_date) + unread
+        why = _why(dates, start_date, reason) + unread
         context.log.info(f"{dates}: {why}")
         tags = {RANGE_START: dates.start.isoformat(), RANGE_END: dates.end.isoformat(), WHY: why}
         tags |= {**days_tags(tags), STARTED_BY: SCHEDULE}
@@ -111,12 +109,24 @@ def _daily_refresh_schedule(
     return daily_refresh_schedule
 
 
-def _why(dates: DateRange, start_date: date) -> str:
+def _pull_since(soundlink: Soundlink, now: datetime, start_date: date) -> tuple[date | None, str]:
+    """The day to begin with where that is before the days that may still be revised, and why.
+
+    Raises WarehouseLocked, WarehouseUnusable.
+    """
+    if soundlink.warehouse.exists():
+        with soundlink.warehouse.read(_WAIT_SECONDS) as connection:
+            ledger = Ledger(connection)
+            if not ledger.is_empty():
+                oldest = ledger.oldest_unsettled(soundlink.warehouse.exports, now, start_date)
+                return oldest, f"{oldest} has not been pulled since it settled"
+    return start_date, "nothing has been pulled yet"
+
+
+def _why(dates: DateRange, start_date: date, reason: str) -> str:
+    """Why these days; `reason`: why more of them than may still be revised, if they are more."""
     if dates.days > TRAILING_DAYS:
-        return (
-            f"{dates.start} has not been pulled since it settled, so this run pulls {dates.days} days instead of"
-            f" {TRAILING_DAYS}"
-        )
+        return f"{reason}, so this run pulls {dates.days} days instead of {TRAILING_DAYS}"
     if dates.days < TRAILING_DAYS:
         return f"the days since the first partition, {start_date}: all of them may still be revised"
     return f"{dates.end} has just closed, {dates.start} gets its final pull, those between may still be revised"

@@ -47,8 +47,8 @@ _TOTALS = "campaign_totals"
 _KEY = dg.AssetCheckKey(dg.AssetKey(_TOTALS), TOTALS_AGREE)
 # Under which name a result keeps the differences for the next one to read.
 _KEPT = "differences, as data"
-# How many campaigns were, and why others were not.
-COMPARED, _NOT_COMPARED = "campaigns compared", "could not be compared"
+# How many campaigns were, why others were not, and the error after which no other was requested.
+COMPARED, _NOT_COMPARED, REFUSED = "campaigns compared", "could not be compared", "refused by the API"
 _SHOWN_IN_TEXT = 5
 _UNCHANGED = "nothing was changed. To compare again, run the job again."
 _SAYS = (
@@ -83,11 +83,23 @@ class Found:
 
 @dataclass
 class _Answers:
-    """What the API said: `comparisons` by campaign id, `failures` by campaign with the reason."""
+    """What the API said: `comparisons` by campaign id, `failures` by campaign with the reason.
+
+    `refused` is the error after which nothing else was requested of an account.
+    """
 
     comparisons: dict[str, Comparison] = field(default_factory=dict)
     failures: list[tuple[SettledTotals, str]] = field(default_factory=list)
+    refused: SoundlinkError | None = None
     requests: int = 0
+
+    @property
+    def why_not_compared(self) -> str:
+        """How many campaigns could not be compared, and one reason; empty where all were."""
+        if not self.failures:
+            return ""
+        reason = str(self.refused or self.failures[0][1])
+        return f"{counted(len(self.failures), 'campaign')} could not be compared: {reason}"
 
 
 campaign_totals = dg.AssetSpec(
@@ -152,7 +164,7 @@ def config_of_part(part: int) -> dict[str, Any]:
 def _ask(log: Log, soundlink: Soundlink, account: Account, live: LiveCampaigns, answers: _Answers) -> None:
     """Request the overview of each of an account's campaigns that is due. No warehouse is open meanwhile."""
     if not live.due:
-        log(f"0 requests: of {len(live.ids)} live campaigns none is due that has settled days")
+        log(f"0 requests: of {counted(len(live.ids), 'live campaign')} none is due that has settled days")
         return
     with as_operator_failure(ValueError), soundlink.connect(log, account) as (client, pacer):
         seconds = expected_seconds(
@@ -174,6 +186,7 @@ def _ask(log: Log, soundlink: Soundlink, account: Account, live: LiveCampaigns, 
                 log(f"the totals of campaign {totals.campaign_id} are not known: {error}")
                 answers.failures.append((totals, str(error)))
                 refused = error if error.fatal or isinstance(error, ScopeMissing) else None
+                answers.refused = refused or answers.refused
             else:
                 comparison = compare(totals, overview)
                 if len(comparison.not_compared) < len(FIGURES):
@@ -189,7 +202,7 @@ def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
     if len(found) > len(lines):
         lines.append(f"and {len(found) - len(lines)} more")
     if answers.failures:
-        lines.append(f"{counted(len(answers.failures), 'campaign')} could not be compared: {answers.failures[0][1]}")
+        lines.append(answers.why_not_compared)
     metadata: dict[str, Any] = {
         COMPARED: len(answers.comparisons),
         "requests": answers.requests,
@@ -199,6 +212,8 @@ def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
     if answers.failures:
         failures = [(totals.campaign_id, totals.name, reason) for totals, reason in answers.failures]
         metadata[_NOT_COMPARED] = dg.MetadataValue.md(markdown_table(["campaign", "name", "why"], failures))
+    if answers.refused is not None:
+        metadata[REFUSED] = str(answers.refused)
     if unsaid := _not_compared(answers.comparisons.values()):
         metadata["figures not compared"] = dg.MetadataValue.md(markdown_table(["figure", "why", "campaigns"], unsaid))
     return dg.AssetCheckResult(
@@ -209,14 +224,17 @@ def _result(found: Sequence[Found], answers: _Answers) -> dg.AssetCheckResult:
     )
 
 
-def lines_of(evaluation: dg.AssetCheckEvaluation) -> list[str]:
-    """All that a result says, a line each; its description holds only the first differences."""
-    metadata = evaluation.metadata
-    kept: Any = metadata[_KEPT].value
-    lines = [str(_from_data(item).difference) for item in kept]
-    if _NOT_COMPARED in metadata:
-        lines.append((evaluation.description or "").splitlines()[-1])
-    return lines
+def differences_of(evaluation: dg.AssetCheckEvaluation) -> list[str]:
+    """All differences of a result, a line each; its description holds only the first."""
+    kept: Any = evaluation.metadata[_KEPT].value
+    return [str(_from_data(item).difference) for item in kept]
+
+
+def why_not_compared(evaluation: dg.AssetCheckEvaluation) -> str:
+    """How many campaigns could not be compared, and why; empty where all were that have settled days."""
+    if _NOT_COMPARED not in evaluation.metadata:
+        return ""
+    return (evaluation.description or "").splitlines()[-1]
 
 
 def _differences(found: Iterable[Found]) -> str:

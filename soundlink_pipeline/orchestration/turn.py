@@ -26,6 +26,7 @@ from soundlink_pipeline.orchestration.run_tags import described
 
 _SAY_EVERY_SECONDS = 30.0
 _LOOK_EVERY_SECONDS = 0.5
+_WAITING = "Waiting for "
 
 Log = Callable[[str], None]
 
@@ -76,13 +77,20 @@ def run_at_work(data_dir: Path) -> str | None:
         return None
 
 
+def waiting_line(instance: dg.DagsterInstance, run_id: str) -> str:
+    """What a run says that waits for its turn; empty for one that does not wait."""
+    newest = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    said = newest[0].event_log_entry.user_message if newest else ""
+    return said if said.startswith(_WAITING) else ""
+
+
 def _wait(file: TextIO, say: Log, say_every_seconds: float) -> None:
     began, said = time.monotonic(), None
     while not _taken(file):
         now = time.monotonic()
         if said is None or now - said >= say_every_seconds:
             said = now
-            say(f"Waiting for {_who(_read(file))} to end: one run at a time ({now - began:.0f} s so far).")
+            say(f"{_WAITING}{_who(_read(file))} to end: one run at a time ({now - began:.0f} s so far).")
         time.sleep(_LOOK_EVERY_SECONDS)
     if said is not None:
         say(f"Its turn, after {time.monotonic() - began:.0f} s.")

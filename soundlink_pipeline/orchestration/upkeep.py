@@ -62,7 +62,7 @@ def build_upkeep(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Marks runs as failed whose process is gone; says in the log of a queued run which run it waits for; and"
-            f" once a day deletes runs, events, logs and ticks older than {retention_days} days"
+            f" once a day deletes runs, events, logs and ticks older than {counted(retention_days, 'day')}"
             " (SOUNDLINK_DAGSTER_RETENTION_DAYS). The newest materialization of every partition and the newest result"
             " of every check stay."
         ),

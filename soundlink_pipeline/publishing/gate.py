@@ -17,6 +17,7 @@ from soundlink_pipeline.models.build import build_models, failed_tests, mark_fai
 from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.publishing.file_copy import NotPublished, Published, publish
 from soundlink_pipeline.warehouse.home import Publishable
+from soundlink_pipeline.wording import counted
 
 
 def publish_tested(
@@ -42,7 +43,7 @@ def publish_tested(
             log("rebuilding models first: data was loaded after they were built, or their tests failed")
         newest = last_closed_day(now)
         built = build_models(connection, project, None if build_all else DateRange(newest, newest))
-        log(f"{len(built)} models built")
+        log(f"{counted(len(built), 'model')} built")
         if failed := failed_tests(connection, project):
             for result in failed:
                 mark_failed(connection, project.models[result.test.model])

@@ -148,7 +148,7 @@ def rebuild(warehouse: Home, landing: Landing, log: Log, accounts: Sequence[Expe
         log(line)
     landed = landing.deliveries()
     missing = [d for d in landed if d.delivery_id not in orders]
-    log(f"{counted(len(missing), 'landed delivery')} to load, {len(orders)} are there already")
+    log(f"{counted(len(missing), 'landed delivery')} to load, {len(orders):,} there already")
     for batch in batches(_whole(landing, missing, {}, result, log)):
         for item in load_and_quarantine(warehouse, landing, batch, result, log).loaded:
             if item.delivery.loaded is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from soundlink_pipeline.api.errors import ScopeMissing, SoundlinkError
+from soundlink_pipeline.api.errors import RequestRefused, ScopeMissing, SoundlinkError
 from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
 from soundlink_pipeline.contracts.subject import Listed, Subject, left_out
 from soundlink_pipeline.landing.deliveries import Listing
@@ -20,6 +21,7 @@ from soundlink_pipeline.warehouse.accounts import ExpectedAccount
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.renamed import AccountRenamed, keep_accounts
+from soundlink_pipeline.wording import counted
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -75,35 +77,45 @@ def _server_time(client: SoundlinkClient) -> datetime | None:
         return None
 
 
-def left_out_of_named(
-    client: SoundlinkClient, subject: Subject, ids: Sequence[str], start_date: date
-) -> tuple[str | None, str | None]:
-    """Two sentences about those that the settings name: `left_out`, and of how many that is not known.
+@dataclass(frozen=True)
+class Named:
+    """Those that the settings name: sentences on the days before the first partition, and by id why some are `refused`.
 
-    Either is None where there is nothing to say. Makes a request for each, until one says that no other will work:
-    nothing lists them, so that nothing else tells when they were created.
+    The refused ones are not in the sentences: the API knows no such id.
     """
-    found, reason = list[dict[str, Any]](), "no createdAt that can be read"
+
+    left_out: list[str]
+    refused: dict[str, RequestRefused]
+
+
+def look_up_named(client: SoundlinkClient, subject: Subject, ids: Sequence[str], start_date: date) -> Named:
+    """Look up each of those that the settings name: nothing lists them, so that nothing else tells of them.
+
+    Makes a request for each, until one says that no other will work.
+    """
+    found, reason, refused = list[dict[str, Any]](), "no createdAt that can be read", dict[str, RequestRefused]()
     for listed_id in ids:
         try:
             found.append(client.item(subject, listed_id))
         except SoundlinkError as error:
+            if isinstance(error, RequestRefused):
+                refused[listed_id] = error
+                continue
             reason = str(error)
             if error.fatal or isinstance(error, ScopeMissing):
                 break
-    unknown = len(ids) - sum(subject.created_on(item) is not None for item in found)
-    return (
-        left_out(subject, found, start_date),
-        _left_out_is_unknown(len(ids), unknown, start_date, reason) if unknown else None,
-    )
+    unknown = len(ids) - len(refused) - sum(subject.created_on(item) is not None for item in found)
+    sentences = [left_out(subject, found, start_date)]
+    sentences += [_left_out_is_unknown(len(ids), unknown, start_date, reason)] if unknown else []
+    return Named([sentence for sentence in sentences if sentence], refused)
 
 
 def _left_out_is_unknown(named: int, unknown: int, start_date: date, reason: str) -> str:
     """A sentence about campaigns that SOUNDLINK_CAMPAIGN_IDS names and of which nobody knows when they were created."""
     return (
-        f"whether days before SOUNDLINK_START_DATE ({start_date}) are left out is not known of {unknown} of the {named}"
-        f" campaigns in SOUNDLINK_CAMPAIGN_IDS, because the API does not say when they were created: {reason}. Look it"
-        " up in Soundlink, and set SOUNDLINK_START_DATE to the earliest day that you need"
+        f"whether days before SOUNDLINK_START_DATE ({start_date}) are left out is not known of {unknown} of"
+        f" {counted(named, 'campaign')} in SOUNDLINK_CAMPAIGN_IDS, because the API does not say when they were created:"
+        f" {reason}. Look it up in Soundlink, and set SOUNDLINK_START_DATE to the earliest day that you need"
     )
 
 

@@ -32,6 +32,11 @@ class FailedPull:
     no_access: bool = False
     account: str = DEFAULT_ACCOUNT
 
+    @property
+    def is_pull(self) -> bool:
+        """Whether it is a request of its own; not where all of an export were refused at once, with their listing."""
+        return bool(self.subject_id)
+
     def describe(self, names: Mapping[ListedId, str] | None = None) -> str:
         """What failed; `names` are as far as they are known."""
         name = (names or {}).get(ListedId(self.account, self.subject_id))

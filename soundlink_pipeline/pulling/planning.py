@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
-from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, last_closed_day
+from soundlink_pipeline.contracts.days import MAX_DAYS_PER_PULL, DateRange, refresh_range
 from soundlink_pipeline.contracts.exports import subjects_of
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Item, Subject
@@ -16,7 +16,6 @@ from soundlink_pipeline.pulling.tails import (
     Probe,
     expected_of,
     first_missing,
-    last_final_day,
     probes_of_the_day,
     turns,
 )
@@ -51,9 +50,10 @@ class Plan:
     """The requests a run makes of an account: `missing`, which are all `requests` but those done, and the `probes`.
 
     `listed` is what the API lists at `now` (aware) of each subject of the `exports`; `so_far` is what the ledger knows;
-    `first_day` is the first partition. A run whose range ends with the newest closed day is a refresh: it also makes up
-    for what was missed, and probes what is over. `given_up`: the exports and listed ids that have failed in this run.
-    What the answers bring may call for further requests: they are in a plan that is made after them.
+    `first_day` is the first partition. A run over all days that may still be revised is a refresh: it also probes what
+    is over, and unless it is the first of all, it makes up for what is missing of the last 90. `given_up`: the exports
+    and listed ids that have failed in this run. What the answers bring may call for further requests: they are in a
+    plan that is made after them.
     """
 
     def __init__(
@@ -70,9 +70,10 @@ class Plan:
     ) -> None:
         self.exports, self.dates = exports, dates
         self._listed = {subject: len(listed[subject]) for subject in subjects_of(exports)}
-        self.pulled_before = frozenset(so_far.first_day)  # the names of exports, also of others than these
-        is_refresh, today = dates.end >= last_closed_day(now), now.astimezone(UTC).date()
-        make_up_from = first_day if is_refresh else None
+        self.pulled_before = so_far.pulled_before
+        revised, today = refresh_range(now, first_day), now.astimezone(UTC).date()
+        is_refresh = revised is not None and dates.start <= revised.start and dates.end >= revised.end
+        make_up_from = first_day if is_refresh and not so_far.is_first else None
         planned = [
             request
             for export in exports
@@ -152,18 +153,18 @@ def plan(
 ) -> list[PullRequest]:
     """One request per listed item of which rows are expected and slice of at most 90 days, oldest days first.
 
-    With `make_up_from` an item's days begin where its last final pull ended, if that is before `dates`, but not before
-    that day: one that was let go and is live again, or that has failed, has no gap in between. Neither has one that is
-    over before `dates` and was never asked for, as it came and went while no run saw it: its days are asked for here,
-    unless probes see to it.
+    With `make_up_from` an item's days begin where its last final pull ended, or with the first of the last 90 days that
+    is not final, but not before that day: one that was let go and is live again, or that has failed, has no gap.
+    Neither has one that is over before `dates`, as it may have come and gone while no run saw it, unless probes see to
+    it.
     """
     found = []
-    newest = max((day for (name, _), day in so_far.newest_final.items() if name == export.name), default=None)
+    newest = max((day for (name, _), day in so_far.newest_final.items() if name == export.name), default=date.min)
     for number, item in enumerate(items):
         expected = expected_of(export, item, so_far)
         start, end = dates.start, dates.end
         if make_up_from is not None and (expected.meet(dates) or not export.tail.probed):
-            start = max(make_up_from, min(start, _left_off(export, item, dates, so_far, newest)))
+            start = max(make_up_from, _left_off(export, item, dates, so_far, newest))
             if expected.last is not None and expected.last < dates.start:
                 end = expected.last
         found += [
@@ -174,25 +175,20 @@ def plan(
     return [request for *_, request in sorted(found, key=lambda item: item[:2])]
 
 
-def _left_off(export: Export, item: Item, dates: DateRange, so_far: PulledSoFar, newest: date | None) -> date:
-    """The first day that others were pulled for and this one was not, or not since it was final.
+def _left_off(export: Export, item: Item, dates: DateRange, so_far: PulledSoFar, newest: date) -> date:
+    """The first day before `dates` that is to be made up for, or the first of `dates`.
 
-    `newest` is the newest final day of any: what was pulled of nobody is not made up for, but for the last 90
-    days since the first refresh, of which none is left out.
+    That is the first of the last 90 days of which no pull is final. Days before those are made up for where others were
+    pulled for them; `newest` is the newest final day of any.
     """
     place = export.name, export.subject.id_of(item)
+    start = dates.end - timedelta(days=MAX_DAYS_PER_PULL - 1)
+    start = max(start, export.subject.created_on(item) or start)
+    left_off = [dates.start, first_missing(so_far.final.get(place, ()), start, dates.start - timedelta(days=1))]
     final = so_far.newest_final.get(place)
-    first = so_far.first_day.get(export.name, dates.start)
-    reach = max(first, export.subject.created_on(item) or first, dates.end - timedelta(days=MAX_DAYS_PER_PULL - 1))
-    if final is None:
-        return reach
-    left_off = final + timedelta(days=1) if newest is not None and final < newest else dates.start
-    since = so_far.refreshed_since.get(export.name)
-    if since is None:
-        return left_off
-    start = max(reach, last_final_day(since) + timedelta(days=1))
-    missing = first_missing(so_far.final.get(place, ()), start, dates.start - timedelta(days=1))
-    return left_off if missing is None else min(left_off, missing)
+    if final is not None and final < newest:
+        left_off.append(final + timedelta(days=1))
+    return min(day for day in left_off if day is not None)
 
 
 def without_done(requests: Iterable[PullRequest], done: Mapping[tuple[str, str], set[date]]) -> list[PullRequest]:
@@ -209,10 +205,13 @@ def without_done(requests: Iterable[PullRequest], done: Mapping[tuple[str, str],
     return cut
 
 
-def duration(seconds: float) -> str:
-    """Seconds for people: `40 s`, `12 min`, `3.5 h`."""
+def duration(seconds: float, *, exact: bool = False) -> str:
+    """Seconds for people: `40 s`, `12 min`, `3.5 h`; `exact` to the second, `12 min 5 s`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
+    if exact:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 

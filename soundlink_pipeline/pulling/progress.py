@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from soundlink_pipeline.loading.batch import Loaded
 from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import PullRequest, duration
-from soundlink_pipeline.wording import counted
+from soundlink_pipeline.wording import counted, size
 
 # A step that only waits (a limit of the API for hours) fills no log: its lines come ever further apart.
 LINE_AFTER_SECONDS = 10.0
@@ -84,7 +84,10 @@ class Progress:
 
 
 class Lines:
-    """Lines about a `Progress`: one is due every 10 s for as long as anything happens. `clock` is monotonic."""
+    """Lines about a `Progress`: one is due every 10 s for as long as anything happens. `clock` is monotonic.
+
+    No line is like the one before: however slow a stream is, what has arrived since shows.
+    """
 
     def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress = progress
@@ -105,6 +108,7 @@ class Lines:
     def next(self) -> str:
         """The line for now, which puts off the next one."""
         progress, now, state = self._progress, self._clock(), self._state()
+        received = size(progress.bytes, self._seen[2])
         if state == self._seen:
             self._gap = min(2 * self._gap, _LONGEST_GAP_SECONDS)
             silent = f", nothing has arrived for {duration(now - self._changed)}"
@@ -113,9 +117,7 @@ class Lines:
         self._last = now
         return (
             f"{progress.done} of {counted(progress.requests, 'export')} fetched, {counted(progress.rows, 'row')}"
-            f" loaded, {progress.bytes / 1e6:.1f} MB received"
-            + silent
-            + self._estimate.words(progress.done, progress.requests)
+            f" loaded, {received} received" + silent + self._estimate.words(progress.done, progress.requests)
         )
 
     def _state(self) -> tuple[int, int, int]:

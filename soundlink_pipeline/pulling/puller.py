@@ -27,6 +27,7 @@ from soundlink_pipeline.pulling.planning import PullRequest
 from soundlink_pipeline.pulling.progress import Lines, Progress
 from soundlink_pipeline.pulling.shrinking import NotBelieved
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
+from soundlink_pipeline.wording import counted
 
 # Enough to hide the API's latency behind its limit of one request a second.
 _FETCHERS = 3
@@ -148,7 +149,7 @@ class Puller:
     def _left(self) -> str:
         """How much the limits leave; not told of several, for each has its own."""
         left = [fetcher.source.pacer.left_this_hour() for fetcher in self._fetchers.values()]
-        return f", {left[0]} requests left this hour" if len(left) == 1 else ""
+        return f", {counted(left[0], 'request')} left this hour" if len(left) == 1 else ""
 
     def _arrived(
         self,

@@ -24,6 +24,7 @@ from soundlink_pipeline.pulling.planning import PullRequest
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.sql import quote
+from soundlink_pipeline.wording import counted
 
 # A day has shrunk if it lost more than half of its rows, and at least so many: of a few rows half is soon gone.
 _FEWEST_LOST = 10
@@ -53,7 +54,7 @@ class ShrunkenDay:
 
 def describe(days: Sequence[ShrunkenDay]) -> str:
     """The days for people: `3 of 40 rows of 2026-04-01, 0 of 12 rows of 2026-04-02`."""
-    more = f" and of {len(days) - _SHOWN_DAYS} more days" if len(days) > _SHOWN_DAYS else ""
+    more = f" and of {counted(len(days) - _SHOWN_DAYS, 'more day')}" if len(days) > _SHOWN_DAYS else ""
     return ", ".join(map(str, days[:_SHOWN_DAYS])) + more
 
 
@@ -118,11 +119,11 @@ NOTHING_HELD = HeldRows({}, {})
 
 def _rows_per_day(file: Path) -> dict[date, int]:
     """Rows of an NDJSON file by report_date. Raises ValueError for what is no row with a day."""
-    counted: Counter[bytes] = Counter()
+    found: Counter[bytes] = Counter()
     with file.open("rb") as opened:
         while chunk := opened.read(CHUNK):
-            counted.update(_days(chunk + _line(opened)))
-    return {date.fromisoformat(day.decode()): rows for day, rows in counted.items()}
+            found.update(_days(chunk + _line(opened)))
+    return {date.fromisoformat(day.decode()): rows for day, rows in found.items()}
 
 
 def _days(lines: bytes) -> list[bytes]:

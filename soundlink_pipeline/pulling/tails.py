@@ -100,16 +100,12 @@ class Over:
         start = max(_first_probed_day(today), first_day)
         if start > end:
             return None
-        # Before the first refresh nobody was there to probe; what it has missed since is made up.
-        since = so_far.refreshed_since.get(self.export, today)
-        before = last_final_day(since) + timedelta(days=self.place in so_far.newest_final)
-        final, first = {*so_far.final.get(self.place, ()), *asked}, max(start, self.created, before)
+        final, first = {*so_far.final.get(self.place, ()), *asked}, max(start, self.created)
         missing = first_missing(final, first, end)
         if missing is None:
             return None
         turn_day, waited = self._last_turn(today, turn), (end - missing).days + 1
-        missed = turn_day >= since and missing <= last_final_day(turn_day)
-        if not missed and waited < _PROBE_AT_LATEST:
+        if missing > last_final_day(turn_day) and waited < _PROBE_AT_LATEST:
             return None
         last = end - timedelta(days=_PROMISED_DAYS - 1)
         last_chance = last >= first and last not in final and not self._was_late(waited, today, so_far)

@@ -21,6 +21,7 @@ from soundlink_pipeline.quality.late_rows import late_rows
 from soundlink_pipeline.quality.rows_gone import rows_gone
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.tables import history_table
+from soundlink_pipeline.wording import counted
 
 SHOWN_ROWS = 5
 # A day is unusual with less than half or more than twice the median of so many same weekdays before it, if there are
@@ -73,9 +74,7 @@ class CheckResult:
     @property
     def counts(self) -> str:
         """`1 row`, `3 deliveries`."""
-        one = self.check.unit
-        many = one.removesuffix("y") + "ies" if one.endswith("ry") else one + "s"
-        return f"{self.bad_rows} {one if self.bad_rows == 1 else many}"
+        return counted(self.bad_rows, self.check.unit)
 
 
 _ACCEPT = (
@@ -96,12 +95,12 @@ def run_checks(
 ) -> list[CheckResult]:
     """The result of every check of `export` on the days of `dates` and those that the deliveries `loaded` changed."""
     checks, window = row_checks(export), checked_days(connection, export, dates, loaded).parameters()
-    counted = [check for check in checks if check.count_sql]
+    cheap = [check for check in checks if check.count_sql]
     (counts,) = connection.execute(
-        f"select {', '.join(check.count_sql for check in counted)} from {export.name} where {_IN_DAYS}",
+        f"select {', '.join(check.count_sql for check in cheap)} from {export.name} where {_IN_DAYS}",
         {"days": window["days"]},
     ).fetchall()
-    clean = {check.name for check, count in zip(counted, counts, strict=True) if not count}
+    clean = {check.name for check, count in zip(cheap, counts, strict=True) if not count}
     return [CheckResult(check) if check.name in clean else _run(connection, check, window) for check in checks]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import ipaddress
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    if options.until_input_ends:
+        threading.Thread(target=_until_input_ends, args=(stop,), daemon=True).start()
     worlds = [
         World(
             options.seed + number,
@@ -76,6 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _until_input_ends(stop: threading.Event) -> None:
+    """Whoever has started this process with a pipe is gone then, however it ended."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    stop.set()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m soundlink_pipeline.simulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
@@ -102,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     newest = "rows have the fields that only the newest documentation names"
     parser.add_argument("--newest-fields", action="store_true", help=newest)
     parser.add_argument("--prepare", action="store_true", help="encode the last 90 days' answers before serving")
+    parser.add_argument("--until-input-ends", action="store_true", help="end, too, when standard input does")
     parser.add_argument("--quiet", action="store_true", help="print the address and nothing else")
     return parser
 

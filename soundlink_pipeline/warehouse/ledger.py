@@ -114,6 +114,10 @@ class Ledger:
         ]
         return min(days, default=None)
 
+    def is_empty(self) -> bool:
+        """Whether nothing was ever pulled."""
+        return self._connection.execute("select count(*) = 0 from deliveries").fetchall() == [(True,)]
+
     def unsettled_days(self, export: Export, start: date, end: date) -> dict[date, set[ListedId]]:
         """Days pulled, but not since they settled, with the listed ids whose rows are expected then."""
         rows = self._connection.execute(
@@ -223,7 +227,7 @@ class Ledger:
             for of, day in self.newest_rows_of(export).items()
             if of.account == account
         }
-        found = pulled_so_far(self._connection, dates, account, newest_row)
+        found = pulled_so_far(self._connection, dates, run_ids, account, newest_row)
         return replace(found, done=self.done_days(dates, run_ids, settled=settled, account=account))
 
     def done_days(

@@ -28,12 +28,10 @@ from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import Description, Obstacle, WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.instances import FileInUse, opened, write_ahead_logs
 from soundlink_pipeline.warehouse.migration import MigrationRefused, migrate, plan
-from soundlink_pipeline.warehouse.sql import cannot_write, is_locked
+from soundlink_pipeline.warehouse.sql import cannot_write, is_damaged, is_locked
 from soundlink_pipeline.warehouse.stored_contract import declared_contract, stored_fingerprint
 
 _WAIT_SECONDS = 120.0
-# How DuckDB's errors tell a damaged file; it raises them as errors of several kinds.
-_DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,7 @@ class NativeFile:
 
     def _unusable(self, error: duckdb.Error) -> WarehouseUnusable | None:
         """What to do about an error that is the file's or the disk's; None for any other."""
-        if any(words in str(error) for words in _DAMAGED):
+        if is_damaged(error):
             return WarehouseUnusable(
                 f"{self.path} is damaged: {error}. Move it away, with {self.path.name}.wal if there is one, and run the"
                 " job rebuild_from_landing"

@@ -21,8 +21,8 @@ class PulledSoFar:
     `done`: days that need not be pulled. `newest_row`: the newest day with rows. `newest_final`: the newest day that
     was pulled after it settled. `final`: the days pulled after they settled, of those that are within the reach of a
     probe on the day after the run's range. `rows_before`: how many rows the newest delivery held that ends before a
-    day. Per export: `first_day`, the earliest that was pulled; `refreshed_since`, the day of the first pull that
-    reached to the day before it; `probed_since`, the first of the newest three days up to the range's end with pulls
+    day. `pulled_before`: the names of the exports that were ever pulled; `is_first`: whether no run but this one has
+    pulled anything. Per export: `probed_since`, the first of the newest three days up to the range's end with pulls
     that ended where probes do. `probes_made`: how many of the day after the range did.
     """
 
@@ -31,14 +31,18 @@ class PulledSoFar:
     newest_final: Mapping[tuple[str, str], date] = field(default_factory=dict)
     final: Mapping[tuple[str, str], set[date]] = field(default_factory=dict)
     rows_before: Mapping[tuple[str, str, date], int] = field(default_factory=dict)
-    first_day: Mapping[str, date] = field(default_factory=dict)
-    refreshed_since: Mapping[str, date] = field(default_factory=dict)
+    pulled_before: frozenset[str] = frozenset()
+    is_first: bool = True
     probed_since: Mapping[str, date] = field(default_factory=dict)
     probes_made: int = 0
 
 
 def pulled_so_far(
-    connection: duckdb.DuckDBPyConnection, dates: DateRange, account: str, newest_row: Mapping[tuple[str, str], date]
+    connection: duckdb.DuckDBPyConnection,
+    dates: DateRange,
+    run_ids: Sequence[str],
+    account: str,
+    newest_row: Mapping[tuple[str, str], date],
 ) -> PulledSoFar:
     """All of it but what is `done`."""
     states = connection.execute(
@@ -76,22 +80,22 @@ def pulled_so_far(
     ).fetchall()
     spans = connection.execute(
         f"""
-        select export, min(start_date), min(pulled_at::date) filter (end_date >= pulled_at::date - 1),
+        select export, bool_and(list_contains($runs, run_id)),
             list_min(max(distinct pulled_at::date, 3)
                 filter (end_date = pulled_at::date - {SETTLED_AFTER_DAYS + 1} and pulled_at::date <= $end)),
             count(*) filter (end_date = $end - {SETTLED_AFTER_DAYS} and pulled_at::date = $end + 1)
         from deliveries where account = $account group by all
         """,
-        {"account": account, "end": dates.end},
+        {"account": account, "end": dates.end, "runs": list(run_ids)},
     ).fetchall()
     return PulledSoFar(
         probes_made=sum(made for *_, made in spans),
         newest_final={(export, subject_id): day for export, subject_id, day in states if day is not None},
         final={(export, subject_id): set(days) for export, subject_id, days in final},
         rows_before={(export, subject_id, day): rows for export, subject_id, day, rows in before},
-        first_day={export: day for export, day, *_ in spans},
-        refreshed_since={export: day for export, _, day, *_ in spans if day is not None},
-        probed_since={export: day for export, *_, day, _ in spans if day is not None},
+        pulled_before=frozenset(export for export, *_ in spans),
+        is_first=all(by_these for _, by_these, *_ in spans),
+        probed_since={export: day for export, _, day, _ in spans if day is not None},
         newest_row=newest_row,
     )
 

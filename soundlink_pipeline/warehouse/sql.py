@@ -10,6 +10,7 @@ import duckdb
 
 # DuckDB raises these as errors of several kinds; only the text tells.
 _CANNOT_WRITE = ("Could not write", "No space left on device", "Disk quota exceeded", "Read-only file system")
+_DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
 
 
 @contextlib.contextmanager
@@ -50,6 +51,16 @@ def naive(moment: datetime) -> datetime:
 def cannot_write(error: duckdb.Error) -> bool:
     """Whether the disk is to blame: full, or not to be written to."""
     return any(words in str(error) for words in _CANNOT_WRITE)
+
+
+def is_damaged(error: duckdb.Error) -> bool:
+    """Whether the database file is to blame. DuckDB reads its blocks when it needs them: any statement may show it."""
+    return any(words in str(error) for words in _DAMAGED)
+
+
+def is_of_the_file(error: duckdb.Error) -> bool:
+    """Whether the file or its disk is to blame, and no statement: the warehouse's own error says what to do."""
+    return cannot_write(error) or is_damaged(error)
 
 
 def is_locked(error: duckdb.Error) -> bool:

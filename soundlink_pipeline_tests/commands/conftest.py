@@ -15,6 +15,14 @@ from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, environmen
 from soundlink_pipeline_tests.support.sql_folder import no_models
 from soundlink_pipeline_tests.support.terminal import Said, soundlink
 
+# Instead of `dagster dev`, with a child as its daemon is: that inherits standard input, output and errors alone.
+WITH_A_CHILD = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print("serves", flush=True)
+time.sleep(60)
+"""
+
 
 @dataclass
 class Folder:

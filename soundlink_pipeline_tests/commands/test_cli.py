@@ -76,6 +76,16 @@ def test_ctrl_c_where_nothing_is_said_of_it_is_130_and_one_line(
     assert (said.code, said.out, said.err.strip()) == (130, "", "Interrupted.")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("pull", "--days=3", "--campaign="), ("pull", "--days=3", "--soundlink", " "), ("report", "--campaign=")],
+)
+def test_an_empty_name_is_refused_before_anything_is_looked_up(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    said = soundlink(*arguments, cwd=tmp_path)
+    assert (said.code, said.out) == (2, "")
+    assert "an id or a name is needed; leave the option out for all" in said.err
+
+
 def test_help_and_usage_need_neither_dagster_nor_duckdb() -> None:
     loaded = "import sys; import soundlink_pipeline.commands.cli; print(sorted({'dagster', 'duckdb'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
@@ -137,8 +147,11 @@ def test_make_passes_a_name_on_as_it_was_typed(shown: Path, name: str) -> None:
 
 
 def test_make_passes_on_ranges_ports_and_folders(shown: Path) -> None:
-    pull = made(shown, "backfill", "FROM=2026-01-01", "TO=x'; echo no", "REFETCH=1", "CAMPAIGN=Don't")
-    assert pull == ["pull", "--from=2026-01-01", "--to=x'; echo no", "--campaign=Don't", "--refetch"]
+    pull = made(shown, "backfill", "FROM=2026-01-01", "TO=x'; echo no", "REFETCH=1", "CAMPAIGN=Don't", "SOUNDLINK=A$AP")
+    limits = ["--campaign=Don't", "--soundlink=A$AP"]
+    assert pull == ["pull", "--from=2026-01-01", "--to=x'; echo no", *limits, "--refetch"]
+    # A variable of the shell that is not set is not "all".
+    assert made(shown, "backfill", "DAYS=9", "SOUNDLINK=", "CAMPAIGN=")[2:] == ["--campaign=", "--soundlink="]
     assert made(shown, "backfill", "DAYS=90", "REFETCH=1") == ["pull", "--days=90", "--refetch"]
     assert made(shown, "dev") == ["dev", "--port=3000"]
     assert made(shown, "dev", "PORT=3001") == ["dev", "--port=3001"]

@@ -1,4 +1,4 @@
-"""`soundlink dev`, and what keeps commands in one folder from hurting each other."""
+"""`soundlink dev` and `soundlink demo`: how they begin, and what is left of them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TextIO
 
 import pytest
 
 from soundlink_pipeline.api.key import DEMO_KEY
 from soundlink_pipeline.commands import demo, dev
+from soundlink_pipeline.commands.execution import answers
 from soundlink_pipeline.commands.outcome import CommandFailed
-from soundlink_pipeline.commands.project_folder import alone, in_use, served
-from soundlink_pipeline_tests.commands.conftest import Folder
+from soundlink_pipeline.commands.project_folder import served
+from soundlink_pipeline_tests.commands.conftest import WITH_A_CHILD, Folder
+from soundlink_pipeline_tests.support.deployment import free_port, until
 from soundlink_pipeline_tests.support.project import KEY
-from soundlink_pipeline_tests.support.terminal import Said, soundlink
+from soundlink_pipeline_tests.support.terminal import soundlink
 
 # Instead of `dagster dev`: it says how it was started, and what ended it.
 STAND_IN = """
@@ -38,11 +41,6 @@ def busy() -> Iterator[int]:
     """A port that another program listens on."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         yield taken.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture
@@ -105,6 +103,34 @@ def test_dagsters_noise_is_left_out_unless_it_is_asked_for(
     assert "DEBUG" in capfd.readouterr().err
 
 
+def test_of_a_run_that_is_canceled_the_sentence_stays_and_the_trace_does_not() -> None:
+    """Lines as Dagster writes them of such a run, and of one that an error of the code has ended."""
+    canceled = """\
+2026-11-29 13:30:30 +0000 - dagster - INFO - daily_refresh - 6d0b - exports - Canceled: what arrived is kept.
+2026-11-29 13:30:30 +0000 - dagster - ERROR - daily_refresh - 6d0b - 42 - exports - STEP_FAILURE - "exports" failed.
+
+dagster._core.definitions.events.Failure: Canceled: what arrived is kept.
+
+Stack Trace:
+  File "/site-packages/dagster/execute_plan.py", line 243, in dagster_event_sequence_for_step
+    next_output = next(iterator)
+                  ^^^^^^^^^^^^^^
+
+2026-11-29 13:30:30 +0000 - dagster - ERROR - daily_refresh - 6d0b - newest_day - Dependencies for step newest_day
+2026-11-29 13:30:30 +0000 - dagster - ERROR - daily_refresh - 6d0b - 42 - RUN_CANCELED - Run was canceled.
+""".splitlines(keepends=True)
+    broken = """\
+2026-11-29 13:30:31 +0000 - dagster - ERROR - daily_refresh - 6d0b - 42 - exports - STEP_FAILURE - "exports" failed.
+
+TypeError: this is a bug
+
+Stack Trace:
+  File "/site-packages/soundlink_pipeline/puller.py", line 1, in run
+""".splitlines(keepends=True)
+    told = list(dev._without_noise(line.encode() for line in canceled + broken))
+    assert [line.decode() for line in told] == [*canceled[:5], canceled[-1], *broken]
+
+
 def test_links_lead_to_the_port_that_dev_was_given(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[dict[str, str]] = []
     popen = subprocess.Popen
@@ -133,83 +159,25 @@ def test_dagster_that_ends_by_itself_fails_the_command(
     assert "Dagster has ended by itself (exit code -9)" in said.err
 
 
-# Two commands
+def test_what_dagster_leaves_where_it_was_killed_itself_is_ended(here: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[subprocess.Popen[bytes]] = []
+    popen, serves = subprocess.Popen, threading.Event()
 
+    def start(_: list[str], **more: Any) -> subprocess.Popen[bytes]:
+        found.append(popen([sys.executable, "-c", WITH_A_CHILD], **more))
+        return found[-1]
 
-def another(code: str, folder: Path) -> subprocess.Popen[str]:
-    """A lock held by another process, until it is ended."""
-    program = f"""
-from pathlib import Path
-from soundlink_pipeline.commands.project_folder import alone, in_use, served
-with {code}:
-    print("held", flush=True)
-    input()
-"""
-    command = [sys.executable, "-c", program]
-    process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    return process
+    def forward(lines: IO[bytes], _: TextIO) -> None:
+        with lines:
+            for _line in lines:
+                serves.set()
 
-
-def test_a_second_dev_in_one_folder_is_refused(here: Folder, started: list[subprocess.Popen[bytes]]) -> None:
-    with served(here.path, "soundlink dev"):
-        said = here.soundlink("dev", "--port", str(free_port()))
-    assert (said.code, started) == (1, [])
-    (line,) = said.err.splitlines()
-    assert line.startswith(f"soundlink dev (process {os.getpid()}) already serves {here.path}: ")
-
-
-def test_a_demo_is_not_made_anew_below_a_command_that_works_on_it(tmp_path: Path) -> None:
-    home = tmp_path / "demo"
-    (home / "data").mkdir(parents=True)
-    (home / ".env").write_text("SOUNDLINK_API_KEY=mine\n")
-    other = another("in_use(Path.cwd(), 'soundlink dev')", home)
-    try:
-        said = soundlink("demo", cwd=tmp_path)
-    finally:
-        other.kill()
-        other.communicate()
-    assert (said.code, said.out) == (1, "")
-    (line,) = said.err.splitlines()
-    assert line.startswith(f"soundlink dev (process {other.pid}) is at work in {home}, which soundlink demo would make")
-    assert (home / ".env").read_text() == "SOUNDLINK_API_KEY=mine\n"
-    with alone(home, "soundlink demo"):  # whoever was killed holds up nobody
-        pass
-
-
-def test_of_several_that_work_in_a_folder_those_are_named_that_still_do(tmp_path: Path) -> None:
-    first = another("in_use(Path.cwd(), 'soundlink dev')", tmp_path)
-    second = another("in_use(Path.cwd(), 'soundlink pull')", tmp_path)
-    killed = another("in_use(Path.cwd(), 'soundlink rebuild')", tmp_path)
-    try:
-        killed.kill()
-        killed.communicate()
-        second.communicate("\n")  # it ends, though it came later than the first
-        with pytest.raises(CommandFailed) as refused, alone(tmp_path, "soundlink demo"):
-            pass
-        (tmp_path / ".soundlink.lock").write_text("")  # an earlier version kept no line for each
-        with pytest.raises(CommandFailed, match=r"^another soundlink command is at work"), alone(tmp_path, "x"):
-            pass
-    finally:
-        first.kill()
-        first.communicate()
-    assert str(refused.value).startswith(f"soundlink dev (process {first.pid}) is at work in ")
-
-
-@pytest.mark.parametrize("command", [("pull", "--from", "2026-02-10", "--to", "2026-02-12"), ("rebuild",), ("dev",)])
-def test_nothing_works_in_a_demo_that_is_being_made(here: Folder, command: tuple[str, ...]) -> None:
-    with alone(here.path, "soundlink demo"):
-        said: Said = here.soundlink(*command)
-    assert (said.code, said.out) == (1, "")
-    (line,) = said.err.splitlines()
-    assert line.startswith(f"soundlink demo (process {os.getpid()}) is making {here.path} anew: ")
-
-
-def test_commands_that_wait_for_each_other_may_work_side_by_side(tmp_path: Path) -> None:
-    with in_use(tmp_path, "soundlink pull"), in_use(tmp_path, "soundlink rebuild"), served(tmp_path, "soundlink dev"):
-        pass
-    with pytest.raises(CommandFailed, match="cannot be written"), in_use(tmp_path / "nowhere", "soundlink pull"):
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(dev, "answers", lambda *_: os.kill(found[0].pid, signal.SIGKILL) if serves.is_set() else None)
+    monkeypatch.setattr(dev, "_forward", forward)
+    monkeypatch.setattr(dev, "_LEFT_ENDS_WITHIN_SECONDS", 3.0)
+    assert here.soundlink("dev", "--port", str(free_port())).code == 1
+    with served(here.path, "soundlink dev"):  # nobody else holds the lock
         pass
 
 
@@ -225,6 +193,27 @@ def test_the_demos_api_runs_along_and_its_port_is_checked(tmp_path: Path, busy: 
         pass
     (tmp_path / ".env").write_text("SOUNDLINK_API_KEY=sk_mine\n")
     assert not demo.is_demo(tmp_path)
+
+
+def test_the_demos_api_ends_where_the_command_was_killed(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / ".env").write_text(
+        f"SOUNDLINK_API_KEY={DEMO_KEY}\nSOUNDLINK_BASE_URL=http://127.0.0.1:{port}\nSOUNDLINK_START_DATE=2026-01-01\n"
+    )
+    program = """
+from pathlib import Path
+from soundlink_pipeline.commands import demo
+with demo.api_of_demo(Path.cwd()):
+    print("serves", flush=True)
+    input()
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "serves\n"
+        assert answers("127.0.0.1", port)
+        process.kill()
+    until(lambda: not answers("127.0.0.1", port), "the API ends", 30)
 
 
 def test_the_demo_takes_no_port_that_is_in_use(tmp_path: Path, busy: int) -> None:

@@ -13,9 +13,15 @@ import dagster as dg
 import pytest
 
 from soundlink_pipeline.commands import display, pull
+from soundlink_pipeline.commands.checks import check_lines
+from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing.file_copy import read_published
+from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
+from soundlink_pipeline.pulling.progress import Estimate, ExportProgress, Progress
+from soundlink_pipeline.quality.row_checks import CheckResult, RowCheck
 from soundlink_pipeline.simulator import Fault, KeyInfo
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.commands.conftest import Folder
@@ -134,6 +140,60 @@ def test_a_wrong_key_is_one_sentence(here: Folder) -> None:
     assert "key" in said
     assert "Traceback" not in pulled.out + pulled.err
     assert "DEBUG" not in pulled.out + pulled.err
+
+
+def test_a_pull_that_asked_for_nothing_says_so(here: Folder) -> None:
+    pulled = here.soundlink("pull", *DAYS, SOUNDLINK_API_KEY="sk_test_Wrong")
+    assert pulled.code == 1
+    assert "Loaded: nothing; no export was requested" in pulled.out.splitlines()
+
+
+def test_a_listing_that_was_refused_is_no_request_that_was() -> None:
+    days = DateRange(date(2026, 2, 10), date(2026, 2, 12))
+    failed = [FailedPull(export.name, "", days, "the key lacks a scope", no_access=True) for export in EXPORTS[2:]]
+    said = pull._what_came(Progress(result=PullResult(4, failed=failed)))
+    assert said.endswith("; 4 requests for exports, 0 refused or failed")
+    failed.append(FailedPull(EXPORTS[0].name, "camp_1", days, "not found"))
+    said = pull._what_came(Progress(result=PullResult(4, failed=failed)))
+    assert said.endswith("; 4 requests for exports, 1 refused or failed")
+
+
+def test_no_line_of_a_slow_pull_is_like_the_one_before() -> None:
+    progress = Progress(exports={EXPORTS[0].name: ExportProgress(4, 0, 0, 12_300_000)})
+    said = list[str]()
+    for arrived in (0, 64, 5000):
+        before = {EXPORTS[0].name: progress.bytes} if said else {}
+        progress.receive(EXPORTS[0].name, arrived)
+        said.append(display._line(progress, Estimate(), before))
+    assert said == [f"{EXPORTS[0].name} 0 of 4, 0 rows, {size}" for size in ("12.3 MB", "12,300,064 B", "12,305 kB")]
+
+
+def test_the_checks_that_failed_are_told_in_good_english() -> None:
+    def lines(*counts: int) -> list[str]:
+        check = RowCheck("usual_volume", "As many as on other days.", "Ask.", "warn", "", unit="day")
+        found = zip(EXPORTS, counts, strict=False)
+        return list(
+            check_lines(
+                [
+                    dg.AssetCheckEvaluation(
+                        asset_key=dg.AssetKey(export.name),
+                        check_name=check.name,
+                        passed=False,
+                        metadata={},
+                        severity=dg.AssetCheckSeverity.WARN,
+                        description=str(CheckResult(check, count)),
+                    )
+                    for export, count in found
+                ],
+                failed=False,
+            )
+        )
+
+    head, rule = "warning: usual_volume on", "the rule: As many as on other days."
+    assert lines(1) == [f"{head} campaign_country_daily: 1 day breaks {rule}"]
+    assert lines(1200) == [f"{head} campaign_country_daily: 1,200 days break {rule}"]
+    both = "campaign_country_daily and campaign_engagement_daily"
+    assert lines(1, 1200) == [f"{head} {both}: 1 day and 1,200 days break {rule}"]
 
 
 def test_verbose_brings_dagsters_own_lines(here: Folder, capfd: pytest.CaptureFixture[str]) -> None:

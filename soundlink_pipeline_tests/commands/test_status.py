@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
 
+from soundlink_pipeline.orchestration.run_origin import job_origin
+from soundlink_pipeline.orchestration.turn import turn
 from soundlink_pipeline_tests.commands.conftest import Folder
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.terminal import soundlink
@@ -62,3 +70,55 @@ def test_after_a_pull_it_says_what_is_there(here: Folder) -> None:
     assert found["Last run"].startswith("daily_refresh, 2026-02-10 to 2026-02-12: success, ended ")
     assert "the daemon is not running" in found["Next run"]
     assert {path: path.stat().st_mtime_ns for path in here.path.rglob("*.duckdb")} == files
+
+
+@contextmanager
+def instance_of(here: Folder) -> Iterator[dg.DagsterInstance]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here.path)
+        with dg.DagsterInstance.from_config(str(here.path)) as instance:
+            yield instance
+
+
+def begin(instance: dg.DagsterInstance, number: int, process: int) -> dg.DagsterRun:
+    """A run that a process executes."""
+    run_id = f"{number:08}-1111-4222-8333-123456789abc"
+    run = instance.add_run(dg.DagsterRun("daily_refresh", run_id, status=dg.DagsterRunStatus.STARTED))
+    instance.report_engine_event("Executing steps", run, EngineEventData({"pid": str(process)}))
+    return run
+
+
+def test_a_run_that_waits_or_whose_process_is_gone_is_not_called_under_way(here: Folder) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with instance_of(here) as instance:
+        killed = begin(instance, 1, gone.pid)
+        working, waiting = (begin(instance, number, os.getppid()) for number in (2, 3))
+        origin = job_origin(here.path, "rebuild_from_landing")
+        queued = dg.DagsterRun("rebuild_from_landing", status=dg.DagsterRunStatus.QUEUED, remote_job_origin=origin)
+        instance.add_run(queued)
+        with turn(here.path / "data", working, instance, pytest.fail):
+            waits_for(here, instance, waiting)
+            found = lines(here.soundlink("status").out)
+            doctor = here.soundlink("doctor").out
+    assert found["Under way"].startswith("daily_refresh: started since ")
+    assert len(found["Under way"].splitlines()) == 1
+    assert ". Waiting for run 00000002 (daily_refresh, started by shell), which works since" in found["Waiting"]
+    assert "started since" in found["Killed"]
+    assert found["Killed"].endswith(", but its process is gone; the next run marks it as failed and goes on from there")
+    assert found["Queued"].startswith("rebuild_from_landing: queued since ")
+    said = " ".join(doctor.split())
+    assert f"warn killed run daily_refresh, started by shell ({killed.run_id[:8]}) is started, but its process" in said
+    assert f"ok waiting run daily_refresh, started by shell ({waiting.run_id[:8]}) is started. Waiting for run" in said
+    assert said.count("ok run under way") == 2
+
+
+def waits_for(here: Folder, instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """The run says for whom it waits, as it does every half minute, and is ended then."""
+
+    def say(line: str) -> None:
+        dg.DagsterLogManager.create(loggers=[], dagster_run=run, instance=instance).info(line)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError), turn(here.path / "data", run, instance, say):
+        pass

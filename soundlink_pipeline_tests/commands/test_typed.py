@@ -26,6 +26,7 @@ TARGETS = set(re.findall(r"^(\w+):", (CLONE / "Makefile").read_text(encoding="ut
             "pull --from=2026-01-01 --to=2026-01-31 --refetch --accept-smaller",
             "make backfill FROM=2026-01-01 TO=2026-01-31 REFETCH=1 ACCEPT_SMALLER=1",
         ),
+        ("pull --days=3 --soundlink=abc", "make backfill DAYS=3 SOUNDLINK=abc"),
         ("backup /backups", "make backup DIR=/backups"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ import httpx
 import pytest
 
 from soundlink_pipeline.api.pacing import Pacer
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.doctor import requesting
-from soundlink_pipeline.simulator import CAMPAIGNS_READ, METRICS_READ, Fault, KeyInfo
+from soundlink_pipeline.simulator import CAMPAIGNS_READ, METRICS_READ, SOUNDLINKS_READ, Fault, KeyInfo, World
+from soundlink_pipeline.wording import in_words
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
-from soundlink_pipeline_tests.support.project import KEY, Project, asked, pull
+from soundlink_pipeline_tests.support.project import KEY, Project, asked, failure_of, pull
 
 
 @pytest.fixture
@@ -88,11 +91,11 @@ def test_missing_scope_for_campaigns_is_a_fault_unless_they_are_named(here: Proj
     assert named.bad("API") == []
     assert "1 for each" not in named.one("API", "limits").message
     # One request tells that the key may not ask when they were created.
-    assert "is not known of 1 of the 1 campaigns" in named.one("API", "first day").message
+    assert "is not known of 1 of 1 campaign in" in named.one("API", "first day").message
     assert [record.kind for record in here.sim.stats.records].count("campaign") == 1
     two = ",".join(campaign.uuid for campaign in here.sim.world.campaigns[:2])
     here.sim.stats.reset()
-    assert "of 2 of the 2 campaigns" in Examined(here, SOUNDLINK_CAMPAIGN_IDS=two).one("API", "first day").message
+    assert "of 2 of 2 campaigns" in Examined(here, SOUNDLINK_CAMPAIGN_IDS=two).one("API", "first day").message
     assert [record.kind for record in here.sim.stats.records].count("campaign") == 1
 
 
@@ -111,6 +114,62 @@ def test_export_is_asked_for_one_closed_day_by_the_apis_clock_and_not_kept(here:
     ((_, query),) = asked(here.sim)
     assert query == "startDate=2026-03-01&endDate=2026-03-01"
     assert not here.data.exists()
+
+
+SOUNDLINKS_ONLY = KeyInfo(scopes=frozenset({SOUNDLINKS_READ}))
+
+
+def with_soundlinks(here: Project, number: int) -> None:
+    here.sim.world.soundlinks += World(soundlinks=number).soundlinks
+
+
+def test_a_family_that_was_pulled_before_and_is_refused_now_is_a_fault_as_the_run_fails(here: Project) -> None:
+    with_soundlinks(here, 1)
+    pull(here.soundlink, "2026-02-22", "2026-03-01", exports=EXPORTS)
+    of_campaigns, of_soundlinks = (in_words([export.name for export in part]) for part in (EXPORTS[:2], EXPORTS[2:]))
+    for lacking, exports in ((METRICS_READ, of_campaigns), (SOUNDLINKS_READ, of_soundlinks)):
+        scopes = frozenset({CAMPAIGNS_READ, METRICS_READ, SOUNDLINKS_READ}) - {lacking}
+        here.sim.keys[KEY] = KeyInfo(scopes=scopes)
+        examined = Examined(here)
+        assert examined.bad("API") == [("FAULT", lacking)]
+        finding = examined.one("API", lacking)
+        assert f"Runs fail, since {exports} were pulled before" in finding.message
+        assert finding.fix == "create a key that has this scope, too"
+    said = failure_of(here.refresh("2026-02-22", "2026-03-01"))
+    assert said.startswith(f"Nothing could be requested of {of_soundlinks}; 6 other pulls loaded. To pull ")
+
+
+def test_a_family_that_the_key_was_never_meant_for_is_left_out_as_the_run_does(here: Project) -> None:
+    with_soundlinks(here, 1)
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ, SOUNDLINKS_READ}))
+    examined = Examined(here)
+    assert examined.bad("API") == []
+    left = "campaign_country_daily and campaign_engagement_daily are left out: the API key lacks a scope"
+    assert examined.one("API", METRICS_READ).message.startswith(left)
+    assert "needs 4: 2 exports of 1 soundlink, 2 for the listings" in examined.one("API", "limits").message
+    assert here.refresh("2026-02-22", "2026-03-01").success
+
+
+def test_an_account_of_soundlinks_alone_has_nothing_to_mend(here: Project) -> None:
+    with_soundlinks(here, 1)
+    here.sim.keys[KEY] = SOUNDLINKS_ONLY
+    assert Examined(here).bad("API") == []
+    here.sim.keys[KEY] = KeyInfo()
+    here.sim.world.campaigns.clear()
+    examined = Examined(here)
+    assert examined.bad("API") == []
+    assert examined.one("API", METRICS_READ).message == "not checked: there is no campaign to pull"
+
+
+def test_a_named_campaign_that_the_api_does_not_know_says_what_to_do(here: Project) -> None:
+    # The key may not list campaigns, so that nothing but an export shows it.
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({METRICS_READ}))
+    examined = Examined(here, SOUNDLINK_CAMPAIGN_IDS="camp_1")
+    assert examined.bad("API") == [("FAULT", METRICS_READ)]
+    finding = examined.one("API", METRICS_READ)
+    assert finding.message.startswith("campaign_country_daily of camp_1: the API refuses the request with HTTP 404")
+    assert finding.fix == "correct camp_1 in SOUNDLINK_CAMPAIGN_IDS, or take it out: runs fail for it"
+    assert examined.one("API", "limits").level == "ok"  # and what comes after it is looked at
 
 
 def closed_port() -> int:
@@ -213,10 +272,22 @@ def test_clock_that_is_off_is_warned_of(here: Project, minutes: int, level: str)
 
 def test_limits_are_compared_with_what_a_daily_refresh_needs(here: Project) -> None:
     finding = Examined(here).one("API", "limits")
-    assert "a daily refresh needs 8: 6 exports of 3 live campaigns, 2 for the listings" in finding.message
+    assert "a daily refresh needs 8: 6 exports of 3 campaigns, 2 for the listings" in finding.message
     few = Examined(here, SOUNDLINK_REQUESTS_PER_HOUR="9", SOUNDLINK_REQUESTS_PER_MINUTE="9").one("API", "limits")
     assert few.level == "warn"
     assert few.message.startswith("5 of 9 requests left this hour")
+
+
+def test_soundlinks_that_have_rows_are_counted_as_a_refresh_asks_for_them(here: Project) -> None:
+    with_soundlinks(here, 4)
+    pull(here.soundlink, "2026-02-22", "2026-03-01", exports=EXPORTS)
+    said = Examined(here).one("API", "limits").message
+    here.sim.stats.reset()
+    assert here.refresh("2026-02-22", "2026-03-01").success
+    requests = [record.query for record in here.sim.stats.records if record.kind.endswith("export")]
+    assert len(here.sim.stats.records) == len(requests) + 2
+    assert f"a daily refresh needs {len(requests) + 2}: {len(requests)} exports of 3 campaigns and" in said
+    assert re.search(r" and [1-4] soundlinks?, 2 for the listings$", said)
 
 
 def test_days_on_which_campaigns_were_there_before_the_first_partition_are_told(here: Project) -> None:
@@ -230,19 +301,18 @@ def test_days_on_which_campaigns_were_there_before_the_first_partition_are_told(
     # Of campaigns that the settings name nothing is listed: each is asked for.
     names = [campaign.path_id for campaign in here.sim.world.campaigns]
     start = str(earliest + timedelta(days=41))
-    for named, unknown in ((names, 0), ([*names, "camp_1", "camp_2"], 2)):
+    for named, unknown in ((names, []), ([*names, "camp_1", "camp_2"], ["camp_1", "camp_2"])):
         here.sim.stats.reset()
         examined = Examined(here, SOUNDLINK_CAMPAIGN_IDS=",".join(named), SOUNDLINK_START_DATE=start)
         told, *more = [finding for finding in examined.group("API") if finding.what == "first day"]
         assert (told.level, told.message) == ("ok", finding.message)
         assert [record.kind for record in here.sim.stats.records].count("campaign") == len(named)
-        assert [item.message.partition(":")[0] for item in more] == (
-            [
-                f"whether days before SOUNDLINK_START_DATE ({start}) are left out is not known of {unknown} of the 5"
-                " campaigns in SOUNDLINK_CAMPAIGN_IDS, because the API does not say when they were created"
-            ]
-            if unknown
-            else []
-        )
+        assert more == []
+        # A run would fail for one that the API does not know.
+        assert examined.bad("API") == [("FAULT", "SOUNDLINK_CAMPAIGN_IDS")] * len(unknown)
+        found = [finding for finding in examined.group("API") if finding.level == "FAULT"]
+        for listed_id, finding in zip(unknown, found, strict=True):
+            assert finding.message.startswith(f"{listed_id}: the API refuses the request with HTTP 404")
+            assert finding.fix == f"correct {listed_id} in SOUNDLINK_CAMPAIGN_IDS, or take it out: runs fail for it"
     on_time = Examined(here, SOUNDLINK_START_DATE=str(earliest))
     assert [finding for finding in on_time.group("API") if finding.what == "first day"] == []

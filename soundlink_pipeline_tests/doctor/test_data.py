@@ -52,11 +52,29 @@ def test_newest_complete_day_is_told_and_warned_of_from_noon_on_when_it_is_not_y
     assert fix.endswith("make backfill FROM=2026-03-02 TO=2026-03-03 pulls them")
 
 
+def test_the_command_that_pulls_missing_days_is_one_that_pull_takes(pulled: Project) -> None:
+    examined = Examined(pulled, now=utc("2026-03-04T12:00"), SOUNDLINK_START_DATE="2026-03-03")
+    assert examined.one("Data", CAMPAIGN_EXPORTS[0].name).fix == (
+        "see the last run above; make backfill FROM=2026-03-03 TO=2026-03-03 pulls them; 2026-03-02 came before"
+        " SOUNDLINK_START_DATE was set to 2026-03-03: with SOUNDLINK_START_DATE=2026-03-02, make backfill"
+        " FROM=2026-03-02 TO=2026-03-02"
+    )
+
+
 def test_a_family_that_was_never_listed_is_left_out_and_nothing_to_mend(pulled: Project) -> None:
     for export in EXPORTS[2:]:
         finding = Examined(pulled).one("Data", export.name)
         assert finding.level == "ok"
-        assert finding.message == "left out: no soundlink was ever listed (scope soundlinks:read)"
+        assert finding.message == (
+            "left out: no run has listed soundlinks, which takes the scope soundlinks:read; see API above"
+        )
+
+
+def test_an_account_that_has_none_of_a_family_is_not_told_of_a_scope(here: Project) -> None:
+    pull(here.soundlink, "2026-02-22", "2026-03-01", exports=EXPORTS)
+    for export in EXPORTS[2:]:
+        finding = Examined(here).one("Data", export.name)
+        assert (finding.level, finding.message) == ("ok", "no rows: the account has no soundlink")
 
 
 def test_campaigns_that_miss_days_are_counted(here: Project) -> None:
@@ -93,7 +111,7 @@ def test_refused_delivery_is_warned_of_until_it_was_delivered_well(here: Project
     pull(here.soundlink, "2026-02-22", "2026-03-01")
     finding = Examined(here).one("Data", "quarantine")
     assert finding.level == "warn"
-    assert finding.message.startswith("1 refused deliveries")
+    assert finding.message.startswith("1 delivery refused or damaged that no later pull has replaced; newest: ")
     (reason,) = here.data.glob("quarantine/*/*/*.reason.txt")
     assert f"read {reason};" in finding.fix
     here.sim.clock.advance(timedelta(minutes=1))

@@ -12,6 +12,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.models.build import build_model, build_models, drop_removed_models, run_tests
 from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import SqlProject, read_project
+from soundlink_pipeline.warehouse.home import WarehouseUnusable
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import arrival, load, row
 from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, sql_folder
@@ -75,6 +76,30 @@ def test_a_refresh_rebuilds_its_days_alone(connection: duckdb.DuckDBPyConnection
     connection.execute("delete from campaign_country_daily where campaign_id = 'b'")
     build_models(connection, models, DateRange(FIRST, SECOND))
     assert rows(connection, "marts.daily") == [("a", FIRST, 501), ("a", SECOND, 10)]
+
+
+def test_damage_that_a_model_or_a_test_meets_is_told_as_the_files(tmp_path: Path) -> None:
+    warehouse, models = NativeFile(tmp_path / "data"), project(tmp_path)
+    with warehouse.write() as connection:
+        connection.execute(
+            "insert into campaign_country_daily (provider, account_id, report_date, campaign_id, country_code, streams)"
+            " select 'soundlink', 'x', date '2026-04-01', md5(range::varchar), 'DE', range"
+            " from range(60000)"
+        )
+        build_models(connection, models)
+    with warehouse.read() as connection:
+        blocks = connection.execute(
+            "select distinct block_id from pragma_storage_info('campaign_country_daily') where block_id >= 0"
+        ).fetchall()
+    data = bytearray(warehouse.path.read_bytes())
+    for (block,) in blocks:  # of 256 KiB, behind three headers of 4 KiB
+        data[3 * 4096 + (block << 18) + 100_000] ^= 0xFF
+    warehouse.path.write_bytes(data)
+    what_to_do = "is damaged: .*Move it away, .* run the job rebuild_from_landing"
+    with pytest.raises(WarehouseUnusable, match=what_to_do), warehouse.write() as connection:
+        build_models(connection, models, DateRange(FIRST, FIRST))
+    with pytest.raises(WarehouseUnusable, match=what_to_do), warehouse.write() as connection:
+        run_tests(connection, models, models.models["stg_country"])
 
 
 def test_days_loaded_since_the_last_build_are_rebuilt_too(tmp_path: Path) -> None:

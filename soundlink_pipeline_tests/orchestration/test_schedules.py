@@ -95,15 +95,16 @@ def why(instance: dg.DagsterInstance, soundlink: Soundlink, moment: datetime) ->
 @pytest.mark.parametrize(
     ("moment", "asked"),
     [
-        ("2026-03-10T07:00", ("2026-03-02", "2026-03-09")),
-        ("2026-03-10T00:00", ("2026-03-02", "2026-03-09")),
-        ("2026-03-09T23:59", ("2026-03-01", "2026-03-08")),
+        ("2026-03-10T07:00", ("2026-01-01", "2026-03-09")),
+        ("2026-03-10T00:00", ("2026-01-01", "2026-03-09")),
+        ("2026-03-09T23:59", ("2026-01-01", "2026-03-08")),
+        ("2026-12-01T07:00", ("2026-09-02", "2026-11-30")),
         ("2026-01-09T07:00", ("2026-01-01", "2026-01-08")),
         ("2026-01-04T07:00", ("2026-01-01", "2026-01-03")),
         ("2026-01-02T07:00", ("2026-01-01", "2026-01-01")),
     ],
 )
-def test_a_new_project_asks_for_eight_days_clipped_to_the_first(
+def test_a_new_project_asks_for_ninety_days_clipped_to_the_first(
     instance: dg.DagsterInstance, soundlink: Soundlink, moment: str, asked: tuple[str, str]
 ) -> None:
     assert tick(instance, soundlink, utc(moment)) == asked
@@ -113,11 +114,11 @@ def test_a_new_project_asks_for_eight_days_clipped_to_the_first(
     ("moment", "asked"),
     [
         # The clocks of Berlin and New York change; UTC has no such hour.
-        ("2026-03-29T01:30", ("2026-03-21", "2026-03-28")),
-        ("2026-10-25T00:30", ("2026-10-17", "2026-10-24")),
-        ("2026-11-01T06:30", ("2026-10-24", "2026-10-31")),
-        ("2027-01-01T07:00", ("2026-12-24", "2026-12-31")),
-        ("2028-03-01T07:00", ("2028-02-22", "2028-02-29")),
+        ("2026-03-29T01:30", ("2026-01-01", "2026-03-28")),
+        ("2026-10-25T00:30", ("2026-07-27", "2026-10-24")),
+        ("2026-11-01T06:30", ("2026-08-03", "2026-10-31")),
+        ("2027-01-01T07:00", ("2026-10-03", "2026-12-31")),
+        ("2028-03-01T07:00", ("2027-12-02", "2028-02-29")),
     ],
 )
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati"])
@@ -133,6 +134,9 @@ def test_the_run_says_why_it_asks_for_its_range(instance: dg.DagsterInstance, ap
     assert why(instance, soundlink, utc("2026-01-04T07:00")) == (
         "the days since the first partition, 2026-01-01: all of them may still be revised"
     )
+    assert why(instance, soundlink, utc("2026-02-02T07:00")) == (
+        "nothing has been pulled yet, so this run pulls 32 days instead of 8"
+    )
     pull(soundlink, "2026-01-01", "2026-01-31")
     assert why(instance, soundlink, utc("2026-02-02T07:00")) == (
         "2026-02-01 has just closed, 2026-01-25 gets its final pull, those between may still be revised"
@@ -145,12 +149,12 @@ def test_the_run_says_why_it_asks_for_its_range(instance: dg.DagsterInstance, ap
 @pytest.mark.parametrize(
     ("status", "start", "end", "skipped"),
     [
-        (dg.DagsterRunStatus.STARTED, "2026-03-02", "2026-03-09", True),
-        (dg.DagsterRunStatus.NOT_STARTED, "2026-02-01", "2026-03-09", True),
-        (dg.DagsterRunStatus.STARTED, "2026-03-01", "2026-03-08", False),  # yesterday's: today's waits behind it
-        (dg.DagsterRunStatus.STARTED, "2026-03-03", "2026-03-09", False),
-        (dg.DagsterRunStatus.SUCCESS, "2026-03-02", "2026-03-09", False),
-        (dg.DagsterRunStatus.FAILURE, "2026-03-02", "2026-03-09", False),
+        (dg.DagsterRunStatus.STARTED, "2026-01-01", "2026-03-09", True),
+        (dg.DagsterRunStatus.NOT_STARTED, "2026-01-01", "2026-03-09", True),
+        (dg.DagsterRunStatus.STARTED, "2026-01-01", "2026-03-08", False),  # yesterday's: today's waits behind it
+        (dg.DagsterRunStatus.STARTED, "2026-01-02", "2026-03-09", False),
+        (dg.DagsterRunStatus.SUCCESS, "2026-01-01", "2026-03-09", False),
+        (dg.DagsterRunStatus.FAILURE, "2026-01-01", "2026-03-09", False),
     ],
 )
 def test_a_tick_does_not_ask_for_what_a_run_is_pulling_already(
@@ -169,10 +173,10 @@ def test_a_tick_does_not_ask_for_what_a_run_is_pulling_already(
         instance.delete_run(run.run_id)
     if skipped:
         assert asked == (
-            f"run {run.run_id} of an earlier tick is still going and already pulls all of 2026-03-02 to 2026-03-09"
+            f"run {run.run_id} of an earlier tick is still going and already pulls all of 2026-01-01 to 2026-03-09"
         )
     else:
-        assert asked == ("2026-03-02", "2026-03-09")
+        assert asked == ("2026-01-01", "2026-03-09")
 
 
 @pytest.mark.parametrize("moment", ["2026-01-01T07:00", "2025-11-30T07:00"])

@@ -69,10 +69,10 @@ class Agency:
         return self.here.refresh(*days, run_config=run_config)
 
     def holds(self, *names: str, days: tuple[str, str] = DAYS) -> bool:
-        """Whether the exports hold what these accounts answer, and nothing else."""
-        moment = self.here.sim.clock.now()
+        """Whether the exports hold what these accounts answer on the days, and nothing else of them."""
+        moment, within = self.here.sim.clock.now(), f"report_date between '{days[0]}' and '{days[1]}'"
         return all(
-            self.here.table(export)
+            self.here.table(export, within)
             == sorted(
                 (row for name in names for row in truth(self.worlds[name], export, each_day(*days, moment))),
                 key=lambda row: [row[export.column_names.index(column)] for column in export.primary_key],

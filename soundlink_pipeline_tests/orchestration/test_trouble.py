@@ -234,6 +234,33 @@ def test_a_rebuild_with_damaged_files_loads_the_others_and_names_the_command_tha
     assert not [finding for finding in examined.group("Data") if finding.what == "campaign listing"]
 
 
+def test_the_command_that_pulls_a_damaged_file_again_is_one_that_pull_takes(here: Project) -> None:
+    assert here.refresh("2026-02-10", "2026-02-14").success
+    landing = here.soundlink.landing
+    bad = next(d for d in landing.deliveries() if d.export == BREAKDOWN and d.declared_rows)
+    bad.path.write_bytes(bad.path.read_bytes()[:-4])
+    here.soundlink.warehouse.path.unlink()
+    here.settings["SOUNDLINK_START_DATE"] = "2026-02-12"  # later than what was pulled
+
+    said = failure_of(here.execute("rebuild_from_landing")).splitlines()
+
+    command = "make backfill FROM=2026-02-12 TO=2026-02-14 REFETCH=1"
+    earlier = (
+        "2026-02-10 to 2026-02-11 came before SOUNDLINK_START_DATE was set to 2026-02-12: with"
+        " SOUNDLINK_START_DATE=2026-02-10, make backfill FROM=2026-02-10 TO=2026-02-11 REFETCH=1"
+    )
+    assert said[2:4] == [command, earlier]
+    fix = Examined(here).one("Data", "quarantine").fix
+    assert fix.endswith(f"{command} pulls those days again, settled ones too; {earlier}")
+    here.settings["SOUNDLINK_START_DATE"] = "2026-03-01"  # later than all of it
+    fix = Examined(here).one("Data", "quarantine").fix
+    assert fix.endswith(
+        "2026-02-10 to 2026-02-14 came before SOUNDLINK_START_DATE was set to 2026-03-01: with"
+        " SOUNDLINK_START_DATE=2026-02-10, make backfill FROM=2026-02-10 TO=2026-02-14 REFETCH=1"
+    )
+    assert "those days again" not in fix
+
+
 def test_a_damaged_leftover_fails_the_run_that_finds_it_and_a_damaged_listing_is_asked_for_again(here: Project) -> None:
     bad = here.sim.world.campaigns[1]
     here.sim.faults.add(Fault("status", export=BREAKDOWN, campaign=bad.uuid, status=404, code="campaign_not_found"))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
+from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline_tests.alerts.receiver import Receiver
 from soundlink_pipeline_tests.alerts.watch import UI
 from soundlink_pipeline_tests.processes.story import BACKFILLED, KEY, SCHEDULED, Story, watched_command_lines
-from soundlink_pipeline_tests.support.deployment import Deployment, deployment, simulated_api, until
+from soundlink_pipeline_tests.support.deployment import TODAY, Deployment, deployment, simulated_api, until
+from soundlink_pipeline_tests.support.project import pull
 
 SCHEDULE = "daily_refresh_schedule"
+PULLED_BEFORE = str(TODAY - timedelta(days=1))
 
 
 @pytest.fixture(scope="package")
@@ -42,6 +47,9 @@ def begun(
     alerts = {"SOUNDLINK_ALERT_URL": receiver.url, "SOUNDLINK_UI_URL": UI}
     schedule = {"SOUNDLINK_SCHEDULE": "* * * * *"} if _is_wanted(request, "scheduled") else {}
     with simulated_api(KEY) as sim:
+        # The schedule's first run of all would ask for days that the backfill is to ask for.
+        settings = Settings(base_url=sim.base_url, data_dir=folder / "project" / "data")
+        pull(Soundlink(settings, lambda _: KEY), PULLED_BEFORE, PULLED_BEFORE)
         seen = set[bytes]()
         with (
             watched_command_lines(seen) as watch,

@@ -96,9 +96,7 @@ class Account:
         """What the ledger would say: see its own words in `PulledSoFar`."""
         done = {place: {day for day in days if dates.start <= day <= dates.end} for place, days in self.final.items()}
         before: dict[tuple[str, str, date], tuple[date, int]] = {}
-        since: dict[str, date] = {}
         probed: dict[str, set[date]] = {}
-        first: dict[str, date] = {}
         parts = [part for part in dates.slices() if part.start < self.now.date() - days(8)]
         for item in self.deliveries:
             export, asked = item.request.export.name, item.request.dates
@@ -108,9 +106,6 @@ class Account:
                 key = (*item.request.place, part.start)
                 if asked.end < part.start and asked.end >= before.get(key, (date.min, 0))[0]:
                     before[key] = asked.end, item.rows
-            first[export] = min(first.get(export, asked.start), asked.start)
-            if asked.end >= item.now.date() - days(1):
-                since.setdefault(export, item.now.date())
             if asked.end == item.now.date() - days(9) and item.now.date() <= dates.end:
                 probed.setdefault(export, set()).add(item.now.date())
         return PulledSoFar(
@@ -127,8 +122,8 @@ class Account:
                 if (within := {day for day in found if day >= dates.end - days(90 + 8 - 1)})
             },
             rows_before={key: rows for key, (_, rows) in before.items()},
-            first_day=first,
-            refreshed_since=since,
+            pulled_before=frozenset(item.request.export.name for item in self.deliveries),
+            is_first=all(item.run_id == run_id for item in self.deliveries),
             probed_since={export: min(sorted(found)[-3:]) for export, found in probed.items()},
         )
 

@@ -9,8 +9,9 @@ import pytest
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.pulling.chosen import Unknown, chosen
-from soundlink_pipeline.pulling.planning import PullRequest
+from soundlink_pipeline.pulling.planning import PullRequest, duration
 from soundlink_pipeline.pulling.progress import Estimate, Lines, Progress
+from soundlink_pipeline.wording import size
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 
 ONE, OTHER = CAMPAIGN_EXPORTS
@@ -49,12 +50,47 @@ def test_a_slow_stream_has_a_line_every_ten_seconds() -> None:
     lines = Lines(progress, clock)
     for number in range(1, 13):
         clock.now += 9.9
-        progress.receive(ONE.name, 100_000)
+        progress.receive(ONE.name, 1000)
         assert not lines.due()
         assert lines.until_next() == pytest.approx(0.1)
         clock.now += 0.1
         assert lines.due()
-        assert lines.next() == f"0 of 4 exports fetched, 0 rows loaded, {number / 10:.1f} MB received"
+        assert lines.next() == f"0 of 4 exports fetched, 0 rows loaded, {received(number)} received"
+
+
+def received(number: int) -> str:
+    return f"{number},000 B" if number < 10 else f"{number} kB"
+
+
+def test_no_line_of_a_stream_is_like_the_one_before_however_slow_it_is() -> None:
+    clock, progress = Clock(), planned()
+    progress.receive(ONE.name, 250_000_000)
+    lines, said = Lines(progress, clock), []
+    for arrived in (0, 64, 64, 5000, 500_000, 0):
+        progress.receive(ONE.name, arrived)
+        clock.now += 10
+        said.append(lines.next().partition("loaded, ")[2])
+    assert said == [
+        "250.0 MB received",
+        "250,000,064 B received",
+        "250,000,128 B received",
+        "250,005 kB received",
+        "250.5 MB received",
+        "250.5 MB received, nothing has arrived for 10 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0 B"), (64, "64 B"), (9_999, "9,999 B"), (10_000, "10 kB"), (9_400_000, "9,400 kB"), (12_340_000, "12.3 MB")],
+)
+def test_a_size_is_told_in_its_unit(count: int, shown: str) -> None:
+    assert size(count) == size(count, count) == shown
+
+
+def test_a_duration_may_be_told_to_the_second() -> None:
+    assert [duration(seconds) for seconds in (40, 200, 7200)] == ["40 s", "3 min", "2.0 h"]
+    assert [duration(seconds, exact=True) for seconds in (40, 200, 7200)] == ["40 s", "3 min 20 s", "120 min 0 s"]
 
 
 def test_where_nothing_arrives_lines_say_so_ever_further_apart_until_something_does() -> None:
@@ -75,7 +111,7 @@ def test_where_nothing_arrives_lines_say_so_ever_further_apart_until_something_d
     progress.receive(ONE.name, 1)
     clock.now += 1
     assert lines.due()
-    assert lines.next() == "0 of 4 exports fetched, 0 rows loaded, 0.0 MB received"
+    assert lines.next() == "0 of 4 exports fetched, 0 rows loaded, 1 B received"
     clock.now += 10
     assert lines.due()
 

@@ -306,3 +306,24 @@ def test_what_only_probes_pulled_neither_holds_a_day_back_nor_stretches_the_next
     for dates in (DateRange(START + days(20), START + days(119)), DateRange(START + days(100), START + days(119))):
         run_id = account.deliveries[-1].run_id
         assert ledger.pulled_so_far(CAMPAIGN_EXPORTS, dates, [run_id], settled=True) == account.so_far(dates, run_id)
+
+
+def test_the_days_before_a_short_first_pull_are_made_up_for() -> None:
+    today, first_day = START + days(150), START + days(20)
+    live, over = listed("live", START), listed("over", START, START + days(40))
+    account = Account(lambda export, name, day, _: name == "live" or export == ENGAGEMENT.name, first_day)
+    yesterday = DateRange(today - days(1), today - days(1))
+    for hour in (7, 8):  # what was asked for by hand, and no more
+        asked = account.run([live, over], yesterday, datetime.combine(today, time(hour), UTC))
+        assert {request.dates for request in asked} == {yesterday}
+    asked = account.refreshed([live, over], today + days(1))
+    reach = today + days(1 - 90)
+    assert [r.dates for r in asked if r.subject_id == "live"] == [DateRange(reach, today)] * 2, "one request each"
+    for number in range(2, 31):
+        account.refreshed([live, over], today + days(number))
+    known = {name: {day for _, of_it, day in account.known if of_it == name} for name in ("live", "over")}
+    assert min(known["live"]) == reach
+    assert len(known["live"]) == 90 + 29
+    # Of what is over: the rows that a probe can see 30 days on.
+    assert known["over"] >= {today + days(30 - 9 - number) for number in range(90 - 30)}
+    assert min(known["over"]) >= first_day

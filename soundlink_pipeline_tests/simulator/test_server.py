@@ -148,3 +148,19 @@ def test_a_taken_port_is_one_clear_line(capsys: Any) -> None:
         signal.signal(signal.SIGINT, handlers[0])
         signal.signal(signal.SIGTERM, handlers[1])
     assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_the_command_ends_with_whoever_has_started_it(web: httpx.Client) -> None:
+    command = [sys.executable, "-m", "soundlink_pipeline.simulator", "--quiet", "--port", "0", "--until-input-ends"]
+    # Its standard input is a pipe from a process that is killed.
+    program = (
+        "import subprocess, sys, time\nchild = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE)\ntime.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, *command], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        address = process.stdout.readline().split(" at ")[1].split()[0]
+        assert web.get(f"{address}/_simulator/stats").status_code == 200
+        process.kill()
+        assert process.stdout.read() == ""  # the simulator, which has inherited it, has ended
+        with pytest.raises(httpx.TransportError):
+            web.get(f"{address}/_simulator/stats")

@@ -87,7 +87,7 @@ def test_a_campaign_of_one_id_is_another_in_another_account(books: Books) -> Non
         assert asked.done_days(dates, ["run-1"], settled=False, account="second") == {}
         so_far = asked.pulled_so_far(EXPORTS, dates, ["run-1"], settled=False, account="first")
     assert so_far.done == {(TABLE.name, "camp_1"): {DAY}}
-    assert so_far.first_day == {TABLE.name: DAY}
+    assert so_far.pulled_before == {TABLE.name}
 
 
 def test_an_account_that_the_settings_no_longer_name_is_not_waited_for(books: Books) -> None:
