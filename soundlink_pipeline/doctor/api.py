@@ -13,14 +13,7 @@ import duckdb
 
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.download import Download
-from soundlink_pipeline.api.errors import (
-    KeyRefused,
-    NoToken,
-    RequestRefused,
-    ScopeMissing,
-    SoundlinkError,
-    Unreachable,
-)
+from soundlink_pipeline.api.errors import KeyRefused, NoToken, RequestRefused, ScopeMissing, SoundlinkError, Unreachable
 from soundlink_pipeline.api.key import DEMO_KEY, looks_like_a_key
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
@@ -36,7 +29,6 @@ from soundlink_pipeline.pulling.listing import look_up_named
 from soundlink_pipeline.pulling.planning import Plan, PullRequest, duration, expected_seconds
 from soundlink_pipeline.pulling.tails import expected_of
 from soundlink_pipeline.settings.accounts import Account
-from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
@@ -107,10 +99,10 @@ def _requests(
     else:
         yield ok("token", f"account {account.name} gets one, which is valid")
     for subject in SUBJECTS:
-        yield from _listing(subject, settings, client, seen)
+        yield from _listing(subject, account, client, seen)
     now = next((answer.server_date for answer in seen.answers if answer.server_date), None) or project.clock()
-    trailing = refresh_range(now, settings.start_date)
-    so_far = _so_far(project, trailing) if trailing else PulledSoFar()
+    trailing = refresh_range(now, account.start_date)
+    so_far = _so_far(project, account, trailing) if trailing else PulledSoFar()
     for subject, why in seen.refused.items():
         yield _unlisted(subject, why, seen, so_far)
     # A scope that a listing needs, too, is known by now.
@@ -119,17 +111,16 @@ def _requests(
     if seen.answers and seen.answers[0].server_date:
         yield _clock(seen.answers[0].requested_at - seen.answers[0].server_date)
     if any(seen.listed.values()):
-        refresh = _refresh(settings, trailing, seen, so_far, now) if trailing else []
-        yield _limits(settings, refresh, seen.pages, pacer.left_this_hour())
+        refresh = _refresh(account, trailing, seen, so_far, now) if trailing else []
+        yield _limits(account, refresh, seen.pages, pacer.left_this_hour())
     yield ok("requests", f"{client.requests} made by the doctor, counted towards the limits")
 
 
-def _so_far(project: ProjectState, dates: DateRange) -> PulledSoFar:
+def _so_far(project: ProjectState, account: Account, dates: DateRange) -> PulledSoFar:
     """What the ledger knows; nothing where it cannot be read, which the warehouse's own findings tell."""
     if project.warehouse.exists():
         with suppress(WarehouseLocked, WarehouseUnusable, duckdb.Error), project.warehouse.read() as connection:
-            ledger, account = Ledger(connection), project.settings.accounts[0]
-            return ledger.pulled_so_far(EXPORTS, dates, [], settled=True, account=account.name)
+            return Ledger(connection).pulled_so_far(EXPORTS, dates, [], settled=True, account=account.name)
     return PulledSoFar()
 
 
@@ -144,12 +135,12 @@ def _unlisted(subject: Subject, why: ScopeMissing, seen: _Seen, so_far: PulledSo
     return fault(subject.scope, str(why), fix)
 
 
-def _listing(subject: Subject, settings: Settings, client: SoundlinkClient, seen: _Seen) -> Iterator[Finding]:
+def _listing(subject: Subject, account: Account, client: SoundlinkClient, seen: _Seen) -> Iterator[Finding]:
     """List one subject, unless the settings name its ids."""
-    if ids := named_ids(settings.accounts[0], subject):
+    if ids := named_ids(account, subject):
         yield ok(subject.scope, f"not needed: SOUNDLINK_CAMPAIGN_IDS names {counted(len(ids), subject.name)}")
         seen.named.update(ids)
-        named = look_up_named(client, subject, ids, settings.start_date)
+        named = look_up_named(client, subject, ids, account.start_date)
         for listed_id, why in named.refused.items():
             yield fault("SOUNDLINK_CAMPAIGN_IDS", f"{listed_id}: {why}", _of_unknown(seen, listed_id))
         for sentence in named.left_out:
@@ -166,7 +157,7 @@ def _listing(subject: Subject, settings: Settings, client: SoundlinkClient, seen
     seen.pages += client.requests - before
     seen.listed[subject] = list(answer.items)
     yield ok(subject.scope, f"{counted(len(answer.items), subject.name)} listed")
-    if left := left_out(subject, answer.items, settings.start_date):
+    if left := left_out(subject, answer.items, account.start_date):
         yield ok("first day", left)
 
 
@@ -216,14 +207,16 @@ def _clock(ahead: timedelta) -> Finding:
 
 
 def _refresh(
-    settings: Settings, dates: DateRange, seen: _Seen, so_far: PulledSoFar, now: datetime
+    account: Account, dates: DateRange, seen: _Seen, so_far: PulledSoFar, now: datetime
 ) -> Sequence[PullRequest]:
     """The requests that a refresh would make now, by the same plan."""
     exports = [export for export in EXPORTS if export.subject in seen.listed and export.scope not in seen.closed]
-    return Plan(exports, seen.listed, dates, so_far, now=now, first_day=settings.start_date).missing
+    return Plan(
+        exports, seen.listed, dates, so_far, now=now, first_day=account.start_date, account=account.name
+    ).missing
 
 
-def _limits(settings: Settings, refresh: Sequence[PullRequest], pages: int, left: int) -> Finding:
+def _limits(account: Account, refresh: Sequence[PullRequest], pages: int, left: int) -> Finding:
     needed = len(refresh) + pages
     asked = {
         subject: len({request.subject_id for request in refresh if request.export.subject == subject})
@@ -232,10 +225,10 @@ def _limits(settings: Settings, refresh: Sequence[PullRequest], pages: int, left
     whose = in_words([counted(number, subject.name) for subject, number in asked.items() if number])
     exports = f"{counted(len(refresh), 'export')} of {whose}, " if refresh else ""
     message = (
-        f"{left} of {counted(settings.requests_per_hour, 'request')} left this hour; a daily refresh needs {needed}:"
+        f"{left} of {counted(account.requests_per_hour, 'request')} left this hour; a daily refresh needs {needed}:"
         f" {exports}{pages} for the listings"
     )
     if needed <= left:
         return ok("limits", message)
-    seconds = expected_seconds(needed, settings.requests_per_minute, settings.requests_per_hour, left)
+    seconds = expected_seconds(needed, account.requests_per_minute, account.requests_per_hour, left)
     return warn("limits", f"{message}; at the limits it takes {duration(seconds)}", "nothing: the run waits by itself")
