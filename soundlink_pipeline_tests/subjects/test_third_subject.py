@@ -15,7 +15,7 @@ from soundlink_pipeline_tests.support.project import REPOSITORY
 
 HERE = Path(__file__).parent
 IMPORT = "from soundlink_pipeline.contracts.stations import STATION_DAILY\n"
-LAST_EXPORT = "    SOUNDLINK_ENGAGEMENT_DAILY,\n)"
+LAST_EXPORTS = "*SOUNDLINK_EXPORTS)"
 
 
 def test_a_fifth_export_about_a_third_subject_is_data_alone(tmp_path: Path) -> None:
@@ -25,8 +25,8 @@ def test_a_fifth_export_about_a_third_subject_is_data_alone(tmp_path: Path) -> N
     contracts = tmp_path / "soundlink_pipeline" / "contracts"
     shutil.copy(HERE / "stations.py", contracts)
     exports = (contracts / "exports.py").read_text()
-    assert LAST_EXPORT in exports
-    exports = exports.replace(LAST_EXPORT, LAST_EXPORT.removesuffix(")") + "    STATION_DAILY,\n)")
+    assert LAST_EXPORTS in exports
+    exports = exports.replace(LAST_EXPORTS, "*SOUNDLINK_EXPORTS, STATION_DAILY)")
     (contracts / "exports.py").write_text(exports.replace("\n\nEXPORTS", f"\n{IMPORT}\nEXPORTS", 1))
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
     run = subprocess.run(
