@@ -18,6 +18,7 @@ import duckdb
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading import direct_insert, merge_sql
+from soundlink_pipeline.loading.unknown_fields import UnknownField
 from soundlink_pipeline.loading.validation import RejectedDelivery, Staging, ValidDelivery
 from soundlink_pipeline.warehouse.presence import Answer, Presence
 from soundlink_pipeline.warehouse.sql import insert_rows, naive, transaction
@@ -43,7 +44,12 @@ class Loaded:
     unchanged: int
     ignored_as_older: int
     load_order: int
-    unknown_fields: tuple[str, ...]
+    unknown: tuple[UnknownField, ...] = ()
+
+    @property
+    def unknown_fields(self) -> tuple[str, ...]:
+        """The names of the fields that the contract does not know."""
+        return tuple(field.name for field in self.unknown)
 
 
 @dataclass
@@ -245,7 +251,7 @@ def _loaded(item: ValidDelivery, fates: Counter[tuple[str, str]], orders: Iterat
         ignored_as_older=item.rows - inserted - updated - unchanged,
         # a delivery that is replayed keeps its place
         load_order=delivery.loaded or next(orders),
-        unknown_fields=item.unknown_fields,
+        unknown=item.unknown_fields,
     )
 
 

@@ -215,8 +215,9 @@ def pull_range(
     for export in exports:
         if unknown := result.of(export).unknown_fields:
             context.log.warning(
-                f"{export.name} came with fields its contract does not know: {', '.join(unknown)}. They are kept in the"
-                " landed files; once they are in contracts/ they are loaded, and rebuild_from_landing fills the past"
+                f"{export.name} came with fields its contract does not know:"
+                f" {', '.join(field.describe(result.of(export).rows) for field in unknown)}. They are kept with their"
+                " rows, in _unknown_fields; once they are in contracts/ they are columns, filled for the past too"
             )
     soundlink.landing.sweep(datetime.now(UTC), soundlink.settings.landing_retention_days)
     return Pulled(result, {subject.name: planned.asked(subject) for subject in listings}, left)
