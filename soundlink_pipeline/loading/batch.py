@@ -21,6 +21,7 @@ from soundlink_pipeline.loading import direct_insert, merge_sql
 from soundlink_pipeline.loading.unknown_fields import UnknownField
 from soundlink_pipeline.loading.validation import RejectedDelivery, Staging, ValidDelivery
 from soundlink_pipeline.warehouse.presence import Answer, Presence
+from soundlink_pipeline.warehouse.row_ids import note_row_ids
 from soundlink_pipeline.warehouse.sql import insert_rows, naive, transaction
 
 # How much a batch should hold; only a delivery that is larger by itself exceeds it.
@@ -77,11 +78,14 @@ def load_batch(
     connection.execute(f"set memory_limit = '{_LARGE_MEMORY_LIMIT if large else _MEMORY_LIMIT}'")
     if large:
         connection.execute("set threads = 1")
+    exports = tuple(exports)
     batch = _by_export(exports, new)
     _name_batch(connection, new)
     if direct_insert.is_first(connection):
         with contextlib.suppress(direct_insert.NotPlain), transaction(connection):
-            return BatchResult(_insert(connection, batch), known=known)
+            inserted = _insert(connection, batch)
+            note_row_ids(connection, exports)
+            return BatchResult(inserted, known=known)
     stagings = [Staging(connection, export, own) for export, own in batch]
     valid = [staging.validate() for staging in stagings]
     with transaction(connection):
@@ -92,6 +96,7 @@ def load_batch(
             if own
             for item in _merge(connection, staging, own, orders)
         ]
+        note_row_ids(connection, exports)
     for staging in stagings:
         staging.clear()
     return BatchResult(loaded, [rejected for staging in stagings for rejected in staging.rejected], known)

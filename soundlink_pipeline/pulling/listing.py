@@ -17,6 +17,7 @@ from soundlink_pipeline.pulling.landed import set_aside
 from soundlink_pipeline.pulling.outcome import Log
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.row_ids import note_row_ids
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
@@ -117,6 +118,7 @@ def save_and_ask(
     with warehouse.write() as connection:
         for subject, listing in new.items():
             save_listing(connection, subject, listing)
+        note_row_ids(connection, warehouse.exports)  # of what was pulled before it was listed
         answer = question(Ledger(connection))
     for listing in new.values():
         landing.archive_listing(listing)

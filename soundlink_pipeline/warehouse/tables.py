@@ -13,6 +13,7 @@ from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.warehouse.iso_views import COUNTRIES, CURRENCIES
 from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS
+from soundlink_pipeline.warehouse.row_ids import row_id_column
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.unknown_fields import UNKNOWN_FIELDS
 
@@ -151,6 +152,11 @@ def listing_table(subject: Subject) -> Table:
         grain=(subject.id_column,),
         columns=(
             *subject.listed,
+            Column(
+                row_id_column(subject),
+                "VARCHAR",
+                f"The {subject.name}'s id in the exports' rows, to join them on; null until some have come.",
+            ),
             Column("_listed_json", "VARCHAR", f"The {subject.name} as the API listed it, all fields."),
             Column(
                 "_listed_at",

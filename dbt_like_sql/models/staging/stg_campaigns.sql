@@ -20,6 +20,7 @@ final as (
     select
         -- key
         campaign_id,
+        row_campaign_id,
 
         -- attributes
         organization_id,

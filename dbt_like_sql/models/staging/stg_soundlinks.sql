@@ -6,6 +6,7 @@ final as (
     select
         -- key
         soundlink_id,
+        row_soundlink_id,
 
         -- attributes
         organization_id,
