@@ -27,6 +27,8 @@
         streams,
         listeners,
         followers,
+        new_listeners,
+        returning_listeners,
         spend_media,
         spend_total,
         fees,
@@ -43,7 +45,8 @@
         -- version
         _pulled_at,
         _valid_from,
-        _delivery_id
+        _delivery_id,
+        _unknown_fields
 {%- endmacro %}
 
 
@@ -86,7 +89,8 @@
         -- version
         _pulled_at,
         _valid_from,
-        _delivery_id
+        _delivery_id,
+        _unknown_fields
 {%- endmacro %}
 
 
@@ -130,7 +134,8 @@
         -- version
         _pulled_at,
         _valid_from,
-        _delivery_id
+        _delivery_id,
+        _unknown_fields
 {%- endmacro %}
 
 
@@ -172,5 +177,6 @@
         -- version
         _pulled_at,
         _valid_from,
-        _delivery_id
+        _delivery_id,
+        _unknown_fields
 {%- endmacro %}

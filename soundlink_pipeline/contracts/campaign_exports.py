@@ -75,6 +75,9 @@ CAMPAIGN_COUNTRY_DAILY = Export(
             nullable=True,
             allowed=("lp_click", "stream", "follow"),
         ),
+        # Only the newest documentation names these, and no definition: nothing says that they add up to listeners.
+        count("new_listeners", "Listeners who are new; null if not told.", nullable=True),
+        count("returning_listeners", "Listeners who are not new; null if not told.", nullable=True),
     ),
     measures=("streams", "listeners", "followers", "spend_media", "spend_total"),
     charted={"spend_total": "Spend", "streams": "Streams"},

@@ -19,9 +19,11 @@ from soundlink_pipeline.contracts.account import ListedId
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading import direct_insert, merge_sql
+from soundlink_pipeline.loading.unknown_fields import UnknownField
 from soundlink_pipeline.loading.validation import RejectedDelivery, Staging, ValidDelivery
 from soundlink_pipeline.warehouse.accounts import known_organizations
 from soundlink_pipeline.warehouse.presence import Answer, Presence
+from soundlink_pipeline.warehouse.row_ids import note_row_ids
 from soundlink_pipeline.warehouse.sql import insert_rows, naive, transaction
 
 # How much a batch should hold; only a delivery that is larger by itself exceeds it.
@@ -45,7 +47,12 @@ class Loaded:
     unchanged: int
     ignored_as_older: int
     load_order: int
-    unknown_fields: tuple[str, ...]
+    unknown: tuple[UnknownField, ...] = ()
+
+    @property
+    def unknown_fields(self) -> tuple[str, ...]:
+        """The names of the fields that the contract does not know."""
+        return tuple(field.name for field in self.unknown)
 
 
 @dataclass
@@ -73,12 +80,15 @@ def load_batch(
     connection.execute(f"set memory_limit = '{_LARGE_MEMORY_LIMIT if large else _MEMORY_LIMIT}'")
     if large:
         connection.execute("set threads = 1")
+    exports = tuple(exports)
     batch = _by_export(exports, new)
     _name_batch(connection, new)
     organizations = known_organizations(connection)
     if direct_insert.is_first(connection):
         with contextlib.suppress(direct_insert.NotPlain), transaction(connection):
-            return BatchResult(_insert(connection, batch, organizations), known=known)
+            inserted = _insert(connection, batch, organizations)
+            note_row_ids(connection, exports)
+            return BatchResult(inserted, known=known)
     stagings = [Staging(connection, export, own, organizations) for export, own in batch]
     valid = [staging.validate() for staging in stagings]
     with transaction(connection):
@@ -89,6 +99,7 @@ def load_batch(
             if own
             for item in _merge(connection, staging, own, orders)
         ]
+        note_row_ids(connection, exports)
     for staging in stagings:
         staging.clear()
     return BatchResult(loaded, [rejected for staging in stagings for rejected in staging.rejected], known)
@@ -253,7 +264,7 @@ def _loaded(item: ValidDelivery, fates: Counter[tuple[str, str]], orders: Iterat
         ignored_as_older=item.rows - inserted - updated - unchanged,
         # a delivery that is replayed keeps its place
         load_order=delivery.loaded or next(orders),
-        unknown_fields=item.unknown_fields,
+        unknown=item.unknown_fields,
     )
 
 

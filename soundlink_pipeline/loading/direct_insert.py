@@ -15,6 +15,7 @@ from soundlink_pipeline.contracts.schema import DATE_COLUMN, ORGANIZATION_COLUMN
 from soundlink_pipeline.landing.deliveries import HashedDelivery
 from soundlink_pipeline.loading import merge_sql, read_sql
 from soundlink_pipeline.loading.json_lines import BAD_BYTES, LONGEST_LINE_BYTES, suspects, unknown_fields
+from soundlink_pipeline.loading.unknown_fields import count_unknown
 from soundlink_pipeline.loading.validation import ValidDelivery, own_organization
 
 
@@ -47,7 +48,10 @@ def insert(
     """
     files = [str(item.delivery.path) for item in deliveries]
     try:
-        connection.execute(read_sql.insert_directly(export, files, LONGEST_LINE_BYTES))
+        suspect = suspects(connection, export, deliveries)
+        odd = {str(i.delivery.path): unknown_fields(export, i) for i in deliveries if str(i.delivery.path) in suspect}
+        beyond = any(names for names, _ in odd.values())
+        connection.execute(read_sql.insert_directly(export, files, LONGEST_LINE_BYTES, unknown=beyond))
     except (*BAD_BYTES, duckdb.ConstraintException) as error:
         raise NotPlain(str(error)) from None
     first = min(item.delivery.dates.start for item in deliveries)
@@ -72,13 +76,14 @@ def insert(
     large = f"select exists(from {export.name} where {of_batch} and ({read_sql.large_money(export)}))"
     if connection.execute(large).fetchall() == [(True,)]:
         raise NotPlain("an amount is so large that it must be read exactly")
-    valid, suspect = [], suspects(connection, export, deliveries)
+    unknown = count_unknown(connection, export.name, "_delivery_id", of_batch) if beyond else {}
+    valid = []
     for item in deliveries:
         rows, subject, organization, is_mixed = found.get(item.delivery.delivery_id, (0, None, None, False))
         known = own_organization(item.delivery, organizations or {})
         is_foreign = None not in (known, organization) and organization.lower() != known
-        names, reason = unknown_fields(export, item) if str(item.delivery.path) in suspect else ((), None)
+        _, reason = odd.get(str(item.delivery.path), ((), None))
         if is_mixed or is_foreign or reason or item.delivery.declared_rows not in (None, rows):
             raise NotPlain(item.delivery.describe())
-        valid.append(ValidDelivery(item, rows, subject, names))
+        valid.append(ValidDelivery(item, rows, subject, unknown.get(item.delivery.delivery_id, ())))
     return valid

@@ -25,7 +25,8 @@ def save_listing(connection: duckdb.DuckDBPyConnection, subject: Subject, listin
         "_listed_at": "$listed_at::timestamp",
         "_run_id": "$run_id",
     }
-    names, own_id = listing_table(subject).column_names, subject.id_column
+    names = [name for name in listing_table(subject).column_names if name in values]
+    own_id = subject.id_column
     updates = ", ".join(f"{name} = s.{name}" for name in names if name not in ("account", own_id))
     try:
         connection.execute(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, VERSION_COLUMN, Export
 from soundlink_pipeline.warehouse.tables import export_tables, history_table
+from soundlink_pipeline.warehouse.unknown_fields import UNKNOWN_FIELDS
 
 
 def _on_key(export: Export, left: str, right: str) -> str:
@@ -50,6 +51,7 @@ def classify(export: Export, table: str, changes: str) -> str:
 create temp table {changes} as
 select
     {columns},
+    s.{UNKNOWN_FIELDS},
     s._file,
     b.pulled_at as _pulled_at,
     b.delivery_id as _delivery_id,
@@ -84,8 +86,11 @@ where t.{DATE_COLUMN} between $first and $last and t._valid_from is not null
 
 
 def merge(export: Export, changes: str) -> str:
-    """Bring inserts and greater versions in. `_valid_from` moves only when values that are believed differ."""
-    names = export.column_names
+    """Bring inserts and greater versions in. `_valid_from` moves only when values that are believed differ.
+
+    Fields that the contract does not know come with each version, also with one of the same values.
+    """
+    names = (*export.column_names, UNKNOWN_FIELDS)
     assignments = [f"{n} = c.{n}" for n in names if n not in export.primary_key]
     assignments += [
         "_pulled_at = c._pulled_at",

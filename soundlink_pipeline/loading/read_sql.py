@@ -5,6 +5,7 @@ from __future__ import annotations
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, DeliveredType, Export, ExportColumn
 from soundlink_pipeline.contracts.table import MONEY
 from soundlink_pipeline.warehouse.sql import quote
+from soundlink_pipeline.warehouse.unknown_fields import UNKNOWN_FIELDS, fields_beyond
 
 # The words that DuckDB takes for JSON values, in small letters.
 _LITERALS = ("true", "false", "nan", "inf", "infinity")
@@ -174,8 +175,11 @@ def _list(files: list[str]) -> str:
     return "[" + ", ".join(quote(file) for file in files) + "]"
 
 
-def _delivered(export: Export, files: list[str], maximum_line_bytes: int, *, exact: bool) -> str:
-    """The CTE `typed`: every row of NDJSON `files` in one pass over the bytes, each column raw and typed."""
+def _delivered(export: Export, files: list[str], maximum_line_bytes: int, *, exact: bool, unknown: bool) -> str:
+    """The CTE `typed`: every row of NDJSON `files` in one pass over the bytes, each column raw and typed.
+
+    With `unknown` a second pass brings what else a row has: both read the same lines in the same order.
+    """
     read_as = ", ".join(
         f"{name}: '{'JSON' if _read_as_json(c, exact) else 'VARCHAR'}'"
         for c in export.columns
@@ -186,40 +190,49 @@ def _delivered(export: Export, files: list[str], maximum_line_bytes: int, *, exa
         for c in export.columns
         if (earlier := export.earlier_names(c))
     )
-    read = f"* replace ({renamed})" if renamed else "*"
+    read = f"own.* replace ({renamed})" if renamed else "own.*"
+    options = (
+        f"format = 'newline_delimited', filename = true, hive_partitioning = false,"
+        f" maximum_object_size = {maximum_line_bytes}"
+    )
+    beyond, more = f"null::json as {UNKNOWN_FIELDS}", ""
+    if unknown:
+        others = f"{fields_beyond('json', export.known_fields)} as {UNKNOWN_FIELDS}"
+        more = f"positional join (select {others} from read_json_objects({_list(files)}, {options})) as others"
+        beyond = f"others.{UNKNOWN_FIELDS}"
     typed = ",\n        ".join(
         f"{c.name}::varchar as raw_{c.name}, {_typed(c, exact)} as {c.name}" for c in export.columns
     )
     return f"""
 with delivered as (
-    select {read} from read_json(
-        {_list(files)}, format = 'newline_delimited', columns = {{{read_as}}},
-        filename = true, hive_partitioning = false, maximum_object_size = {maximum_line_bytes}
-    )
+    select {read}, {beyond}
+    from read_json({_list(files)}, columns = {{{read_as}}}, {options}) as own {more}
 ),
 typed as (
     select
         {typed},
+        {UNKNOWN_FIELDS},
         filename
     from delivered
 )
 """
 
 
-def stage(export: Export, table: str, files: list[str], maximum_line_bytes: int, *, exact: bool) -> str:
-    """Create temp table `table` from NDJSON `files`: typed columns, `_file`, and `_fault`.
+def stage(export: Export, table: str, files: list[str], maximum_line_bytes: int, *, exact: bool, unknown: bool) -> str:
+    """Create temp table `table` from NDJSON `files`: typed columns, `_unknown_fields`, `_file`, and `_fault`.
 
     `_fault` is 0, or the 1-based position of the first column whose rule the row breaks. The rows keep their order, so
     `rowid` orders the lines of a file. The quick reading (not `exact`) takes a third less time, and holds where it
-    leaves no `doubtful_texts`.
+    leaves no `doubtful_texts`. Fields that the contract does not know are read only with `unknown`.
     """
     faults = (f"when {_violated(c, exact)} then {i}" for i, c in enumerate(export.columns, start=1))
     cases = "\n        ".join(faults)
     return f"""
 create temp table {table} as
-{_delivered(export, files, maximum_line_bytes, exact=exact)}
+{_delivered(export, files, maximum_line_bytes, exact=exact, unknown=unknown)}
 select
     {", ".join(export.column_names)},
+    {UNKNOWN_FIELDS},
     filename as _file,
     (case
         {cases}
@@ -229,16 +242,16 @@ from typed
 """
 
 
-def insert_directly(export: Export, files: list[str], maximum_line_bytes: int) -> str:
+def insert_directly(export: Export, files: list[str], maximum_line_bytes: int, *, unknown: bool) -> str:
     """Insert the rows of NDJSON `files` as new, read the quick way; fails as a whole where a row breaks a rule.
 
     `batch` holds (file, delivery_id, pulled_at, start_date, end_date).
     """
     faults = "\n        ".join(f"when {_violated(c, False)} then error('{c.name}')" for c in export.columns)
-    columns = ", ".join(f"typed.{name}" for name in export.column_names)
+    columns = ", ".join(f"typed.{name}" for name in (*export.column_names, UNKNOWN_FIELDS))
     return f"""
 insert into {export.name} by name
-{_delivered(export, files, maximum_line_bytes, exact=False)}
+{_delivered(export, files, maximum_line_bytes, exact=False, unknown=unknown)}
 select {columns}, b.pulled_at as _pulled_at, b.pulled_at as _valid_from, b.delivery_id as _delivery_id
 from typed join batch as b on b.file = typed.filename
 where

@@ -25,6 +25,7 @@ from soundlink_pipeline.loading.json_lines import (
     suspects,
     unknown_fields,
 )
+from soundlink_pipeline.loading.unknown_fields import UnknownField, count_unknown
 from soundlink_pipeline.wording import counted
 
 
@@ -43,7 +44,7 @@ class ValidDelivery:
     hashed: HashedDelivery
     rows: int
     row_subject_id: str | None
-    unknown_fields: tuple[str, ...]
+    unknown_fields: tuple[UnknownField, ...]
 
     @property
     def delivery(self) -> Delivery:
@@ -68,7 +69,9 @@ class Staging:
         self._singles = [column.name for column in export.columns if column.one_per_delivery]
         self._per_row = export.one_per_row
         self._first_rowid: dict[str, int] = {}
-        self._suspects: set[str] = set()
+        # Of each file with something odd what `json_lines.unknown_fields` says.
+        self._odd: dict[str, tuple[tuple[str, ...], str | None]] = {}
+        self._unknown: dict[str, tuple[UnknownField, ...]] = {}
         self.table = f"staged_{export.name}"
         self.rejected: list[RejectedDelivery] = []
 
@@ -86,7 +89,7 @@ class Staging:
             if not files:
                 return []
             self._read(files)
-        self._suspects = suspects(self._connection, self.export, [self._by_file[file] for file in files])
+        self._look_for_unknown(files)
         found = [self._validate(file, faults) for file, faults in self._faults(files).items()]
         valid = [delivery for delivery in found if delivery is not None]
         self._correct_money(valid)
@@ -95,11 +98,24 @@ class Staging:
     def clear(self) -> None:
         self._connection.execute(f"drop table if exists {self.table}")
 
-    def _read(self, files: list[str]) -> None:
+    def _look_for_unknown(self, files: list[str]) -> None:
+        """Look at what is odd; where a file has fields that the contract does not know, keep those of all files."""
+        try:
+            odd = suspects(self._connection, self.export, [self._by_file[file] for file in files])
+        except BAD_BYTES:
+            odd = set(files)
+        self._odd = {file: unknown_fields(self.export, self._by_file[file]) for file in odd}
+        if any(names for names, _ in self._odd.values()):
+            self._read(files, unknown=True)
+            self._unknown = count_unknown(self._connection, self.table, "_file")
+
+    def _read(self, files: list[str], *, unknown: bool = False) -> None:
         """Stage the files the quick way, and exactly where that leaves a row in doubt."""
         for exact in (False, True):
             self.clear()  # first, so that memory never holds two
-            self._connection.execute(read_sql.stage(self.export, self.table, files, LONGEST_LINE_BYTES, exact=exact))
+            self._connection.execute(
+                read_sql.stage(self.export, self.table, files, LONGEST_LINE_BYTES, exact=exact, unknown=unknown)
+            )
             doubtful = read_sql.doubtful_texts(self.export, self.table)
             if exact or self._connection.execute(doubtful).fetchall() != [(True,)]:
                 return
@@ -143,14 +159,13 @@ class Staging:
         hashed = self._by_file[file]
         rows = sum(fault[1] for fault in faults)
         reason = self._wrong_count(hashed, rows) or self._broken_rule(hashed, faults) or self._mixed(hashed, faults)
-        unknown: tuple[str, ...] = ()
-        if reason is None and file in self._suspects:
-            unknown, reason = unknown_fields(self.export, hashed)
+        if reason is None:
+            _, reason = self._odd.get(file, ((), None))
         if reason is not None:
             self.rejected.append(RejectedDelivery(hashed.delivery, reason))
             return None
         subject = faults[0][5 + 2 * self._singles.index(self.export.id_column)] if faults else None
-        return ValidDelivery(hashed, rows, subject, unknown)
+        return ValidDelivery(hashed, rows, subject, self._unknown.get(file, ()))
 
     def _wrong_count(self, hashed: HashedDelivery, rows: int) -> str | None:
         declared = hashed.delivery.declared_rows

@@ -134,6 +134,6 @@ def figures_of_run(export: Export, dates: DateRange, result: PullResult, in_rang
         "unchanged": result.total("unchanged"),
         "ignored as older": result.total("ignored_as_older"),
         "MB delivered": round(result.bytes / 1e6, 3),
-        "unknown fields": ", ".join(result.unknown_fields) or "none",
+        "unknown fields": ", ".join(field.describe(result.rows) for field in result.unknown_fields) or "none",
     }
     return markdown_table(["what", "of the run"], figures.items())

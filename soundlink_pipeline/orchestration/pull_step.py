@@ -173,8 +173,9 @@ def pull_range(context: dg.AssetExecutionContext, soundlink: Soundlink, asked: A
     for export in asked.exports:
         if unknown := result.of(export).unknown_fields:
             context.log.warning(
-                f"{export.name} came with fields its contract does not know: {', '.join(unknown)}. They are kept in the"
-                " landed files; once they are in contracts/ they are loaded, and rebuild_from_landing fills the past"
+                f"{export.name} came with fields its contract does not know:"
+                f" {', '.join(field.describe(result.of(export).rows) for field in unknown)}. They are kept with their"
+                " rows, in _unknown_fields; once they are in contracts/ they are columns, filled for the past too"
             )
     soundlink.landing.sweep(datetime.now(UTC), soundlink.settings.landing_retention_days)
     in_range = {

@@ -21,6 +21,7 @@ from soundlink_pipeline.warehouse.accounts import ExpectedAccount
 from soundlink_pipeline.warehouse.home import Home
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.renamed import AccountRenamed, keep_accounts
+from soundlink_pipeline.warehouse.row_ids import note_row_ids
 from soundlink_pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def save_and_ask(
                 raise
         for subject, listing in new:
             save_listing(connection, subject, listing)
+        note_row_ids(connection, warehouse.exports)  # of what was pulled before it was listed
         answer = question(Ledger(connection))
     for _, listing in new:
         landing.archive_listing(listing)

@@ -10,6 +10,7 @@ from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT, ListedId
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.loading.batch import Loaded
+from soundlink_pipeline.loading.unknown_fields import UnknownField, summed
 
 Log = Callable[[str], None]
 
@@ -90,8 +91,9 @@ class PullResult:
         return sum(item.bytes for item in self.loaded)
 
     @property
-    def unknown_fields(self) -> list[str]:
-        return sorted({name for item in self.loaded for name in item.unknown_fields})
+    def unknown_fields(self) -> list[UnknownField]:
+        """The fields that the contract does not know, each once, by name."""
+        return summed(field for item in self.loaded for field in item.unknown)
 
     def total(self, what: str) -> int:
         return sum(getattr(item, what) for item in self.loaded)

@@ -298,17 +298,21 @@ def _history(export: Export) -> Iterator[RowCheck]:
 
 
 def _habits(export: Export) -> Iterator[RowCheck]:
+    known = ", ".join(map(quote, export.known_fields))  # by now; a delivery may be older
     yield RowCheck(
         "no_unknown_fields",
         "The rows have no field that the contract does not know.",
-        "Nothing is lost: the landed files keep the fields. To have one as a column, add it to"
-        f" soundlink_pipeline/contracts/ ({export.name}), then move warehouse.duckdb away and run the job"
-        " rebuild_from_landing, which fills it for the past too.",
+        "Nothing is lost: the rows keep the fields, in _unknown_fields. To have one as a column, add it to"
+        f" soundlink_pipeline/contracts/ ({export.name}): the next run fills it for the past too.",
         "warn",
         f"""
+        with of_export as (
+            select * replace (list_filter(unknown_fields, lambda name: name not in ({known})) as unknown_fields)
+            from deliveries where export = {quote(export.name)}
+        )
         select array_to_string(unknown_fields, ', ') as unknown_fields, subject_id, start_date, end_date
-        from deliveries
-        where export = {quote(export.name)} and len(unknown_fields) > 0
+        from of_export
+        where len(unknown_fields) > 0
             and delivery_id in (select distinct _delivery_id {_in_window(export)})
         order by subject_id
         """,

@@ -14,6 +14,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.warehouse.presence import Presence
+from soundlink_pipeline.warehouse.row_ids import note_row_ids
 from soundlink_pipeline.warehouse.tables import export_tables
 
 
@@ -42,4 +43,5 @@ def _say_what_did_not_vanish(connection: duckdb.DuckDBPyConnection, exports: Seq
 DATA_STEPS: tuple[DataStep, ...] = (
     DataStep("rows that the newest delivery of their day lacks leave the tables", _take_out_vanished),
     DataStep("the history says of each version whether it vanished", _say_what_did_not_vanish),
+    DataStep("what is listed says which id its rows have", note_row_ids),
 )

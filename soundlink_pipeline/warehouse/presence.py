@@ -26,7 +26,7 @@ from soundlink_pipeline.contracts.account import ListedId
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.warehouse.sql import insert_rows, naive, quote
-from soundlink_pipeline.warehouse.tables import MODEL_STATE, VANISHED_ROWS, export_tables
+from soundlink_pipeline.warehouse.tables import MODEL_STATE, VANISHED_ROWS, export_tables, version_columns
 
 _EVER = (date.min, date.max)
 _SEEN = "greatest(t._delivery_id, t._last_seen_delivery_id)"
@@ -101,7 +101,8 @@ class Presence:
         """
         self._returned = self._number(f"select count(*) {of_round}")
         if self._returned:
-            values = ", ".join(f"(v.row ->> '{c.name}')::{c.type} as {c.name}" for c in self._export.columns)
+            table, _ = export_tables(self._export)
+            values = ", ".join(f"(v.row ->> '{c.name}')::{c.type} as {c.name}" for c in version_columns(table))
             self._execute(
                 f"""
                 insert into {self._export.name} by name
@@ -203,8 +204,9 @@ class Presence:
         )
         if not self._number("select count(*) from absent"):
             return
+        table, history = export_tables(export)
         key = ", ".join(f"{name} := t.{name}" for name in export.primary_key)
-        row = ", ".join(f"{name} := t.{name}::varchar" for name in export.column_names)
+        row = ", ".join(f"{c.name} := t.{c.name}::varchar" for c in version_columns(table))
         self._execute(
             """
             create or replace temp table vanishing as
@@ -229,7 +231,6 @@ class Presence:
             bounds,
         )
         # Believed until now, unless it is this round's: then a newer delivery without it was loaded before it.
-        table, history = export_tables(export)
         columns = ", ".join(f"t.{name}" for name in table.column_names)  # without an analyst's own
         self._execute(
             f"""

@@ -16,8 +16,9 @@ import duckdb
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.warehouse.sql import quote, quote_name
 from soundlink_pipeline.warehouse.stored_contract import FoundColumn, FoundTable, StoredTable, key_of
-from soundlink_pipeline.warehouse.tables import create, is_guarded
+from soundlink_pipeline.warehouse.tables import create, is_guarded, version_columns
 from soundlink_pipeline.warehouse.types import is_wider
+from soundlink_pipeline.warehouse.unknown_fields import UNKNOWN_FIELDS, left_of, value_in
 from soundlink_pipeline.wording import counted
 
 # What a table is called while it is written anew.
@@ -153,11 +154,11 @@ class TableMigration:
         table = self._table
         if not table.primary_key or table.like:
             return []
-        values = {c.name: f"{self._value(c)}::{c.type}" for c in table.columns if not c.name.startswith("_")}
+        values = {c.name: f"({self._value(c)})::{c.type}" for c in version_columns(table)}
         was = ", ".join(
             f"(row ->> {quote(c.name)})::{c.type} as {quote_name(c.name)}"
             for c in self._own.values()
-            if not c.name.startswith("_")
+            if not c.name.startswith("_") or c.name == UNKNOWN_FIELDS
         )
         key = ", ".join(f"{name} := {values[name]}" for name in table.primary_key)
         row = ", ".join(f"{name} := ({value})::varchar" for name, value in values.items())
@@ -192,9 +193,26 @@ class TableMigration:
         """The column's value in a row that is there, in SQL over the row as it is."""
         source = self._sources[column.name]
         if source is None:
-            return f"({column.backfill})::{column.type}" if column.backfill else "null"
+            return self._value_of_new(column)
+        if column.name == UNKNOWN_FIELDS and (new := self._known_by_now()):
+            return left_of(new)
         value = quote_name(source.name)
         return value if source.type == column.type else f"{value}::{column.type}"
+
+    def _value_of_new(self, column: Column) -> str:
+        """What was delivered before there was a column for it, or what the contract says of the past, or null."""
+        values = [f"({column.backfill})::{column.type}"] if column.backfill else []
+        if names := [name for name, of in self._known_by_now() if of is column]:
+            values.insert(0, value_in(names, column))
+        return f"coalesce({', '.join(values)})" if values else "null"
+
+    def _known_by_now(self) -> list[tuple[str, Column]]:
+        """Fields that were unknown until now, each with the column it fills: of the same name, or of an earlier one."""
+        if UNKNOWN_FIELDS not in self._own:
+            return []
+        new = [c for c, source in self._pairs() if source is None and not c.name.startswith("_")]
+        names = self._table.column_names
+        return [(name, c) for c in new for name in (c.name, *(n for n in c.renamed_from if n not in names))]
 
     def _count(self, query: str) -> int:
         return int(self._connection.execute(query).fetchall()[0][0])

@@ -15,7 +15,9 @@ from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.warehouse.accounts import ACCOUNT, EXPECTED_ACCOUNTS, accounts_view
 from soundlink_pipeline.warehouse.iso_views import COUNTRIES, CURRENCIES
 from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS
+from soundlink_pipeline.warehouse.row_ids import row_id_column
 from soundlink_pipeline.warehouse.sql import quote
+from soundlink_pipeline.warehouse.unknown_fields import UNKNOWN_FIELDS
 
 # What each SQL model was built from; `models/build.py` keeps it. Not published.
 MODEL_STATE = "_model_state"
@@ -31,6 +33,12 @@ OWN_COLUMNS = (
     _own("_valid_from", "TIMESTAMP", "Moment (UTC) of the pull that first delivered these values."),
     _own("_delivery_id", "VARCHAR", "The delivery this version is from; see deliveries."),
     _own("_last_seen_delivery_id", "VARCHAR", "A newer delivery that held this key in an older version; mostly null."),
+    _own(
+        UNKNOWN_FIELDS,
+        "JSON",
+        "The row's fields that the contract does not know, as delivered with this version; null where there are none. A"
+        " change of them alone is no new version.",
+    ),
 )
 _HISTORY_COLUMNS = (
     _own("_valid_until", "TIMESTAMP", "Moment (UTC) of the pull whose values replaced these."),
@@ -86,7 +94,10 @@ DELIVERIES = Table(
             nullable=False,
         ),
         Column(
-            "unknown_fields", "VARCHAR[]", "Fields the contract does not know; kept in the landed file.", nullable=False
+            "unknown_fields",
+            "VARCHAR[]",
+            "Fields the contract does not know; their values are with the rows, in _unknown_fields.",
+            nullable=False,
         ),
         Column("run_id", "VARCHAR", "The Dagster run that pulled it.", nullable=False),
         Column(
@@ -121,7 +132,12 @@ VANISHED_ROWS = Table(
         ),
         Column("report_date", "DATE", "UTC day the row is about.", nullable=False),
         Column("key", "JSON", "The primary key of the row, as a JSON object.", nullable=False),
-        Column("row", "JSON", "The row's greatest version, as a JSON object of texts and nulls.", nullable=False),
+        Column(
+            "row",
+            "JSON",
+            "The row's greatest version with its _unknown_fields, as a JSON object of texts and nulls.",
+            nullable=False,
+        ),
         Column("delivery_id", "VARCHAR", "The delivery that version is from.", nullable=False),
         Column("last_seen_at", "TIMESTAMP", "Moment of the newest pull that held the key (UTC).", nullable=False),
         Column("vanished_at", "TIMESTAMP", "Moment of the first pull after it, which did not (UTC).", nullable=False),
@@ -140,6 +156,11 @@ def listing_table(subject: Subject) -> Table:
         columns=(
             replace(ACCOUNT, meaning="The account that sees it, by its name in the settings."),
             *subject.listed,
+            Column(
+                row_id_column(subject),
+                "VARCHAR",
+                f"The {subject.name}'s id in the exports' rows, to join them on; null until some have come.",
+            ),
             Column("_listed_json", "VARCHAR", f"The {subject.name} as the API listed it, all fields."),
             Column(
                 "_listed_at",
@@ -153,6 +174,11 @@ def listing_table(subject: Subject) -> Table:
 
 def history_table(export: Export) -> str:
     return f"{export.name}_history"
+
+
+def version_columns(table: Table) -> tuple[Column, ...]:
+    """What a version of an export's row consists of: the delivered columns, and the fields that have none."""
+    return tuple(c for c in table.columns if not c.name.startswith("_") or c.name == UNKNOWN_FIELDS)
 
 
 def export_tables(export: Export) -> tuple[Table, Table]:

@@ -176,6 +176,7 @@ def test_listed_campaign_is_kept_with_all_it_says(tmp_path: Path) -> None:
             "https://example.com/x",
             naive,
             naive + timedelta(days=4),
+            None,
             NOON.replace(tzinfo=None),
             "run-23",
         )

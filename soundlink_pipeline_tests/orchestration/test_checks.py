@@ -124,6 +124,9 @@ def test_fields_the_contract_does_not_know_are_told_and_do_no_harm(here: Project
     result = here.refresh("2026-01-10", "2026-01-12", asset_selection=[dg.AssetKey(BREAKDOWN)])
     assert result.success
     assert here.table(EXPORTS[0]) == truth(here.sim.world, EXPORTS[0], each_day("2026-01-10", "2026-01-12", NOW))
-    assert re.search(r"unknown fields *\| *saves", materialized(here, BREAKDOWN)["2026-01-12"]["last run"])
+    page = materialized(here, BREAKDOWN)["2026-01-12"]["last run"]
+    assert re.search(r"unknown fields *\| *saves \(integer, all rows\)", page)
     warnings = [log.user_message for log in here.instance.all_logs(result.run_id) if log.level == 30]
-    assert any("fields its contract does not know: saves." in text for text in warnings)
+    told = [text for text in warnings if "fields its contract does not know" in text]
+    assert [text.partition(": ")[2].partition(". ")[0] for text in told] == ["saves (integer, all rows)"]
+    assert here.query(f"select distinct _unknown_fields from {BREAKDOWN}") == [('{"saves":3}',)]

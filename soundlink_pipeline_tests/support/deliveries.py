@@ -24,6 +24,7 @@ from soundlink_pipeline.loading.batch import BatchResult, load_batch
 from soundlink_pipeline.loading.listing import save_listing
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline.warehouse.unknown_fields import UNKNOWN_FIELDS
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 APRIL = DateRange(date(2026, 4, 1), date(2026, 4, 30))
@@ -113,7 +114,9 @@ def snapshot(connection: duckdb.DuckDBPyConnection, exports: Iterable[Export] = 
     """What must not depend on the order of loading."""
     found = {}
     for export in exports:
-        columns = ", ".join((*export.column_names, "_pulled_at", "_delivery_id", "_last_seen_delivery_id"))
+        columns = ", ".join(
+            (*export.column_names, "_pulled_at", "_delivery_id", "_last_seen_delivery_id", UNKNOWN_FIELDS)
+        )
         found[export.name] = connection.execute(f"select {columns} from {export.name} order by all").fetchall()
     for table in ("vanished_rows", "report_date_status"):
         found[table] = connection.execute(f"select * from {table} order by all").fetchall()

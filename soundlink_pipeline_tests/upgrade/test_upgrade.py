@@ -204,7 +204,7 @@ def test_its_columns_are_told_from_an_analysts_and_migrated(old: Path) -> None:
     with warehouse.write() as connection:
         assert connection.execute(rows % "clicks").fetchall() == before
         found = connection.execute(f"describe {changed.name}").fetchall()
-        assert [name for name, *_ in found[-2:]] == ["_last_seen_delivery_id", "note"]
+        assert [name for name, *_ in found[-2:]] == ["_unknown_fields", "note"]
         assert "cpf" not in {name for name, *_ in found}
         assert connection.execute(
             "select distinct note, seen_by from campaign_country_daily, deliveries"

@@ -27,6 +27,7 @@ from soundlink_pipeline.warehouse.home import WarehouseUnusable
 from soundlink_pipeline.warehouse.instances import opened
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.tables import DELIVERIES, MODEL_STATE, listing_table
+from soundlink_pipeline.warehouse.unknown_fields import UNKNOWN_FIELDS
 from soundlink_pipeline_tests.support.deliveries import NOON, arrival, load, query, row
 
 DAY = timedelta(days=1)
@@ -281,7 +282,7 @@ VANISHED = Table(
 def as_vanished(export: Export) -> str:
     """The rows of the table as `vanished_rows` keeps them."""
     key = ", ".join(f"{name} := {name}" for name in export.primary_key)
-    row = ", ".join(f"{name} := {name}::varchar" for name in export.column_names)
+    row = ", ".join(f"{name} := {name}::varchar" for name in (*export.column_names, UNKNOWN_FIELDS))
     return (
         f"select '{export.name}' as export, campaign_id, to_json(struct_pack({key})) as key,"
         f" to_json(struct_pack({row})) as row from {export.name}"

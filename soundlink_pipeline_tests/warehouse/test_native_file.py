@@ -53,6 +53,7 @@ def test_table_has_the_columns_of_the_contract_then_ours_and_keys_are_not_null(w
             "_valid_from",
             "_delivery_id",
             "_last_seen_delivery_id",
+            "_unknown_fields",
         ]
 
 

@@ -21,6 +21,7 @@ final as (
         -- keys
         account,
         campaign_id,
+        row_campaign_id,
 
         -- attributes
         organization_id,

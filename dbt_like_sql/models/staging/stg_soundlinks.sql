@@ -7,6 +7,7 @@ final as (
         -- keys
         account,
         soundlink_id,
+        row_soundlink_id,
 
         -- attributes
         organization_id,

@@ -28,9 +28,11 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
             made.ways["straight into the table"] += len(arrivals)
             return inserted
 
-        def counted_stage(export: Export, table: str, files: list[str], longest: int, *, exact: bool) -> str:
+        def counted_stage(
+            export: Export, table: str, files: list[str], longest: int, *, exact: bool, unknown: bool
+        ) -> str:
             made.ways["staged, exact reading" if exact else "staged, quick reading"] += len(files)
-            return stage(export, table, files, longest, exact=exact)
+            return stage(export, table, files, longest, exact=exact, unknown=unknown)
 
         patch.setattr(direct_insert, "insert", counted_insert)
         patch.setattr(read_sql, "stage", counted_stage)
