@@ -15,7 +15,8 @@ HOUR = timedelta(hours=1)
 
 def listed(warehouse: NativeFile, *ids: str) -> None:
     with warehouse.write() as connection:
-        connection.executemany("insert into campaigns (campaign_id) values (?)", [(listed_id,) for listed_id in ids])
+        insert = "insert into campaigns (account, campaign_id) values (?, ?)"
+        connection.executemany(insert, [("default", listed_id) for listed_id in ids])
         row_ids.note_row_ids(connection, warehouse.exports)
 
 
