@@ -24,8 +24,8 @@ PROBE_EVERY = 21
 _AT_FIRST_EVERY, _AT_FIRST_TIMES = 7, 4
 # However the order of probing changes with the listing: no longer than this after the last.
 _PROBE_AT_LATEST = 27
-# A row is known at the latest so many days after its day is final.
-_PROMISED_DAYS = 30
+# A row of so many last days is known at the latest so many days after its day is final.
+_LAST_DAYS, _PROMISED_DAYS = timedelta(days=MAX_DAYS_PER_PULL), 30
 # So few probes a day are no burden, however few are over.
 _FEW_PROBES = 5
 
@@ -100,7 +100,8 @@ class Over:
         start = max(_first_probed_day(today), first_day)
         if start > end:
             return None
-        final, first = {*so_far.final.get(self.place, ()), *asked}, max(start, self.created)
+        # A probe reaches a few days beyond the last 90: for their sake alone none is made.
+        final, first = {*so_far.final.get(self.place, ()), *asked}, max(start, self.created, today - _LAST_DAYS)
         missing = first_missing(final, first, end)
         if missing is None:
             return None

@@ -327,3 +327,14 @@ def test_the_days_before_a_short_first_pull_are_made_up_for() -> None:
     # Of what is over: the rows that a probe can see 30 days on.
     assert known["over"] >= {today + days(30 - 9 - number) for number in range(90 - 30)}
     assert min(known["over"]) >= first_day
+
+
+def test_what_a_first_load_of_the_last_90_days_has_asked_for_is_not_probed_at_once() -> None:
+    today = START + days(200)
+    over = [listed(f"over-{number}", START, START + days(20)) for number in range(30)]
+    account = Account(lambda *_: False)
+    first = account.refreshed([*over, listed("live", START)], today, START)
+    assert {request.dates for request in first} == {DateRange(today - days(90), today - days(1))}
+    assert len({request.place for request in first}) == len(first)
+    asked = account.refreshed([*over, listed("live", START)], today + days(1))
+    assert {request.subject_id for request in asked} == {"live"}, "all days that are final were so the day before"
