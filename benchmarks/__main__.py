@@ -17,6 +17,7 @@ _PARTS = (
     ["request_counts"],
     ["refresh"],
     ["soundlinks"],
+    ["accounts"],
     ["models"],
     ["loading_models"],
     ["publishing"],

@@ -6,29 +6,20 @@ publication, as Dagster runs it; the API answers at once, so that what is measur
 """
 
 import argparse
-import os
-import shutil
 import statistics
 import tempfile
-import time
 import warnings
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import dagster as dg
-
+from benchmarks.refreshing import Folder
 from benchmarks.serving import say, verdict
-from soundlink_pipeline.definitions import build_definitions
-from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
-from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
-from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import (
     CAMPAIGNS_READ,
     METRICS_READ,
     SOUNDLINKS_READ,
     KeyInfo,
     SimClock,
-    Simulator,
     World,
     running_simulator,
 )
@@ -39,35 +30,6 @@ _KEYS = {
     "campaigns and soundlinks": ("sk_bench_both", frozenset({CAMPAIGNS_READ, METRICS_READ, SOUNDLINKS_READ})),
 }
 _MOST = 1.6
-
-
-class Folder:
-    """A project's data folder and Dagster instance, refreshed with one key."""
-
-    def __init__(self, folder: Path, simulator: Simulator, key: str) -> None:
-        folder.mkdir()
-        shutil.copy("dagster.yaml", folder)
-        no_limit = {f"SOUNDLINK_REQUESTS_PER_{unit}": "1000000" for unit in ("MINUTE", "HOUR")}
-        data = {"SOUNDLINK_BASE_URL": simulator.base_url, "SOUNDLINK_DATA_DIR": str(folder / "data"), **no_limit}
-        self._folder, self._home = folder, Path.cwd()
-        self._job = build_definitions(settings_from(data), lambda _: key).resolve_job_def(DAILY_REFRESH)
-
-    def refresh(self, start: date, end: date) -> float:
-        """How many seconds it takes."""
-        os.chdir(self._folder)  # the paths in dagster.yaml are relative
-        try:
-            with dg.DagsterInstance.from_config(str(self._folder)) as instance:
-                started = time.perf_counter()
-                result = self._job.execute_in_process(
-                    instance=instance,
-                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                    tags={RANGE_START: start.isoformat(), RANGE_END: end.isoformat()},
-                )
-                seconds = time.perf_counter() - started
-        finally:
-            os.chdir(self._home)
-        assert result.success
-        return seconds
 
 
 def main() -> None:
@@ -89,7 +51,7 @@ def main() -> None:
         running_simulator(world, clock, keys=keys, per_minute=None, per_hour=None, prepare=True) as simulator,
     ):
         folders = {
-            what: Folder(Path(scratch) / str(number), simulator, key)
+            what: Folder(Path(scratch) / str(number), simulator, {"SOUNDLINK_API_KEY": key})
             for number, (what, (key, _)) in enumerate(_KEYS.items())
         }
         for what, folder in folders.items():
