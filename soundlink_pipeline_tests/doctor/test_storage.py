@@ -195,7 +195,7 @@ def test_contract_that_the_next_run_changes_is_told_and_one_that_it_cannot_is_a_
     examined = Examined(here)
     assert examined.bad("Warehouse") == []
     finding = examined.one("Warehouse", "contract")
-    assert finding.message.endswith("campaign_country_daily_history: result_type is added")
+    assert finding.message.endswith(f"campaign_country_daily_history: {export.columns[-1].name} is added")
     (here.data / "warehouse.duckdb").unlink()
     with NativeFile(
         here.data, exports=[replace(export, primary_key=export.primary_key[1:]), other, *EXPORTS[2:]]
