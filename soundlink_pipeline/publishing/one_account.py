@@ -31,6 +31,7 @@ from soundlink_pipeline.warehouse.tables import (
     listing_table,
     schema_statements,
 )
+from soundlink_pipeline.wording import counted
 
 _NEW = "one_account"
 
@@ -78,6 +79,7 @@ def _take_rows(source: Path, target: Path, account: str, exports: Sequence[Expor
         known = [name for (name,) in connection.execute("select name from accounts order by name").fetchall()]
         if account not in known:
             raise NotPublished(f"{source} has no account {account}; it has {', '.join(known) or 'none'}")
+        _check_that_none_is_shared(connection, account, exports)
         connection.execute(f"attach {quote(str(target))} as {_NEW}")
         try:
             connection.execute(f"use {_NEW}")
@@ -92,6 +94,38 @@ def _take_rows(source: Path, target: Path, account: str, exports: Sequence[Expor
         finally:
             connection.execute(f'use "{whole}"')
             connection.execute(f"detach {_NEW}")
+
+
+def _check_that_none_is_shared(connection: duckdb.DuckDBPyConnection, account: str, exports: Sequence[Export]) -> None:
+    """Raises NotPublished where another account has delivered, last, rows of what this one lists, too.
+
+    Such a row is held once, as that one's: the file would lack it. What has moved away is listed no longer.
+    """
+    for export in exports:
+        subject = export.subject
+        found = connection.execute(
+            f"""
+            select d.account, count(distinct t.{export.id_column}), count(*)
+            from {export.name} as t join deliveries as d on d.delivery_id = t._delivery_id
+            where d.account <> $account and t.{export.id_column} in (
+                select o.row_subject_id
+                from deliveries as o
+                join (
+                    from {subject.table} where account = $account qualify _listed_at = max(_listed_at) over ()
+                ) as s on s.{subject.id_column} = o.subject_id
+                where o.export = $export and o.account = $account
+            )
+            group by all order by all
+            """,
+            {"account": account, "export": export.name},
+        ).fetchall()
+        for other, number, rows in found:
+            raise NotPublished(
+                f"no file of {account} was published: {counted(number, subject.name)} that it lists came from account"
+                f" {other}, too, so that {counted(rows, 'row')} of {export.name} would be missing: a row is held once, as"
+                " of the account that delivered it last. Take one of the two out of the settings, and pull these days"
+                " again"
+            )
 
 
 def _own_rows(exports: Sequence[Export], whole: str, account: str) -> Iterator[tuple[str, str]]:

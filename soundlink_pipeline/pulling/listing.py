@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from soundlink_pipeline.api.errors import RequestRefused, ScopeMissing, SoundlinkError
 from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT
+from soundlink_pipeline.contracts.exports import subjects_of
 from soundlink_pipeline.contracts.subject import Listed, Subject, left_out
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
@@ -130,8 +131,8 @@ def save_and_ask(
     """Save landed listings, unless that was done, and ask the ledger what a run must know before it pulls.
 
     `accounts` are those that the settings name; they are kept, too. Opens the warehouse once. The file of a listing
-    that is saved now gets another name: read its `items` before. Raises AccountRenamed, with the listings set aside;
-    WarehouseLocked, WarehouseUnusable.
+    that is saved now gets another name: read its `items` before. Raises AccountRenamed, with that account's listings
+    set aside; WarehouseLocked, WarehouseUnusable.
     """
     new = [(subject, listing) for subject, listing in listings if not listing.archived]
     if not new and warehouse.exists():
@@ -141,10 +142,11 @@ def save_and_ask(
         if accounts:
             listed = [(listing.account, subject, listing.items(subject)) for subject, listing in new]
             try:
-                keep_accounts(connection, listed, accounts)
+                keep_accounts(connection, listed, accounts, subjects_of(warehouse.exports))
             except AccountRenamed as error:
                 for _, listing in new:
-                    landing.refuse_listing(listing, str(error))
+                    if listing.account == error.account:
+                        landing.refuse_listing(listing, str(error))
                 raise
         for subject, listing in new:
             save_listing(connection, subject, listing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -137,20 +137,25 @@ class Ledger:
         return found
 
     def newest_settled_day(self, exports: Iterable[Export]) -> date | None:
-        """The newest day pulled of every export that was ever pulled, and final for all whose rows are expected."""
+        """The newest day that is final for all whose rows are expected, of every export that was ever pulled."""
         final: list[set[date]] = []
+        pulled: list[tuple[dict[ListedId, ExpectedDays], dict[date, set[ListedId]]]] = []
         for export in exports:
-            days = self._connection.execute(
+            span = self._connection.execute(
                 "select min(start_date), max(end_date) from deliveries where export = $1", [export.name]
             ).fetchall()
-            ((first, last),) = days
+            ((first, last),) = span
             if first is None:
                 continue
-            pulled = self._connection.execute(
-                "select distinct report_date from report_date_status where export = $1", [export.name]
-            ).fetchall()
-            final.append({day for (day,) in pulled} - self.unsettled_days(export, first, last).keys())
-        return max(set.intersection(*final), default=None) if final else None
+            of_days: dict[date, set[ListedId]] = {}
+            for day, account, subject_id in self._connection.execute(
+                "select report_date, account, subject_id from report_date_status where export = $1", [export.name]
+            ).fetchall():
+                of_days.setdefault(day, set()).add(ListedId(account, subject_id))
+            final.append(of_days.keys() - self.unsettled_days(export, first, last).keys())
+            pulled.append((self.expected_days(export), of_days))
+        days = sorted(set.intersection(*final), reverse=True) if final else []
+        return next((day for day in days if all(_are_pulled(day, *of_export) for of_export in pulled)), None)
 
     def date_status(self, export: Export, dates: DateRange) -> list[DateStatus]:
         """Per report_date of `dates`: rows, totals of the export's measures, last pull, settled or not.
@@ -341,3 +346,11 @@ class Ledger:
         rows = self._connection.execute(f"select account, max(_listed_at) from {subject.table} group by all").fetchall()
         expected = self._first_days()
         return {account: moment.replace(tzinfo=UTC) for account, moment in rows if account in expected or not expected}
+
+
+def _are_pulled(
+    day: date, expected: Mapping[ListedId, ExpectedDays], of_days: Mapping[date, Collection[ListedId]]
+) -> bool:
+    """Whether all whose rows are expected on a day were pulled for it."""
+    alone = DateRange(day, day)
+    return all(of in of_days[day] for of, days in expected.items() if days.meet(alone))

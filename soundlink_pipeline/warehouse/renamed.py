@@ -18,17 +18,23 @@ from soundlink_pipeline.warehouse.sql import transaction
 class AccountRenamed(Exception):
     """An account that is new lists what was pulled for one that the settings no longer name; says what to do."""
 
+    def __init__(self, account: str, message: str) -> None:
+        super().__init__(message)
+        self.account = account
+
 
 def keep_accounts(
     connection: duckdb.DuckDBPyConnection,
     listed: Iterable[tuple[str, Subject, Iterable[Item]]],
     accounts: Sequence[ExpectedAccount],
+    subjects: Iterable[Subject],
 ) -> None:
     """Keep the accounts that the settings name, unless one has got another name: by what is `listed`, not yet saved.
 
     Raises AccountRenamed, duckdb.Error.
     """
-    _refuse_renamed(connection, listed, {account.name: account.organization_id for account in accounts})
+    organizations = {account.name: account.organization_id for account in accounts}
+    _refuse_renamed(connection, list(listed), organizations, subjects)
     with transaction(connection):
         expect(connection, accounts)
 
@@ -37,8 +43,10 @@ def _refuse_renamed(
     connection: duckdb.DuckDBPyConnection,
     listed: Iterable[tuple[str, Subject, Iterable[Item]]],
     organizations: Mapping[str, str | None],
+    subjects: Iterable[Subject],
 ) -> None:
-    known = {name for (name,) in connection.execute("select name from accounts").fetchall()}
+    # Not those that the settings named in an earlier run: perhaps nothing of it was listed then.
+    known = _known(connection, subjects)
     gone = sorted(known - organizations.keys())
     new = [(account, subject, items) for account, subject, items in listed if account not in known]
     if not gone or not new:
@@ -51,10 +59,18 @@ def _refuse_renamed(
         for name in gone:
             if ids & {listed_id for of, listed_id in rows if of == name} or (own - {""}) & of_gone.get(name, set()):
                 raise AccountRenamed(
+                    account,
                     f"account {account} is new, and lists the {subject.plural} of account {name}, which the settings no"
                     f" longer name. The warehouse knows an account by its name: call it {name} again, as in"
-                    f" [accounts.{name}]"
+                    f" [accounts.{name}]",
                 )
+
+
+def _known(connection: duckdb.DuckDBPyConnection, subjects: Iterable[Subject]) -> set[str]:
+    """The accounts of which anything was listed or pulled."""
+    tables = ["deliveries", *(subject.table for subject in subjects)]
+    names = " union ".join(f"select account from {table}" for table in tables)
+    return {name for (name,) in connection.execute(names).fetchall()}
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, subject: Subject, accounts: list[str]) -> list[Any]:

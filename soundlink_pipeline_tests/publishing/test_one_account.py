@@ -118,3 +118,27 @@ def test_an_account_that_is_not_in_the_file_is_told(whole: Path, tmp_path: Path,
         publish_account(
             whole, tmp_path / "x.duckdb", "nobody", exports=EXPORTS, project=project, run_id="run-2", now=NOW
         )
+
+
+def test_there_is_no_file_of_an_account_that_lists_what_another_has_delivered_last(
+    tmp_path: Path, project: SqlProject
+) -> None:
+    warehouse, landing = NativeFile(tmp_path), Landing(tmp_path)
+    line = b'{"campaignId": "camp_1", "createdAt": "2026-01-01T00:00:00Z"}'
+    for hours, account in enumerate(ACCOUNTS):  # two keys of one organization
+        moment = NOON + hours * HOUR
+        load(warehouse, arrival(tmp_path / "in", [row(campaign_id="uuid")], account=account, pulled=moment))
+        save(warehouse, landing.land_listing(CAMPAIGN, [line], NOON, None, "run-1", account=account))
+    with warehouse.write() as connection:
+        build_models(connection, project)
+    whole = tmp_path / "soundlink.duckdb"
+    publish(warehouse, whole, run_id="run-1", now=NOW)
+
+    def publish_one(account: str) -> dict[str, int]:
+        target = tmp_path / "published" / f"{account}.duckdb"
+        return publish_account(whole, target, account, exports=EXPORTS, project=project, run_id="run-2", now=NOW)
+
+    said = "1 campaign that it lists came from account bolt, too, so that 1 row of campaign_country_daily would"
+    with pytest.raises(NotPublished, match=f"no file of acme was published: {said}"):
+        publish_one("acme")
+    assert publish_one("bolt")["campaign_country_daily"] == 1

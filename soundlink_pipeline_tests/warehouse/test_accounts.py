@@ -14,7 +14,7 @@ from soundlink_pipeline.contracts.account import DEFAULT_ACCOUNT, ListedId
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.quality.completeness import missing, newest_complete_day
 from soundlink_pipeline.warehouse.accounts import ExpectedAccount, MovedAccount, expect, moved_accounts
@@ -59,7 +59,7 @@ class Books:
 
     def keep(self, account: str, listed: Sequence[dict[str, Any]], *expected: ExpectedAccount) -> None:
         with self.warehouse.write() as connection:
-            keep_accounts(connection, [(account, CAMPAIGN, listed)], expected)
+            keep_accounts(connection, [(account, CAMPAIGN, listed)], expected, SUBJECTS)
 
 
 @pytest.fixture
@@ -156,6 +156,10 @@ def test_one_account_under_another_name_is_refused(books: Books) -> None:
         books.keep("acme", [{"campaignId": "c", "organizationId": "org-1"}], acme)
     with pytest.raises(AccountRenamed, match=renamed):
         books.keep("acme", [], ExpectedAccount("acme", "org-1"))
+    # Also where it was expected before, and nothing of it listed: in a run of another account, or while it failed.
+    books.keep("other", [], acme, ExpectedAccount("other"))
+    with pytest.raises(AccountRenamed, match=renamed):
+        books.keep("acme", [{"campaignId": "b"}], acme, ExpectedAccount("other"))
     # Beside the old one it is another account, and so is one of other campaigns in its place.
     books.keep("acme", [{"campaignId": "b"}], ExpectedAccount(DEFAULT_ACCOUNT), acme)
     books.keep("acme", [{"campaignId": "c", "organizationId": "org-2"}], ExpectedAccount("acme", "org-2"))
