@@ -6,6 +6,7 @@ import fcntl
 import json
 import re
 import threading
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -131,6 +132,27 @@ def test_a_pull_says_what_came_and_is_a_run_that_the_ui_shows(here: Folder) -> N
     assert run.status is dg.DagsterRunStatus.SUCCESS
     assert run.tags.items() >= {RANGE_START: "2026-02-10", RANGE_END: "2026-02-12"}.items()
     assert run.remote_job_origin is not None
+
+
+def test_a_pull_that_is_interrupted_at_its_end_says_that_it_has_published(
+    here: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_job = pull.run_job
+    monkeypatch.setattr(pull, "run_job", lambda *job, **options: replace(run_job(*job, **options), interrupted=True))
+    pulled = here.soundlink("pull", *DAYS)
+    file = here.path / "data" / "soundlink.duckdb"
+    assert (pulled.code, pulled.err) == (130, "Interrupted at its end: what has arrived is loaded and published.\n")
+    assert f"Published: {file} (" in pulled.out
+    assert "Not published" not in pulled.out
+
+
+def test_a_pull_that_fails_before_it_publishes_leaves_the_file_or_says_that_there_is_none(here: Folder) -> None:
+    file = here.path / "data" / "soundlink.duckdb"
+    pulled = here.soundlink("pull", *DAYS, SOUNDLINK_API_KEY="sk_test_Wrong")
+    assert f"Not published: {file} is not there yet" in pulled.out.splitlines()
+    file.touch()
+    pulled = here.soundlink("pull", *DAYS, SOUNDLINK_API_KEY="sk_test_Wrong")
+    assert f"Not published: {file} stays as it was" in pulled.out.splitlines()
 
 
 def test_a_wrong_key_is_one_sentence(here: Folder) -> None:
