@@ -14,7 +14,8 @@ from soundlink_pipeline.commands.execution import loaded_settings
 from soundlink_pipeline.commands.project_folder import enter_project, require_project
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.definitions import defs
-from soundlink_pipeline.doctor.dagster_state import daemon_state, has_storage, next_tick
+from soundlink_pipeline.doctor.daemon import daemon_state
+from soundlink_pipeline.doctor.dagster_state import has_storage, next_tick, sqlite_folder
 from soundlink_pipeline.doctor.finding import minute
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
@@ -129,7 +130,7 @@ def _runs(home: Path, now: datetime) -> Iterator[Line]:
             yield "Next run", f"none: {_SCHEDULE} is stopped; switch it on in the UI: Automation"
         else:
             yield from _next_run(now)
-        daemon = daemon_state(instance, now)
+        daemon = daemon_state(instance, now, home if sqlite_folder(home) else None)
         if daemon.level != "ok":
             yield "", _NO_DAEMON.format(daemon.message, typed("dev"))
 

@@ -7,15 +7,18 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
+from dagster._daemon.types import DaemonHeartbeat
 
 from soundlink_pipeline.orchestration.run_origin import job_origin
 from soundlink_pipeline.orchestration.turn import turn
 from soundlink_pipeline_tests.commands.conftest import Folder
+from soundlink_pipeline_tests.support.examined import daemon_process
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.terminal import soundlink
 
@@ -70,6 +73,20 @@ def test_after_a_pull_it_says_what_is_there(here: Folder) -> None:
     assert found["Last run"].startswith("daily_refresh, 2026-02-10 to 2026-02-12: success, ended ")
     assert "the daemon is not running" in found["Next run"]
     assert {path: path.stat().st_mtime_ns for path in here.path.rglob("*.duckdb")} == files
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the system does not show its processes")
+def test_the_heartbeat_of_a_daemon_that_has_ended_promises_no_run(here: Folder) -> None:
+    now = datetime.now(UTC)
+    with instance_of(here) as instance:
+        for name in ("SCHEDULER", "QUEUED_RUN_COORDINATOR"):
+            instance.add_daemon_heartbeat(DaemonHeartbeat(now.timestamp(), name, "daemon", []))
+        ended = lines(here.soundlink("status").out)["Next run"]
+        with daemon_process(here.path):
+            running = lines(here.soundlink("status").out)["Next run"]
+    assert "the daemon is not running: it has ended (last seen " in ended
+    assert ": no run starts by itself; make dev runs one" in ended
+    assert "daemon is" not in running
 
 
 @contextmanager
