@@ -97,6 +97,14 @@ def instance_of(here: Folder) -> Iterator[dg.DagsterInstance]:
             yield instance
 
 
+def test_a_run_that_only_looks_hides_no_pull_that_has_failed(here: Folder) -> None:
+    with instance_of(here) as instance:
+        instance.add_run(dg.DagsterRun("daily_refresh", status=dg.DagsterRunStatus.FAILURE))
+        for job in ("freshness", "compare_totals"):
+            instance.add_run(dg.DagsterRun(job, status=dg.DagsterRunStatus.SUCCESS))
+    assert lines(here.soundlink("status").out)["Last run"].startswith("daily_refresh: failure, ended ")
+
+
 def begin(instance: dg.DagsterInstance, number: int, process: int) -> dg.DagsterRun:
     """A run that a process executes."""
     run_id = f"{number:08}-1111-4222-8333-123456789abc"
