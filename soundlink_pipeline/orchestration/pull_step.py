@@ -24,6 +24,7 @@ from soundlink_pipeline.pulling.planning import Plan, PullRequest
 from soundlink_pipeline.pulling.progress import Progress
 from soundlink_pipeline.pulling.puller import Puller
 from soundlink_pipeline.pulling.shrinking import NOTHING_HELD, HeldRows
+from soundlink_pipeline.typed import rebuilding
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.wording import counted, in_words
 
@@ -164,7 +165,6 @@ def pull_range(context: dg.AssetExecutionContext, soundlink: Soundlink, asked: A
             for account, listed in zip(working, _chosen(working, asked.only), strict=True)
         ]
         result = _pull(context, soundlink, asked, pulls, later)
-        result.requests = accounts.requests
     result.failed += _refused(accounts, asked)
     left = _left_out(context, pulls, result, accounts.are_several)
     result.loaded[:0] = leftovers.loaded
@@ -174,7 +174,8 @@ def pull_range(context: dg.AssetExecutionContext, soundlink: Soundlink, asked: A
         if unknown := result.of(export).unknown_fields:
             context.log.warning(
                 f"{export.name} came with fields its contract does not know: {', '.join(unknown)}. They are kept in the"
-                " landed files; once they are in contracts/ they are loaded, and rebuild_from_landing fills the past"
+                " landed files; once they are in contracts/ they are loaded. To fill the past, too, move the"
+                f" warehouse's file away then and run {rebuilding()}"
             )
     soundlink.landing.sweep(datetime.now(UTC), soundlink.settings.landing_retention_days)
     in_range = {

@@ -6,6 +6,7 @@ import fcntl
 import json
 import re
 import threading
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from soundlink_pipeline.commands import display, pull
 from soundlink_pipeline.commands.checks import check_lines
+from soundlink_pipeline.commands.execution import run_job
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
@@ -24,6 +26,7 @@ from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
 from soundlink_pipeline.pulling.progress import Estimate, ExportProgress, Progress
 from soundlink_pipeline.quality.row_checks import CheckResult, RowCheck
 from soundlink_pipeline.simulator import Fault, KeyInfo
+from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, METRICS_READ
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.commands.conftest import Folder
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
@@ -137,7 +140,6 @@ def test_a_pull_says_what_came_and_is_a_run_that_the_ui_shows(here: Folder) -> N
 def test_a_pull_that_is_interrupted_at_its_end_says_that_it_has_published(
     here: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_job = pull.run_job
     monkeypatch.setattr(pull, "run_job", lambda *job, **options: replace(run_job(*job, **options), interrupted=True))
     pulled = here.soundlink("pull", *DAYS)
     file = here.path / "data" / "soundlink.duckdb"
@@ -180,6 +182,15 @@ def test_a_listing_that_was_refused_is_no_request_that_was() -> None:
     assert said.endswith("; 4 requests for exports, 1 refused or failed")
 
 
+def test_a_listing_that_is_refused_is_requested_once_and_is_no_request_for_exports(here: Folder) -> None:
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ, METRICS_READ}))
+    pulled = here.soundlink("pull", *DAYS, "--refetch")
+    assert pulled.code == 0, pulled.err
+    kinds = Counter(record.kind for record in here.sim.stats.records)
+    assert kinds == {"campaigns": 1, "soundlinks": 1, "breakdown_export": 4, "engagement_export": 4}
+    assert "; 8 requests for exports, 0 refused or failed" in pulled.out
+
+
 def test_no_line_of_a_slow_pull_is_like_the_one_before() -> None:
     progress = Progress(exports={EXPORTS[0].name: ExportProgress(4, 0, 0, 12_300_000)})
     said = list[str]()
@@ -216,6 +227,8 @@ def test_the_checks_that_failed_are_told_in_good_english() -> None:
     assert lines(1200) == [f"{head} campaign_country_daily: 1,200 days break {rule}"]
     both = "campaign_country_daily and campaign_engagement_daily"
     assert lines(1, 1200) == [f"{head} {both}: 1 day and 1,200 days break {rule}"]
+    assert lines(2, 2) == [f"{head} {both}: 2 days each break {rule}"]
+    assert lines(1, 1) == [f"{head} {both}: 1 day each breaks {rule}"]
 
 
 def test_verbose_brings_dagsters_own_lines(here: Folder, capfd: pytest.CaptureFixture[str]) -> None:

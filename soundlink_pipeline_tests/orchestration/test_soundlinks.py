@@ -108,7 +108,7 @@ def test_a_family_that_was_loaded_and_is_closed_now_fails_the_run_after_the_othe
     both.sim.clock.set(utc("2026-03-03T06:00"))
     result = both.refresh("2026-02-23", "2026-03-02")
     assert not result.success
-    assert "soundlink_country_daily of all, 2026-02-23 to 2026-03-02: the API key lacks a scope" in failure_of(result)
+    assert "all of soundlink_country_daily, 2026-02-23 to 2026-03-02: the API key lacks the scope" in failure_of(result)
     assert both.query("select max(report_date) from campaign_country_daily") == [(day("2026-03-02"),)]
 
 
