@@ -56,6 +56,12 @@ def require_project(folder: Path, *, for_runs: bool = True) -> None:
     )
 
 
+def require_data(folder: Path) -> None:
+    """Raises click.ClickException where there is no project, nor a data folder that the shell names."""
+    if not os.environ.get("SOUNDLINK_DATA_DIR"):
+        require_project(folder, for_runs=False)
+
+
 @dataclass(frozen=True)
 class Lock:
     """A lock's open file. `holders` are those who have it; without any it is ours, and `own` are our lines in it."""

@@ -33,6 +33,12 @@ from soundlink_pipeline.wording import counted
 # A run that writes holds the warehouse for seconds.
 _WAIT_SECONDS = 5.0
 _LABEL_WIDTH = 11
+_SINCE = {
+    dg.DagsterRunStatus.QUEUED: "queued",
+    dg.DagsterRunStatus.STARTING: "being started since",
+    dg.DagsterRunStatus.STARTED: "started",
+    dg.DagsterRunStatus.CANCELING: "being canceled, started",
+}
 _SCHEDULE = f"{DAILY_REFRESH}_schedule"
 # Jobs that change nothing, and how many runs are read to find one of another job.
 _ONLY_LOOKING, _LOOKS_BACK = (COMPARE_TOTALS, FRESHNESS), 50
@@ -148,7 +154,7 @@ def _under_way(instance: dg.DagsterInstance) -> Iterator[Line]:
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=5):
         run = record.dagster_run
         since = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
-        state = f"{_named(run)}: {run.status.value.lower()} since {minute(since)}"
+        state = f"{_named(run)}: {_SINCE.get(run.status, 'requested')} {minute(since)}"
         if run.run_id in killed:
             yield "Killed", f"{state}, but its process is gone; the next run marks it as failed and goes on from there"
         elif run.status is dg.DagsterRunStatus.QUEUED:

@@ -130,11 +130,11 @@ def resources(soundlink: Soundlink) -> dict[str, object]:
             return
         instance.add_run_tags(run.run_id, own_tags(run) | host_tag())
 
-        def say(line: str) -> None:
-            log.info(line)
+        def note(line: str) -> None:
             soundlink.progress.note = line
 
-        with turn(soundlink.settings.data_dir, run, instance, say):
+        with turn(soundlink.settings.data_dir, run, instance, log.info, note=note):
+            note("")
             yield soundlink
         report_unevaluated(instance, run)
 

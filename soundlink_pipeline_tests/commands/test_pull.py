@@ -61,7 +61,12 @@ def campaigns_published(here: Folder) -> set[str]:
     [
         ("2025-12-31", "2026-01-02", "the first partition is 2026-01-01 (setting SOUNDLINK_START_DATE)"),
         ("2026-02-02", "2026-02-01", "the range 2026-02-02 to 2026-02-01 is reversed"),
-        ("2026-02-30", "2026-03-01", "Give two days as YYYY-MM-DD, the earlier first."),
+        (
+            "yesterday",
+            "2026-03-01",
+            "'yesterday' is not written as YYYY-MM-DD. Give",
+        ),
+        ("2026-02-30", "2026-03-01", "there is no day 2026-02-30. Give two days as YYYY-MM-DD, the earlier first."),
         ("x'; rm -rf /", "2026-03-01", "Give two days as YYYY-MM-DD, the earlier first."),
     ],
 )
@@ -264,7 +269,7 @@ def test_a_pull_that_must_wait_says_for_whom(here: Folder, monkeypatch: pytest.M
         timer.join()
     assert pulled.code == 0
     assert (
-        ": Waiting for run 01234567 (daily_refresh, started by schedule), which works since 2026-11-28 07:00"
+        ": Waiting for run 01234567 (daily_refresh, started by schedule), which has been working since 2026-11-28 07:00"
         in pulled.out
     )
 

@@ -33,7 +33,7 @@ def lines(text: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("command", ["status", "doctor"])
+@pytest.mark.parametrize("command", ["status", "doctor", "sql", "report"])
 def test_a_folder_that_is_no_project_is_usage_and_one_sentence(tmp_path: Path, command: str) -> None:
     said = soundlink(command, cwd=tmp_path)
     assert (said.code, said.out) == (2, "")
@@ -126,12 +126,15 @@ def test_a_run_that_waits_or_whose_process_is_gone_is_not_called_under_way(here:
             waits_for(here, instance, waiting)
             found = lines(here.soundlink("status").out)
             doctor = here.soundlink("doctor").out
-    assert found["Under way"].startswith("daily_refresh: started since ")
+    assert found["Under way"].startswith("daily_refresh: started 20")
     assert len(found["Under way"].splitlines()) == 1
-    assert ". Waiting for run 00000002 (daily_refresh, started by shell), which works since" in found["Waiting"]
-    assert "started since" in found["Killed"]
+    assert "so far" not in found["Waiting"]
+    assert (
+        ". Waiting for run 00000002 (daily_refresh, started by shell), which has been working since" in found["Waiting"]
+    )
+    assert ": started 20" in found["Killed"]
     assert found["Killed"].endswith(", but its process is gone; the next run marks it as failed and goes on from there")
-    assert found["Queued"].startswith("rebuild_from_landing: queued since ")
+    assert found["Queued"].startswith("rebuild_from_landing: queued 20")
     said = " ".join(doctor.split())
     assert f"warn killed run daily_refresh, started by shell ({killed.run_id[:8]}) is started, but its process" in said
     assert f"ok waiting run daily_refresh, started by shell ({waiting.run_id[:8]}) is started. Waiting for run" in said
