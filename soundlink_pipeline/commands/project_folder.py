@@ -57,8 +57,8 @@ def require_project(folder: Path, *, for_runs: bool = True) -> None:
 
 
 def require_data(folder: Path) -> None:
-    """Raises click.ClickException where there is no project, nor a data folder that the shell names."""
-    if not os.environ.get("SOUNDLINK_DATA_DIR"):
+    """For what only reads: raises click.ClickException where there is no project, nor data without one."""
+    if not os.environ.get("SOUNDLINK_DATA_DIR") and not (folder / "data").is_dir():
         require_project(folder, for_runs=False)
 
 
