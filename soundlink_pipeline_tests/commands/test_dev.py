@@ -297,7 +297,7 @@ def test_a_demo_that_is_made_replaces_the_earlier_one_and_leaves_other_files(tmp
 
 def test_without_its_api_a_command_on_the_demo_says_what_runs_it(here: Folder) -> None:
     settings = read_env_file(here.path / ".env")
-    settings |= demo_settings(settings["SOUNDLINK_START_DATE"], f"http://127.0.0.1:{free_port()}")
+    settings |= demo_settings("2026-01-01", f"http://127.0.0.1:{free_port()}")
     (here.path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     for command in (("pull", "--from", "2026-02-10", "--to", "2026-02-12"), ("totals",)):
         said = here.soundlink(*command)

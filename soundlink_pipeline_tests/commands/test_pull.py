@@ -196,6 +196,22 @@ def test_a_listing_that_is_refused_is_requested_once_and_is_no_request_for_expor
     assert "; 8 requests for exports, 0 refused or failed" in pulled.out
 
 
+def test_why_many_pulls_failed_is_said_once_and_a_check_says_what_is_missing(here: Folder) -> None:
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ}))
+    pulled = here.soundlink("pull", *DAYS)
+    assert pulled.code == 1
+    assert pulled.err.count("the API key lacks the scope metrics:read.") == 1
+    assert pulled.err.count("the API key lacks the scope soundlinks:read.") == 1
+    assert "lacks a scope" not in pulled.err
+    assert "all of soundlink_country_daily, 2026-02-10 to 2026-02-12: the API key" in pulled.err
+    assert "all of soundlink_engagement_daily, 2026-02-10 to 2026-02-12: the same" in pulled.err.splitlines()
+    both = "campaign_country_daily and campaign_engagement_daily"
+    error = (
+        f"error: every_live_campaign_delivered on {both}: days of 4 campaigns are missing in 2026-02-10 to 2026-02-12"
+    )
+    assert error in pulled.out.splitlines()
+
+
 def test_no_line_of_a_slow_pull_is_like_the_one_before() -> None:
     progress = Progress(exports={EXPORTS[0].name: ExportProgress(4, 0, 0, 12_300_000)})
     said = list[str]()

@@ -79,7 +79,7 @@ def test_a_key_without_soundlinks_loads_the_campaigns_and_says_once_what_it_lack
         assert both.table(export)
     assert {both.query(f"select count(*) from {export.name}")[0] for export in OURS} == {(0,)}
     (warning,) = [line for line in warnings_of(both, result) if "left out" in line]
-    assert warning.startswith("soundlink_country_daily and soundlink_engagement_daily left out: the API key lacks a")
+    assert warning.startswith("soundlink_country_daily and soundlink_engagement_daily left out: the API key lacks the")
     assert "soundlinks:read" in warning
     # A new key has it: a refresh makes up for the last 90 days, from the first partition on.
     both.sim.keys[KEY] = KeyInfo()
