@@ -31,6 +31,11 @@ def installing() -> str:
     return "make install" if _with_make() else "pip install with the wheel"
 
 
+def rebuilding() -> str:
+    """What makes the warehouse anew from the landed files: the command, and the job for those who have only the UI."""
+    return f"{typed('rebuild')} (in the UI: the job rebuild_from_landing)"
+
+
 def _with_make() -> bool:
     """Whether the package lies in a clone, and the project has no SQL of its own: `soundlink init` has not made it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,7 @@ from soundlink_pipeline.wording import counted
 
 # The API's longest window is an hour. A run that would have to wait longer ends, and says so.
 _LONGEST_WAIT_SECONDS = 4000.0
+_LACKS_THE_SCOPE = re.compile(r"the [a-z ]+ lacks the scope (\S+?)\.?", re.IGNORECASE)
 _MIXED = "the API received two kinds of credentials; does a proxy add an Authorization header?"
 
 
@@ -39,7 +41,7 @@ def error_of(response: httpx.Response, credential: Credential, now: datetime) ->
         return KeyRefused(f"{refusal}{said}", **details)
     if status == 403 and code == "insufficient_scope":
         return ScopeMissing(
-            f"{credential.holder} lacks a scope{said.rstrip('.')}. Campaigns need campaigns:read (not with"
+            f"{_lack(credential.holder, message).rstrip('.')}. Campaigns need campaigns:read (not with"
             f" {credential.ids_setting}) and metrics:read, soundlinks need soundlinks:read. {credential.wider}",
             **details,
         )
@@ -48,6 +50,13 @@ def error_of(response: httpx.Response, credential: Credential, now: datetime) ->
     if status == 429 or status >= 500:
         return busy_error(response, said, now, **details)
     return RequestRefused(f"the API refuses the request with HTTP {status}{said}", **details)
+
+
+def _lack(holder: str, message: str) -> str:
+    """That a scope is lacking; an API's message that says which one is not put behind ours, but into it."""
+    if named := _LACKS_THE_SCOPE.fullmatch(message):
+        return f"{holder} lacks the scope {named[1]}"
+    return f"{holder} lacks a scope{f': {message}' if message else ''}"
 
 
 def busy_error(response: httpx.Response, said: str, now: datetime, **details: str | None) -> SoundlinkError:

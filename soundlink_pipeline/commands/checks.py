@@ -36,7 +36,7 @@ def check_lines(checks: Iterable[dg.AssetCheckEvaluation], *, failed: bool) -> I
 
 
 def _by_sentence(checks: Iterable[dg.AssetCheckEvaluation]) -> Iterator[tuple[str, list[str]]]:
-    """What is said, and of which assets; sentences that differ only in a count are one, with each count."""
+    """What is said, and of which assets; sentences that differ only in a count are one, with all counts or the one."""
     said: dict[str, dict[str, str]] = {}
     for check in checks:
         sentence, count = check.description or "", ""
@@ -45,8 +45,13 @@ def _by_sentence(checks: Iterable[dg.AssetCheckEvaluation]) -> Iterator[tuple[st
         said.setdefault(sentence, {})[check.asset_key.to_user_string()] = count
     for sentence, counts in said.items():
         found = [count for count in counts.values() if count]
-        breaks = "breaks" if len(found) == 1 and found[0].startswith("1 ") else "break"
-        yield f"{_listed(found)} {breaks} the rule: {sentence}" if found else sentence, list(counts)
+        if not found:
+            yield sentence, list(counts)
+            continue
+        alike = len(set(found)) == 1
+        many = f"{found[0]} each" if alike and len(found) > 1 else _listed(found)
+        breaks = "breaks" if alike and found[0].startswith("1 ") else "break"
+        yield f"{many} {breaks} the rule: {sentence}", list(counts)
 
 
 def _listed(words: list[str]) -> str:

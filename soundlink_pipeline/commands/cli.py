@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,6 +29,15 @@ class _Name(click.ParamType[str]):
         if not value.strip():
             self.fail("an id or a name is needed; leave the option out for all", param, ctx)
         return value
+
+
+class _Path(click.Path):
+    """A file or folder. An empty name would be this folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).strip():
+            self.fail("it is empty: a name is needed", param, ctx)
+        return Path(str(super().convert(value, param, ctx)))
 
 
 class _InOrder(click.Group):
@@ -57,7 +67,7 @@ def demo(port: int | None) -> None:
 
 
 @soundlink.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=_Path())
 def init(folder: Path) -> None:
     """Make a project in FOLDER: settings, configuration, SQL."""
     from soundlink_pipeline.commands.init import make_project  # noqa: PLC0415
@@ -150,20 +160,20 @@ def doctor(context: click.Context) -> None:
 
 @soundlink.command()
 @click.option("--campaign", type=_Name(), metavar="NAME", help="A campaign's id or name; without it, all campaigns.")
-@click.option("--database", metavar="FILE", type=click.Path(path_type=Path), help="Another published file.")
-@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Where the page goes.")
+@click.option("--database", metavar="FILE", type=_Path(), help="Another published file.")
+@click.option("--output", metavar="FILE", type=_Path(), help="Where the page goes.")
 @click.pass_context
 def report(context: click.Context, campaign: str | None, database: Path | None, output: Path | None) -> None:
     """Write one page of charts beside the published file.
 
     In a shell, put a name with $ or ' into the other kind of quotes: --campaign 'A$AP', --campaign "Don't Stop".
     """
-    from soundlink_pipeline.commands.project_folder import enter_project  # noqa: PLC0415
+    from soundlink_pipeline.commands.project_folder import enter_project, require_data  # noqa: PLC0415
     from soundlink_pipeline.report.__main__ import write_report  # noqa: PLC0415
 
     here = Path.cwd()
     if database is None:
-        enter_project()
+        require_data(enter_project())
     context.exit(write_report(campaign, database and here / database, output and here / output))
 
 
@@ -178,6 +188,8 @@ def sql(query: str | None, style: str) -> None:
     \b
     soundlink sql "from marts.campaign_summary" --format csv > summary.csv
     """
+    if query is not None and not query.strip():
+        raise click.UsageError("The query is empty; without one, a shell opens.")
     from soundlink_pipeline.commands.sql import ask  # noqa: PLC0415
 
     ask(query, style)
@@ -213,7 +225,7 @@ def totals(*, verbose: bool) -> None:
 
 
 @soundlink.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=_Path())
 def backup(folder: Path) -> None:
     """Copy into FOLDER what cannot be had again; runs may go on."""
     from soundlink_pipeline.commands.backup import back_up  # noqa: PLC0415

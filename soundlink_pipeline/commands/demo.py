@@ -35,6 +35,8 @@ from soundlink_pipeline.commands.project_folder import DEMO, ENV_FILE, INSTANCE_
 from soundlink_pipeline.commands.signals import ended_by_signals
 from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS
 from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.doctor.demo import DEMO_REQUESTS, demo_settings
+from soundlink_pipeline.doctor.demo import is_demo as is_demos
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
@@ -68,8 +70,6 @@ _ODDITIES = (
     *("--moving-account", "--reattributed-countries", "--relinked-tracks"),
     *("--long-tails", "--late-rows", "--all-statuses", "--renewals"),
 )
-# Both the pipeline's and the simulator's limits are raised, so that the demo does not wait for them.
-_REQUESTS = 100_000
 
 
 def make_demo(port: int | None) -> None:
@@ -88,7 +88,7 @@ def make_demo(port: int | None) -> None:
 
 def is_demo(folder: Path) -> bool:
     """Whether the folder is a demo's, which needs its API."""
-    return read_env_file(folder / ENV_FILE).get("SOUNDLINK_API_KEY") == DEMO_KEY
+    return is_demos(read_env_file(folder / ENV_FILE))
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def _demo(home: Path, port: int) -> None:
     first_day, backfilled = _days(datetime.now(UTC))
     os.environ["DAGSTER_HOME"] = str(home)
     with _simulator(first_day, 0, "--now", _morning(backfilled).isoformat()) as base_url:
-        environment = _environment(first_day, base_url)
+        environment = demo_settings(first_day.isoformat(), base_url)
         settings = settings_from({**environment, "SOUNDLINK_DATA_DIR": str(home / "data")}, with_accounts=False)
         definitions = build_definitions(settings, lambda _: DEMO_KEY)
         soundlink = Soundlink(settings, lambda _: DEMO_KEY)
@@ -130,7 +130,9 @@ def _demo(home: Path, port: int) -> None:
         show_checks(newest)
         show_requests(soundlink, _requests(base_url), pulled_days)
     # Last: what has no settings is no project, and no half demo is taken for one.
-    lines = [f"{name}={value}" for name, value in _environment(first_day, f"http://127.0.0.1:{port}").items()]
+    lines = [
+        f"{name}={value}" for name, value in demo_settings(first_day.isoformat(), f"http://127.0.0.1:{port}").items()
+    ]
     (home / ENV_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
     say(f"\nDone in {time.monotonic() - started:.0f} s. What next:")
     for name, what in _NEXT.items():
@@ -186,16 +188,6 @@ def _free_port() -> int:
     raise CommandFailed(f"the ports {_PORT} to {_PORT + _PORTS - 1} are all in use: {_COMMAND} --port takes another")
 
 
-def _environment(first_day: date, base_url: str) -> dict[str, str]:
-    return {
-        "SOUNDLINK_API_KEY": DEMO_KEY,
-        "SOUNDLINK_BASE_URL": base_url,
-        "SOUNDLINK_START_DATE": first_day.isoformat(),
-        "SOUNDLINK_REQUESTS_PER_MINUTE": str(_REQUESTS),
-        "SOUNDLINK_REQUESTS_PER_HOUR": str(_REQUESTS),
-    }
-
-
 @contextmanager
 def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
     """The demo folder's own Dagster instance; its relative paths are below that folder."""
@@ -215,7 +207,7 @@ def _simulator(first_day: date, port: int, *options: str) -> Iterator[str]:
     command += ["--until-input-ends"]  # a pipe from here, which is closed also where this process is killed
     command += ["--first-day", first_day.isoformat(), "--campaigns", str(CAMPAIGNS)]
     command += ["--soundlinks", str(SOUNDLINKS), *options]
-    command += ["--per-minute", str(_REQUESTS), "--per-hour", str(_REQUESTS)]
+    command += ["--per-minute", str(DEMO_REQUESTS), "--per-hour", str(DEMO_REQUESTS)]
     # In a process group of its own: Ctrl-C in the terminal is for the command, which ends the API.
     with subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0

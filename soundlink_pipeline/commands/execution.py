@@ -21,12 +21,11 @@ import httpx
 from dotenv import load_dotenv
 
 from soundlink_pipeline.alerts.message import read_alert
-from soundlink_pipeline.api.key import DEMO_KEY
 from soundlink_pipeline.commands.checks import check_lines, evaluated_checks
 from soundlink_pipeline.commands.display import shown
 from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 from soundlink_pipeline.definitions import defs
-from soundlink_pipeline.doctor.api import demo_is_stopped
+from soundlink_pipeline.doctor.demo import demo_is_stopped, is_demo
 from soundlink_pipeline.doctor.finding import first_line
 from soundlink_pipeline.orchestration import orphaned_runs
 from soundlink_pipeline.orchestration.resource import READER, Soundlink
@@ -78,7 +77,7 @@ def check_project_folder(folder: Path) -> None:
 def require_api_of_demo(settings: Settings) -> None:
     """Raises CommandFailed where the project is the demo, and its API does not run."""
     url = httpx.URL(settings.base_url)
-    if os.environ.get("SOUNDLINK_API_KEY") == DEMO_KEY and not answers(url.host, url.port or 80):
+    if is_demo(os.environ) and not answers(url.host, url.port or 80):
         raise CommandFailed(f"{settings.base_url} does not answer: {demo_is_stopped()}")
 
 

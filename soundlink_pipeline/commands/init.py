@@ -35,11 +35,12 @@ def make_project(folder: Path) -> None:
         if made:
             shutil.rmtree(folder, ignore_errors=True)
         raise CommandFailed(f"{error.filename or folder} cannot be made ({error.strerror})") from None
+    place = folder.resolve()
+    enter = "" if place == Path.cwd() else f"  cd {shlex.quote(str(folder))}\n"
     print(
         f"""\
-Made a project in {folder}. Next:
-  cd {shlex.quote(str(folder))}
-  $EDITOR .env          # SOUNDLINK_API_KEY=sk_…
+Made a project in {place}. Next:
+{enter}  $EDITOR .env          # SOUNDLINK_API_KEY=sk_…
   soundlink doctor      # is the key valid, is everything in place?
   soundlink pull --days 90
   soundlink dev         # the Dagster UI, and the daily refresh

@@ -56,6 +56,12 @@ def require_project(folder: Path, *, for_runs: bool = True) -> None:
     )
 
 
+def require_data(folder: Path) -> None:
+    """For what only reads: raises click.ClickException where there is no project, nor data without one."""
+    if not os.environ.get("SOUNDLINK_DATA_DIR") and not (folder / "data").is_dir():
+        require_project(folder, for_runs=False)
+
+
 @dataclass(frozen=True)
 class Lock:
     """A lock's open file. `holders` are those who have it; without any it is ours, and `own` are our lines in it."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -37,6 +38,8 @@ from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.wording import counted, in_words
 
 _COMMAND = "soundlink pull"
+# Inode, time of the last change in nanoseconds, and size in bytes.
+_File = tuple[int, int, int]
 
 
 def pull_days(
@@ -83,10 +86,11 @@ def _pull(
     accept_smaller: bool,
     verbose: bool,
 ) -> None:
-    started, used = time.monotonic(), list[Soundlink]()
+    started, used, published = time.monotonic(), list[Soundlink](), list[_File | None]()
 
     def watch(soundlink: Soundlink) -> AbstractContextManager[None]:
         used.append(soundlink)
+        published.append(_file(soundlink.published_path))
         return nullcontext() if verbose else shown(soundlink)
 
     step: dict[str, Any] = {"refetch": refetch, "accept_smaller": accept_smaller, "accounts": list(accounts)}
@@ -106,9 +110,11 @@ def _pull(
     if ((limited and ended.succeeded) or _some_accounts_failed(soundlink, ended)) and _is_behind(soundlink):
         # Days that lack others are no materialization, and Dagster skips what would follow one.
         runs.append(run_job(MODELS_AND_PUBLICATION, verbose=verbose, watch=watch))
-    for line in _summary(soundlink, dates, runs, time.monotonic() - started, limited):
+    for line in _summary(soundlink, dates, runs, time.monotonic() - started, limited, before=published[0]):
         print(line, flush=True)
     if any(run.interrupted for run in runs):
+        if _file(soundlink.published_path) != published[0]:
+            raise Interrupted("Interrupted at its end: what has arrived is loaded and published.")
         raise Interrupted("Interrupted: what has arrived is kept; the same command goes on from there.")
     if failures := [line for run in runs for line in run.failures]:
         raise CommandFailed("\n".join(failures))
@@ -175,20 +181,37 @@ def _known(soundlink: Soundlink, subject: Subject) -> Names:
     return {name: found - {""} for name, found in names.items()}
 
 
+def _file(path: Path) -> _File | None:
+    """Tells a published file from the one that replaces it; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def _summary(
-    soundlink: Soundlink, dates: DateRange, runs: Sequence[EndedRun], seconds: float, limited: bool
+    soundlink: Soundlink,
+    dates: DateRange,
+    runs: Sequence[EndedRun],
+    seconds: float,
+    limited: bool,
+    *,
+    before: _File | None,
 ) -> list[str]:
-    """What came of the runs, a line for each fact."""
+    """What came of the runs, a line for each fact; `before` them the published file was this one."""
     lines = [f"warning: {line}" for run in runs for line in run.warnings]
     lines += [line for run in runs for line in run.check_lines()]
     lines.append(_what_came(soundlink.progress))
     if soundlink.warehouse.exists():
         lines += _what_is_there(soundlink, dates, limited)
     file = soundlink.published_path
-    if runs[-1].succeeded and file.exists():
-        lines.append(f"Published: {file} ({file.stat().st_size / 1e6:.1f} MB); {typed('sql')} asks it")
+    # A run that was interrupted at its end, or that failed in what follows, may have published all the same.
+    now = _file(file)
+    if now is not None and (runs[-1].succeeded or now != before):
+        lines.append(f"Published: {file} ({now[2] / 1e6:.1f} MB); {typed('sql')} asks it")
     else:
-        lines.append(f"Not published: {file} " + ("stays as it was" if file.exists() else "is not there yet"))
+        lines.append(f"Not published: {file} " + ("stays as it was" if now else "is not there yet"))
     lines.append(f"Took {duration(seconds)}; run {' and '.join(run.run_id for run in runs)}")
     return lines
 

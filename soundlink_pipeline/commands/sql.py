@@ -20,7 +20,7 @@ import duckdb
 
 from soundlink_pipeline.commands.execution import loaded_settings
 from soundlink_pipeline.commands.outcome import CommandFailed
-from soundlink_pipeline.commands.project_folder import enter_project
+from soundlink_pipeline.commands.project_folder import enter_project, require_data
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.wording import counted
@@ -56,8 +56,11 @@ _TABLES = """
 
 
 def ask(query: str | None, style: str) -> None:
-    """Answer `query`, or the statements of a standard input that is no terminal; else open the shell."""
-    enter_project()
+    """Answer `query`, or the statements of a standard input that is no terminal; else open the shell.
+
+    Raises click.ClickException, CommandFailed.
+    """
+    require_data(enter_project())
     file = loaded_settings().data_dir / "soundlink.duckdb"
     if query is None:
         shell = _Shell(file, style)

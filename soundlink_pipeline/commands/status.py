@@ -14,12 +14,14 @@ from soundlink_pipeline.commands.execution import loaded_settings
 from soundlink_pipeline.commands.project_folder import enter_project, require_project
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.definitions import defs
-from soundlink_pipeline.doctor.dagster_state import daemon_state, has_storage, next_tick
+from soundlink_pipeline.doctor.daemon import daemon_state
+from soundlink_pipeline.doctor.dagster_state import has_storage, next_tick, sqlite_folder
 from soundlink_pipeline.doctor.finding import minute
-from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
+from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, FRESHNESS
 from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START, UNDER_WAY
+from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS
 from soundlink_pipeline.orchestration.turn import waiting_line
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.pulling.planning import duration
@@ -31,7 +33,15 @@ from soundlink_pipeline.wording import counted
 # A run that writes holds the warehouse for seconds.
 _WAIT_SECONDS = 5.0
 _LABEL_WIDTH = 11
+_SINCE = {
+    dg.DagsterRunStatus.QUEUED: "queued",
+    dg.DagsterRunStatus.STARTING: "being started since",
+    dg.DagsterRunStatus.STARTED: "started",
+    dg.DagsterRunStatus.CANCELING: "being canceled, started",
+}
 _SCHEDULE = f"{DAILY_REFRESH}_schedule"
+# Jobs that change nothing, and how many runs are read to find one of another job.
+_ONLY_LOOKING, _LOOKS_BACK = (COMPARE_TOTALS, FRESHNESS), 50
 _NO_DAEMON = "the daemon is {}: no run starts by itself; {} runs one"
 # What a line is about, and what it says; a line without a subject goes on with the one before.
 Line = tuple[str, str]
@@ -116,22 +126,26 @@ def _runs(home: Path, now: datetime) -> Iterator[Line]:
         yield "", _NO_DAEMON.format("not running (never seen)", typed("dev"))
         return
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        ended = dg.RunsFilter(statuses=[status for status in dg.DagsterRunStatus if status not in UNDER_WAY])
-        for record in instance.get_run_records(ended, limit=1):
-            at = record.end_time or record.update_timestamp.timestamp()
-            run, moment = record.dagster_run, datetime.fromtimestamp(at, UTC)
-            yield (
-                "Last run",
-                f"{_named(run)}: {run.status.value.lower()}, ended {minute(moment)} ({_ago(now - moment)})",
-            )
+        yield from _last_run(instance, now)
         yield from _under_way(instance)
         if any(item.name == _SCHEDULE and item.status.value == "STOPPED" for item in instance.all_instigator_state()):
             yield "Next run", f"none: {_SCHEDULE} is stopped; switch it on in the UI: Automation"
         else:
             yield from _next_run(now)
-        daemon = daemon_state(instance, now)
+        daemon = daemon_state(instance, now, home if sqlite_folder(home) else None)
         if daemon.level != "ok":
             yield "", _NO_DAEMON.format(daemon.message, typed("dev"))
+
+
+def _last_run(instance: dg.DagsterInstance, now: datetime) -> Iterator[Line]:
+    """The last run that has ended; one that only looks would hide the pull or build before it, and its failure."""
+    ended = dg.RunsFilter(statuses=[status for status in dg.DagsterRunStatus if status not in UNDER_WAY])
+    records = instance.get_run_records(ended, limit=_LOOKS_BACK)
+    changing = [record for record in records if record.dagster_run.job_name not in _ONLY_LOOKING]
+    for record in (changing or records)[:1]:
+        at = record.end_time or record.update_timestamp.timestamp()
+        run, moment = record.dagster_run, datetime.fromtimestamp(at, UTC)
+        yield "Last run", f"{_named(run)}: {run.status.value.lower()}, ended {minute(moment)} ({_ago(now - moment)})"
 
 
 def _under_way(instance: dg.DagsterInstance) -> Iterator[Line]:
@@ -140,7 +154,7 @@ def _under_way(instance: dg.DagsterInstance) -> Iterator[Line]:
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(UNDER_WAY)), limit=5):
         run = record.dagster_run
         since = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
-        state = f"{_named(run)}: {run.status.value.lower()} since {minute(since)}"
+        state = f"{_named(run)}: {_SINCE.get(run.status, 'requested')} {minute(since)}"
         if run.run_id in killed:
             yield "Killed", f"{state}, but its process is gone; the next run marks it as failed and goes on from there"
         elif run.status is dg.DagsterRunStatus.QUEUED:

@@ -28,7 +28,8 @@ from soundlink_pipeline.wording import counted
 def compare_all(*, verbose: bool) -> None:
     """Compare, and say all that was found; a difference is a warning.
 
-    Raises CommandFailed where the API refuses the key or nothing could be compared; Interrupted.
+    Raises CommandFailed where the key is missing, where the API refuses it, and where no campaign that is due could be
+    compared; Interrupted. Where none is due no request is made, so that nobody refuses the key.
     """
     folder = enter_project()
     settings = loaded_settings()
@@ -54,8 +55,8 @@ def _found(ended: EndedRun) -> Iterator[str]:
             yield f"The rows of {counted(compared, 'campaign')} add up to Soundlink's own totals."
         elif not not_compared:
             yield (
-                "Nothing was compared: no live campaign has a settled day in the warehouse."
-                f" {typed('pull --from=… --to=…')} pulls days."
+                "Nothing was compared and no request made, so the key was not tried: no live campaign has a settled day"
+                f" in the warehouse. {typed('pull --from=… --to=…')} pulls days; {typed('doctor')} tries the key."
             )
         if not_compared and not _failure(check):
             yield f"warning: {not_compared}"

@@ -6,6 +6,7 @@ REVISION_DAYS after that, so they are settled from report_date + SETTLED_AFTER_D
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -80,12 +81,20 @@ def refresh_range(now: datetime, first_day: date, oldest_unsettled: date | None 
     return DateRange(start, end) if start <= end else None
 
 
+def _day(text: str) -> date:
+    """The day of a partition key. ISO 8601 has other forms. Raises ValueError."""
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError(f"{text!r} is not written as YYYY-MM-DD")
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"there is no day {text}") from None
+
+
 def checked_range(start: str, end: str, first_day: date, now: datetime) -> DateRange:
     """The requested range of a run, or a ValueError that says what is wrong with it (Dagster does not check)."""
     try:
-        dates = DateRange(date.fromisoformat(start), date.fromisoformat(end))
-        if (start, end) != (str(dates.start), str(dates.end)):  # ISO 8601 has other forms, partition keys have not
-            raise ValueError("not written as partition keys are")
+        dates = DateRange(_day(start), _day(end))
     except ValueError as error:
         raise ValueError(
             f"cannot pull {start} to {end}: {error}. Give two days as YYYY-MM-DD, the earlier first."

@@ -14,13 +14,14 @@ import duckdb
 from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.download import Download
 from soundlink_pipeline.api.errors import KeyRefused, NoToken, RequestRefused, ScopeMissing, SoundlinkError, Unreachable
-from soundlink_pipeline.api.key import DEMO_KEY, looks_like_a_key
+from soundlink_pipeline.api.key import looks_like_a_key
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.subject import Item, Listed, Subject, left_out
 from soundlink_pipeline.doctor.accounts import check_accounts
+from soundlink_pipeline.doctor.demo import demo_is_stopped, is_demo
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.requesting import LATER, USED_UP, client_of, is_unreachable, uncounted, way_out
@@ -29,7 +30,6 @@ from soundlink_pipeline.pulling.listing import look_up_named
 from soundlink_pipeline.pulling.planning import Plan, PullRequest, duration, expected_seconds
 from soundlink_pipeline.pulling.tails import expected_of
 from soundlink_pipeline.settings.accounts import Account
-from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.pulled_so_far import PulledSoFar
@@ -56,7 +56,7 @@ def _check_account(project: ProjectState, account: Account) -> Iterator[Finding]
             yield from _requests(project, account, client, pacer, folder)
     except (KeyRefused, NoToken, Unreachable) as error:
         if is_unreachable(error):
-            yield fault("host", str(error), demo_is_stopped() if secret == DEMO_KEY else way_out(error))
+            yield fault("host", str(error), demo_is_stopped() if is_demo(project.environment) else way_out(error))
         else:
             yield ok("host", f"{base_url} answers")
             yield fault("key" if account.client_id is None else "token", str(error))
@@ -191,11 +191,6 @@ def _of_unknown(seen: _Seen, listed_id: str) -> str:
     if listed_id in seen.named:
         return f"correct {listed_id} in SOUNDLINK_CAMPAIGN_IDS, or take it out: runs fail for it"
     return "ask Soundlink, with the requestId: the API lists it, and refuses its export"
-
-
-def demo_is_stopped() -> str:
-    """Why the demo's API does not answer, and what to do."""
-    return f"this is the demo, whose API runs only while {typed('dev')} does: start that in another terminal first"
 
 
 def _clock(ahead: timedelta) -> Finding:

@@ -13,6 +13,7 @@ import yaml
 
 from soundlink_pipeline.alerts.sensor import SENSOR as ALERTS
 from soundlink_pipeline.alerts.tick import State
+from soundlink_pipeline.doctor.daemon import daemon_state
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.runs import last_backfill, last_runs, runs_under_way
@@ -20,11 +21,8 @@ from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
 from soundlink_pipeline.orchestration.publication_sensor import SENSOR as PUBLICATION
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.upkeep import UPKEEP
-from soundlink_pipeline.typed import typed
 from soundlink_pipeline.wording import counted
 
-# Daemons report a heartbeat every 30 s.
-_HEARTBEAT = timedelta(minutes=3)
 # What does not happen while a sensor is stopped.
 _LOST = {
     ALERTS: ": failed runs raise no alert",
@@ -92,7 +90,7 @@ def check_dagster(project: ProjectState) -> Iterator[Finding]:
         return
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield ok("storage", f"can be opened: {counted(instance.get_runs_count(), 'run')}")
-        yield daemon_state(instance, project.clock())
+        yield daemon_state(instance, project.clock(), home if sqlite_folder(home) else None)
         yield from _automation(instance, project)
         yield from last_runs(instance, project)
         yield from last_backfill(instance)
@@ -128,22 +126,6 @@ def sqlite_folder(home: Path) -> Path | None:
     if isinstance(folder, dict):  # base_dir: {env: NAME}
         folder = os.environ.get(folder.get("env", ""))
     return Path(folder) if folder else None
-
-
-def daemon_state(instance: dg.DagsterInstance, now: datetime) -> Finding:
-    """Whether the daemons run that launch what the schedules request."""
-    beats = instance.get_daemon_heartbeats()
-    needed = {"SCHEDULER": "the scheduler", "QUEUED_RUN_COORDINATOR": "the run queue"}
-    last = {name: datetime.fromtimestamp(beats[name].timestamp, UTC) for name in needed if name in beats}
-    dead = [words for name, words in needed.items() if name not in last or now - last[name] > _HEARTBEAT]
-    if dead:
-        seen = f"last seen {minute(max(last.values()))}" if last else "never seen"
-        fix = f"keep {typed('dev')}, or a Dagster daemon, running for the daily refresh; {typed('pull')} needs none"
-        return warn("daemon", f"not running: {' and '.join(dead)} ({seen})", fix)
-    errors = [error for name in needed for error in beats[name].errors or ()]
-    if errors:
-        return warn("daemon", f"is running, with an error: {first_line(errors[0].message)}")
-    return ok("daemon", "is running")
 
 
 def _automation(instance: dg.DagsterInstance, project: ProjectState) -> Iterator[Finding]:

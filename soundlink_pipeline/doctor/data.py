@@ -13,7 +13,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.doctor.dagster_state import run_is_under_way
-from soundlink_pipeline.doctor.finding import Finding, fault, first_line, minute, ok, warn
+from soundlink_pipeline.doctor.finding import Finding, Level, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.landing.deliveries import Delivery, Listing
 from soundlink_pipeline.landing.folder import Landing
@@ -31,6 +31,7 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
     """The exports' newest days, the published file, the quarantine, and landed files that are not loaded."""
     now, landing, warehouse = project.clock(), Landing(project.settings.data_dir), project.warehouse
     quarantine = _quarantine_of(landing)
+    unread: Level | None = None  # how bad it is that what is loaded could not be read
     refused, waiting = quarantine.deliveries(), landing.not_archived()
     listings = {subject: quarantine.listings(subject) for subject in SUBJECTS}
     if warehouse.exists():
@@ -45,8 +46,12 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
                 listings = {subject: _newer(connection, subject, found) for subject, found in listings.items()}
             waiting = [delivery for delivery in waiting if delivery.delivery_id not in loaded]
             yield from _published(project.settings.data_dir / "soundlink.duckdb", set(loaded), project)
-        except (WarehouseLocked, WarehouseUnusable, duckdb.CatalogException):
-            yield ok("warehouse", "its data was not checked; see above")
+        except WarehouseLocked:
+            unread = "ok"
+        except (WarehouseUnusable, duckdb.CatalogException):
+            unread = "warn"
+        if unread:
+            yield Finding(unread, "warehouse", "what is loaded is not known, since it cannot be read now; see above")
     elif landed := len(landing.deliveries()):
         message = f"there is no file, but {counted(landed, 'delivery')} landed"
         yield warn("warehouse", message, f"{typed('rebuild')} loads them, without one request")
@@ -61,11 +66,21 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
     for folder, why in landing.unreadable_folders().items():
         fix = "give the user that runs the pipeline the right to read it; until then a rebuild fails"
         yield fault("landed files", f"those in {folder} cannot be seen ({why})", fix)
+    yield _landed(len(landing.deliveries()), len(waiting), unread, is_there=warehouse.exists())
+
+
+def _landed(landed: int, waiting: int, unread: Level | None, *, is_there: bool) -> Finding:
+    """How many of the landed deliveries are `waiting` to be loaded, if the warehouse is there and could be read."""
+    what = "landed files"
+    if not landed:
+        return ok(what, "there are none")
+    if unread:
+        return Finding(unread, what, f"whether all are loaded is not known: {counted(landed, 'delivery')}")
+    if not is_there and waiting < landed:
+        return ok(what, f"none is loaded: {counted(landed, 'delivery')}; see the warehouse above")
     if waiting:
-        message = f"{counted(len(waiting), 'delivery')} not loaded yet: a run is doing it, or the next one will"
-        yield ok("landed files", message)
-    else:
-        yield ok("landed files", "all are loaded")
+        return ok(what, f"{counted(waiting, 'delivery')} not loaded yet: a run is doing it, or the next one will")
+    return ok(what, "all are loaded")
 
 
 def _newest_day(

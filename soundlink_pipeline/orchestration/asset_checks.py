@@ -26,6 +26,7 @@ from soundlink_pipeline.quality.row_checks import SHOWN_ROWS, CheckResult, row_c
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.wording import counted
 
 # The newest complete day of each export, or why it is not known.
 Newest = tuple[dict[str, date | None], str | None]
@@ -119,8 +120,9 @@ def check_delivered(
     metadata: dict[str, Any] = {"window": str(dates), f"{export.subject.plural} missing": len(found)}
     if found:
         metadata["missing"] = dg.MetadataValue.md(_as_table(export, found))
+    said = f"days of {counted(len(found), export.subject.name)} are missing in {dates}" if found else None
     return dg.AssetCheckResult(
-        check_name=all_delivered(export), asset_key=export.name, passed=not found, metadata=metadata
+        check_name=all_delivered(export), asset_key=export.name, passed=not found, description=said, metadata=metadata
     )
 
 

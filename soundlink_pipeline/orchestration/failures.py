@@ -73,9 +73,10 @@ def pull_failure(
 
     Of `several` accounts each line names its own.
     """
-    lines = list(dict.fromkeys(_line(item, names, several) for item in failed if item.attempted))
-    not_attempted = sum(not item.attempted for item in failed)
-    shown = lines[:_MOST_LINES]
+    attempted = [item for item in failed if item.attempted]
+    lines = list(dict.fromkeys(f"{_what(item, names, several)}: {item.reason}" for item in attempted))
+    not_attempted = len(failed) - len(attempted)
+    shown = _each_reason_once(attempted, names, several)[:_MOST_LINES]
     if len(lines) > len(shown):
         shown.append(f"and {len(lines) - len(shown)} more")
     if not_attempted:
@@ -88,13 +89,25 @@ def pull_failure(
     )
 
 
-def _line(item: FailedPull, names: Mapping[ListedId, str], several: bool) -> str:
-    """What failed and why. Of an account that does not work at all, the account."""
+def _what(item: FailedPull, names: Mapping[ListedId, str], several: bool) -> str:
+    """What failed. Of an account that does not work at all, the account."""
     if not several:
-        return f"{item.describe(names)}: {item.reason}"
-    if not item.subject_id and not item.no_access:
-        return f"account {item.account}, {item.dates}: {item.reason}"
-    return f"account {item.account}, {item.describe(names)}: {item.reason}"
+        return item.describe(names)
+    if not item.is_pull and not item.no_access:
+        return f"account {item.account}, {item.dates}"
+    return f"account {item.account}, {item.describe(names)}"
+
+
+def _each_reason_once(failed: Sequence[FailedPull], names: Mapping[ListedId, str], several: bool) -> list[str]:
+    """A line for each that failed, with why: what failed for the same reason follows the first of it, and says so."""
+    by_reason: dict[str, dict[str, None]] = {}
+    for item in failed:
+        by_reason.setdefault(item.reason, {})[_what(item, names, several)] = None
+    return [
+        f"{what}: {'the same' if number else reason}"
+        for reason, of_it in by_reason.items()
+        for number, what in enumerate(of_it)
+    ]
 
 
 def _how_many(failed: Sequence[FailedPull], loaded: int) -> str:

@@ -58,7 +58,14 @@ class OpenAccount:
         return self.account.name
 
     def list_one(self, context: dg.AssetExecutionContext, soundlink: Soundlink, subject: Subject) -> None:
-        """List a subject: as an earlier step of the run did, or as the API does now. Raises SoundlinkError."""
+        """List a subject: as an earlier step of the run did, or as the API does now. Raises SoundlinkError.
+
+        What was refused to an earlier step is not asked again: the API would refuse it just so.
+        """
+        asked = (context.run.run_id, self.name, subject.name)
+        if known := soundlink.refusals.get(asked):
+            self.refused[subject] = known
+            return
         try:
             self.listings[subject] = list_subject(
                 self.client,
@@ -71,7 +78,7 @@ class OpenAccount:
                 log=context.log.warning,
             )
         except ScopeMissing as error:
-            self.refused[subject] = error
+            self.refused[subject] = soundlink.refusals[asked] = error
 
     def items(self, subject: Subject) -> list[Item]:
         """What it lists of a subject; nothing without access."""

@@ -164,7 +164,6 @@ def pull_range(context: dg.AssetExecutionContext, soundlink: Soundlink, asked: A
             for account, listed in zip(working, _chosen(working, asked.only), strict=True)
         ]
         result = _pull(context, soundlink, asked, pulls, later)
-        result.requests = accounts.requests
     result.failed += _refused(accounts, asked)
     left = _left_out(context, pulls, result, accounts.are_several)
     result.loaded[:0] = leftovers.loaded

@@ -27,6 +27,7 @@ from soundlink_pipeline.warehouse.native_file import NativeFile
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
+    from soundlink_pipeline.api.errors import ScopeMissing
     from soundlink_pipeline.api.oauth import Tokens
 
 Log = Callable[[str], None]
@@ -38,7 +39,8 @@ class Soundlink:
     """Settings, and what is made of them.
 
     `read_secret` returns the environment variable that an account names. It is called when a step sends its first
-    request, not before. `progress` is that of the step that pulls now, or pulled last, in this process.
+    request, not before. `progress` is that of the step that pulls now, or pulled last, in this process. `refusals` are
+    the listings that a run's steps were refused for want of a scope: by the run's id, account and subject.
     """
 
     def __init__(self, settings: Settings, read_secret: Callable[[str], str | None]) -> None:
@@ -47,6 +49,7 @@ class Soundlink:
         self.warehouse = NativeFile(settings.data_dir)
         self.published_path = settings.data_dir / "soundlink.duckdb"
         self.progress = Progress()
+        self.refusals: dict[tuple[str, str, str], ScopeMissing] = {}
         self._read_secret = read_secret
         self._tokens: Tokens | None = None
         self._making_tokens = threading.Lock()
@@ -127,11 +130,11 @@ def resources(soundlink: Soundlink) -> dict[str, object]:
             return
         instance.add_run_tags(run.run_id, own_tags(run) | host_tag())
 
-        def say(line: str) -> None:
-            log.info(line)
+        def note(line: str) -> None:
             soundlink.progress.note = line
 
-        with turn(soundlink.settings.data_dir, run, instance, say):
+        with turn(soundlink.settings.data_dir, run, instance, log.info, note=note):
+            note("")
             yield soundlink
         report_unevaluated(instance, run)
 

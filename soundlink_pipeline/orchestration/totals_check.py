@@ -163,10 +163,11 @@ def config_of_part(part: int) -> dict[str, Any]:
 
 def _ask(log: Log, soundlink: Soundlink, account: Account, live: LiveCampaigns, answers: _Answers) -> None:
     """Request the overview of each of an account's campaigns that is due. No warehouse is open meanwhile."""
-    if not live.due:
-        log(f"0 requests: of {counted(len(live.ids), 'live campaign')} none is due that has settled days")
-        return
+    # Also where none is due: a missing key, or one that cannot be a key, is no success.
     with as_operator_failure(ValueError), soundlink.connect(log, account) as (client, pacer):
+        if not live.due:
+            log(f"0 requests: of {counted(len(live.ids), 'live campaign')} none is due that has settled days")
+            return
         seconds = expected_seconds(
             len(live.due), account.requests_per_minute, account.requests_per_hour, pacer.left_this_hour()
         )

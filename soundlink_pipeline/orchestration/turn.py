@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +28,7 @@ from soundlink_pipeline.orchestration.run_tags import described
 _SAY_EVERY_SECONDS = 30.0
 _LOOK_EVERY_SECONDS = 0.5
 _WAITING = "Waiting for "
+_SO_FAR = re.compile(r" \(\d+ s so far\)")
 
 Log = Callable[[str], None]
 
@@ -38,10 +40,12 @@ def turn(
     instance: dg.DagsterInstance,
     say: Log,
     *,
+    note: Log = lambda _: None,
     say_every_seconds: float = _SAY_EVERY_SECONDS,
 ) -> Iterator[None]:
     """Wait until no other run works in `data_dir`, and keep the others waiting until the block ends.
 
+    `say` gets a line for the log now and then, `note` the same at every look, for who watches.
     Without a word where the folder cannot be written to: the step that needs it fails with the reason.
     """
     try:
@@ -52,7 +56,7 @@ def turn(
         return
     with opened as file:
         try:
-            _wait(file, say, say_every_seconds)
+            _wait(file, say, note, say_every_seconds)
         except dg.DagsterExecutionInterruptedError:
             if is_canceled(instance, run.run_id):
                 say("Canceled while it was waiting: it has requested and changed nothing.")
@@ -78,19 +82,21 @@ def run_at_work(data_dir: Path) -> str | None:
 
 
 def waiting_line(instance: dg.DagsterInstance, run_id: str) -> str:
-    """What a run says that waits for its turn; empty for one that does not wait."""
+    """What a run says that waits for its turn, without how long it had waited then; empty if it does not wait."""
     newest = instance.get_records_for_run(run_id, limit=1, ascending=False).records
     said = newest[0].event_log_entry.user_message if newest else ""
-    return said if said.startswith(_WAITING) else ""
+    return _SO_FAR.sub("", said) if said.startswith(_WAITING) else ""
 
 
-def _wait(file: TextIO, say: Log, say_every_seconds: float) -> None:
+def _wait(file: TextIO, say: Log, note: Log, say_every_seconds: float) -> None:
     began, said = time.monotonic(), None
     while not _taken(file):
         now = time.monotonic()
+        line = f"{_WAITING}{_who(_read(file))} to end: one run at a time ({now - began:.0f} s so far)."
+        note(line)
         if said is None or now - said >= say_every_seconds:
             said = now
-            say(f"{_WAITING}{_who(_read(file))} to end: one run at a time ({now - began:.0f} s so far).")
+            say(line)
         time.sleep(_LOOK_EVERY_SECONDS)
     if said is not None:
         say(f"Its turn, after {time.monotonic() - began:.0f} s.")
@@ -114,7 +120,7 @@ def _who(holder: Mapping[str, str]) -> str:
         return "another run"
     since = str(holder.get("since"))[:16].replace("T", " ")
     return (
-        f"run {str(holder.get('run'))[:8]} ({holder.get('what')}), which works since {since} UTC in process"
+        f"run {str(holder.get('run'))[:8]} ({holder.get('what')}), which has been working since {since} UTC in process"
         f" {holder.get('process')},"
     )
 

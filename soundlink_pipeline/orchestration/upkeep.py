@@ -110,7 +110,7 @@ def tell_queued_runs(instance: dg.DagsterInstance, at_work: str | None) -> int:
         busy = record.dagster_run
         for run in queued:
             instance.report_engine_event(
-                f"Waiting for run {busy.run_id[:8]} ({described(busy)}), which works since"
+                f"Waiting for run {busy.run_id[:8]} ({described(busy)}), which has been working since"
                 f" {since:%Y-%m-%d %H:%M} UTC, to end: one run at a time.",
                 run,
             )

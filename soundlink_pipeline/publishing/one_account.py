@@ -123,8 +123,8 @@ def _check_that_none_is_shared(connection: duckdb.DuckDBPyConnection, account: s
             raise NotPublished(
                 f"no file of {account} was published: {counted(number, subject.name)} that it lists came from account"
                 f" {other}, too, so that {counted(rows, 'row')} of {export.name} would be missing: a row is held once,"
-                " as of the account that delivered it last. Take one of the two out of the settings, and pull these days"
-                " again"
+                " as of the account that delivered it last. Take one of the two out of the settings, and pull these"
+                " days again"
             )
 
 

@@ -53,7 +53,7 @@ def load_and_quarantine(
 def _fail(delivery: Delivery, reason: str, result: PullResult, log: Log) -> None:
     failed = FailedPull(delivery.export, delivery.subject_id, delivery.dates, reason, account=delivery.account)
     result.failed.append(failed)
-    log(f"{failed.describe()} {reason}")
+    log(f"{failed.describe()}: {reason}")
 
 
 def _whole(

@@ -40,8 +40,10 @@ class FailedPull:
 
     def describe(self, names: Mapping[ListedId, str] | None = None) -> str:
         """What failed; `names` are as far as they are known."""
+        if not self.is_pull:
+            return f"all of {self.export}, {self.dates}"
         name = (names or {}).get(ListedId(self.account, self.subject_id))
-        return f"{self.export} of {f'{name!r} ({self.subject_id})' if name else self.subject_id or 'all'}, {self.dates}"
+        return f"{self.export} of {f'{name!r} ({self.subject_id})' if name else self.subject_id}, {self.dates}"
 
 
 @dataclass

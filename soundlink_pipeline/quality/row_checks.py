@@ -19,6 +19,7 @@ from soundlink_pipeline.contracts.schema import CURRENCY_COLUMN, DATE_COLUMN, Ex
 from soundlink_pipeline.quality.checked_days import checked_days
 from soundlink_pipeline.quality.late_rows import late_rows
 from soundlink_pipeline.quality.rows_gone import rows_gone
+from soundlink_pipeline.typed import rebuilding
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.tables import history_table
 from soundlink_pipeline.wording import counted
@@ -139,7 +140,7 @@ def _integrity(export: Export) -> Iterator[RowCheck]:
         "primary_key_unique",
         f"Every row has all of its primary key, and no two rows have the same: {key}.",
         "Report it as a fault of the pipeline: a load that would leave a key twice is rolled back. Until then"
-        " move warehouse.duckdb away and run the job rebuild_from_landing.",
+        f" move warehouse.duckdb away and run {rebuilding()}.",
         "error",
         f"""
         select {key}, count(*) as n {_in_window(export)} group by {key} having n > 1 or {incomplete}
@@ -152,7 +153,7 @@ def _integrity(export: Export) -> Iterator[RowCheck]:
         f"The table holds, of the newest delivery of each {export.subject.name} and day, as many rows as were delivered"
         " and as the API announced (X-Row-Count): none lost, none twice.",
         "Somebody has changed the warehouse by hand, or the pipeline has a fault. Move warehouse.duckdb away and run"
-        " the job rebuild_from_landing: it makes the warehouse anew from the delivered files, without a request.",
+        f" {rebuilding()}: it makes the warehouse anew from the delivered files, without a request.",
         "error",
         f"""
         with newest as (

@@ -64,7 +64,10 @@ def check_secrets(accounts: Iterable[Account], read_secret: Callable[[str], str 
 
 def day_of(text: str) -> date:
     """The day that a setting says, as YYYY-MM-DD; else ValueError."""
-    day = date.fromisoformat(text)
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("a day is written as YYYY-MM-DD") from None
     if day.year == date.max.year:  # Dagster looks at the days after it
         raise ValueError(TOO_FAR)
     return day

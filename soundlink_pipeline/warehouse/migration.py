@@ -14,6 +14,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.table import Table
+from soundlink_pipeline.typed import rebuilding
 from soundlink_pipeline.warehouse import data_steps
 from soundlink_pipeline.warehouse.data_steps import DataStep
 from soundlink_pipeline.warehouse.sql import transaction
@@ -112,7 +113,7 @@ def _newer(stored: StoredContract, declared: StoredContract) -> Obstruction | No
         return None
     return Obstruction(
         f"it was made by a newer soundlink-pipeline ({stored.made_by}), and this is {declared.made_by}",
-        "Install the newer one again; or move the file away and run the job rebuild_from_landing",
+        f"Install the newer one again; or move the file away and run {rebuilding()}",
     )
 
 

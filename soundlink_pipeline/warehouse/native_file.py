@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
-from soundlink_pipeline.typed import typed
+from soundlink_pipeline.typed import rebuilding, typed
 from soundlink_pipeline.warehouse.home import Description, Obstacle, WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.instances import FileInUse, opened, write_ahead_logs
 from soundlink_pipeline.warehouse.migration import MigrationRefused, migrate, plan
@@ -235,8 +235,8 @@ class NativeFile:
         """What to do about an error that is the file's or the disk's; None for any other."""
         if is_damaged(error):
             return WarehouseUnusable(
-                f"{self.path} is damaged: {error}. Move it away, with {self.path.name}.wal if there is one, and run the"
-                " job rebuild_from_landing"
+                f"{self.path} is damaged: {error}. Move it away, with {self.path.name}.wal if there is one, and run"
+                f" {rebuilding()}"
             )
         if isinstance(error, duckdb.ConstraintException):
             return WarehouseUnusable(
@@ -269,7 +269,7 @@ class NativeFile:
             yield
         except MigrationRefused as refused:
             fix = ". ".join(refused.fixes) or (
-                f"Move it away, with {self.path.name}.wal if there is one, and run the job rebuild_from_landing: it"
+                f"Move it away, with {self.path.name}.wal if there is one, and run {rebuilding()}: it"
                 " loads the landed deliveries again, without a request"
             )
             raise WarehouseUnusable(

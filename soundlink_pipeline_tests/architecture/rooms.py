@@ -43,7 +43,7 @@ ROOMS = {
     "warehouse": Room(rooms=("contracts", "typed", "wording"), libraries=("duckdb", "filelock")),
     "loading": Room(rooms=("contracts", "landing", "warehouse", "wording"), libraries=("duckdb",)),
     "models": Room(rooms=("contracts", "warehouse"), libraries=("duckdb", "jinja2", "yaml")),
-    "quality": Room(rooms=("contracts", "warehouse", "wording"), libraries=("duckdb",)),
+    "quality": Room(rooms=("contracts", "typed", "warehouse", "wording"), libraries=("duckdb",)),
     "pulling": Room(rooms=("api", "contracts", "landing", "loading", "typed", "warehouse", "wording")),
     "publishing": Room(rooms=("contracts", "durable", "models", "warehouse", "wording"), libraries=("duckdb",)),
     "display": Room(rooms=("contracts",), libraries=("duckdb", "matplotlib", "pandas")),

@@ -19,9 +19,10 @@ from soundlink_pipeline.commands import demo, dev
 from soundlink_pipeline.commands.execution import answers
 from soundlink_pipeline.commands.outcome import CommandFailed
 from soundlink_pipeline.commands.project_folder import served
+from soundlink_pipeline.doctor.demo import demo_settings
+from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline_tests.commands.conftest import WITH_A_CHILD, Folder
 from soundlink_pipeline_tests.support.deployment import free_port, until
-from soundlink_pipeline_tests.support.project import KEY
 from soundlink_pipeline_tests.support.terminal import soundlink
 
 # Instead of `dagster dev`: it says how it was started, and what ended it.
@@ -186,12 +187,18 @@ def test_what_dagster_leaves_where_it_was_killed_itself_is_ended(here: Folder, m
 
 def test_the_demos_api_runs_along_and_its_port_is_checked(tmp_path: Path, busy: int) -> None:
     (tmp_path / ".env").write_text(
-        f"SOUNDLINK_API_KEY={DEMO_KEY}\nSOUNDLINK_BASE_URL=http://127.0.0.1:{busy}\nSOUNDLINK_START_DATE=2026-01-01\n"
+        "".join(f"{name}={value}\n" for name, value in demo_settings("2026-01-01", f"http://127.0.0.1:{busy}").items())
     )
     assert demo.is_demo(tmp_path)
     with pytest.raises(CommandFailed, match=f"port {busy} of 127.0.0.1 is in use"), demo.api_of_demo(tmp_path):
         pass
-    (tmp_path / ".env").write_text("SOUNDLINK_API_KEY=sk_mine\n")
+
+
+@pytest.mark.parametrize(
+    "base_url", ["", "SOUNDLINK_BASE_URL=http://127.0.0.1:8791\nSOUNDLINK_START_DATE=2026-01-01\n"]
+)
+def test_a_project_with_the_simulators_key_is_no_demo(tmp_path: Path, base_url: str) -> None:
+    (tmp_path / ".env").write_text(f"SOUNDLINK_API_KEY={DEMO_KEY}\n{base_url}")
     assert not demo.is_demo(tmp_path)
 
 
@@ -289,9 +296,9 @@ def test_a_demo_that_is_made_replaces_the_earlier_one_and_leaves_other_files(tmp
 
 
 def test_without_its_api_a_command_on_the_demo_says_what_runs_it(here: Folder) -> None:
-    settings = (here.path / ".env").read_text()
-    settings = settings.replace(f"SOUNDLINK_API_KEY={KEY}", f"SOUNDLINK_API_KEY={DEMO_KEY}")
-    (here.path / ".env").write_text(settings.replace(here.sim.base_url, f"http://127.0.0.1:{free_port()}"))
+    settings = read_env_file(here.path / ".env")
+    settings |= demo_settings("2026-01-01", f"http://127.0.0.1:{free_port()}")
+    (here.path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     for command in (("pull", "--from", "2026-02-10", "--to", "2026-02-12"), ("totals",)):
         said = here.soundlink(*command)
         assert (said.code, said.out) == (1, "")

@@ -47,6 +47,21 @@ def test_without_sql_of_its_own_a_project_has_the_installed_ones(
     assert settings_from({"SOUNDLINK_SQL_DIR": "other"}).sql_dir == tmp_path / "other"
 
 
+def test_this_folder_is_named_and_not_entered(tmp_path: Path) -> None:
+    made = soundlink("init", ".", cwd=tmp_path)
+    assert (made.code, made.err) == (0, "")
+    assert made.out.splitlines()[0] == f"Made a project in {tmp_path.resolve()}. Next:"
+    assert "  cd " not in made.out
+
+
+@pytest.mark.parametrize("command", [("init", ""), ("backup", " "), ("sql", ""), ("report", "--output", "")])
+def test_an_empty_name_is_usage_and_makes_nothing(tmp_path: Path, command: tuple[str, ...]) -> None:
+    said = soundlink(*command, cwd=tmp_path)
+    assert (said.code, said.out) == (2, "")
+    assert "empty" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_empty_folder_is_filled_and_any_other_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert soundlink("init", "empty", cwd=tmp_path).code == 0

@@ -6,6 +6,8 @@ import fcntl
 import json
 import re
 import threading
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from soundlink_pipeline.commands import display, pull
 from soundlink_pipeline.commands.checks import check_lines
+from soundlink_pipeline.commands.execution import run_job
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
@@ -23,6 +26,7 @@ from soundlink_pipeline.pulling.outcome import FailedPull, PullResult
 from soundlink_pipeline.pulling.progress import Estimate, ExportProgress, Progress
 from soundlink_pipeline.quality.row_checks import CheckResult, RowCheck
 from soundlink_pipeline.simulator import Fault, KeyInfo
+from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, METRICS_READ
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.commands.conftest import Folder
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
@@ -57,7 +61,12 @@ def campaigns_published(here: Folder) -> set[str]:
     [
         ("2025-12-31", "2026-01-02", "the first partition is 2026-01-01 (setting SOUNDLINK_START_DATE)"),
         ("2026-02-02", "2026-02-01", "the range 2026-02-02 to 2026-02-01 is reversed"),
-        ("2026-02-30", "2026-03-01", "Give two days as YYYY-MM-DD, the earlier first."),
+        (
+            "yesterday",
+            "2026-03-01",
+            "'yesterday' is not written as YYYY-MM-DD. Give",
+        ),
+        ("2026-02-30", "2026-03-01", "there is no day 2026-02-30. Give two days as YYYY-MM-DD, the earlier first."),
         ("x'; rm -rf /", "2026-03-01", "Give two days as YYYY-MM-DD, the earlier first."),
     ],
 )
@@ -133,6 +142,26 @@ def test_a_pull_says_what_came_and_is_a_run_that_the_ui_shows(here: Folder) -> N
     assert run.remote_job_origin is not None
 
 
+def test_a_pull_that_is_interrupted_at_its_end_says_that_it_has_published(
+    here: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "run_job", lambda *job, **options: replace(run_job(*job, **options), interrupted=True))
+    pulled = here.soundlink("pull", *DAYS)
+    file = here.path / "data" / "soundlink.duckdb"
+    assert (pulled.code, pulled.err) == (130, "Interrupted at its end: what has arrived is loaded and published.\n")
+    assert f"Published: {file} (" in pulled.out
+    assert "Not published" not in pulled.out
+
+
+def test_a_pull_that_fails_before_it_publishes_leaves_the_file_or_says_that_there_is_none(here: Folder) -> None:
+    file = here.path / "data" / "soundlink.duckdb"
+    pulled = here.soundlink("pull", *DAYS, SOUNDLINK_API_KEY="sk_test_Wrong")
+    assert f"Not published: {file} is not there yet" in pulled.out.splitlines()
+    file.touch()
+    pulled = here.soundlink("pull", *DAYS, SOUNDLINK_API_KEY="sk_test_Wrong")
+    assert f"Not published: {file} stays as it was" in pulled.out.splitlines()
+
+
 def test_a_wrong_key_is_one_sentence(here: Folder) -> None:
     pulled = here.soundlink("pull", *DAYS, SOUNDLINK_API_KEY="sk_test_Wrong")
     assert pulled.code == 1
@@ -156,6 +185,31 @@ def test_a_listing_that_was_refused_is_no_request_that_was() -> None:
     failed.append(FailedPull(EXPORTS[0].name, "camp_1", days, "not found"))
     said = pull._what_came(Progress(result=PullResult(4, failed=failed)))
     assert said.endswith("; 4 requests for exports, 1 refused or failed")
+
+
+def test_a_listing_that_is_refused_is_requested_once_and_is_no_request_for_exports(here: Folder) -> None:
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ, METRICS_READ}))
+    pulled = here.soundlink("pull", *DAYS, "--refetch")
+    assert pulled.code == 0, pulled.err
+    kinds = Counter(record.kind for record in here.sim.stats.records)
+    assert kinds == {"campaigns": 1, "soundlinks": 1, "breakdown_export": 4, "engagement_export": 4}
+    assert "; 8 requests for exports, 0 refused or failed" in pulled.out
+
+
+def test_why_many_pulls_failed_is_said_once_and_a_check_says_what_is_missing(here: Folder) -> None:
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ}))
+    pulled = here.soundlink("pull", *DAYS)
+    assert pulled.code == 1
+    assert pulled.err.count("the API key lacks the scope metrics:read.") == 1
+    assert pulled.err.count("the API key lacks the scope soundlinks:read.") == 1
+    assert "lacks a scope" not in pulled.err
+    assert "all of soundlink_country_daily, 2026-02-10 to 2026-02-12: the API key" in pulled.err
+    assert "all of soundlink_engagement_daily, 2026-02-10 to 2026-02-12: the same" in pulled.err.splitlines()
+    both = "campaign_country_daily and campaign_engagement_daily"
+    error = (
+        f"error: every_live_campaign_delivered on {both}: days of 4 campaigns are missing in 2026-02-10 to 2026-02-12"
+    )
+    assert error in pulled.out.splitlines()
 
 
 def test_no_line_of_a_slow_pull_is_like_the_one_before() -> None:
@@ -194,6 +248,8 @@ def test_the_checks_that_failed_are_told_in_good_english() -> None:
     assert lines(1200) == [f"{head} campaign_country_daily: 1,200 days break {rule}"]
     both = "campaign_country_daily and campaign_engagement_daily"
     assert lines(1, 1200) == [f"{head} {both}: 1 day and 1,200 days break {rule}"]
+    assert lines(2, 2) == [f"{head} {both}: 2 days each break {rule}"]
+    assert lines(1, 1) == [f"{head} {both}: 1 day each breaks {rule}"]
 
 
 def test_verbose_brings_dagsters_own_lines(here: Folder, capfd: pytest.CaptureFixture[str]) -> None:
@@ -229,7 +285,7 @@ def test_a_pull_that_must_wait_says_for_whom(here: Folder, monkeypatch: pytest.M
         timer.join()
     assert pulled.code == 0
     assert (
-        ": Waiting for run 01234567 (daily_refresh, started by schedule), which works since 2026-11-28 07:00"
+        ": Waiting for run 01234567 (daily_refresh, started by schedule), which has been working since 2026-11-28 07:00"
         in pulled.out
     )
 

@@ -140,11 +140,12 @@ def test_a_query_that_cannot_be_answered_is_1_with_the_reason(here: Path, query:
 
 
 def test_where_nothing_is_published_one_sentence_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / ".env").touch()
     said = asked(tmp_path, "select 1")
     assert (said.code, said.out) == (1, "")
     (line,) = said.err.splitlines()
     assert "soundlink.duckdb is not there yet: make backfill FROM=DAY TO=DAY" in line
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
 
 
 def test_the_demo_is_asked_where_there_is_no_other_project(here: Path, tmp_path: Path) -> None:

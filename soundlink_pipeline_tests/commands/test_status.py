@@ -7,15 +7,18 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
+from dagster._daemon.types import DaemonHeartbeat
 
 from soundlink_pipeline.orchestration.run_origin import job_origin
 from soundlink_pipeline.orchestration.turn import turn
 from soundlink_pipeline_tests.commands.conftest import Folder
+from soundlink_pipeline_tests.support.examined import daemon_process
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.terminal import soundlink
 
@@ -30,7 +33,7 @@ def lines(text: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("command", ["status", "doctor"])
+@pytest.mark.parametrize("command", ["status", "doctor", "sql", "report"])
 def test_a_folder_that_is_no_project_is_usage_and_one_sentence(tmp_path: Path, command: str) -> None:
     said = soundlink(command, cwd=tmp_path)
     assert (said.code, said.out) == (2, "")
@@ -72,12 +75,34 @@ def test_after_a_pull_it_says_what_is_there(here: Folder) -> None:
     assert {path: path.stat().st_mtime_ns for path in here.path.rglob("*.duckdb")} == files
 
 
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the system does not show its processes")
+def test_the_heartbeat_of_a_daemon_that_has_ended_promises_no_run(here: Folder) -> None:
+    now = datetime.now(UTC)
+    with instance_of(here) as instance:
+        for name in ("SCHEDULER", "QUEUED_RUN_COORDINATOR"):
+            instance.add_daemon_heartbeat(DaemonHeartbeat(now.timestamp(), name, "daemon", []))
+        ended = lines(here.soundlink("status").out)["Next run"]
+        with daemon_process(here.path):
+            running = lines(here.soundlink("status").out)["Next run"]
+    assert "the daemon is not running: it has ended (last seen " in ended
+    assert ": no run starts by itself; make dev runs one" in ended
+    assert "daemon is" not in running
+
+
 @contextmanager
 def instance_of(here: Folder) -> Iterator[dg.DagsterInstance]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here.path)
         with dg.DagsterInstance.from_config(str(here.path)) as instance:
             yield instance
+
+
+def test_a_run_that_only_looks_hides_no_pull_that_has_failed(here: Folder) -> None:
+    with instance_of(here) as instance:
+        instance.add_run(dg.DagsterRun("daily_refresh", status=dg.DagsterRunStatus.FAILURE))
+        for job in ("freshness", "compare_totals"):
+            instance.add_run(dg.DagsterRun(job, status=dg.DagsterRunStatus.SUCCESS))
+    assert lines(here.soundlink("status").out)["Last run"].startswith("daily_refresh: failure, ended ")
 
 
 def begin(instance: dg.DagsterInstance, number: int, process: int) -> dg.DagsterRun:
@@ -101,12 +126,15 @@ def test_a_run_that_waits_or_whose_process_is_gone_is_not_called_under_way(here:
             waits_for(here, instance, waiting)
             found = lines(here.soundlink("status").out)
             doctor = here.soundlink("doctor").out
-    assert found["Under way"].startswith("daily_refresh: started since ")
+    assert found["Under way"].startswith("daily_refresh: started 20")
     assert len(found["Under way"].splitlines()) == 1
-    assert ". Waiting for run 00000002 (daily_refresh, started by shell), which works since" in found["Waiting"]
-    assert "started since" in found["Killed"]
+    assert "so far" not in found["Waiting"]
+    assert (
+        ". Waiting for run 00000002 (daily_refresh, started by shell), which has been working since" in found["Waiting"]
+    )
+    assert ": started 20" in found["Killed"]
     assert found["Killed"].endswith(", but its process is gone; the next run marks it as failed and goes on from there")
-    assert found["Queued"].startswith("rebuild_from_landing: queued since ")
+    assert found["Queued"].startswith("rebuild_from_landing: queued 20")
     said = " ".join(doctor.split())
     assert f"warn killed run daily_refresh, started by shell ({killed.run_id[:8]}) is started, but its process" in said
     assert f"ok waiting run daily_refresh, started by shell ({waiting.run_id[:8]}) is started. Waiting for run" in said

@@ -32,9 +32,14 @@ def test_where_nothing_is_loaded_it_says_that_nothing_was_compared(here: Folder)
     assert (said.code, said.err) == (0, "")
     assert "add up" not in said.out
     assert said.out.splitlines()[-1] == (
-        "Nothing was compared: no live campaign has a settled day in the warehouse. make backfill FROM=… TO=… pulls"
-        " days."
+        "Nothing was compared and no request made, so the key was not tried: no live campaign has a settled day in the"
+        " warehouse. make backfill FROM=… TO=… pulls days; make doctor tries the key."
     )
+    assert here.sim.stats.count() == 0
+    without = here.soundlink("totals", SOUNDLINK_API_KEY="")
+    assert without.code == 1
+    assert "SOUNDLINK_API_KEY" in without.err
+    assert "Nothing was compared" not in without.out
 
 
 def test_campaigns_that_cannot_be_compared_are_told_and_a_refused_key_fails_the_command(here: Folder) -> None:

@@ -104,7 +104,7 @@ def test_missing_scope_for_metrics_is_a_fault(here: Project) -> None:
     examined = Examined(here)
     assert examined.bad("API") == [("FAULT", "metrics:read")]
     assert examined.one("API", "soundlinks:read").message.startswith(
-        "soundlinks are left out: the API key lacks a scope"
+        "soundlinks are left out: the API key lacks the scope"
     )
     assert "code insufficient_scope" in examined.one("API", "metrics:read").message
 
@@ -144,7 +144,7 @@ def test_a_family_that_the_key_was_never_meant_for_is_left_out_as_the_run_does(h
     here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ, SOUNDLINKS_READ}))
     examined = Examined(here)
     assert examined.bad("API") == []
-    left = "campaign_country_daily and campaign_engagement_daily are left out: the API key lacks a scope"
+    left = "campaign_country_daily and campaign_engagement_daily are left out: the API key lacks the scope"
     assert examined.one("API", METRICS_READ).message.startswith(left)
     assert "needs 4: 2 exports of 1 soundlink, 2 for the listings" in examined.one("API", "limits").message
     assert here.refresh("2026-02-22", "2026-03-01").success

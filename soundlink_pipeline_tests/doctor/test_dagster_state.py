@@ -32,7 +32,7 @@ from soundlink_pipeline.alerts.tick import _ENDS, State, Undelivered
 from soundlink_pipeline.orchestration.jobs import MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.simulator import BREAKDOWN, Fault, KeyInfo
-from soundlink_pipeline_tests.support.examined import NOW, Examined, beat, empty_project
+from soundlink_pipeline_tests.support.examined import NOW, Examined, beat, daemon_process, empty_project
 from soundlink_pipeline_tests.support.instances import instance_settings
 from soundlink_pipeline_tests.support.project import KEY, Project, utc
 
@@ -73,7 +73,17 @@ def test_daemon_that_is_not_running_is_warned_of(here: Project) -> None:
     assert finding.level == "warn"
     assert "last seen 2026-03-02 05:56 UTC" in finding.message
     beat(here, NOW - timedelta(minutes=1))
-    assert Examined(here).one("Dagster", "daemon").level == "ok"
+    with daemon_process(here.folder / "instance"):
+        assert Examined(here).one("Dagster", "daemon").level == "ok"
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the system does not show its processes")
+def test_a_heartbeat_that_outlives_its_daemon_is_no_daemon(here: Project, tmp_path: Path) -> None:
+    beat(here, NOW - timedelta(seconds=10))
+    with daemon_process(tmp_path):  # another folder's
+        finding = Examined(here).one("Dagster", "daemon")
+    assert finding.level == "warn"
+    assert finding.message == "not running: it has ended (last seen 2026-03-02 05:59 UTC)"
 
 
 URL = "https://alerts.invalid/services/T0/B0/hidden-part"

@@ -20,7 +20,7 @@ from soundlink_pipeline.doctor.__main__ import main, summary
 from soundlink_pipeline.doctor.finding import Finding, Level
 from soundlink_pipeline.doctor.installation import SECRETS
 from soundlink_pipeline.simulator import KeyInfo
-from soundlink_pipeline_tests.support.examined import Examined, beat, empty_project
+from soundlink_pipeline_tests.support.examined import Examined, beat, daemon_process, empty_project
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, Project
 
 SHOWN = r"^  (ok|warn|FAULT)"
@@ -52,7 +52,8 @@ def test_project_in_order_needs_no_mending_and_is_not_changed(here: Project) -> 
     beat(here)
     before = content(here.folder)
     examined = Examined(here)
-    assert examined.bad() == []
+    with daemon_process(here.folder / "instance"):
+        assert examined.bad() == []
     assert summary(examined.all) == "all checks passed"
     assert content(here.folder) == before
 

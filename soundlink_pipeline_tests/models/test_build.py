@@ -95,7 +95,7 @@ def test_damage_that_a_model_or_a_test_meets_is_told_as_the_files(tmp_path: Path
     for (block,) in blocks:  # of 256 KiB, behind three headers of 4 KiB
         data[3 * 4096 + (block << 18) + 100_000] ^= 0xFF
     warehouse.path.write_bytes(data)
-    what_to_do = "is damaged: .*Move it away, .* run the job rebuild_from_landing"
+    what_to_do = "is damaged: .*Move it away, .* run make rebuild .in the UI: the job rebuild_from_landing"
     with pytest.raises(WarehouseUnusable, match=what_to_do), warehouse.write() as connection:
         build_models(connection, models, DateRange(FIRST, FIRST))
     with pytest.raises(WarehouseUnusable, match=what_to_do), warehouse.write() as connection:

@@ -56,8 +56,8 @@ def test_a_key_that_will_not_do_is_told_apart(here: Project) -> None:
     for key, said in (
         (KeyInfo(revoked=True), "this API key was revoked; create a new one and put it into SOUNDLINK_API_KEY"),
         (KeyInfo(expired=True), "this API key has expired; create a new one and put it into SOUNDLINK_API_KEY"),
-        (KeyInfo(frozenset({METRICS_READ})), "the API key lacks a scope"),
-        (KeyInfo(frozenset({CAMPAIGNS_READ})), "the API key lacks a scope"),
+        (KeyInfo(frozenset({METRICS_READ})), "the API key lacks the scope"),
+        (KeyInfo(frozenset({CAMPAIGNS_READ})), "the API key lacks the scope"),
     ):
         here.sim.keys[KEY] = key
         assert said in sentence_of(here)
@@ -108,7 +108,7 @@ def test_a_corrupt_warehouse_is_told_with_the_way_back(here: Project) -> None:
     path.write_bytes(b"\0" * 10_000)
     said = sentence_of(here)
     assert f"{path} is damaged" in said
-    assert "run the job rebuild_from_landing" in said
+    assert "run make rebuild (in the UI: the job rebuild_from_landing)" in said
     path.unlink()
     assert here.execute("rebuild_from_landing").success
     assert here.table(EXPORTS[0]) == truth(here.sim.world, EXPORTS[0], each_day("2026-02-18", "2026-02-19", NOW))
@@ -175,5 +175,5 @@ def test_contract_that_the_warehouse_cannot_be_brought_to_fails_before_any_reque
     result = here.refresh(*DAYS, asset_selection=steps)
     (said,) = failures_of(result)
     assert "the primary key of campaign_country_daily was account_id" in said
-    assert "run the job rebuild_from_landing" in said
+    assert "run make rebuild (in the UI: the job rebuild_from_landing)" in said
     assert here.sim.stats.records == []

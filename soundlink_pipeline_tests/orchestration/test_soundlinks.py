@@ -85,7 +85,7 @@ def test_a_key_without_soundlinks_loads_the_campaigns_and_says_once_what_it_lack
         assert both.table(export)
     assert {both.query(f"select count(*) from {export.name}")[0] for export in OURS} == {(0,)}
     (warning,) = [line for line in warnings_of(both, result) if "left out" in line]
-    assert warning.startswith("soundlink_country_daily and soundlink_engagement_daily left out: the API key lacks a")
+    assert warning.startswith("soundlink_country_daily and soundlink_engagement_daily left out: the API key lacks the")
     assert "soundlinks:read" in warning
     # A new key has it: a refresh makes up for the last 90 days, from the first partition on.
     both.sim.keys[KEY] = KeyInfo()
@@ -114,7 +114,7 @@ def test_a_family_that_was_loaded_and_is_closed_now_fails_the_run_after_the_othe
     both.sim.clock.set(utc("2026-03-03T06:00"))
     result = both.refresh("2026-02-23", "2026-03-02")
     assert not result.success
-    assert "soundlink_country_daily of all, 2026-02-23 to 2026-03-02: the API key lacks a scope" in failure_of(result)
+    assert "all of soundlink_country_daily, 2026-02-23 to 2026-03-02: the API key lacks the scope" in failure_of(result)
     assert both.query("select max(report_date) from campaign_country_daily") == [(day("2026-03-02"),)]
 
 

@@ -193,7 +193,7 @@ def test_a_key_without_the_scope_costs_one_request_and_is_told(here: Project) ->
     assert not found.passed
     assert (value(found, "requests"), value(found, "campaigns compared")) == (1, 0)
     assert found.description is not None
-    assert found.description.startswith("6 campaigns could not be compared: the API key lacks a scope")
+    assert found.description.startswith("6 campaigns could not be compared: the API key lacks the scope")
     assert "requestId" in found.description
     reasons = [row[2] for row in table(found, "could not be compared")]
     assert reasons[1:] == ["not requested after the API had refused the others"] * 5

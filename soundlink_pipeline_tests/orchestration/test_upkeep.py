@@ -63,7 +63,7 @@ def test_a_queued_run_is_told_which_run_it_waits_for_at_each_tick(tmp_path: Path
         assert len(told) == 2
         for line in told:
             assert line.startswith(
-                "Waiting for run 11111111 (rebuild_from_landing, started by shell), which works since "
+                "Waiting for run 11111111 (rebuild_from_landing, started by shell), which has been working since "
             )
             assert line.endswith(" UTC, to end: one run at a time.")
         queued = instance.get_run_by_id(QUEUED)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,3 +116,15 @@ def beat(here: Project, now: datetime = NOW) -> None:
     """Daemons that are alive at `now`."""
     for name in ("SCHEDULER", "QUEUED_RUN_COORDINATOR"):
         here.instance.add_daemon_heartbeat(DaemonHeartbeat(now.timestamp(), name, "daemon", []))
+
+
+@contextmanager
+def daemon_process(home: Path) -> Iterator[None]:
+    """A process that looks like the Dagster daemon of `home`, and does nothing."""
+    command = [sys.executable, "-c", "input()", "dagster._daemon", "run"]
+    environment = {**os.environ, "DAGSTER_HOME": str(home)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:
+        try:
+            yield
+        finally:
+            process.kill()

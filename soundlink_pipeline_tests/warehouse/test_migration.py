@@ -25,7 +25,7 @@ EXPORT = replace(CAMPAIGN_COUNTRY_DAILY, measures=("listeners",), charted={}, id
 TABLE, HISTORY = EXPORT.name, f"{EXPORT.name}_history"
 OWN = ("_pulled_at", "_valid_from", "_delivery_id")
 DAY = timedelta(days=1)
-REBUILD = "Move it away, with warehouse.duckdb.wal if there is one, and run the job rebuild_from_landing"
+REBUILD = "Move it away, with warehouse.duckdb.wal if there is one, and run make rebuild"
 
 
 def column(name: str) -> ExportColumn:

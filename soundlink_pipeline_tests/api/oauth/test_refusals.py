@@ -92,7 +92,7 @@ def test_an_answer_that_is_no_token_is_a_sentence_that_names_the_account(
 
 def test_what_the_api_denies_a_token_names_the_account(server: Simulator, connect: Connect) -> None:
     server.oauth.clients["agency"].scopes = frozenset({CAMPAIGNS_READ})
-    with pytest.raises(ScopeMissing, match=r"^the token of account label_b lacks a scope.*consent to it again"):
+    with pytest.raises(ScopeMissing, match=r"^the token of account label_b lacks the scope.*consent to it again"):
         connect().overview(SECOND.campaigns[0].path_id, WEEK)
     server.faults.add("status", match="/v1/ping", status=403, code="access_denied")
     with pytest.raises(AccessDenied, match="denies the organization of account label_b access"):
