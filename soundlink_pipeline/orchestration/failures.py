@@ -82,8 +82,8 @@ def pull_failure(
     if not_attempted:
         shown.append(f"not attempted after these errors: {counted(not_attempted, 'more pull')}")
     return dg.Failure(
-        f"{_how_many(failed, loaded)} To pull what is missing, re-execute the run from failure (from a shell: run the"
-        " command again).\n" + "\n".join(_pull_again(failed, first_day) + shown),
+        f"{_how_many(failed, loaded, several)} To pull what is missing, re-execute the run from failure (from a shell:"
+        " run the command again).\n" + "\n".join(_pull_again(failed, first_day) + shown),
         metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
         allow_retries=False,
     )
@@ -110,10 +110,15 @@ def _each_reason_once(failed: Sequence[FailedPull], names: Mapping[ListedId, str
     ]
 
 
-def _how_many(failed: Sequence[FailedPull], loaded: int) -> str:
-    """Of pulls; an export whose listing was refused has none, so that it is named."""
+def _how_many(failed: Sequence[FailedPull], loaded: int, several: bool) -> str:
+    """Of pulls; an export whose listing was refused has none, so that it is named. So is one of `several` accounts."""
     pulls = sum(item.is_pull for item in failed)
-    unlisted = [item.export for item in failed if not item.is_pull]
+    names = (
+        f"account {item.account}" if several and not item.no_access else item.export
+        for item in failed
+        if not item.is_pull
+    )
+    unlisted = list(dict.fromkeys(names))
     sentences = []
     if pulls:
         rest = {0: "none is loaded", 1: "the other one is loaded"}.get(loaded, f"the other {loaded:,} are loaded")

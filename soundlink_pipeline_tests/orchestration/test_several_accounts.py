@@ -117,7 +117,8 @@ def test_a_revoked_key_costs_the_other_account_nothing_and_the_run_says_whose_it
     two.here.sim.keys[two.key("bolt")].revoked = True
     result = two.refresh()
     assert two.holds("acme")
-    (line,) = [line for line in failure_of(result).splitlines() if "bolt" in line]
+    first, line = [line for line in failure_of(result).splitlines() if "bolt" in line]
+    assert first.startswith("Nothing could be requested of account bolt; ")
     assert line.startswith("account bolt, 2026-02-22 to 2026-03-01: ")
     assert "revoked" in line
     assert "acme" not in failure_of(result)
