@@ -94,6 +94,8 @@ class _AccountPull:
 
     def describe(self) -> str:
         limits = self.account.account
+        if limits.start_date > self._asked.dates.end:
+            return f"nothing of {self._asked.dates} is asked for: its start_date is {limits.start_date}"
         return self.plan.describe(
             per_minute=limits.requests_per_minute,
             per_hour=limits.requests_per_hour,

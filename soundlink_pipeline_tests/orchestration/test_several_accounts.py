@@ -12,6 +12,7 @@ import pytest
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.simulator import ClientInfo, Fault, KeyInfo, World
 from soundlink_pipeline.simulator.organizations import Organization
+from soundlink_pipeline_tests.orchestration.told import lines_of
 from soundlink_pipeline_tests.support.project import (
     KEY,
     Project,
@@ -189,6 +190,9 @@ def test_days_before_an_accounts_own_first_day_are_not_asked_for(two: Agency) ->
     days = "select min(report_date) from report_date_status where account = "
     assert two.here.query(f"{days}'acme'") != two.here.query(f"{days}'bolt'")
     assert two.here.query(f"{days}'bolt'") == [(utc("2026-02-26").date(),)]
+    before = two.refresh(("2026-02-20", "2026-02-21"))
+    said = "bolt: nothing of 2026-02-20 to 2026-02-21 is asked for: its start_date is 2026-02-26"
+    assert said in lines_of(two.here, before)
 
 
 def test_a_run_may_be_limited_to_accounts(two: Agency) -> None:
