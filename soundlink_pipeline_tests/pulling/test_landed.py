@@ -100,7 +100,7 @@ def test_each_damaged_delivery_costs_only_itself(tmp_path: Path, compressed: boo
         where = here.landing.quarantine / CAMPAIGN_COUNTRY_DAILY.name / item.subject_id
         assert item.reason.startswith(f"the landed file {paths[item.subject_id]} is damaged: it")
         assert item.reason.endswith(f"; set aside in {where}")
-        assert f"{item.describe()} {item.reason}" in here.said
+        assert f"{item.describe()}: {item.reason}" in here.said
         (beside,) = where.glob("*.reason.txt")
         assert beside.read_text().strip() in item.reason
     assert {delivery.subject_id for delivery in here.landing.deliveries()} == {"first", "last"}
