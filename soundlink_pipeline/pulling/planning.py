@@ -164,7 +164,7 @@ def plan(
         expected = expected_of(export, item, so_far)
         start, end = dates.start, dates.end
         if make_up_from is not None and (expected.meet(dates) or not export.tail.probed):
-            start = max(make_up_from, _left_off(export, item, dates, so_far, newest))
+            start = max(make_up_from, _left_off(export, item, dates, so_far, first_day=make_up_from, newest=newest))
             if expected.last is not None and expected.last < dates.start:
                 end = expected.last
         found += [
@@ -175,14 +175,14 @@ def plan(
     return [request for *_, request in sorted(found, key=lambda item: item[:2])]
 
 
-def _left_off(export: Export, item: Item, dates: DateRange, so_far: PulledSoFar, newest: date) -> date:
+def _left_off(export: Export, item: Item, dates: DateRange, so_far: PulledSoFar, first_day: date, newest: date) -> date:
     """The first day before `dates` that is to be made up for, or the first of `dates`.
 
-    That is the first of the last 90 days of which no pull is final. Days before those are made up for where others were
-    pulled for them; `newest` is the newest final day of any.
+    That is the first of the last 90 days, from `first_day` on, of which no pull is final. Days before those are made up
+    for where others were pulled for them; `newest` is the newest final day of any.
     """
     place = export.name, export.subject.id_of(item)
-    start = dates.end - timedelta(days=MAX_DAYS_PER_PULL - 1)
+    start = max(first_day, dates.end - timedelta(days=MAX_DAYS_PER_PULL - 1))
     start = max(start, export.subject.created_on(item) or start)
     left_off = [dates.start, first_missing(so_far.final.get(place, ()), start, dates.start - timedelta(days=1))]
     final = so_far.newest_final.get(place)

@@ -338,3 +338,12 @@ def test_what_a_first_load_of_the_last_90_days_has_asked_for_is_not_probed_at_on
     assert len({request.place for request in first}) == len(first)
     asked = account.refreshed([*over, listed("live", START)], today + days(1))
     assert {request.subject_id for request in asked} == {"live"}, "all days that are final were so the day before"
+
+
+def test_days_that_are_final_are_not_asked_for_again_where_the_first_partition_is_within_the_last_90() -> None:
+    first_day = START + days(100)
+    account = Account(lambda *_: True, first_day)
+    for number in range(1, 40):
+        today = first_day + days(number)
+        asked = account.refreshed([listed("c1", START)], today)
+        assert {str(request.dates) for request in asked} == {f"{max(first_day, today - days(8))} to {today - days(1)}"}

@@ -60,8 +60,10 @@ def api(now: datetime) -> Iterator[Simulator]:
         yield sim
 
 
-def settings(sim: Simulator, folder: Path) -> dict[str, str]:
-    made = environment(sim.base_url, folder / "data", SOUNDLINK_SQL_DIR=str(REPOSITORY / "dbt_like_sql"))
+def settings(sim: Simulator, folder: Path, days: tuple[str, str] = EARLIER[0][:2]) -> dict[str, str]:
+    first_day = min(days[0], EARLIER[0][0])  # no refresh makes up for what is before
+    more = {"SOUNDLINK_SQL_DIR": str(REPOSITORY / "dbt_like_sql"), "SOUNDLINK_START_DATE": first_day}
+    made = environment(sim.base_url, folder / "data", **more)
     del made["SOUNDLINK_API_KEY"]
     return made
 
@@ -72,7 +74,7 @@ class Trial:
     def __init__(self, past: Past, folder: Path, sim: Simulator, days: tuple[str, str] = REFRESH) -> None:
         shutil.copytree(past.folder, folder, dirs_exist_ok=True)
         self.sim, self.folder, self.days, self.pulled_at = sim, folder, days, NOW
-        self.settings = settings(sim, folder)
+        self.settings = settings(sim, folder, days)
         self.data = folder / "data"
         self.soundlink = Soundlink(settings_from(self.settings), lambda _: KEY)
 
