@@ -175,7 +175,9 @@ def plan(
     return [request for *_, request in sorted(found, key=lambda item: item[:2])]
 
 
-def _left_off(export: Export, item: Item, dates: DateRange, so_far: PulledSoFar, first_day: date, newest: date) -> date:
+def _left_off(
+    export: Export, item: Item, dates: DateRange, so_far: PulledSoFar, *, first_day: date, newest: date
+) -> date:
     """The first day before `dates` that is to be made up for, or the first of `dates`.
 
     That is the first of the last 90 days, from `first_day` on, of which no pull is final. Days before those are made up
