@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -23,8 +23,10 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loader]:
         made = Loader(connection, folder / "landed")
         insert, stage = direct_insert.insert, read_sql.stage
 
-        def counted_insert(connection: Any, export: Export, arrivals: Sequence[HashedDelivery]) -> Any:
-            inserted = insert(connection, export, arrivals)
+        def counted_insert(
+            connection: Any, export: Export, arrivals: Sequence[HashedDelivery], organizations: Mapping[str, str]
+        ) -> Any:
+            inserted = insert(connection, export, arrivals, organizations)
             made.ways["straight into the table"] += len(arrivals)
             return inserted
 

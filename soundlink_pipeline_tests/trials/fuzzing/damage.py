@@ -151,7 +151,10 @@ def damaged(seed: int) -> Damaged:
     declared = rng.choice((None, lines, lines, lines, len(draft.rows)))
     if seed % 40 == 0:
         kinds, declared = [*kinds, "row count"], lines + (1 if seed % 80 else -1)
-    campaign = f"{rng.choice(HOSTILE)[:40] if rng.random() < 0.2 else 'camp'}_{seed}"
+    campaign = rng.choice(HOSTILE)[:40] if rng.random() < 0.2 else "camp"
+    while len(campaign.encode()) > 36:  # no id is asked for that is too long for a folder's name, each byte as %XX
+        campaign = campaign[:-1]
+    campaign = f"{campaign}_{seed}"
     return Damaged(seed, export, campaign, tuple(kinds), data, declared)
 
 
