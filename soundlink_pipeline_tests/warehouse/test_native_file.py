@@ -182,7 +182,7 @@ def test_several_may_read_at_once_and_none_of_them_write(warehouse: NativeFile) 
 
 # What is said when it cannot be opened
 
-WHAT_TO_DO = r"is damaged: .*Move it away, with warehouse\.duckdb\.wal if there is one, and run the job rebuild_from"
+WHAT_TO_DO = r"is damaged: .*Move it away, with warehouse\.duckdb\.wal if there is one, and run .*the job rebuild_from"
 
 
 @pytest.mark.parametrize("mode", ["write", "read"])
