@@ -153,7 +153,9 @@ class Ledger:
             ).fetchall():
                 of_days.setdefault(day, set()).add(ListedId(account, subject_id))
             final.append(of_days.keys() - self.unsettled_days(export, first, last).keys())
-            pulled.append((self.expected_days(export), of_days))
+            listed = self.listed(export.subject)  # of others nothing more can be pulled
+            expected = {of: days for of, days in self.expected_days(export).items() if of in listed}
+            pulled.append((expected, of_days))
         days = sorted(set.intersection(*final), reverse=True) if final else []
         return next((day for day in days if all(_are_pulled(day, *of_export) for of_export in pulled)), None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from itertools import pairwise
@@ -347,3 +348,17 @@ def test_days_that_are_final_are_not_asked_for_again_where_the_first_partition_i
         today = first_day + days(number)
         asked = account.refreshed([listed("c1", START)], today)
         assert {str(request.dates) for request in asked} == {f"{max(first_day, today - days(8))} to {today - days(1)}"}
+
+
+def test_a_campaign_that_is_listed_no_more_holds_back_no_settled_day(connection: duckdb.DuckDBPyConnection) -> None:
+    account = Account(lambda *_: True)
+    for number in range(1, 40):
+        campaigns = [listed("stays", START), *([listed("deleted", START)] if number < 15 else [])]
+        account.refreshed(campaigns, START + days(number))
+    ledger = account.in_a_database(connection)
+    moment = account.now.replace(tzinfo=None) - days(25)
+    connection.execute(
+        "insert into campaigns (account, campaign_id, _listed_json, _listed_at) values ('default', 'deleted', ?, ?)",
+        [json.dumps(listed("deleted", START)), moment],
+    )
+    assert ledger.newest_settled_day(CAMPAIGN_EXPORTS) == START + days(39 - 8)
