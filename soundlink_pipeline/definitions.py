@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 import dagster as dg
 
 from soundlink_pipeline.alerts.sensor import build_alerts
-from soundlink_pipeline.models.build import check_models
-from soundlink_pipeline.models.project import read_project
+from soundlink_pipeline.models.binding import BoundModels, load_models
 from soundlink_pipeline.orchestration.export_assets import build_assets
 from soundlink_pipeline.orchestration.jobs import (
     daily_refresh,
@@ -47,21 +46,22 @@ def build_definitions(
     *,
     read_alert_url: Callable[[], str | None] = lambda: None,
     environment: Mapping[str, str] | None = None,
+    models: BoundModels | None = None,
 ) -> dg.Definitions:
     """Everything Dagster serves, for these settings.
 
     `read_secret` returns an environment variable that an account names, such as SOUNDLINK_API_KEY, and is called when a
-    run needs it. `read_alert_url` returns the alert receiver's URL;
-    it is called by each tick of the sensor, and once here, which decides whether the sensor is on. `env_var` of the SQL
-    models reads `environment`.
+    run needs it. `read_alert_url` returns the alert receiver's URL; it is called by each tick of the sensor, and once
+    here, which decides whether the sensor is on. `models` are those of the settings' folder where they have been
+    loaded already; else they are loaded here, and `env_var` reads `environment`.
     """
     soundlink = Soundlink(settings, read_secret)
-    project = read_project(settings.sql_dir, environment)
-    tables = check_models(project)
+    models = models or load_models(settings.sql_dir, environment)
+    project = models.project
     for found in (*project.errors.values(), *project.notices):
         _log.warning("%s", found)
     partitions = daily_partitions(settings.start_date)
-    upstream = [*build_assets(partitions, settings), *build_model_assets(project, tables)]
+    upstream = [*build_assets(partitions, settings), *build_model_assets(project, models.tables)]
     return dg.Definitions(
         assets=[*upstream, campaign_totals, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day, totals_agree],

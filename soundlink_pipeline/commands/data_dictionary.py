@@ -15,7 +15,7 @@ from pathlib import Path
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.table import Table
-from soundlink_pipeline.models.build import check_models
+from soundlink_pipeline.models.binding import check_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.publishing.file_copy import PUBLICATION
 from soundlink_pipeline.settings.settings import Settings

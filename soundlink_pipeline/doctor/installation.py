@@ -14,9 +14,8 @@ from soundlink_pipeline.contracts.days import last_closed_day
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
-from soundlink_pipeline.models.build import check_models as bind_models
+from soundlink_pipeline.models.binding import load_models
 from soundlink_pipeline.models.errors import ModelError, readable
-from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.typed import installing
 
@@ -59,7 +58,8 @@ def check_settings(
         if unreadable := _unreadable(both):
             return None, [*unreadable, rest]
         settings = settings_from(both)
-        definitions = build_definitions(settings, lambda _: None, read_alert_url=lambda: alert_url)
+        models = load_models(settings.sql_dir, both)
+        definitions = build_definitions(settings, lambda _: None, read_alert_url=lambda: alert_url, models=models)
         repository = definitions.get_repository_def()
         repository.load_all_definitions()
     except Exception as error:  # they may break in as many ways as Dagster has rules
@@ -70,7 +70,7 @@ def check_settings(
     if settings.start_date > last_closed_day(clock()):
         message = f"no day since {settings.start_date} has closed yet: there is nothing to pull"
         found.append(warn("SOUNDLINK_START_DATE", message, "set an earlier day, or wait until that day has closed"))
-    return ProjectState(settings, repository, both.get("DAGSTER_HOME", ""), clock, both), found
+    return ProjectState(settings, repository, models.project, both.get("DAGSTER_HOME", ""), clock, both), found
 
 
 def _unreadable(both: Mapping[str, str]) -> list[Finding]:
@@ -120,8 +120,7 @@ def _ignored(in_file: Mapping[str, str], environment: Mapping[str, str], of_acco
 
 def check_models(project: ProjectState) -> Iterator[Finding]:
     """The SQL models that cannot be built, the tests that cannot be run, and what of dbt's is not honoured."""
-    models = read_project(project.settings.sql_dir, project.environment)
-    bind_models(models)
+    models = project.models
     for error in models.errors.values():
         yield _warn(error, "correct the file; until then runs skip it and its dependents")
     for test in models.tests:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from soundlink_pipeline.models.model import SqlProject
 from soundlink_pipeline.settings.accounts import Account
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.warehouse.home import Home
@@ -21,13 +22,16 @@ _WAREHOUSE_WAIT_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class ProjectState:
-    """A project. `repository` is what Dagster serves, `home` DAGSTER_HOME as set; `clock` returns aware moments.
+    """A project. `repository` is what Dagster serves, `models` the SQL folder as read, `home` DAGSTER_HOME as set.
+
+    `clock` returns aware moments.
 
     `environment` has all variables, secrets too; it is also what `env_var` of the SQL models reads.
     """
 
     settings: Settings
     repository: dg.RepositoryDefinition = field(repr=False)
+    models: SqlProject = field(repr=False)
     home: str
     clock: Callable[[], datetime]
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import duckdb
 
@@ -17,6 +18,7 @@ from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.models.errors import ModelError, Notice
 from soundlink_pipeline.models.model import Model, SqlProject
+from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.models.statements import FATAL, sql_error, statement
 from soundlink_pipeline.models.tests import DataTest
 from soundlink_pipeline.models.verdicts import judged
@@ -28,6 +30,23 @@ from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 # The types that a chart can draw; a column of nulls alone is "NULL".
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?$|DECIMAL|DOUBLE$|FLOAT$|\"NULL\"$")
 _OFF = ("autoinstall_known_extensions", "autoload_known_extensions")
+
+
+@dataclass(frozen=True, eq=False)
+class BoundModels:
+    """A folder of SQL models as it was read, and what each of them makes, by name."""
+
+    project: SqlProject
+    tables: Mapping[str, Table]
+
+
+def load_models(folder: Path, environment: Mapping[str, str] | None = None) -> BoundModels:
+    """Read a folder and bind all that is in it. `environment` is what `env_var` reads.
+
+    Never raises for the folder's content: what is wrong is in the project's `errors` and `notices`.
+    """
+    project = read_project(folder, environment)
+    return BoundModels(project, check_models(project))
 
 
 def check_models(project: SqlProject, exports: Iterable[Export] = EXPORTS) -> dict[str, Table]:

@@ -15,7 +15,6 @@ import duckdb
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import DATE_COLUMN
-from soundlink_pipeline.models.binding import check_models
 from soundlink_pipeline.models.model import SETTINGS_FILE, Model, SqlProject
 from soundlink_pipeline.models.statements import sql_error, statement
 from soundlink_pipeline.models.templates import Rendered
@@ -30,7 +29,6 @@ __all__ = [
     "TestResult",
     "build_model",
     "build_models",
-    "check_models",
     "drop_removed_models",
     "failed_tests",
     "mark_failed",

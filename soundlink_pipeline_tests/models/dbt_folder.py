@@ -10,7 +10,8 @@ from typing import Any
 import duckdb
 
 from soundlink_pipeline.models import verdicts
-from soundlink_pipeline.models.build import build_models, check_models, run_tests
+from soundlink_pipeline.models.binding import check_models
+from soundlink_pipeline.models.build import build_models, run_tests
 from soundlink_pipeline.models.project import SqlProject, read_project
 
 NAME = "name: p\n"

@@ -11,7 +11,8 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
-from soundlink_pipeline.models.build import build_model, check_models, run_tests
+from soundlink_pipeline.models.binding import check_models
+from soundlink_pipeline.models.build import build_model, run_tests
 from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import SqlProject, read_project
 from soundlink_pipeline.settings.settings import Settings

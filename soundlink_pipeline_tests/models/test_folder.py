@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.models.build import check_models
+from soundlink_pipeline.models.binding import check_models
 from soundlink_pipeline.models.project import SqlProject, read_project
 from soundlink_pipeline_tests.support.sql_folder import FILES, MODELS, SETTINGS, sql_folder
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.models.build import check_models
+from soundlink_pipeline.models.binding import check_models
 from soundlink_pipeline.models.project import SqlProject, read_project
 from soundlink_pipeline_tests.support.sql_folder import DAILY, MODELS, sql_folder
 

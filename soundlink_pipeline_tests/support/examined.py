@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -24,16 +24,22 @@ from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.doctor import installation
 from soundlink_pipeline.doctor.checks import run_checks
 from soundlink_pipeline.doctor.finding import Finding
+from soundlink_pipeline.models.binding import BoundModels, load_models
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline_tests.support.instances import instance_settings
-from soundlink_pipeline_tests.support.project import KEY, Project, project, pull, small_world, utc
+from soundlink_pipeline_tests.support.project import KEY, Project, models_of, project, pull, small_world, utc
 
 NOW = utc("2026-03-02T06:00")
 
 
 @lru_cache(maxsize=8)
-def _definitions(settings: Settings, alert_url: str | None) -> dg.Definitions:
-    return build_definitions(settings, lambda _: None, read_alert_url=lambda: alert_url)
+def _definitions(settings: Settings, alert_url: str | None, models: BoundModels) -> dg.Definitions:
+    return build_definitions(settings, lambda _: None, read_alert_url=lambda: alert_url, models=models)
+
+
+def _models(folder: Path, environment: Mapping[str, str]) -> BoundModels:
+    # A folder of a test's own may read the environment.
+    return models_of(folder) if folder == Settings().sql_dir else load_models(folder, environment)
 
 
 @contextmanager
@@ -43,13 +49,16 @@ def _definitions_shared() -> Iterator[None]:
     The doctor asks them for schedules and sensors alone.
     """
 
-    def shared(settings: Settings, _: object, read_alert_url: Callable[[], str | None]) -> dg.Definitions:
+    def shared(
+        settings: Settings, _: object, read_alert_url: Callable[[], str | None], models: BoundModels
+    ) -> dg.Definitions:
         elsewhere = replace(settings, base_url=Settings().base_url, data_dir=Settings().data_dir)
-        return _definitions(elsewhere, read_alert_url())
+        return _definitions(elsewhere, read_alert_url(), models)
 
     with pytest.MonkeyPatch.context() as patch:
         if vars(installation)["build_definitions"] is build_definitions:  # else a test has put its own there
             patch.setattr(installation, "build_definitions", shared)
+            patch.setattr(installation, "load_models", _models)
         yield
 
 

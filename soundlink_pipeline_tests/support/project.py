@@ -24,6 +24,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS, subjects_of
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.definitions import build_definitions, secret_from_environment
+from soundlink_pipeline.models.binding import BoundModels, load_models
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
@@ -80,15 +81,25 @@ def environment(sim_url: str, data_dir: Path, **more: str) -> dict[str, str]:
 
 def job_of(name: str, settings: dict[str, str]) -> dg.JobDefinition:
     """A job as a run worker makes it from its environment. Dagster calls this four times in a run."""
-    models = settings_from(settings).sql_dir
-    files = sorted((str(path), path.stat().st_mtime_ns) for path in models.rglob("*") if path.is_file())
-    return _definitions(json.dumps(settings, sort_keys=True), tuple(files)).resolve_job_def(name)
+    models = models_of(settings_from(settings).sql_dir)
+    return _definitions(json.dumps(settings, sort_keys=True), models).resolve_job_def(name)
 
 
 @lru_cache(maxsize=1)
-def _definitions(settings: str, models: tuple[tuple[str, int], ...]) -> dg.Definitions:
+def _definitions(settings: str, models: BoundModels) -> dg.Definitions:
     """Made once for as many runs as nothing changes between."""
-    return build_definitions(settings_from(json.loads(settings)), secret_from_environment)
+    return build_definitions(settings_from(json.loads(settings)), secret_from_environment, models=models)
+
+
+def models_of(folder: Path) -> BoundModels:
+    """The SQL models of a folder, read once for all projects that use it as it is."""
+    files = sorted((str(path), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file())
+    return _models(folder, tuple(files))
+
+
+@lru_cache(maxsize=4)
+def _models(folder: Path, _files: tuple[tuple[str, int], ...]) -> BoundModels:
+    return load_models(folder)
 
 
 @dataclass

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.models.build import TestResult, build_model, check_models, run_tests
+from soundlink_pipeline.models.binding import check_models
+from soundlink_pipeline.models.build import TestResult, build_model, run_tests
 from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.warehouse.native_file import NativeFile
