@@ -159,7 +159,7 @@ def _part(frame: FrameType | None) -> str:
     innermost = frame
     while frame is not None:
         file = frame.f_code.co_filename
-        if "/matplotlib/" in file:
+        if file.endswith(("/display/charts.py", "/display/small_bars.py", "/display/svg.py")):
             return "charts"
         if "/sqlalchemy/" in file or "/dagster/" in file or "/dagster_shared/" in file:
             return "Dagster: events and steps"

@@ -6,6 +6,7 @@ A larger picture (`charts.py`) is there behind a link only: what is longer than 
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from soundlink_pipeline.display.charts import markdown_image, newest_days, short_day
@@ -24,10 +25,10 @@ def small_bars(days: pd.DataFrame, column: str, title: str) -> str:
     `days` is as for `days_chart`. A day without a row has no bar.
     """
     daily = newest_days(days, [column], _DAYS)
-    values = daily[column].where(daily[column].between(0, sys.float_info.max), 0)  # what is no number has no height
-    highest = values.max() or 1
+    values = [value if 0 <= value <= sys.float_info.max else 0.0 for value in daily.values[column]]  # else no height
+    highest = max(values) or 1
     steps = [round(_HEIGHT * value / highest) for value in values]
-    final = daily["is_settled"].tolist()
+    final = daily.final
     paths = [
         f'<path {look} d="M0 {_HEIGHT}{_outline(steps, [settled == wanted for settled in final])}z"/>'
         for wanted, look in ((True, ""), (False, 'opacity=".4"'))
@@ -36,7 +37,7 @@ def small_bars(days: pd.DataFrame, column: str, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="60" viewBox="0 0 {len(steps)} {_HEIGHT}"'
         f' preserveAspectRatio="none" fill="{_COLOUR}">{"".join(paths)}</svg>'
     )
-    first, last = (short_day(day.date()) for day in (daily.index[0], daily.index[-1]))
+    first, last = (short_day(day) for day in (daily.first, daily.first + timedelta(days=len(final) - 1)))
     return (
         f"{first} to {last}, at most {highest:,.12g} a day; pale: provisional\n\n{markdown_image(svg.encode(), title)}"
     )

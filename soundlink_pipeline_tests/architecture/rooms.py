@@ -46,7 +46,7 @@ ROOMS = {
     "quality": Room(rooms=("contracts", "typed", "warehouse", "wording"), libraries=("duckdb",)),
     "pulling": Room(rooms=("api", "contracts", "landing", "loading", "typed", "warehouse", "wording")),
     "publishing": Room(rooms=("contracts", "durable", "models", "warehouse", "wording"), libraries=("duckdb",)),
-    "display": Room(rooms=("contracts",), libraries=("duckdb", "matplotlib", "pandas")),
+    "display": Room(rooms=("contracts",), libraries=("duckdb", "pandas")),
     "report": Room(
         rooms=("contracts", "display", "publishing", "settings", "typed", "warehouse"),
         libraries=("duckdb", "jinja2", "pandas"),

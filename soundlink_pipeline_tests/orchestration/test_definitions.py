@@ -45,10 +45,10 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "from soundlink_pipeline.definitions import defs\n"
         "repository = defs().get_repository_def()\n"
         "told = {'jobs': sorted(job.name for job in repository.get_all_jobs())}\n"
-        "told['for a run only'] = [*{'httpx', 'pandas', 'matplotlib'} & sys.modules.keys()]\n"
+        "told['for a run only'] = [*{'httpx', 'pandas'} & sys.modules.keys()]\n"
         "from dagster._core.remote_representation.external_data import RepositorySnap\n"
         "told['assets shown'] = len(RepositorySnap.from_def(repository).asset_nodes)\n"
-        "told['for data frames'] = [*{'pandas', 'matplotlib'} & sys.modules.keys()]\n"
+        "told['for data frames'] = [*{'pandas'} & sys.modules.keys()]\n"
         "print(json.dumps(told))\n"
     )
     done = subprocess.run(

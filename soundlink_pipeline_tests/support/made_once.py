@@ -1,8 +1,7 @@
 """What tests would make over and over in the same way, made once a process.
 
-A new warehouse is then a copy of one that the product has made, a chart is drawn again only for other days, and
-Dagster's storages, of which a process has otherwise one, share what they have read of its migrations and what
-SQLAlchemy has compiled of its statements.
+A new warehouse is then a copy of one that the product has made, and Dagster's storages, of which a process has
+otherwise one, share what they have read of its migrations and what SQLAlchemy has compiled of its statements.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import pytest
@@ -25,21 +24,15 @@ from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from sqlalchemy import Engine, NullPool, create_engine
 
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.display import charts, trend
 from soundlink_pipeline.orchestration import event_log
 from soundlink_pipeline.warehouse.native_file import NativeFile
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _connect = NativeFile._connect
-_charts: dict[str, bytes] = {}
 
 
 def share() -> None:
     """From now on, in this process."""
     NativeFile._connect = _connect_to_copy  # type: ignore[assignment, method-assign]
-    trend.days_chart = _draw_once  # type: ignore[attr-defined]
     ScriptDirectory.from_config = cache(ScriptDirectory.from_config)  # type: ignore[method-assign]
     for module in (event_log, sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
         vars(module)["create_engine"] = _create_engine
@@ -93,11 +86,3 @@ def _create_engine(url: str, **options: Any) -> Engine:
     engine.dialect = _compiling().dialect
     engine._compiled_cache = _compiling()._compiled_cache
     return engine
-
-
-def _draw_once(days: pd.DataFrame, measures: Mapping[str, str], **options: Any) -> bytes:
-    """Equal charts are equal bytes; `display/test_charts.py` holds that."""
-    asked = f"{days.sort_values('report_date').to_csv()}{dict(measures)}{options}"
-    if asked not in _charts:
-        _charts[asked] = charts.days_chart(days, measures, **options)
-    return _charts[asked]

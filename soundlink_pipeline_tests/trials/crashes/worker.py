@@ -43,7 +43,7 @@ from soundlink_pipeline_tests.support.instances import instance_settings
 from soundlink_pipeline_tests.support.project import FROM_FAILURE, KEY, Project
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload([__name__, "matplotlib.backends.backend_svg", "pandas"])
+_PROCESSES.set_forkserver_preload([__name__, "pandas"])
 # A worker that stands still for so long hangs.
 PATIENCE_SECONDS = 240
 
