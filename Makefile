@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 PORT ?= 3000
 STAMP := $(VENV)/.installed
+DBT_STAMP := .venv-dbt/.installed
 
 # The project folder that Dagster works in: this one if it has an .env, else the demo's.
 HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)/demo,$(CURDIR)))
@@ -31,7 +32,7 @@ OF_SOUNDLINK := $(if $(filter command environment,$(origin SOUNDLINK)),--soundli
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish backup test check lint types browser pictures dbt chaos fuzz endurance audit bench alternatives docs clean
+.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench alternatives docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -96,8 +97,8 @@ backup: install ## Copy what cannot be had again into a new folder, also while r
 	@test -n "$$MAKE_DIR" || { echo 'Missing folder: make backup DIR=/backups/2026-11-28'; exit 2; }
 	@case "$$MAKE_DIR" in /*) ;; *) MAKE_DIR="$(CURDIR)/$$MAKE_DIR" ;; esac; cd "$(HOME_DIR)" && $(COMMAND) backup "$$MAKE_DIR"
 
-check: install lint types ## Lint, types and tests: what CI runs
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+check: install ## Lint, types and tests, at the same time: what CI runs
+	@$(MAKE) --no-print-directory -j 3 lint types tests
 
 test: check ## The same as check
 
@@ -109,9 +110,12 @@ pictures: install ## Take the pictures of the Dagster UI in docs/ui anew, of a f
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-browser.txt
 	$(BIN)/python -m soundlink_pipeline_tests.documents.ui_pictures
 
-dbt: install ## Test that dbt makes the same of dbt_like_sql/ and of 60 random projects (installs dbt into .venv-dbt)
-	test -x .venv-dbt/bin/dbt || $(PYTHON) -m venv .venv-dbt
+$(DBT_STAMP): dbt_like_sql/requirements-dbt.txt
+	$(PYTHON) -m venv .venv-dbt
 	.venv-dbt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r dbt_like_sql/requirements-dbt.txt
+	@touch $(DBT_STAMP)
+
+dbt: install $(DBT_STAMP) ## Test that dbt makes the same of dbt_like_sql/ and of 60 random projects (installs dbt into .venv-dbt)
 	SOUNDLINK_DBT=$(CURDIR)/.venv-dbt/bin/dbt $(BIN)/python -m pytest -m dbt
 
 chaos: install ## Run the slow tests: 200 kills, 2,000 sequences of network faults, concurrent deployments (two hours)
@@ -141,6 +145,10 @@ lint:
 
 types:
 	$(BIN)/mypy
+
+tests:
+	@# Not what this make is told: tests start make themselves.
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks
