@@ -29,7 +29,7 @@ from soundlink_pipeline.orchestration.asset_checks import (
 from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.column_schema import COLUMNS, column_schema
 from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, pull_failure
-from soundlink_pipeline.orchestration.open_accounts import OpenAccounts, named_ids, open_accounts
+from soundlink_pipeline.orchestration.open_accounts import OpenAccounts, ids_setting, named_ids, open_accounts
 from soundlink_pipeline.orchestration.partition_pages import figures_of_run, report_limited, report_partitions
 from soundlink_pipeline.orchestration.pull_step import Asked, Only, pull_range
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -244,14 +244,15 @@ def _listed(
     items = [item for of_account in by_account.values() for item in of_account]
     statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
     of_accounts = markdown_table(["account", subject.plural], [(name, len(of)) for name, of in by_account.items()])
+    named_in = [ids_setting(item.account, subject) for item in accounts.all if named_ids(item.account, subject)]
     several = {f"{subject.plural} by account": dg.MetadataValue.md(of_accounts)} if accounts.are_several else {}
     return {
         **several,
         f"{subject.plural} by status": dg.MetadataValue.md(markdown_table(["status", subject.plural], statuses)),
         "dagster/row_count": len(items),
         "left out": (
-            f"not known: `{typed('doctor')}` asks when the campaigns in SOUNDLINK_CAMPAIGN_IDS were created"
-            if any(named_ids(item.account, subject) for item in accounts.all)
+            f"not known: `{typed('doctor')}` asks when the {subject.plural} in {in_words(named_in)} were created"
+            if named_in
             else left_out(subject, items, settings.start_date) or "nothing"
         ),
     }

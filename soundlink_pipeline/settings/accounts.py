@@ -25,8 +25,8 @@ class Account:
 
     Either `key_env` or `client_id` is set. `key_env` and `client_secret_env` name environment variables.
     `organization_id` is in lower case, as in the rows; None where the file does not say it. `campaign_ids` and
-    `soundlink_ids` empty mean all that the credential sees. `place` is the file and line that name the secret; `notice`
-    what a run's log says of the account.
+    `soundlink_ids` empty mean all that the credential sees. `file` is the accounts file, empty without one, `place` its
+    line that names the secret; `notice` what a run's log says of the account.
     """
 
     name: str = DEFAULT_ACCOUNT
@@ -40,6 +40,7 @@ class Account:
     requests_per_hour: int = 600
     start_date: date = date(2026, 1, 1)
     auth: AuthSetting = "auto"
+    file: str = field(default="", repr=False, compare=False)
     place: str = field(default="", repr=False, compare=False)
     notice: str = field(default="", repr=False, compare=False)
 
@@ -47,6 +48,10 @@ class Account:
     def secret_env(self) -> str:
         """The environment variable that holds the key, or the client's secret."""
         return self.client_secret_env or self.key_env or API_KEY
+
+    def called(self, setting: str) -> str:
+        """How sentences name one of its settings: as the file has it, or by the variable where there is no file."""
+        return f"{setting} of account {self.name} in {self.file}" if self.file else f"SOUNDLINK_{setting.upper()}"
 
 
 def check_secrets(accounts: Iterable[Account], read_secret: Callable[[str], str | None]) -> None:

@@ -120,6 +120,7 @@ class _Reader:
         account = replace(
             self._defaults,
             name=name,
+            file=str(self._file),
             place=self._place(("accounts", name, secret)),
             notice=self._notice(name, table),
             **values,
