@@ -28,17 +28,19 @@ from soundlink_pipeline.orchestration.asset_checks import (
 )
 from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.column_schema import COLUMNS, column_schema
-from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, pull_failure
+from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, of_accounts, pull_failure
 from soundlink_pipeline.orchestration.open_accounts import OpenAccounts, ids_setting, named_ids, open_accounts
 from soundlink_pipeline.orchestration.partition_pages import figures_of_run, report_limited, report_partitions
 from soundlink_pipeline.orchestration.pull_step import Asked, Only, pull_range
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import (
     BACKFILL,
+    EXPORTS_STEP,
     OWNER,
     SOUNDLINK_API,
     backfill_policy,
     is_for_days,
+    limits_of,
     range_of_run,
     run_lineage,
 )
@@ -52,8 +54,7 @@ from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.tables import export_tables, listing_table
 from soundlink_pipeline.wording import counted, in_words
 
-# The step that lists, and the one that pulls, which is also its name in a run's config.
-_LISTINGS, _EXPORTS = "listings", "exports"
+_LISTINGS = "listings"
 # Dagster would wait for ever for the days that such a run leaves open.
 _NO_LIMITED_BACKFILL = (
     "a backfill pulls all that is listed: its days would count as done without the others. To pull some only,"
@@ -171,8 +172,8 @@ def _listings_asset() -> dg.AssetsDefinition:
         # The exports are next: no request for a wrong range.
         dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
         wanted = [subject for subject in SUBJECTS if dg.AssetKey(subject.table) in context.selected_asset_keys]
+        only = limits_of(context.run, "accounts")  # others need not be listed
         # Where the exports are next, the step that pulls says of which accounts nothing was listed.
-        only = _accounts_of_run(context)
         exports_next = dates is not None and any(_are_exports_next(context, subject) for subject in wanted)
         with as_cancellation(context), as_operator_failure(), open_accounts(context, soundlink, only) as accounts:
             refused = list[Subject]()
@@ -201,17 +202,13 @@ def _listings_asset() -> dg.AssetsDefinition:
             yield dg.MaterializeResult(asset_key=subject.table, metadata={"left out": why})
         if accounts.failures and not exports_next:
             lines = [f"account {name}: {reason}" for name, reason in accounts.failures.items()]
-            raise dg.Failure("\n".join(["not all accounts could be listed.", *lines]), allow_retries=False)
+            raise dg.Failure(
+                "\n".join(["not all accounts could be listed.", *lines]),
+                metadata=of_accounts(accounts.failures),
+                allow_retries=False,
+            )
 
     return list_subjects
-
-
-def _accounts_of_run(context: dg.AssetExecutionContext) -> list[str]:
-    """The accounts that the exports of this run are limited to: others need not be listed for it."""
-    config: Any = context.run.run_config
-    for name in ("ops", _EXPORTS, "config", "accounts"):
-        config = config.get(name, {}) if isinstance(config, dict) else {}
-    return [str(name) for name in config] if isinstance(config, list) else []
 
 
 def _are_exports_next(context: dg.AssetExecutionContext, subject: Subject) -> bool:
@@ -298,7 +295,7 @@ def _export_spec(export: Export) -> dg.AssetSpec:
 
 def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name=_EXPORTS,
+        name=EXPORTS_STEP,
         specs=[_export_spec(export) for export in EXPORTS],
         check_specs=export_check_specs(),
         can_subset=True,

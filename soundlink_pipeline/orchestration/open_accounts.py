@@ -20,7 +20,7 @@ from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.soundlinks import SOUNDLINK
 from soundlink_pipeline.contracts.subject import Item, Subject
 from soundlink_pipeline.landing.deliveries import Listing
-from soundlink_pipeline.orchestration.failures import as_operator_failure, sentence
+from soundlink_pipeline.orchestration.failures import as_operator_failure, of_accounts, sentence
 from soundlink_pipeline.orchestration.resource import Log, Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.listing import list_subject
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
 
 _MOST_AT_ONCE = 16
+_MOST_NAMED = 5
 
 
 def named_ids(account: Account, subject: Subject) -> tuple[str, ...]:
@@ -162,13 +163,19 @@ class OpenAccounts:
         if not self.are_several and self.all and self.all[0].failure is not None:
             raise self.all[0].failure
         lines = [f"account {name}: {reason}" for name, reason in self.failures.items()]
-        raise dg.Failure("\n".join(["nothing can be pulled of any account.", *lines]), allow_retries=False)
+        raise dg.Failure(
+            "\n".join(["nothing can be pulled of any account.", *lines]),
+            metadata=of_accounts(self.failures),
+            allow_retries=False,
+        )
 
 
 def said_of_shared(subject: Subject, one: Account, other: Account, shared: Collection[str]) -> str:
     """A sentence about ids that two accounts have in common. What settings name says nothing of an organization."""
     naming = [account for account in (one, other) if named_ids(account, subject)]
-    which = f"{subject.name if len(shared) == 1 else subject.plural} {in_words(sorted(shared))}"
+    shown = sorted(shared)[:_MOST_NAMED]
+    more = [f"{len(shared) - len(shown):,} more"] if len(shared) > len(shown) else []
+    which = f"{subject.name if len(shared) == 1 else subject.plural} {in_words([*shown, *more])}"
     settings = " and ".join(ids_setting(account, subject) for account in naming)
     if not naming:
         return (

@@ -33,3 +33,5 @@ def test_of_ids_that_the_file_names_no_organization_is_concluded() -> None:
             "account bolt lists what campaign_ids of account acme in accounts.toml names, too: campaigns camp_1 and"
             " camp_2. Each is asked for twice"
         )
+    many = said_of_shared(CAMPAIGN, NAMING_ACME, BOLT, {f"camp_{number}" for number in range(1, 1008)})
+    assert ": campaigns camp_1, camp_10, camp_100, camp_1000, camp_1001 and 1,002 more. " in many
