@@ -60,6 +60,7 @@ _NO_LIMITED_BACKFILL = (
     "a backfill pulls all that is listed: its days would count as done without the others. To pull some only,"
     " launch the job daily_refresh over these days with this config"
 )
+_NONE_OF_THESE = "the run is limited to {0} by their ids, and none of the exports that it selects is about {0}"
 
 
 class ExportsConfig(dg.Config):
@@ -171,7 +172,9 @@ def _listings_asset() -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         # The exports are next: no request for a wrong range.
         dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
-        wanted = [subject for subject in SUBJECTS if dg.AssetKey(subject.table) in context.selected_asset_keys]
+        selected = [subject for subject in SUBJECTS if dg.AssetKey(subject.table) in context.selected_asset_keys]
+        named = {subject for subject in SUBJECTS if limits_of(context.run, subject.table)}
+        wanted = [subject for subject in selected if not named or subject in named]
         only = limits_of(context.run, "accounts")  # others need not be listed
         # Where the exports are next, the step that pulls says of which accounts nothing was listed.
         exports_next = dates is not None and any(_are_exports_next(context, subject) for subject in wanted)
@@ -196,6 +199,10 @@ def _listings_asset() -> dg.AssetsDefinition:
             context.log_event(dg.AssetObservation(SOUNDLINK_API, metadata=_observed(accounts)))
             if len(refused) == len(wanted):
                 accounts.list_all(context, soundlink, [])
+        for subject in selected:
+            if subject not in wanted:
+                why = f"not listed: the run is limited to {in_words([of.plural for of in SUBJECTS if of in named])}"
+                yield dg.MaterializeResult(asset_key=subject.table, metadata={"left out": why})
         for subject in refused:
             why = _why_refused(accounts, subject)
             context.log.info(f"{subject.plural} were not listed: {why}")
@@ -314,8 +321,12 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         dates = range_of_run(context, soundlink.settings.start_date)
         if config.is_limited and BACKFILL in context.run.tags:
             raise dg.Failure(_NO_LIMITED_BACKFILL, allow_retries=False)
+        wanted = [export for export in exports if not config.only or config.only.get(export.subject.table)]
+        if not wanted:
+            named = in_words([table for table, ids in config.only.items() if ids])
+            raise dg.Failure(_NONE_OF_THESE.format(named), allow_retries=False)
         with as_cancellation(context), as_operator_failure():
-            asked = Asked(exports, dates, config.refetch, config.accept_smaller, config.only, config.accounts)
+            asked = Asked(wanted, dates, config.refetch, config.accept_smaller, config.only, config.accounts)
             of_range = pull_range(context, soundlink, asked)
         pulled, left = of_range.result, of_range.left_out
         names: Mapping[ListedId, str] = {}
@@ -346,7 +357,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 checks = [result for result in found if check_key(result) in wanted_checks]
                 blocking += [(export, result) for result in failed]
                 figures = figures_of_run(export, dates, own, of_range.in_range.get(export.subject.name, 0))
-                if own.failed:
+                if own.failed or export not in wanted:
                     results += checks
                 elif config.is_limited and (lacking := lacking_days(connection, export, dates)):
                     report_limited(
