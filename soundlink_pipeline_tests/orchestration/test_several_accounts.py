@@ -140,7 +140,7 @@ def test_an_outage_in_the_middle_of_one_account_costs_the_other_nothing(two: Age
     result = two.refresh()
     lines, why = failure_of(result).splitlines(), failed_accounts(two.here.instance, result.run_id)
     assert set(why) == {"bolt"}
-    assert re.match(r"\d+ pulls? failed, first campaign_country_daily of .*, 2026-\S+ to 2026-\S+: ", why["bolt"])
+    assert re.match(r"\d+ pulls? failed, first campaign_[a-z]+_daily of .*, 2026-\S+ to 2026-\S+: ", why["bolt"])
     assert {line.split(",")[0] for line in lines if line.startswith("account")} == {"account bolt"}
     of_acme = f"account_id = '{two.organization('acme')}'"
     for export in EXPORTS:
