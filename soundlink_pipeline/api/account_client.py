@@ -70,7 +70,7 @@ def tokens_file(account: Account) -> str:
 
 
 def _credential(account: Account, secret: str) -> ApiKey | OAuthClient:
-    return ApiKey(secret, account.secret_env) if account.client_id is None else OAuthClient(account, secret)
+    return ApiKey(secret, account) if account.client_id is None else OAuthClient(account, secret)
 
 
 def _short(client_id: str) -> str:

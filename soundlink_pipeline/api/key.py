@@ -12,7 +12,7 @@ import re
 from typing import Literal
 from urllib.parse import quote
 
-from soundlink_pipeline.settings.accounts import API_KEY
+from soundlink_pipeline.settings.accounts import Account
 
 Scheme = Literal["x-api-key", "bearer"]
 
@@ -61,7 +61,7 @@ class Credential:
 
 
 class ApiKey(Credential):
-    """A key, and the environment variable that it comes from.
+    """The key of an account, by default of the one that the settings are.
 
     Raises ValueError, which does not show it, for text that cannot be one.
     """
@@ -69,8 +69,9 @@ class ApiKey(Credential):
     holder = "the API key"
     whose = "this key's organization"
 
-    def __init__(self, key: str, variable: str = API_KEY) -> None:
-        key = key.strip()
+    def __init__(self, key: str, account: Account | None = None) -> None:
+        key, account = key.strip(), account or Account()
+        variable = account.secret_env
         if not key:
             raise ValueError(f"{variable} is not set: put your Soundlink API key into .env or the environment")
         if not re.fullmatch(r"[!-~]+", key):
@@ -78,9 +79,7 @@ class ApiKey(Credential):
         super().__init__(key)
         self.__key = key
         self._variable = variable
-        self._auth_setting, self.ids_setting = (
-            ("SOUNDLINK_AUTH", "SOUNDLINK_CAMPAIGN_IDS") if variable == API_KEY else ("auth", "campaign_ids")
-        )
+        self._auth_setting, self.ids_setting = account.called("auth"), account.called("campaign_ids")
         self.wider = f"A key's scopes never change: create a new key, and put it into {variable}"
 
     def __repr__(self) -> str:

@@ -53,7 +53,7 @@ class OAuthClient(Credential):
         self.__secret = secret
         self.__tokens: tuple[str, ...] = ()
         self.account = account
-        self.ids_setting = "campaign_ids"
+        self.ids_setting = account.called("campaign_ids")
         self.holder = f"the token of account {account.name}"
         self.whose = f"the organization of account {account.name}"
         self.wider = "Let the client ask for that scope, and the organization consent to it again"

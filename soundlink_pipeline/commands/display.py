@@ -57,8 +57,9 @@ def _bars(soundlink: Soundlink, ended: threading.Event, console: Console) -> Non
                 done = f"{export.done}/{export.requests}"
                 bars.update(tasks[name], completed=export.done, total=export.requests, done=done, came=_came(export))
             pulled = progress.result is not None
-            before = progress.note or _BEFORE
-            bars.update(waiting, description=_AFTERWARDS if pulled else before, visible=pulled or not tasks)
+            before = progress.note or ("" if tasks else _BEFORE) + progress.waiting()
+            description = _AFTERWARDS if pulled else before.removeprefix("; ")
+            bars.update(waiting, description=description, visible=bool(description))
             if last:
                 bars.remove_task(waiting)
                 return
@@ -79,12 +80,12 @@ def _line(progress: Pulled, estimate: Estimate, before: Mapping[str, int]) -> st
     if progress.result is not None:
         return _AFTERWARDS
     if not progress.exports:
-        return progress.note or _BEFORE
+        return progress.note or _BEFORE + progress.waiting()
     parts = [
         f"{name} {item.done} of {item.requests}, {_came(item, before.get(name, 0))}"
         for name, item in progress.exports.items()
     ]
-    return "; ".join(parts) + estimate.words(progress.done, progress.requests)
+    return "; ".join(parts) + estimate.words(progress.done, progress.requests) + progress.waiting()
 
 
 def _came(export: ExportProgress, before: int = 0) -> str:

@@ -21,7 +21,7 @@ from soundlink_pipeline.commands.project_folder import enter_project, in_use, re
 from soundlink_pipeline.contracts.days import DateRange, checked_range, last_closed_day
 from soundlink_pipeline.contracts.subject import Subject
 from soundlink_pipeline.definitions import secret_from_environment
-from soundlink_pipeline.orchestration.failures import OPERATOR_ERRORS, sentence
+from soundlink_pipeline.orchestration.failures import OPERATOR_ERRORS, sentence, unlisted_of
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, MODELS_AND_PUBLICATION
 from soundlink_pipeline.orchestration.open_accounts import chosen_accounts, named_ids
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -202,7 +202,7 @@ def _summary(
     """What came of the runs, a line for each fact; `before` them the published file was this one."""
     lines = [f"warning: {line}" for run in runs for line in run.warnings]
     lines += [line for run in runs for line in run.check_lines()]
-    lines.append(_what_came(soundlink.progress))
+    lines.append(_what_came(soundlink.progress, several=len(soundlink.settings.accounts) > 1))
     if soundlink.warehouse.exists():
         lines += _what_is_there(soundlink, dates, limited)
     file = soundlink.published_path
@@ -216,7 +216,7 @@ def _summary(
     return lines
 
 
-def _what_came(progress: Progress) -> str:
+def _what_came(progress: Progress, *, several: bool = False) -> str:
     result = progress.result
     if result is None and not progress.requests:
         return "Loaded: nothing; no export was requested"
@@ -224,10 +224,12 @@ def _what_came(progress: Progress) -> str:
         answered = f"{progress.done:,} of {counted(progress.requests, 'request')}"
         return f"Loaded so far: {counted(progress.rows, 'row')}; {answered} answered"
     refused = sum(item.attempted and item.is_pull for item in result.failed)
+    unlisted = unlisted_of(result.failed, several)
     return (
         f"Loaded: {counted(result.rows, 'row')}, of which {result.total('inserted'):,} new,"
         f" {result.total('updated'):,} revised; {counted(result.requests, 'request')} for exports,"
         f" {refused:,} refused or failed"
+        + (f"; nothing could be requested of {in_words(unlisted)}" if unlisted else "")
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,15 +12,17 @@ import duckdb
 
 from soundlink_pipeline.commands.execution import loaded_settings
 from soundlink_pipeline.commands.project_folder import enter_project, require_project
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.doctor.daemon import daemon_state
 from soundlink_pipeline.doctor.dagster_state import has_storage, next_tick, sqlite_folder
 from soundlink_pipeline.doctor.finding import minute
+from soundlink_pipeline.orchestration.failures import failed_accounts
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, FRESHNESS
 from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
 from soundlink_pipeline.orchestration.resource import Soundlink
-from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START, UNDER_WAY
+from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START, UNDER_WAY, limits_of
 from soundlink_pipeline.orchestration.totals_check import COMPARE_TOTALS
 from soundlink_pipeline.orchestration.turn import waiting_line
 from soundlink_pipeline.publishing.file_copy import read_published
@@ -42,6 +44,7 @@ _SINCE = {
 _SCHEDULE = f"{DAILY_REFRESH}_schedule"
 # Jobs that change nothing, and how many runs are read to find one of another job.
 _ONLY_LOOKING, _LOOKS_BACK = (COMPARE_TOTALS, FRESHNESS), 50
+_ENDED = dg.RunsFilter(statuses=[status for status in dg.DagsterRunStatus if status not in UNDER_WAY])
 _NO_DAEMON = "the daemon is {}: no run starts by itself; {} runs one"
 # What a line is about, and what it says; a line without a subject goes on with the one before.
 Line = tuple[str, str]
@@ -54,19 +57,19 @@ def show_status() -> None:
     settings, now = loaded_settings(), datetime.now(UTC)
     soundlink = Soundlink(settings, lambda _: None)
     print(f"{'Project':<{_LABEL_WIDTH}} {folder}")
-    for about in (
-        _loaded(soundlink),
-        _published(soundlink, now),
-        _runs(Path(os.environ.get("DAGSTER_HOME", folder)), now),
-    ):
+    home = Path(os.environ.get("DAGSTER_HOME", folder))
+    for about in (_loaded(soundlink, home), _published(soundlink, now), _runs(home, now)):
         for label, text in about:
             print(f"{label:<{_LABEL_WIDTH}} {text}", flush=True)
 
 
-def _loaded(soundlink: Soundlink) -> Iterator[Line]:
+def _loaded(soundlink: Soundlink, home: Path) -> Iterator[Line]:
     warehouse = soundlink.warehouse
+    names = [account.name for account in soundlink.settings.accounts]
+    failed = _failed_accounts(home, names) if len(names) > 1 else {}
     if not warehouse.exists():
         yield "Loaded", f"nothing yet: {typed('pull --from=DAY --to=DAY')}"
+        yield from _labelled("Accounts", (f"{name}: never pulled{_why(name, failed)}" for name in failed))
         return
     try:
         with warehouse.read(_WAIT_SECONDS) as connection:
@@ -74,21 +77,53 @@ def _loaded(soundlink: Soundlink) -> Iterator[Line]:
             yield "Settled", f"up to {settled}: these numbers are final" if settled else "no day yet"
             for number, export in enumerate(warehouse.exports):
                 yield "" if number else "Loaded", f"{export.name}: {_rows(connection, export)}"
-            yield from _accounts(connection)
+            yield from _labelled("Accounts", _accounts(connection, failed))
     except (WarehouseLocked, WarehouseUnusable) as error:
         yield "Loaded", f"cannot be read now: {error}"
 
 
-def _accounts(connection: duckdb.DuckDBPyConnection) -> Iterator[Line]:
-    """A line for each account where there are several."""
+def _labelled(label: str, texts: Iterable[str]) -> Iterator[Line]:
+    for number, text in enumerate(texts):
+        yield "" if number else label, text
+
+
+def _accounts(connection: duckdb.DuckDBPyConnection, failed: Mapping[str, str]) -> Iterator[str]:
+    """A line for each account where there are several; of those that have `failed`, why."""
     found = connection.execute(
         "select name, campaigns, soundlinks, last_pulled_at, is_expected from accounts order by name"
     ).fetchall()
-    for number, (name, campaigns, soundlinks, pulled, is_expected) in enumerate(found if len(found) > 1 else ()):
+    for name, campaigns, soundlinks, pulled, is_expected in found if len(found) > 1 else ():
         listed = f"{counted(campaigns, 'campaign')}, {counted(soundlinks, 'soundlink')}"
         when = f"last pulled {minute(pulled)}" if pulled else "never pulled"
         gone = "" if is_expected else "; the settings no longer name it"
-        yield "" if number else "Accounts", f"{name}: {listed}; {when}{gone}"
+        yield f"{name}: {listed}; {when}{gone}{_why(name, failed)}"
+
+
+def _why(account: str, failed: Mapping[str, str]) -> str:
+    return f"; failed when it was last asked: {failed[account]}" if account in failed else ""
+
+
+def _failed_accounts(home: Path, names: Collection[str]) -> dict[str, str]:
+    """The accounts that failed in the last run that pulled of them and has ended, each with why."""
+    if not (home / "dagster.yaml").is_file() or not has_storage(home):
+        return {}
+    found, waiting = dict[str, str](), set(names)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        for record in instance.get_run_records(_ENDED, limit=_LOOKS_BACK):
+            run = record.dagster_run
+            asked = waiting & set(limits_of(run, "accounts") or waiting) if _pulls(run) else set()
+            if asked:
+                failed = failed_accounts(instance, run.run_id)
+                found |= {name: reason for name, reason in failed.items() if name in asked}
+                waiting -= asked
+            if not waiting:
+                break
+    return found
+
+
+def _pulls(run: dg.DagsterRun) -> bool:
+    selected = run.asset_selection or ()
+    return run.job_name == DAILY_REFRESH or any(dg.AssetKey(export.name) in selected for export in EXPORTS)
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, export: Export) -> str:
@@ -137,12 +172,15 @@ def _runs(home: Path, now: datetime) -> Iterator[Line]:
             yield "", _NO_DAEMON.format(daemon.message, typed("dev"))
 
 
-def _last_run(instance: dg.DagsterInstance, now: datetime) -> Iterator[Line]:
+def _last_ended(instance: dg.DagsterInstance) -> Sequence[dg.RunRecord]:
     """The last run that has ended; one that only looks would hide the pull or build before it, and its failure."""
-    ended = dg.RunsFilter(statuses=[status for status in dg.DagsterRunStatus if status not in UNDER_WAY])
-    records = instance.get_run_records(ended, limit=_LOOKS_BACK)
+    records = instance.get_run_records(_ENDED, limit=_LOOKS_BACK)
     changing = [record for record in records if record.dagster_run.job_name not in _ONLY_LOOKING]
-    for record in (changing or records)[:1]:
+    return (changing or records)[:1]
+
+
+def _last_run(instance: dg.DagsterInstance, now: datetime) -> Iterator[Line]:
+    for record in _last_ended(instance):
         at = record.end_time or record.update_timestamp.timestamp()
         run, moment = record.dagster_run, datetime.fromtimestamp(at, UTC)
         yield "Last run", f"{_named(run)}: {run.status.value.lower()}, ended {minute(moment)} ({_ago(now - moment)})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -20,12 +20,11 @@ from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day, refresh_range
 from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.contracts.subject import Item, Listed, Subject, left_out
-from soundlink_pipeline.doctor.accounts import check_accounts
 from soundlink_pipeline.doctor.demo import demo_is_stopped, is_demo
 from soundlink_pipeline.doctor.finding import Finding, fault, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.requesting import LATER, USED_UP, client_of, is_unreachable, uncounted, way_out
-from soundlink_pipeline.orchestration.open_accounts import named_ids
+from soundlink_pipeline.orchestration.open_accounts import ids_setting, named_ids
 from soundlink_pipeline.pulling.listing import look_up_named
 from soundlink_pipeline.pulling.planning import Plan, PullRequest, duration, expected_seconds
 from soundlink_pipeline.pulling.tails import expected_of
@@ -38,12 +37,26 @@ from soundlink_pipeline.wording import counted, in_words
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 _ASK = "check SOUNDLINK_BASE_URL; if it is right, ask Soundlink, with the requestId"
 _GIVE = "create a key that has this scope, too"
+# What is the same for all accounts, since they are of one host.
+_SAID_ONCE = ("host", "clock")
 
 
 def check_api(project: ProjectState) -> Iterator[Finding]:
-    """Whether the API lets the accounts in; of an only one also its scopes, clock and limits."""
+    """Of each account whether the API lets it in, its scopes and limits; a host that cannot be reached ends them."""
     accounts = project.settings.accounts
-    return _check_account(project, accounts[0]) if len(accounts) == 1 else check_accounts(project)
+    if len(accounts) == 1:
+        yield from _check_account(project, accounts[0])
+        return
+    said = set[str]()
+    for account in accounts:
+        for finding in _check_account(project, account):
+            if finding.what not in _SAID_ONCE:
+                yield replace(finding, what=f"{account.name}: {finding.what}")
+            elif finding.what not in said:
+                said.add(finding.what)
+                yield finding
+            if (finding.what, finding.level) == ("host", "FAULT"):
+                return
 
 
 def _check_account(project: ProjectState, account: Account) -> Iterator[Finding]:
@@ -72,16 +85,15 @@ def _check_account(project: ProjectState, account: Account) -> Iterator[Finding]
 
 @dataclass
 class _Seen:
-    """What the API has shown so far: what it lists, what it refuses to list, and its answers that bear a date.
+    """What the API has shown of an account: what it lists, what it refuses to list, and its answers that bear a date.
 
-    `named` are the ids that the settings name; `closed` are the scopes that the key lacks for exports; `folder` is for
-    what is downloaded.
+    `closed` are the scopes that the key lacks for exports; `folder` is for what is downloaded.
     """
 
+    account: Account
     folder: Path
     listed: dict[Subject, list[Item]] = field(default_factory=dict)
     refused: dict[Subject, ScopeMissing] = field(default_factory=dict)
-    named: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
     answers: list[Listed | Download] = field(default_factory=list)
     pages: int = 0
@@ -91,7 +103,7 @@ def _requests(
     project: ProjectState, account: Account, client: SoundlinkClient, pacer: Pacer, folder: Path
 ) -> Iterator[Finding]:
     """A finding for each answer. Raises SoundlinkError when no further request makes sense, and Cancelled."""
-    settings, seen = project.settings, _Seen(folder)
+    settings, seen = project.settings, _Seen(account, folder)
     client.ping()
     yield ok("host", f"{settings.base_url} answers")
     if account.client_id is None:
@@ -99,7 +111,8 @@ def _requests(
     else:
         yield ok("token", f"account {account.name} gets one, which is valid")
     for subject in SUBJECTS:
-        yield from _listing(subject, account, client, seen)
+        yield from _listing(subject, client, seen)
+    yield from _organization(seen)
     now = next((answer.server_date for answer in seen.answers if answer.server_date), None) or project.clock()
     trailing = refresh_range(now, account.start_date)
     so_far = _so_far(project, account, trailing) if trailing else PulledSoFar()
@@ -111,7 +124,7 @@ def _requests(
     if seen.answers and seen.answers[0].server_date:
         yield _clock(seen.answers[0].requested_at - seen.answers[0].server_date)
     if any(seen.listed.values()):
-        refresh = _refresh(account, trailing, seen, so_far, now) if trailing else []
+        refresh = _refresh(trailing, seen, so_far, now) if trailing else []
         yield _limits(account, refresh, seen.pages, pacer.left_this_hour())
     yield ok("requests", f"{client.requests} made by the doctor, counted towards the limits")
 
@@ -124,10 +137,29 @@ def _so_far(project: ProjectState, account: Account, dates: DateRange) -> Pulled
     return PulledSoFar()
 
 
+def _organization(seen: _Seen) -> Iterator[Finding]:
+    """Which organization the account is of, where what is listed tells."""
+    found = {
+        str(item["organizationId"]) for items in seen.listed.values() for item in items if "organizationId" in item
+    }
+    if not found:
+        return
+    message, known = in_words(sorted(found)), seen.account.organization_id
+    if known is None or {one.lower() for one in found} == {known}:
+        yield ok("organization", message)
+    else:
+        setting = seen.account.called("organization_id")
+        yield fault(
+            "organization",
+            f"{message}; {setting} says {known}, and rows of another are refused",
+            "correct that setting, or the key if it is another organization's",
+        )
+
+
 def _unlisted(subject: Subject, why: ScopeMissing, seen: _Seen, so_far: PulledSoFar) -> Finding:
     """A subject that the key may not list: its exports are left out, unless they were pulled before."""
     before = [export.name for export in EXPORTS if export.subject == subject and export.name in so_far.pulled_before]
-    fix = f"{_GIVE}, or name campaigns in SOUNDLINK_CAMPAIGN_IDS" if subject == CAMPAIGN else _GIVE
+    fix = f"{_GIVE}, or name campaigns in {ids_setting(seen.account, subject)}" if subject == CAMPAIGN else _GIVE
     if before:
         return fault(subject.scope, f"{why}. Runs fail, since {in_words(before)} were pulled before", fix)
     if seen.listed:  # the key may be meant for the others
@@ -135,14 +167,15 @@ def _unlisted(subject: Subject, why: ScopeMissing, seen: _Seen, so_far: PulledSo
     return fault(subject.scope, str(why), fix)
 
 
-def _listing(subject: Subject, account: Account, client: SoundlinkClient, seen: _Seen) -> Iterator[Finding]:
+def _listing(subject: Subject, client: SoundlinkClient, seen: _Seen) -> Iterator[Finding]:
     """List one subject, unless the settings name its ids."""
+    account = seen.account
     if ids := named_ids(account, subject):
-        yield ok(subject.scope, f"not needed: SOUNDLINK_CAMPAIGN_IDS names {counted(len(ids), subject.name)}")
-        seen.named.update(ids)
-        named = look_up_named(client, subject, ids, account.start_date)
+        setting = ids_setting(account, subject)
+        yield ok(subject.scope, f"not needed to list: {setting} names {counted(len(ids), subject.name)}")
+        named = look_up_named(client, subject, ids, account.start_date, setting)
         for listed_id, why in named.refused.items():
-            yield fault("SOUNDLINK_CAMPAIGN_IDS", f"{listed_id}: {why}", _of_unknown(seen, listed_id))
+            yield fault(setting.partition(" ")[0], f"{listed_id}: {why}", _of_unknown(account, subject, listed_id))
         for sentence in named.left_out:
             yield ok("first day", sentence)
         seen.listed[subject] = [{subject.id_field: name} for name in ids if name not in named.refused]
@@ -182,14 +215,16 @@ def _export(scope: str, day: date, client: SoundlinkClient, seen: _Seen, so_far:
             return ok(scope, f"{in_words([other.name for other in exports])} are left out: {error}")
         return fault(scope, str(error), _GIVE)
     except RequestRefused as error:
-        return fault(scope, f"{export.name} of {listed_id}: {error}", _of_unknown(seen, listed_id))
+        return fault(
+            scope, f"{export.name} of {listed_id}: {error}", _of_unknown(seen.account, export.subject, listed_id)
+        )
     return ok(scope, f"{export.name} of {listed_id}, {day}, can be pulled")
 
 
-def _of_unknown(seen: _Seen, listed_id: str) -> str:
+def _of_unknown(account: Account, subject: Subject, listed_id: str) -> str:
     """What to do about one that the API refuses, for which every run fails."""
-    if listed_id in seen.named:
-        return f"correct {listed_id} in SOUNDLINK_CAMPAIGN_IDS, or take it out: runs fail for it"
+    if listed_id in named_ids(account, subject):
+        return f"correct {listed_id} in {ids_setting(account, subject)}, or take it out: runs fail for it"
     return "ask Soundlink, with the requestId: the API lists it, and refuses its export"
 
 
@@ -201,10 +236,9 @@ def _clock(ahead: timedelta) -> Finding:
     return warn("clock", f"this machine's is {off} the API's", fix)
 
 
-def _refresh(
-    account: Account, dates: DateRange, seen: _Seen, so_far: PulledSoFar, now: datetime
-) -> Sequence[PullRequest]:
+def _refresh(dates: DateRange, seen: _Seen, so_far: PulledSoFar, now: datetime) -> Sequence[PullRequest]:
     """The requests that a refresh would make now, by the same plan."""
+    account = seen.account
     exports = [export for export in EXPORTS if export.subject in seen.listed and export.scope not in seen.closed]
     return Plan(
         exports, seen.listed, dates, so_far, now=now, first_day=account.start_date, account=account.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime
 from importlib import metadata
 from typing import Any
 
@@ -55,9 +55,10 @@ def check_settings(
     alert_url = both.get("SOUNDLINK_ALERT_URL", "").strip()
     rest = warn("everything else", "not checked: the other checks need valid settings and definitions")
     try:
-        if unreadable := _unreadable(both):
+        today = clock().astimezone(UTC).date()
+        if unreadable := _unreadable(both, today):
             return None, [*unreadable, rest]
-        settings = settings_from(both)
+        settings = settings_from(both, today=today)
         models = load_models(settings.sql_dir, both)
         definitions = build_definitions(settings, lambda _: None, read_alert_url=lambda: alert_url, models=models)
         repository = definitions.get_repository_def()
@@ -73,7 +74,7 @@ def check_settings(
     return ProjectState(settings, repository, models.project, both.get("DAGSTER_HOME", ""), clock, both), found
 
 
-def _unreadable(both: Mapping[str, str]) -> list[Finding]:
+def _unreadable(both: Mapping[str, str], today: date) -> list[Finding]:
     """A fault for every setting that cannot be read: each is read alone, since the first bad one raises.
 
     Last the proxy: which variable it comes from, and whether requests need it, the others decide together. And the
@@ -83,7 +84,7 @@ def _unreadable(both: Mapping[str, str]) -> list[Finding]:
     found = list[Finding]()
     for name, environment in [*alone, ("proxy", both), ("accounts", both)]:
         try:
-            settings_from(environment, with_accounts=name == "accounts")
+            settings_from(environment, with_accounts=name == "accounts", today=today)
         except ValueError as error:
             if name not in ("proxy", "accounts") or not found:
                 where = "the file" if name == "accounts" else ".env"

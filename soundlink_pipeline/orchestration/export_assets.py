@@ -28,17 +28,19 @@ from soundlink_pipeline.orchestration.asset_checks import (
 )
 from soundlink_pipeline.orchestration.canceling import as_cancellation
 from soundlink_pipeline.orchestration.column_schema import COLUMNS, column_schema
-from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, pull_failure
-from soundlink_pipeline.orchestration.open_accounts import OpenAccounts, named_ids, open_accounts
+from soundlink_pipeline.orchestration.failures import as_operator_failure, blocking_failure, of_accounts, pull_failure
+from soundlink_pipeline.orchestration.open_accounts import OpenAccounts, ids_setting, named_ids, open_accounts
 from soundlink_pipeline.orchestration.partition_pages import figures_of_run, report_limited, report_partitions
 from soundlink_pipeline.orchestration.pull_step import Asked, Only, pull_range
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import (
     BACKFILL,
+    EXPORTS_STEP,
     OWNER,
     SOUNDLINK_API,
     backfill_policy,
     is_for_days,
+    limits_of,
     range_of_run,
     run_lineage,
 )
@@ -52,13 +54,13 @@ from soundlink_pipeline.warehouse.ledger import Ledger
 from soundlink_pipeline.warehouse.tables import export_tables, listing_table
 from soundlink_pipeline.wording import counted, in_words
 
-# The step that lists, and the one that pulls, which is also its name in a run's config.
-_LISTINGS, _EXPORTS = "listings", "exports"
+_LISTINGS = "listings"
 # Dagster would wait for ever for the days that such a run leaves open.
 _NO_LIMITED_BACKFILL = (
     "a backfill pulls all that is listed: its days would count as done without the others. To pull some only,"
     " launch the job daily_refresh over these days with this config"
 )
+_NONE_OF_THESE = "the run is limited to {0} by their ids, and none of the exports that it selects is about {0}"
 
 
 class ExportsConfig(dg.Config):
@@ -170,9 +172,11 @@ def _listings_asset() -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         # The exports are next: no request for a wrong range.
         dates = range_of_run(context, soundlink.settings.start_date) if is_for_days(context) else None
-        wanted = [subject for subject in SUBJECTS if dg.AssetKey(subject.table) in context.selected_asset_keys]
+        selected = [subject for subject in SUBJECTS if dg.AssetKey(subject.table) in context.selected_asset_keys]
+        named = {subject for subject in SUBJECTS if limits_of(context.run, subject.table)}
+        wanted = [subject for subject in selected if not named or subject in named]
+        only = limits_of(context.run, "accounts")  # others need not be listed
         # Where the exports are next, the step that pulls says of which accounts nothing was listed.
-        only = _accounts_of_run(context)
         exports_next = dates is not None and any(_are_exports_next(context, subject) for subject in wanted)
         with as_cancellation(context), as_operator_failure(), open_accounts(context, soundlink, only) as accounts:
             refused = list[Subject]()
@@ -195,23 +199,23 @@ def _listings_asset() -> dg.AssetsDefinition:
             context.log_event(dg.AssetObservation(SOUNDLINK_API, metadata=_observed(accounts)))
             if len(refused) == len(wanted):
                 accounts.list_all(context, soundlink, [])
+        for subject in selected:
+            if subject not in wanted:
+                why = f"not listed: the run is limited to {in_words([of.plural for of in SUBJECTS if of in named])}"
+                yield dg.MaterializeResult(asset_key=subject.table, metadata={"left out": why})
         for subject in refused:
             why = _why_refused(accounts, subject)
             context.log.info(f"{subject.plural} were not listed: {why}")
             yield dg.MaterializeResult(asset_key=subject.table, metadata={"left out": why})
         if accounts.failures and not exports_next:
             lines = [f"account {name}: {reason}" for name, reason in accounts.failures.items()]
-            raise dg.Failure("\n".join(["not all accounts could be listed.", *lines]), allow_retries=False)
+            raise dg.Failure(
+                "\n".join(["not all accounts could be listed.", *lines]),
+                metadata=of_accounts(accounts.failures),
+                allow_retries=False,
+            )
 
     return list_subjects
-
-
-def _accounts_of_run(context: dg.AssetExecutionContext) -> list[str]:
-    """The accounts that the exports of this run are limited to: others need not be listed for it."""
-    config: Any = context.run.run_config
-    for name in ("ops", _EXPORTS, "config", "accounts"):
-        config = config.get(name, {}) if isinstance(config, dict) else {}
-    return [str(name) for name in config] if isinstance(config, list) else []
 
 
 def _are_exports_next(context: dg.AssetExecutionContext, subject: Subject) -> bool:
@@ -244,14 +248,15 @@ def _listed(
     items = [item for of_account in by_account.values() for item in of_account]
     statuses = Counter(str(item.get("status", "unknown")) for item in items).most_common()
     of_accounts = markdown_table(["account", subject.plural], [(name, len(of)) for name, of in by_account.items()])
+    named_in = [ids_setting(item.account, subject) for item in accounts.all if named_ids(item.account, subject)]
     several = {f"{subject.plural} by account": dg.MetadataValue.md(of_accounts)} if accounts.are_several else {}
     return {
         **several,
         f"{subject.plural} by status": dg.MetadataValue.md(markdown_table(["status", subject.plural], statuses)),
         "dagster/row_count": len(items),
         "left out": (
-            f"not known: `{typed('doctor')}` asks when the campaigns in SOUNDLINK_CAMPAIGN_IDS were created"
-            if any(named_ids(item.account, subject) for item in accounts.all)
+            f"not known: `{typed('doctor')}` asks when the {subject.plural} in {in_words(named_in)} were created"
+            if named_in
             else left_out(subject, items, settings.start_date) or "nothing"
         ),
     }
@@ -297,7 +302,7 @@ def _export_spec(export: Export) -> dg.AssetSpec:
 
 def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.multi_asset(
-        name=_EXPORTS,
+        name=EXPORTS_STEP,
         specs=[_export_spec(export) for export in EXPORTS],
         check_specs=export_check_specs(),
         can_subset=True,
@@ -316,8 +321,12 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
         dates = range_of_run(context, soundlink.settings.start_date)
         if config.is_limited and BACKFILL in context.run.tags:
             raise dg.Failure(_NO_LIMITED_BACKFILL, allow_retries=False)
+        wanted = [export for export in exports if not config.only or config.only.get(export.subject.table)]
+        if not wanted:
+            named = in_words([table for table, ids in config.only.items() if ids])
+            raise dg.Failure(_NONE_OF_THESE.format(named), allow_retries=False)
         with as_cancellation(context), as_operator_failure():
-            asked = Asked(exports, dates, config.refetch, config.accept_smaller, config.only, config.accounts)
+            asked = Asked(wanted, dates, config.refetch, config.accept_smaller, config.only, config.accounts)
             of_range = pull_range(context, soundlink, asked)
         pulled, left = of_range.result, of_range.left_out
         names: Mapping[ListedId, str] = {}
@@ -348,7 +357,7 @@ def _exports_asset(partitions: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
                 checks = [result for result in found if check_key(result) in wanted_checks]
                 blocking += [(export, result) for result in failed]
                 figures = figures_of_run(export, dates, own, of_range.in_range.get(export.subject.name, 0))
-                if own.failed:
+                if own.failed or export not in wanted:
                     results += checks
                 elif config.is_limited and (lacking := lacking_days(connection, export, dates)):
                     report_limited(

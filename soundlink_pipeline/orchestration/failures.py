@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
+from typing import Any
 
 import dagster as dg
 
@@ -23,6 +24,8 @@ from soundlink_pipeline.warehouse.renamed import AccountRenamed
 from soundlink_pipeline.wording import counted, in_words
 
 _MOST_LINES = 40
+# In a failure's metadata: why accounts have failed, by name.
+_FAILED_ACCOUNTS = "failed accounts"
 # As one would type it into the launchpad; `commands/refetch.yaml` is the same.
 _REFETCH = "{ops: {exports: {config: {refetch: true}}}}"
 
@@ -84,9 +87,40 @@ def pull_failure(
     return dg.Failure(
         f"{_how_many(failed, loaded, several)} To pull what is missing, re-execute the run from failure (from a shell:"
         " run the command again).\n" + "\n".join(_pull_again(failed, first_day) + shown),
-        metadata={"failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
+        metadata={
+            "failed pulls": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines)),
+            **(of_accounts(_by_account(attempted, names)) if several else {}),
+        },
         allow_retries=False,
     )
+
+
+def of_accounts(failures: Mapping[str, str]) -> dict[str, dg.MetadataValue[Any]]:
+    """The metadata of a failure that says why accounts have failed, for `failed_accounts`."""
+    return {_FAILED_ACCOUNTS: dg.MetadataValue.json(dict(failures))}
+
+
+def failed_accounts(instance: dg.DagsterInstance, run_id: str) -> dict[str, str]:
+    """Of several accounts those that have failed in a run, by name, each with why in a line."""
+    found: dict[str, str] = {}
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE):
+        failure = entry.dagster_event and entry.dagster_event.step_failure_data.user_failure_data
+        value = failure.metadata.get(_FAILED_ACCOUNTS) if failure else None
+        if value and isinstance(value.value, dict):
+            found |= {str(name): " ".join(str(reason).split()) for name, reason in value.value.items()}
+    return found
+
+
+def _by_account(failed: Sequence[FailedPull], names: Mapping[ListedId, str]) -> dict[str, str]:
+    """Why each account has failed: what all of it fails for, or how many pulls failed and why the first one did."""
+    found: dict[str, str] = {}
+    for account in dict.fromkeys(item.account for item in failed):
+        own = [item for item in failed if item.account == account]
+        whole = next((item.reason for item in own if not item.is_pull and not item.no_access), None)
+        pulls = sum(item.is_pull for item in own)
+        count = f"{counted(pulls, 'pull')} failed, first " if pulls else ""
+        found[account] = whole or f"{count}{own[0].describe(names)}: {own[0].reason}"
+    return found
 
 
 def _what(item: FailedPull, names: Mapping[ListedId, str], several: bool) -> str:
@@ -110,15 +144,19 @@ def _each_reason_once(failed: Sequence[FailedPull], names: Mapping[ListedId, str
     ]
 
 
-def _how_many(failed: Sequence[FailedPull], loaded: int, several: bool) -> str:
-    """Of pulls; an export whose listing was refused has none, so that it is named. So is one of `several` accounts."""
-    pulls = sum(item.is_pull for item in failed)
+def unlisted_of(failed: Sequence[FailedPull], several: bool) -> list[str]:
+    """Of what no request could be made: exports whose listing was refused, and of `several` accounts whole ones."""
     names = (
         f"account {item.account}" if several and not item.no_access else item.export
         for item in failed
         if not item.is_pull
     )
-    unlisted = list(dict.fromkeys(names))
+    return list(dict.fromkeys(names))
+
+
+def _how_many(failed: Sequence[FailedPull], loaded: int, several: bool) -> str:
+    """Of pulls; what has none, since its listing was refused, is named."""
+    pulls, unlisted = sum(item.is_pull for item in failed), unlisted_of(failed, several)
     sentences = []
     if pulls:
         rest = {0: "none is loaded", 1: "the other one is loaded"}.get(loaded, f"the other {loaded:,} are loaded")

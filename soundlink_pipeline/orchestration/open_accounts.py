@@ -20,22 +20,28 @@ from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.soundlinks import SOUNDLINK
 from soundlink_pipeline.contracts.subject import Item, Subject
 from soundlink_pipeline.landing.deliveries import Listing
-from soundlink_pipeline.orchestration.failures import as_operator_failure, sentence
+from soundlink_pipeline.orchestration.failures import as_operator_failure, of_accounts, sentence
 from soundlink_pipeline.orchestration.resource import Log, Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.listing import list_subject
 from soundlink_pipeline.settings.accounts import Account
-from soundlink_pipeline.wording import counted
+from soundlink_pipeline.wording import counted, in_words
 
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
 
 _MOST_AT_ONCE = 16
+_MOST_NAMED = 5
 
 
 def named_ids(account: Account, subject: Subject) -> tuple[str, ...]:
     """The ids that the settings name of a subject of an account; none: all that it sees."""
     return {CAMPAIGN.name: account.campaign_ids, SOUNDLINK.name: account.soundlink_ids}.get(subject.name, ())
+
+
+def ids_setting(account: Account, subject: Subject) -> str:
+    """How sentences name the setting that names ids of a subject."""
+    return account.called(f"{subject.name}_ids")
 
 
 @dataclass
@@ -144,13 +150,12 @@ class OpenAccounts:
             self.fail()
 
     def listed_twice(self, subject: Subject) -> list[str]:
-        """Sentences about accounts that list the same: one organization with two keys is asked everything twice."""
-        ids = {account.name: {subject.id_of(item) for item in account.items(subject)} for account in self.working}
+        """Sentences about accounts that have ids in common, each of which is asked for twice."""
+        found = [(item.account, {subject.id_of(one) for one in item.items(subject)}) for item in self.working]
         return [
-            f"accounts {one} and {other} list the same {subject.plural} ({counted(len(both), subject.name)}): are both"
-            " of one organization? Each is asked for twice"
-            for one, other in combinations(ids, 2)
-            if (both := ids[one] & ids[other])
+            said_of_shared(subject, one, other, ids & others)
+            for (one, ids), (other, others) in combinations(found, 2)
+            if ids & others
         ]
 
     def fail(self) -> None:
@@ -158,7 +163,29 @@ class OpenAccounts:
         if not self.are_several and self.all and self.all[0].failure is not None:
             raise self.all[0].failure
         lines = [f"account {name}: {reason}" for name, reason in self.failures.items()]
-        raise dg.Failure("\n".join(["nothing can be pulled of any account.", *lines]), allow_retries=False)
+        raise dg.Failure(
+            "\n".join(["nothing can be pulled of any account.", *lines]),
+            metadata=of_accounts(self.failures),
+            allow_retries=False,
+        )
+
+
+def said_of_shared(subject: Subject, one: Account, other: Account, shared: Collection[str]) -> str:
+    """A sentence about ids that two accounts have in common. What settings name says nothing of an organization."""
+    naming = [account for account in (one, other) if named_ids(account, subject)]
+    shown = sorted(shared)[:_MOST_NAMED]
+    more = [f"{len(shared) - len(shown):,} more"] if len(shared) > len(shown) else []
+    which = f"{subject.name if len(shared) == 1 else subject.plural} {in_words([*shown, *more])}"
+    settings = " and ".join(ids_setting(account, subject) for account in naming)
+    if not naming:
+        return (
+            f"accounts {one.name} and {other.name} list the same {subject.plural}"
+            f" ({counted(len(shared), subject.name)}): are both of one organization? Each is asked for twice"
+        )
+    if len(naming) == 1:
+        (lists,) = (account for account in (one, other) if account not in naming)
+        return f"account {lists.name} lists what {settings} names, too: {which}. Each is asked for twice"
+    return f"{settings} name the same: {which}. Each is asked for twice; name it for one account only"
 
 
 def chosen_accounts(accounts: Sequence[Account], names: Collection[str]) -> list[Account]:

@@ -13,7 +13,13 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.exports import subjects_of
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Item, Subject, left_out
-from soundlink_pipeline.orchestration.open_accounts import OpenAccount, OpenAccounts, named_ids, open_accounts
+from soundlink_pipeline.orchestration.open_accounts import (
+    OpenAccount,
+    OpenAccounts,
+    ids_setting,
+    named_ids,
+    open_accounts,
+)
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
 from soundlink_pipeline.pulling.fetcher import Source
@@ -107,7 +113,8 @@ class _AccountPull:
         own = self.account.account
         for subject, items in self.listed.items():
             if ids := named_ids(own, subject):
-                yield from look_up_named(self.account.client, subject, ids, own.start_date).left_out
+                setting = ids_setting(own, subject)
+                yield from look_up_named(self.account.client, subject, ids, own.start_date, setting).left_out
             elif sentence := left_out(subject, items, own.start_date):
                 yield sentence
 

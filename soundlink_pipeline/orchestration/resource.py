@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -96,9 +97,14 @@ class Soundlink:
             tokens=self._shared_tokens(),
             memory=SchemeMemory(settings.data_dir, account.name),
             cancelled=threading.Event(),
+            on_wait=partial(self._note_wait, account.name),
             log=log,
         ) as made:
             yield made
+
+    def _note_wait(self, account: str, seconds: float) -> None:
+        name = account if len(self.settings.accounts) > 1 else ""
+        self.progress.wait(name, seconds)  # of the step that pulls now
 
     @property
     def expected_accounts(self) -> list[ExpectedAccount]:

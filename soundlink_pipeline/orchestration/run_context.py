@@ -1,6 +1,7 @@
 """What a Dagster run is for: its range of days, and the runs it resumes."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -14,6 +15,8 @@ OWNER = "team:data"
 SOUNDLINK_API = "soundlink_api"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+# The step that pulls, which is also its name in a run's config.
+EXPORTS_STEP = "exports"
 ONE_DAY = "dagster/partition"
 # The tag of a run that a backfill has launched.
 BACKFILL = "dagster/backfill"
@@ -28,6 +31,14 @@ UNDER_WAY = (
 )
 # Dagster marks a run with one of these that goes on from where its parent failed, by itself or from the UI.
 _RESUMES = ("dagster/is_resume_retry", "dagster/is_asset_resume_retry")
+
+
+def limits_of(run: dg.DagsterRun, what: str) -> list[str]:
+    """The `accounts`, `campaigns` or `soundlinks` that its config limits a run's exports to; empty if not limited."""
+    config: Any = run.run_config
+    for name in ("ops", EXPORTS_STEP, "config", what):
+        config = config.get(name, {}) if isinstance(config, dict) else {}
+    return [str(name) for name in config] if isinstance(config, list) else []
 
 
 def daily_partitions(start_date: date) -> dg.DailyPartitionsDefinition:

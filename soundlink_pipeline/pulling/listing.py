@@ -90,10 +90,13 @@ class Named:
     refused: dict[str, RequestRefused]
 
 
-def look_up_named(client: SoundlinkClient, subject: Subject, ids: Sequence[str], start_date: date) -> Named:
+def look_up_named(
+    client: SoundlinkClient, subject: Subject, ids: Sequence[str], start_date: date, setting: str
+) -> Named:
     """Look up each of those that the settings name: nothing lists them, so that nothing else tells of them.
 
-    Makes a request for each, until one says that no other will work.
+    `setting` is the one that names them, as sentences call it. Makes a request for each, until one says that no other
+    will work.
     """
     found, reason, refused = list[dict[str, Any]](), "no createdAt that can be read", dict[str, RequestRefused]()
     for listed_id in ids:
@@ -107,17 +110,18 @@ def look_up_named(client: SoundlinkClient, subject: Subject, ids: Sequence[str],
             if error.fatal or isinstance(error, ScopeMissing):
                 break
     unknown = len(ids) - len(refused) - sum(subject.created_on(item) is not None for item in found)
+    named = f"{counted(len(ids), subject.name)} in {setting}"
     sentences = [left_out(subject, found, start_date)]
-    sentences += [_left_out_is_unknown(len(ids), unknown, start_date, reason)] if unknown else []
+    sentences += [_left_out_is_unknown(f"{unknown} of {named}", start_date, reason)] if unknown else []
     return Named([sentence for sentence in sentences if sentence], refused)
 
 
-def _left_out_is_unknown(named: int, unknown: int, start_date: date, reason: str) -> str:
-    """A sentence about campaigns that SOUNDLINK_CAMPAIGN_IDS names and of which nobody knows when they were created."""
+def _left_out_is_unknown(whom: str, start_date: date, reason: str) -> str:
+    """A sentence about those that a setting names and of which nobody knows when they were created."""
     return (
-        f"whether days before SOUNDLINK_START_DATE ({start_date}) are left out is not known of {unknown} of"
-        f" {counted(named, 'campaign')} in SOUNDLINK_CAMPAIGN_IDS, because the API does not say when they were created:"
-        f" {reason}. Look it up in Soundlink, and set SOUNDLINK_START_DATE to the earliest day that you need"
+        f"whether days before SOUNDLINK_START_DATE ({start_date}) are left out is not known of {whom}, because"
+        f" the API does not say when they were created: {reason}. Look it up in Soundlink, and set SOUNDLINK_START_DATE"
+        " to the earliest day that you need"
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from soundlink_pipeline.loading.batch import Loaded
 from soundlink_pipeline.pulling.outcome import PullResult
 from soundlink_pipeline.pulling.planning import PullRequest, duration
-from soundlink_pipeline.wording import counted, size
+from soundlink_pipeline.wording import counted, in_words, size
 
 # A step that only waits (a limit of the API for hours) fills no log: its lines come ever further apart.
 LINE_AFTER_SECONDS = 10.0
@@ -35,12 +35,14 @@ class Progress:
     """Of one step. Written by the step's threads, and read by any other at any time.
 
     `result` is the step's result once there is one, also of a step that fails then. `note` says what the run waits for
-    before there is anything to count.
+    before there is anything to count. `clock` is monotonic, in seconds.
     """
 
     exports: dict[str, ExportProgress] = field(default_factory=dict)
     result: PullResult | None = None
     note: str = ""
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    _waits: dict[str, float] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def plan(self, requests: Iterable[PullRequest]) -> None:
@@ -65,6 +67,20 @@ class Progress:
             for item in loaded:
                 if item.delivery.export in self.exports:
                     self.exports[item.delivery.export].rows += item.rows
+
+    def wait(self, account: str, seconds: float) -> None:
+        """Requests wait so long, for a limit or since the API could not answer: of an account, without name of all."""
+        with self._lock:
+            self._waits = {**self._waits, account: self.clock() + seconds}
+
+    def waiting(self) -> str:
+        """`; account b waits until the API may be asked again`, or nothing."""
+        names = sorted(name for name, until in self._waits.items() if until > self.clock())
+        if not names:
+            return ""
+        who = f"account {in_words(names)} " if any(names) else ""
+        who, verb = (f"accounts {in_words(names)} ", "wait") if len(names) > 1 else (who, "waits")
+        return f"; {who}{verb} until the API may be asked again"
 
     @property
     def requests(self) -> int:
@@ -117,7 +133,10 @@ class Lines:
         self._last = now
         return (
             f"{progress.done} of {counted(progress.requests, 'export')} fetched, {counted(progress.rows, 'row')}"
-            f" loaded, {received} received" + silent + self._estimate.words(progress.done, progress.requests)
+            f" loaded, {received} received"
+            + silent
+            + self._estimate.words(progress.done, progress.requests)
+            + progress.waiting()
         )
 
     def _state(self) -> tuple[int, int, int]:

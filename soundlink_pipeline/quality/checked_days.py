@@ -19,16 +19,19 @@ class CheckedDays:
 
     `days`, ascending. A check of changes also looks at days from `first` to `last` that have changed with a pull of the
     moment `since` or later (UTC, without a zone): what a probe has found on the days before a refresh's range stays a
-    failure for as long as its pull is within that range.
+    failure for as long as its pull is within that range. `loaded` are the run's deliveries: what they have moved to
+    another organization is told in that run only.
     """
 
     days: tuple[date, ...]
     first: date
     last: date
     since: datetime
+    loaded: tuple[str, ...] = ()
 
     def parameters(self) -> dict[str, Any]:
-        return {"days": list(self.days), "first": self.first, "last": self.last, "since": self.since}
+        window = {"days": list(self.days), "first": self.first, "last": self.last, "since": self.since}
+        return window | {"loaded": list(self.loaded)}
 
 
 def checked_days(
@@ -58,7 +61,7 @@ def checked_days(
         )
         days |= _days(connection, brought, [min(starts), max(ends), list(names)])
     first = min(dates.start - timedelta(days=PROBE_REACH_DAYS), *days)
-    return CheckedDays(tuple(sorted(days)), first, max(days), since)
+    return CheckedDays(tuple(sorted(days)), first, max(days), since, tuple(loaded))
 
 
 def _days(connection: duckdb.DuckDBPyConnection, query: str, parameters: list[Any]) -> set[date]:

@@ -18,6 +18,7 @@ from soundlink_pipeline.contracts.days import REVISION_DAYS, SETTLED_AFTER_DAYS,
 from soundlink_pipeline.contracts.schema import CURRENCY_COLUMN, DATE_COLUMN, Export, Ratio
 from soundlink_pipeline.quality.checked_days import checked_days
 from soundlink_pipeline.quality.late_rows import late_rows
+from soundlink_pipeline.quality.moved_rows import changed_for_good, gone_for_good
 from soundlink_pipeline.quality.rows_gone import rows_gone
 from soundlink_pipeline.typed import rebuilding
 from soundlink_pipeline.warehouse.sql import quote
@@ -263,6 +264,7 @@ def _history(export: Export) -> Iterator[RowCheck]:
         left join deliveries as seen on seen.delivery_id = greatest(h._delivery_id, h._last_seen_delivery_id)
         where {_touched(f"h.{DATE_COLUMN}", "h._valid_until")}
             and final_since >= h.{DATE_COLUMN} + interval {SETTLED_AFTER_DAYS} days
+            and {changed_for_good(export)}
         order by revised_at desc, {", ".join(f"h.{name}" for name in export.row_key)}
         """,
     )
@@ -281,8 +283,8 @@ def _history(export: Export) -> Iterator[RowCheck]:
         " come back by themselves once they are delivered again. If they are missing by mistake, ask Soundlink.",
         "warn",
         f"""
-        select subject_id, report_date, key, last_seen_at, vanished_at from vanished_rows
-        where export = {quote(export.name)} and {_touched("report_date", "vanished_at")}
+        select subject_id, report_date, key, last_seen_at, vanished_at from vanished_rows as v
+        where export = {quote(export.name)} and {_touched("report_date", "vanished_at")} and {gone_for_good(export)}
         order by vanished_at desc, {key.split(", ")[0]}, key
         """,
     )

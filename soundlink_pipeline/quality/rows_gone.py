@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
+from soundlink_pipeline.quality.moved_rows import gone_for_good
 from soundlink_pipeline.warehouse.sql import quote
 
 
@@ -18,9 +19,10 @@ def rows_gone(export: Export) -> str:
         with gone as (
             select {DATE_COLUMN}, count(*) as rows_gone, count(distinct subject_id) as {export.subject.plural},
                 max(vanished_at) as last_gone_at
-            from vanished_rows
+            from vanished_rows as v
             where export = {quote(export.name)} and {DATE_COLUMN} between $first and $last
                 and ({DATE_COLUMN} in (select unnest($days)) or vanished_at >= $since)
+                and {gone_for_good(export)}
             group by all
         ),
         held as (

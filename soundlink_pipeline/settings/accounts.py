@@ -6,6 +6,7 @@ environment variable that holds it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,7 +17,6 @@ AuthSetting = Literal["auto", "x-api-key", "bearer"]
 DEFAULT_ACCOUNT = "default"
 # The variable of the one account, where no file names accounts.
 API_KEY = "SOUNDLINK_API_KEY"
-TOO_FAR = "is too far in the future"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,8 @@ class Account:
 
     Either `key_env` or `client_id` is set. `key_env` and `client_secret_env` name environment variables.
     `organization_id` is in lower case, as in the rows; None where the file does not say it. `campaign_ids` and
-    `soundlink_ids` empty mean all that the credential sees. `place` is the file and line that name the secret; `notice`
-    what a run's log says of the account.
+    `soundlink_ids` empty mean all that the credential sees. `file` is the accounts file, empty without one, `place` its
+    line that names the secret; `notice` what a run's log says of the account.
     """
 
     name: str = DEFAULT_ACCOUNT
@@ -40,6 +40,7 @@ class Account:
     requests_per_hour: int = 600
     start_date: date = date(2026, 1, 1)
     auth: AuthSetting = "auto"
+    file: str = field(default="", repr=False, compare=False)
     place: str = field(default="", repr=False, compare=False)
     notice: str = field(default="", repr=False, compare=False)
 
@@ -48,29 +49,45 @@ class Account:
         """The environment variable that holds the key, or the client's secret."""
         return self.client_secret_env or self.key_env or API_KEY
 
+    def called(self, setting: str) -> str:
+        """How sentences name one of its settings: as the file has it, or by the variable where there is no file."""
+        return f"{setting} of account {self.name} in {self.file}" if self.file else f"SOUNDLINK_{setting.upper()}"
+
 
 def check_secrets(accounts: Iterable[Account], read_secret: Callable[[str], str | None]) -> None:
-    """Raises ValueError where a variable that the accounts file names is missing or empty: one sentence with its line.
+    """Raises ValueError where variables that the accounts file names are missing or empty: each once, with its line.
 
     The one account of the settings is left to its client.
     """
+    missing: dict[str, str] = {}
     for account in accounts:
         if account.place and not (read_secret(account.secret_env) or "").strip():
-            raise ValueError(
+            missing.setdefault(
+                account.secret_env,
                 f"{account.place}: account {account.name} needs the environment variable {account.secret_env}, which is"
-                " not set or is empty"
+                " not set or is empty",
             )
+    if missing:
+        raise ValueError("; ".join(missing.values()))
 
 
 def day_of(text: str) -> date:
     """The day that a setting says, as YYYY-MM-DD; else ValueError."""
     try:
-        day = date.fromisoformat(text)
+        return date.fromisoformat(text)
     except ValueError:
         raise ValueError("a day is written as YYYY-MM-DD") from None
-    if day.year == date.max.year:  # Dagster looks at the days after it
-        raise ValueError(TOO_FAR)
-    return day
+
+
+def check_has_begun(day: date, today: date) -> None:
+    """Raises ValueError for a first day after `today` (UTC): until then every run would ask for nothing."""
+    if day > today:
+        raise ValueError(f"is later than today ({today} in UTC)")
+
+
+def is_one_id(text: str) -> bool:
+    """Whether it can be the id of one campaign or soundlink: no comma and no blank is in it."""
+    return not re.search(r"[\s,]", text)
 
 
 def auth_of(text: str) -> AuthSetting:

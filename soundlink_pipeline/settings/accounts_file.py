@@ -6,27 +6,45 @@ secret may have been pasted there.
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from soundlink_pipeline.settings.accounts import API_KEY, TOO_FAR, Account, AuthSetting, auth_of, day_of
-from soundlink_pipeline.settings.toml_lines import TomlPath, lines_of
+from soundlink_pipeline.settings.accounts import (
+    API_KEY,
+    Account,
+    AuthSetting,
+    auth_of,
+    check_has_begun,
+    day_of,
+    is_one_id,
+)
+from soundlink_pipeline.settings.toml_lines import TomlPath, TooMuch, lines_of
 
 _MOST_REQUESTS = 1_000_000
 # Fit for a folder, a file and a Dagster tag, on every system.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 # Capitals, and no long word: what is pasted there by mistake, a secret, is no such name.
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,15}(_[A-Z0-9]{1,16})*")
+# What systems, shells and Dagster have set for themselves. Any other variable may hold a secret, which has no form that
+# would tell it.
+_OF_THE_SYSTEM = re.compile(
+    "PATH|HOME|USER|LOGNAME|SHELL|SHLVL|PWD|OLDPWD|TMPDIR|TEMP|TMP|TERM|COLUMNS|LINES|EDITOR|VISUAL|PAGER|DISPLAY|MAIL"
+    "|HOSTNAME|LANG|LANGUAGE|TZ|LC_(ALL|COLLATE|CTYPE|MESSAGES|MONETARY|NUMERIC|TIME)|PYTHONPATH|VIRTUAL_ENV"
+    "|DAGSTER_HOME"
+)
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def read_accounts(file: Path, defaults: Account) -> tuple[Account, ...]:
+def read_accounts(file: Path, defaults: Account, *, today: date, settings: Collection[str] = ()) -> tuple[Account, ...]:
     """The accounts of a TOML file, in its order; what one does not set is that of `defaults`.
+
+    `today` is the day in UTC. `settings` are the variables that the pipeline itself reads, which hold no key.
 
     Raises ValueError for a file that cannot be read, and for the first thing in it that cannot be: one sentence with
     file and line. Whether the variables are set is not looked at: definitions load without secrets.
@@ -34,10 +52,12 @@ def read_accounts(file: Path, defaults: Account) -> tuple[Account, ...]:
     text = _text_of(file)
     try:
         found = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}{_line_in(error, text)}: {_problem_in(error)}") from None
-    reader = _Reader(file, lines_of(text), defaults)
-    return reader.accounts(found)
+        lines = lines_of(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{file}, line {_line_in(error, text)}: {_problem_in(error)}") from None
+    except (ValueError, RecursionError, TooMuch):  # a number of thousands of digits, tables in tables in tables
+        raise ValueError(f"{file}, line {_line_of_too_much(text)}: this is not TOML that can be read") from None
+    return _Reader(file, lines, defaults, today, settings).accounts(found)
 
 
 def is_account_name(text: str) -> bool:
@@ -48,10 +68,14 @@ def is_account_name(text: str) -> bool:
 class _Reader:
     """The checks of one file."""
 
-    def __init__(self, file: Path, lines: Mapping[TomlPath, int], defaults: Account) -> None:
+    def __init__(
+        self, file: Path, lines: Mapping[TomlPath, int], defaults: Account, today: date, settings: Collection[str]
+    ) -> None:
         self._file = file
         self._lines = lines
         self._defaults = defaults
+        self._today = today
+        self._settings = settings
 
     def accounts(self, found: Mapping[str, Any]) -> tuple[Account, ...]:
         for name in found:
@@ -89,15 +113,28 @@ class _Reader:
                 " earlier day, too",
             )
         secret = "client_secret_env" if "client_id" in values else "key_env"
+        if values[secret] in self._settings:
+            raise self._wrong(name, secret, f"names {values[secret]}, a setting of the pipeline and no secret of yours")
         if "client_id" in values:
             values["auth"] = "bearer"  # as tokens are sent
-        return replace(
+        account = replace(
             self._defaults,
             name=name,
+            file=str(self._file),
             place=self._place(("accounts", name, secret)),
             notice=self._notice(name, table),
             **values,
         )
+        if "start_date" in values:
+            try:
+                check_has_begun(account.start_date, self._today)
+            except ValueError as error:
+                raise self._wrong(name, "start_date", str(error)) from None
+        if "requests_per_minute" in values and account.requests_per_minute > account.requests_per_hour:
+            raise self._wrong(
+                name, "requests_per_minute", f"is greater than its requests_per_hour ({account.requests_per_hour})"
+            )
+        return account
 
     def _notice(self, name: str, table: Mapping[str, Any]) -> str:
         written = table.get("organization_id", "")
@@ -178,6 +215,8 @@ def _variable(value: object) -> str:
             "must be the name of an environment variable: capitals, digits and _, such as LABEL_A_KEY (what is there is"
             " not shown: it may be a secret)"
         )
+    if _OF_THE_SYSTEM.fullmatch(value):
+        raise ValueError(f"names {value}, which holds no secret: name the variable that does, such as LABEL_A_KEY")
     return value
 
 
@@ -198,7 +237,10 @@ def _ids(value: object) -> tuple[str, ...]:
         isinstance(one, str) and one.strip() and not _is_like_a_key(one.strip()) for one in value
     ):
         raise ValueError('must be a list of ids, each in quotes, such as ["camp_abc123"]')
-    return tuple(dict.fromkeys(one.strip() for one in value))
+    ids = tuple(dict.fromkeys(one.strip() for one in value))
+    if not all(map(is_one_id, ids)):
+        raise ValueError('has an id with a comma or a blank in it: put each id in quotes of its own, as in ["a", "b"]')
+    return ids
 
 
 def _positive(value: object) -> int:
@@ -212,8 +254,8 @@ def _day(value: object) -> date:
         value = value.isoformat()
     try:
         return day_of(value if isinstance(value, str) else "")
-    except ValueError as error:
-        raise ValueError(TOO_FAR if str(error) == TOO_FAR else "must be a day such as 2026-01-01") from None
+    except ValueError:
+        raise ValueError("must be a day such as 2026-01-01") from None
 
 
 def _auth(value: object) -> AuthSetting:
@@ -247,23 +289,31 @@ def _text_of(file: Path) -> str:
     try:
         if file.exists() and not file.is_file():
             raise ValueError(f"{file} cannot be read: it is not a file")
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{file} cannot be read: it is not text in UTF-8; save it as UTF-8 in an editor") from None
+        content = file.read_bytes().removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     except OSError as error:
         raise ValueError(f"{file} cannot be read ({error.strerror})") from None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{file}, line {line}: this is not text in UTF-8; save it as UTF-8 in an editor") from None
 
 
-def _line_in(error: Exception, text: str) -> str:
-    if line := re.search(r"at line (\d+)", str(error)):
-        return f", line {line[1]}"
-    at_end = "at end of document" in str(error)
-    return f", line {text.rstrip().count(chr(10)) + 1}" if at_end else ""
+def _line_in(error: tomllib.TOMLDecodeError, text: str) -> int:
+    line = re.search(r"at line (\d+)", str(error))
+    return int(line[1]) if line else text.rstrip().count("\n") + 1  # else it is at the end
 
 
-def _problem_in(error: Exception) -> str:
+def _line_of_too_much(text: str) -> int:
+    """Where a statement begins that the parser cannot bear; the first line, if it is all of them together."""
+    try:
+        lines_of(text)
+    except TooMuch as error:
+        return error.line
+    return 1
+
+
+def _problem_in(error: tomllib.TOMLDecodeError) -> str:
     """What tomllib says, without the place and without any text of the file."""
-    if not isinstance(error, tomllib.TOMLDecodeError):  # a number of thousands of digits, tables in tables in tables
-        return "this is not TOML that can be read"
     problem = re.sub(r"\(at [^()]*\)$|\('[^()]*\)|'[^']*\w[^']*'", "", str(error))
     return f"this is not TOML: {' '.join(problem.split())}"

@@ -9,11 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from soundlink_pipeline.settings.accounts import API_KEY, Account, AuthSetting, auth_of, day_of
+from soundlink_pipeline.settings.accounts import (
+    API_KEY,
+    Account,
+    AuthSetting,
+    auth_of,
+    check_has_begun,
+    day_of,
+    is_one_id,
+)
 
 # Of the project, if it has one; else the one that is installed with the package.
 SQL_FOLDER = Path("dbt_like_sql")
@@ -76,15 +84,21 @@ def unreadable(name: str, text: str, why: object) -> ValueError:
     return ValueError(f"the setting {name} cannot be read from {reason}")
 
 
-def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True) -> Settings:
+def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True, today: date | None = None) -> Settings:
     """The settings as environment variables say, defaults for those not set or empty; the accounts file, if wanted.
+
+    `today` is the day in UTC, by the clock unless it is given.
 
     Raises ValueError for the first one that cannot be read, and for a proxy that requests would need and that cannot be
     used: one sentence that names it. Of the schedule only the form is checked: which cron expressions it takes, Dagster
     alone knows (`orchestration/schedules.py`).
     """
 
+    today = today or datetime.now(UTC).date()
+    names = {"SOUNDLINK_ALERT_URL"}  # of all settings
+
     def read(name: str, default: T, parse: Callable[[str], T]) -> T:
+        names.add(name)
         text = environment.get(name, "").strip()
         try:
             return parse(text) if text else default
@@ -101,7 +115,7 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True)
         campaign_ids=read("SOUNDLINK_CAMPAIGN_IDS", default.campaign_ids, _list),
         data_dir=_data_dir(read("SOUNDLINK_DATA_DIR", default.data_dir, _folder), environment),
         sql_dir=read("SOUNDLINK_SQL_DIR", _own(default.sql_dir), _existing_folder).absolute(),
-        start_date=read("SOUNDLINK_START_DATE", default.start_date, day_of),
+        start_date=read("SOUNDLINK_START_DATE", default.start_date, lambda text: _first_day(text, today)),
         requests_per_minute=read("SOUNDLINK_REQUESTS_PER_MINUTE", default.requests_per_minute, _positive),
         requests_per_hour=read("SOUNDLINK_REQUESTS_PER_HOUR", default.requests_per_hour, _positive),
         landing_retention_days=read("SOUNDLINK_LANDING_RETENTION_DAYS", default.landing_retention_days, _positive),
@@ -112,19 +126,22 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True)
     if not with_accounts:
         return settings
     file = read("SOUNDLINK_ACCOUNTS", ACCOUNTS_FILE if ACCOUNTS_FILE.exists() else None, _existing)
-    return settings if file is None else replace(settings, accounts=_accounts(file, settings, environment))
+    if file is None:
+        return settings
+    _check_none_beside(file, environment)
+    from soundlink_pipeline.settings.accounts_file import read_accounts  # noqa: PLC0415
+
+    defaults = replace(settings.accounts[0], key_env=None)
+    return replace(settings, accounts=read_accounts(file, defaults, today=today, settings=names))
 
 
-def _accounts(file: Path, settings: Settings, environment: Mapping[str, str]) -> tuple[Account, ...]:
-    """The accounts of the file. Raises ValueError where the environment says of one account what is in the file."""
+def _check_none_beside(file: Path, environment: Mapping[str, str]) -> None:
+    """Raises ValueError where the environment says of one account what is in the file."""
     for name in _NOT_BESIDE_ACCOUNTS:
         if environment.get(name, "").strip():
             raise ValueError(
                 f"the setting {name} must not be set beside the file {file}, which says it for each account"
             )
-    from soundlink_pipeline.settings.accounts_file import read_accounts  # noqa: PLC0415
-
-    return read_accounts(file, replace(settings.accounts[0], key_env=None))
 
 
 # What is not set need not be checked: without httpx the definitions load a fifth faster.
@@ -172,6 +189,12 @@ def _cron(text: str) -> str:
     ):
         raise ValueError(CRON_FORM)
     return text
+
+
+def _first_day(text: str, today: date) -> date:
+    day = day_of(text)
+    check_has_begun(day, today)
+    return day
 
 
 def _positive(text: str) -> int:
@@ -226,4 +249,7 @@ def _folder(text: str) -> Path:
 
 
 def _list(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    ids = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not all(map(is_one_id, ids)):
+        raise ValueError("an id has no blank in it; between ids is a comma")
+    return ids

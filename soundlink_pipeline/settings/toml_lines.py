@@ -7,6 +7,15 @@ from collections.abc import Iterator
 
 TomlPath = tuple[str, ...]
 
+
+class TooMuch(Exception):
+    """A statement is more than the parser can bear, as tables in tables in tables; `line` is where it begins."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
+
+
 # What may end a value that spans several lines. Only there is a further attempt worth its time.
 _ENDS = ("]", "}", '"""', "'''")
 
@@ -14,7 +23,7 @@ _ENDS = ("]", "}", '"""', "'''")
 def lines_of(text: str) -> dict[TomlPath, int]:
     """The line, from 1 on, on which each table and key begins, by its path from the root.
 
-    The text must be one that `tomllib` reads. Each of its statements, a header or a key with its value, is read alone.
+    The text must be TOML. Each of its statements, a header or a key with its value, is read alone. Raises TooMuch.
     """
     found: dict[TomlPath, int] = {}
     table: TomlPath = ()
@@ -27,8 +36,10 @@ def lines_of(text: str) -> dict[TomlPath, int]:
             continue
         try:
             paths = list(_paths(tomllib.loads(statement)))
-        except ValueError:  # it goes on in the next line
+        except tomllib.TOMLDecodeError:  # it goes on in the next line
             continue
+        except (ValueError, RecursionError):
+            raise TooMuch(begun) from None
         if statement.lstrip().startswith("["):
             table = paths[-1]
         else:

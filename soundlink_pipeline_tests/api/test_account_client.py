@@ -118,8 +118,9 @@ def test_each_account_remembers_its_own_way_in(server: Simulator, open_client: O
 def test_what_is_said_of_a_key_names_its_variable(open_client: OpenClient) -> None:
     with pytest.raises(KeyRefused, match="create a new one and put it into REVOKED"):
         open_client(Account(name="label_b", key_env="REVOKED"))[0].ping()
-    with pytest.raises(ScopeMissing, match=r"\(not with campaign_ids\).*put it into METRICS"):
-        open_client(Account(name="label_c", key_env="METRICS"))[0].listed(CAMPAIGN)
+    where = r"\(not with campaign_ids of account label_c in accounts.toml\)"
+    with pytest.raises(ScopeMissing, match=rf"{where}.*put it into METRICS"):
+        open_client(Account(name="label_c", key_env="METRICS", file="accounts.toml"))[0].listed(CAMPAIGN)
 
 
 @pytest.mark.parametrize("account", [Account(name="a", key_env="A_KEY"), oauth("a", FIRST.account_id)])

@@ -181,10 +181,14 @@ def test_a_listing_that_was_refused_is_no_request_that_was() -> None:
     days = DateRange(date(2026, 2, 10), date(2026, 2, 12))
     failed = [FailedPull(export.name, "", days, "the key lacks a scope", no_access=True) for export in EXPORTS[2:]]
     said = pull._what_came(Progress(result=PullResult(4, failed=failed)))
-    assert said.endswith("; 4 requests for exports, 0 refused or failed")
+    exports = "soundlink_country_daily and soundlink_engagement_daily"
+    assert said.endswith(f"; 4 requests for exports, 0 refused or failed; nothing could be requested of {exports}")
     failed.append(FailedPull(EXPORTS[0].name, "camp_1", days, "not found"))
     said = pull._what_came(Progress(result=PullResult(4, failed=failed)))
-    assert said.endswith("; 4 requests for exports, 1 refused or failed")
+    assert said.endswith(f"; 4 requests for exports, 1 refused or failed; nothing could be requested of {exports}")
+    whole = [FailedPull(export.name, "", days, "revoked", account=name) for export in EXPORTS for name in ("b", "c")]
+    said = pull._what_came(Progress(result=PullResult(4, failed=whole)), several=True)
+    assert said.endswith("0 refused or failed; nothing could be requested of account b and account c")
 
 
 def test_a_listing_that_is_refused_is_requested_once_and_is_no_request_for_exports(here: Folder) -> None:
@@ -220,6 +224,15 @@ def test_no_line_of_a_slow_pull_is_like_the_one_before() -> None:
         progress.receive(EXPORTS[0].name, arrived)
         said.append(display._line(progress, Estimate(), before))
     assert said == [f"{EXPORTS[0].name} 0 of 4, 0 rows, {size}" for size in ("12.3 MB", "12,300,064 B", "12,305 kB")]
+
+
+def test_an_account_that_waits_is_named_before_and_while_exports_are_pulled() -> None:
+    progress = Progress(clock=lambda: 0.0)
+    progress.wait("b", 20)
+    assert display._line(progress, Estimate(), {}) == "working; account b waits until the API may be asked again"
+    progress.exports = {EXPORTS[0].name: ExportProgress(4)}
+    line = display._line(progress, Estimate(), {})
+    assert line.endswith("0 rows, 0 B; account b waits until the API may be asked again")
 
 
 def test_the_checks_that_failed_are_told_in_good_english() -> None:
@@ -308,7 +321,7 @@ def test_a_pull_may_be_limited_to_campaigns_by_id_or_name(here: Folder) -> None:
     pulled = here.soundlink("pull", *DAYS, "--campaign", other.path_id, "--campaign", one.name.upper(), "--refetch")
     assert pulled.code == 0, pulled.err
     assert subjects_pulled(here) == {one.path_id, other.path_id}
-    assert here.sim.stats.count() == before + 2 + 2 * len(CAMPAIGN_EXPORTS)
+    assert here.sim.stats.count() == before + 1 + 2 * len(CAMPAIGN_EXPORTS)
 
 
 def test_an_unknown_campaign_is_an_error_that_lists_near_ones_and_makes_no_run(here: Folder) -> None:
@@ -394,5 +407,10 @@ def test_a_pull_publishes_the_accounts_that_work_and_says_which_one_does_not(her
     assert "account a" not in said.err
     assert f"Published: {here.path / 'data' / 'soundlink.duckdb'} (" in said.out
     status = here.soundlink("status").out
-    assert "a: 4 campaigns, 0 soundlinks; last pulled 2026-03-02 06:00 UTC" in status
-    assert "b: 0 campaigns, 0 soundlinks; never pulled" in status
+    assert "0 refused or failed; nothing could be requested of account b" in said.out
+    assert "a: 4 campaigns, 0 soundlinks; last pulled 2026-03-02 06:00 UTC\n" in status
+    why = "b: 0 campaigns, 0 soundlinks; never pulled; failed when it was last asked: this API key was revoked; create"
+    assert why in status
+    only_a = here.soundlink("pull", "--from", "2026-02-10", "--to", "2026-02-12", "--account", "a")
+    assert (only_a.code, only_a.err) == (0, "")
+    assert why in here.soundlink("status").out

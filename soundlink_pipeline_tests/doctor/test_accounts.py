@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from soundlink_pipeline.simulator import ClientInfo, KeyInfo
+from soundlink_pipeline.simulator import CAMPAIGNS_READ, METRICS_READ, SOUNDLINKS_READ, ClientInfo, KeyInfo
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project
 from soundlink_pipeline_tests.support.project import KEY, Project
 
@@ -38,29 +38,64 @@ def examined(here: Project, text: str, **more: str) -> Examined:
     return Examined(here, NOW, None, **settings)
 
 
-def test_each_account_is_one_line_and_one_that_fails_costs_the_others_nothing(here: Project) -> None:
+def test_of_each_account_is_told_what_is_told_of_an_only_one_and_one_that_fails_costs_the_others_nothing(
+    here: Project,
+) -> None:
     keys = "[accounts.label_a]\nkey_env = 'LABEL_A_KEY'\n[accounts.label_b]\nkey_env = 'LABEL_B_KEY'\n"
-    found = examined(here, keys + oauth("label_c", here.sim.world.account_id) + oauth("label_d", OTHER))
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ, METRICS_READ}))
+    organization = here.sim.world.account_id
+    found = examined(here, keys + oauth("label_c", organization) + oauth("label_d", OTHER))
     assert found.bad("Settings") == []
-    assert [(finding.level, finding.what, finding.message.partition(";")[0]) for finding in found.group("API")] == [
-        ("ok", "account label_a", "its key is valid"),
-        ("FAULT", "account label_b", "this API key was revoked"),
-        ("ok", "account label_c", "gets a token, which is valid"),
-        ("FAULT", "account label_d", found.one("API", "account label_d").message.partition(";")[0]),
+    assert found.bad("API") == [("FAULT", "label_b: key"), ("FAULT", "label_d: token")]
+    of_key = ["key", "campaigns:read", "organization", "soundlinks:read", "metrics:read", "limits", "requests"]
+    of_client = ["token", "campaigns:read", "soundlinks:read", "organization", "metrics:read", "limits", "requests"]
+    assert [finding.what for finding in found.group("API") if finding.what not in ("host", "clock")] == [
+        *(f"label_a: {what}" for what in of_key),
+        "label_b: key",
+        *(f"label_c: {what}" for what in of_client),
+        "label_d: token",
     ]
-    assert found.one("API", "account label_d").message.startswith("account label_d gets no token: organization")
-    assert "put it into LABEL_B_KEY" in found.one("API", "account label_b").message
-    assert [record.kind for record in here.sim.stats.records].count("ping") == 3
+    assert [finding.what for finding in found.group("API")].count("host") == 1
+    assert found.one("API", "label_a: organization").message == organization
+    assert found.one("API", "label_a: soundlinks:read").message.startswith("soundlinks are left out: the API key lacks")
+    assert "a daily refresh needs" in found.one("API", "label_c: limits").message
+    assert found.one("API", "label_a: requests").message.startswith(
+        "4 made by the doctor"
+    )  # the ping, two lists, a day
     assert not any(secret in finding.message + finding.fix for finding in found.all for secret in SECRETS.values())
+
+
+def test_an_account_whose_rows_would_be_refused_is_a_fault(here: Project) -> None:
+    found = examined(here, f"[accounts.label_a]\nkey_env = 'LABEL_A_KEY'\norganization_id = '{OTHER}'\n")
+    assert found.bad("API") == [("FAULT", "organization")]
+    assert f"says {OTHER}, and rows of another are refused" in found.one("API", "organization").message
+
+
+def test_ids_that_the_file_names_are_told_of_the_file_and_their_account(here: Project) -> None:
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({CAMPAIGNS_READ, METRICS_READ, SOUNDLINKS_READ}))
+    keys = "[accounts.label_a]\nkey_env = 'LABEL_A_KEY'\ncampaign_ids = ['camp_x']\nsoundlink_ids = ['link_x']\n"
+    found = examined(here, keys + oauth("label_c", here.sim.world.account_id))
+    told = {finding.what: finding for finding in found.group("API") if finding.what.startswith("label_a: ")}
+    where = f"of account label_a in {here.folder / 'accounts.toml'}"
+    assert (
+        told["label_a: campaign_ids"].fix == f"correct camp_x in campaign_ids {where}, or take it out: runs fail for it"
+    )
+    assert told["label_a: soundlink_ids"].fix.startswith(f"correct link_x in soundlink_ids {where}")
+    assert told["label_a: campaigns:read"].message == f"not needed to list: campaign_ids {where} names 1 campaign"
+    here.sim.keys[KEY] = KeyInfo(scopes=frozenset({METRICS_READ}))
+    found = examined(here, keys)
+    said = "\n".join(finding.message + finding.fix for finding in found.group("API"))
+    assert f"1 of 1 soundlink in soundlink_ids {where}" in said
+    assert "SOUNDLINK_CAMPAIGN_IDS" not in said
 
 
 def test_a_missing_secret_and_a_used_up_limit_are_told_of_their_account(here: Project) -> None:
     keys = "[accounts.label_a]\nkey_env = 'LABEL_A_KEY'\n[accounts.label_b]\nkey_env = 'LABEL_B_KEY'\n"
     here.sim.faults.add("status", match="/v1/ping", status=429, code="rate_limit_exceeded", retry_after=900)
     found = examined(here, keys, LABEL_B_KEY="")
-    assert found.bad("API") == [("warn", "account label_a"), ("FAULT", "account label_b")]
-    assert found.one("API", "account label_a").message.startswith("its limits are used up for now")
-    assert "accounts.toml, line 4: account label_b needs" in found.one("API", "account label_b").message
+    assert found.bad("API") == [("warn", "label_a: limits"), ("FAULT", "label_b: LABEL_B_KEY")]
+    assert found.one("API", "label_a: limits").message.startswith("are used up for now")
+    assert "accounts.toml, line 4: account label_b needs" in found.one("API", "label_b: LABEL_B_KEY").message
 
 
 def test_a_host_that_does_not_answer_is_one_fault_for_all(here: Project) -> None:

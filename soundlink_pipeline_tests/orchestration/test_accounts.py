@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from soundlink_pipeline.api.account_client import requests_file
+from soundlink_pipeline.api.pacing import Cancelled
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import secret_from_environment
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -74,6 +77,26 @@ def test_a_damaged_count_of_requests_is_named_by_its_file(here: Project) -> None
     here.data.mkdir()
     (here.data / file).write_bytes(b"no database" * 500)
     assert f"requests cannot be counted: {file} in the data folder is damaged" in failure_of(here.refresh(*DAYS))
+
+
+def test_an_account_whose_limit_is_used_up_is_noted_as_waiting(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABEL_B_KEY", KEY)
+    here.sim.keys[KEY] = KeyInfo()
+    of_client = (here.folder / "accounts.toml").read_text()
+    name_accounts(here, f"{of_client}\n[accounts.label_b]\nkey_env = 'LABEL_B_KEY'\nrequests_per_minute = 1\n")
+    soundlink = Soundlink(settings_from(here.settings), secret_from_environment)
+    with soundlink.connect(lambda _: None, soundlink.settings.accounts[1]) as (client, pacer):
+        client.ping()
+        with ThreadPoolExecutor(1) as threads:
+            second = threads.submit(client.ping)
+            for _ in range(1000):
+                if soundlink.progress.waiting() or second.done():
+                    break
+                threading.Event().wait(0.01)
+            said = soundlink.progress.waiting()
+            pacer.cancelled.set()
+            assert isinstance(second.exception(10), Cancelled)
+    assert said == "; account label_b waits until the API may be asked again"
 
 
 def test_each_account_has_its_client_and_steps_share_its_token(here: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import dagster as dg
 import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.orchestration.failures import failed_accounts
 from soundlink_pipeline.simulator import ClientInfo, Fault, KeyInfo, World
 from soundlink_pipeline.simulator.organizations import Organization
 from soundlink_pipeline_tests.orchestration.told import lines_of
@@ -135,7 +137,10 @@ def test_a_revoked_key_costs_the_other_account_nothing_and_the_run_says_whose_it
 def test_an_outage_in_the_middle_of_one_account_costs_the_other_nothing(two: Agency) -> None:
     away: dict[str, Any] = {"status": 503, "retry_after": 7200, "organization": two.organization("bolt")}
     two.here.sim.faults.add(Fault("status", match="/metrics/", skip=1, times=None, **away))
-    lines = failure_of(two.refresh()).splitlines()
+    result = two.refresh()
+    lines, why = failure_of(result).splitlines(), failed_accounts(two.here.instance, result.run_id)
+    assert set(why) == {"bolt"}
+    assert re.match(r"\d+ pulls? failed, first campaign_[a-z]+_daily of .*, 2026-\S+ to 2026-\S+: ", why["bolt"])
     assert {line.split(",")[0] for line in lines if line.startswith("account")} == {"account bolt"}
     of_acme = f"account_id = '{two.organization('acme')}'"
     for export in EXPORTS:
@@ -145,8 +150,9 @@ def test_an_outage_in_the_middle_of_one_account_costs_the_other_nothing(two: Age
 def test_a_step_of_which_no_account_works_names_each(two: Agency) -> None:
     for name in two.names:
         two.here.sim.keys[two.key(name)].revoked = True
-    failure = failure_of(two.refresh())
-    assert all(f"account {name}: " in failure for name in two.names)
+    result = two.refresh()
+    failure, why = failure_of(result), failed_accounts(two.here.instance, result.run_id)
+    assert all(f"account {name}: {why[name]}" in failure for name in two.names)
 
 
 def test_an_account_is_added_and_another_taken_out_whose_rows_stay(two: Agency) -> None:

@@ -32,6 +32,23 @@ def planned() -> Progress:
     return progress
 
 
+def test_accounts_whose_requests_wait_are_named_for_as_long_as_they_do() -> None:
+    clock = Clock()
+    progress, after = Progress(clock=clock), "until the API may be asked again"
+    assert progress.waiting() == ""
+    progress.wait("bolt", 30)
+    assert progress.waiting() == f"; account bolt waits {after}"
+    assert Lines(progress, clock).next().endswith(f"; account bolt waits {after}")
+    progress.wait("acme", 5)
+    assert progress.waiting() == f"; accounts acme and bolt wait {after}"
+    clock.now += 6
+    assert progress.waiting() == f"; account bolt waits {after}"
+    clock.now += 30
+    assert progress.waiting() == ""
+    progress.wait("", 5)  # an only account has no name that anybody gave it
+    assert progress.waiting() == f"; waits {after}"
+
+
 def test_each_export_is_counted() -> None:
     progress = planned()
     progress.receive(ONE.name, 1000)

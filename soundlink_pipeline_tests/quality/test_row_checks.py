@@ -403,10 +403,43 @@ def test_rows_of_a_settled_day_that_get_other_keys_break_the_promise_and_are_not
     codes = ("DE", "NA")
     put(warehouse, tmp_path, export, [row(country_code=code) for code in codes], pulled=final)
     moved = [row(country_code=code, account_id="another") for code in codes]
-    put(warehouse, tmp_path, export, moved, pulled=final + timedelta(days=1))
-    assert broken(warehouse, export) == {"settled_values_final", "no_vanished_keys", "no_rows_gone"}
+    put(warehouse, tmp_path, export, moved, pulled=final + timedelta(days=1), run_id="moves")
+    assert broken(warehouse, export, run_id="moves") == {"settled_values_final", "no_vanished_keys", "no_rows_gone"}
     put(warehouse, tmp_path, export, [*moved, row(account_id="another")], pulled=final + timedelta(days=2))
     assert "no_late_rows" in broken(warehouse, export)
+
+
+@pytest.mark.parametrize("export", [EXPORTS[0], EXPORTS[3]], ids=lambda export: export.name)
+def test_a_move_to_another_organization_is_told_in_its_run_and_is_no_fault_of_the_data_afterwards(
+    warehouse: NativeFile, tmp_path: Path, export: Export
+) -> None:
+    final, day, codes = datetime(2026, 4, 20, tzinfo=UTC), timedelta(days=1), ("DE", "NA")
+    put(warehouse, tmp_path, export, [row(export, country_code=code) for code in codes], pulled=final)
+    moved = [row(export, country_code=code, account_id="another") for code in codes]
+    put(warehouse, tmp_path, export, moved, pulled=final + day, run_id="moves")
+    told = {"settled_values_final", "no_vanished_keys", "no_rows_gone"}
+    assert broken(warehouse, export, run_id="moves") == told
+    put(warehouse, tmp_path, export, moved, pulled=final + 2 * day, run_id="later")
+    assert broken(warehouse, export, run_id="later") == broken(warehouse, export) == set()
+    again = [row(export, country_code=code, account_id="a third") for code in codes]
+    put(warehouse, tmp_path, export, again, pulled=final + 3 * day, run_id="moves again")
+    assert asked(warehouse, export, run_id="moves again")["no_vanished_keys"].bad_rows == 2
+    assert broken(warehouse, export) == set()
+
+
+def test_what_is_lost_or_changed_with_a_move_stays_a_fault(warehouse: NativeFile, tmp_path: Path) -> None:
+    export, final = CAMPAIGN_COUNTRY_DAILY, datetime(2026, 4, 20, tzinfo=UTC)
+    put(warehouse, tmp_path, export, [row(country_code=code) for code in ("DE", "NA", "US")], pulled=final)
+    moved = [
+        row(country_code="DE", account_id="another"),
+        row(country_code="US", account_id="another", impressions=9000),
+    ]
+    put(warehouse, tmp_path, export, moved, pulled=final + timedelta(days=1))
+    answers = asked(warehouse, export)
+    assert '"country_code":"NA"' in only_row(answers["no_vanished_keys"])["key"]
+    assert only_row(answers["no_rows_gone"])["rows_gone"] == 1
+    final_ones = answers["settled_values_final"]
+    assert sorted(cells[final_ones.columns.index("country_code")] for cells in final_ones.rows) == ["NA", "US"]
 
 
 # Days that a run has loaded outside its range

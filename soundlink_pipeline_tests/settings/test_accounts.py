@@ -14,6 +14,7 @@ from soundlink_pipeline.settings.settings import Settings, settings_from
 from soundlink_pipeline.settings.toml_lines import lines_of
 from soundlink_pipeline_tests.support.project import REPOSITORY
 
+TODAY = date(2026, 3, 2)
 UUID, OTHER = "a7ac3173-2f71-4e79-921f-d15d7112dd11", "b7ac3173-2f71-4e79-921f-d15d7112dd11"
 KEY = "[accounts.a]\nkey_env = 'A_KEY'\n"
 OAUTH = f"[accounts.o]\nclient_id = 'agency'\nclient_secret_env = 'O_SECRET'\norganization_id = '{UUID}'\n"
@@ -26,9 +27,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "the accounts.toml"
 
 
-def read(file: Path, text: str, **environment: str) -> tuple[Account, ...]:
-    file.write_text(text, encoding="utf-8")
-    return settings_from({"SOUNDLINK_ACCOUNTS": str(file), **environment}).accounts
+def read(file: Path, text: str | bytes, **environment: str) -> tuple[Account, ...]:
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return settings_from({"SOUNDLINK_ACCOUNTS": str(file), **environment}, today=TODAY).accounts
 
 
 def test_without_a_file_the_settings_are_one_account() -> None:
@@ -154,7 +155,30 @@ FAULTS = {
     f"{KEY}requests_per_hour = {10**30}": (3, "requests_per_hour of account a must be a whole number from 1 to"),
     f"{KEY}start_date = 'soon'": (3, "start_date of account a must be a day such as 2026-01-01"),
     f"{KEY}start_date = 2026-02-02T00:00:00Z": (3, "start_date of account a must be a day such as 2026-01-01"),
-    f"{KEY}start_date = 9999-12-31": (3, "start_date of account a is too far in the future"),
+    f"{KEY}start_date = 9999-12-31": (3, "start_date of account a is later than today"),
+    f"{KEY}start_date = 2026-03-03": (3, r"start_date of account a is later than today \(2026-03-02 in UTC\)"),
+    f"{KEY}requests_per_minute = 61\nrequests_per_hour = 60": (
+        3,
+        "requests_per_minute of account a is greater than its",
+    ),
+    f"{KEY}requests_per_minute = 700": (
+        3,
+        r"requests_per_minute of account a is greater than its requests_per_hour \(600\)",
+    ),
+    f"{KEY}campaign_ids = ['a,b']": (3, "campaign_ids of account a has an id with a comma or a blank in it"),
+    f"{KEY}soundlink_ids = ['a', 'b c']": (3, "soundlink_ids of account a has an id with a comma or a blank in it"),
+    f"{KEY}campaign_ids = ['a\u00a0b']": (3, "campaign_ids of account a has an id with a comma or a blank in it"),
+    "[accounts.a]\nkey_env = 'PATH'": (2, "key_env of account a names PATH, which holds no secret"),
+    "[accounts.a]\nkey_env = 'SOUNDLINK_ALERT_URL'": (
+        2,
+        "key_env of account a names SOUNDLINK_ALERT_URL, a setting of",
+    ),
+    "[accounts.a]\nkey_env = 'LC_ALL'": (2, "key_env of account a names LC_ALL, which holds no secret"),
+    "[accounts.a]\nkey_env = 'SOUNDLINK_BASE_URL'": (
+        2,
+        "key_env of account a names SOUNDLINK_BASE_URL, a setting of the pipeline",
+    ),
+    OAUTH.replace("O_SECRET", "HOME"): (3, "client_secret_env of account o names HOME, which holds no secret"),
     f"{KEY}start_date = 2025-12-31": (3, r"start_date of account a is before SOUNDLINK_START_DATE.*\(2026-01-01\)"),
     f"{KEY}auth = 'basic'": (3, "auth of account a must be one of auto, x-api-key, bearer"),
     f"{KEY}\n[accounts.'b/c']\nkey_env = 'B_KEY'": (4, "an account's name must be 1 to 63 letters"),
@@ -188,10 +212,55 @@ def test_each_fault_is_one_sentence_with_file_and_line(file: Path, text: str) ->
     assert len(str(refused.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["x = " + "9" * 5000, "x = " + "[" * 5000 + "]" * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = " + "9" * 5000,
+        "x = " + "[" * 5000 + "]" * 5000,
+        "x = [\n" * 5000,
+        "x = " + "[\n" * 5000 + "]\n" * 5000,
+        ".".join("a" * 5000) + " = 1",
+        f"[{'.'.join('a' * 5000)}]",
+    ],
+    ids=["digits", "arrays", "open arrays", "arrays by line", "a dotted key", "a dotted header"],
+)
 def test_what_the_parser_itself_cannot_bear_is_a_sentence_too(file: Path, text: str) -> None:
-    with pytest.raises(ValueError, match=r"the accounts.toml(, line 1)?: this is not TOML"):
-        read(file, text)
+    with pytest.raises(ValueError, match=r"the accounts.toml, line [34]: this is not TOML"):
+        read(file, f"{KEY}{text}\n\n# the end\n")
+
+
+BROKEN: dict[str, tuple[int, str | bytes]] = {
+    "a text without an end": (3, f"{KEY}auth = 'auto"),
+    "a long text without an end": (4, f'{KEY}auth = """\nauto'),
+    "an unknown escape": (3, f'{KEY}auth = "\\q"'),
+    "half a character": (3, f'{KEY}auth = "\\ud800"'),
+    "no such day": (3, f"{KEY}start_date = 2026-02-30"),
+    "no such month": (3, f"{KEY}start_date = 2026-13-01"),
+    "a control character": (3, f"{KEY}auth = '\x07'"),
+    "bytes of Latin-1": (3, KEY.encode() + "# ä".encode("latin-1")),
+    "UTF-16": (1, KEY.encode("utf-16")),
+    "bytes of Latin-1 after a mark and other line ends": (
+        3,
+        b"\xef\xbb\xbf" + KEY.encode().replace(b"\n", b"\r\n") + b"\xe4",
+    ),
+    "two marks": (1, b"\xef\xbb\xbf" * 2 + KEY.encode()),
+    "a key without a value after other line ends": (3, f"{KEY}auth =".replace("\n", "\r\n")),
+    "line ends of old": (3, f"{KEY}auth =".replace("\n", "\r")),
+    "a value that becomes a table": (3, f"{KEY}[accounts.a.key_env]\nx = 1"),
+    "a table in line that goes on": (2, "accounts = { a = { key_env = 'A_KEY' } }\n[accounts.b]"),
+    "a list of tables that becomes a table": (3, "[[accounts.a]]\nkey_env = 'A_KEY'\n[accounts.a]"),
+    "a table that becomes a list of tables": (3, f"{KEY}[[accounts.a]]"),
+    "a list of accounts": (1, "[[accounts]]\nkey_env = 'A_KEY'"),
+    "twice the same in a line": (3, f"{KEY}x = {{ a = 1, a = 2 }}"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_each_kind_of_broken_file_is_one_sentence_with_file_and_line(file: Path, kind: str) -> None:
+    line, content = BROKEN[kind]
+    with pytest.raises(ValueError, match=rf"^\S+/the accounts.toml, line {line}: ") as refused:
+        read(file, content)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -228,7 +297,7 @@ def test_a_file_that_cannot_be_read_is_a_sentence(file: Path) -> None:
     with pytest.raises(ValueError, match=r"^the setting SOUNDLINK_ACCOUNTS cannot be read .*there is no such file$"):
         settings_from(setting)
     file.write_bytes("[accounts.ä]".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"the accounts.toml cannot be read: it is not text in UTF-8"):
+    with pytest.raises(ValueError, match=r"the accounts.toml, line 1: this is not text in UTF-8; save"):
         settings_from(setting)
     file.unlink()
     file.mkdir()
@@ -251,6 +320,26 @@ def test_a_missing_secret_is_a_sentence_with_file_and_line(file: Path, value: st
     for name, line in (("A_KEY", 3), ("O_SECRET", 6)):
         with pytest.raises(ValueError, match=rf"the accounts.toml, line {line}: account \w needs the .* {name}, which"):
             check_secrets(accounts, {**secrets, name: value}.get)
+
+
+def test_all_missing_secrets_are_told_at_once_and_each_once(file: Path) -> None:
+    text = f"{KEY}{KEY.replace('accounts.a', 'accounts.b').replace('A_KEY', 'B_KEY')}{OAUTH}{SECOND_OAUTH}"
+    with pytest.raises(ValueError, match="A_KEY") as missing:
+        check_secrets(read(file, text), {"B_KEY": "x"}.get)
+    assert str(missing.value) == (
+        f"{file}, line 2: account a needs the environment variable A_KEY, which is not set or is empty;"
+        f" {file}, line 7: account o needs the environment variable O_SECRET, which is not set or is empty"
+    )
+
+
+def test_what_works_is_read(file: Path) -> None:
+    (account,) = read(file, f"{KEY}start_date = {TODAY}\nrequests_per_minute = 600")
+    assert (account.start_date, account.requests_per_minute) == (TODAY, 600)
+    (account,) = read(file, f"{KEY}requests_per_hour = 30")  # fewer than an hour's minutes would allow
+    assert account.requests_per_hour == 30
+    read(file, KEY.replace("A_KEY", "SOUNDLINK_KEY_OF_A"))
+    read(file, KEY.replace("A_KEY", "HOME_KEY"))
+    read(file, KEY.replace("A_KEY", "LC_KEY"))
 
 
 def test_lines_are_those_of_the_beginning_of_each_statement() -> None:

@@ -80,6 +80,7 @@ def test_an_empty_setting_is_the_default(name: str) -> None:
         ("SOUNDLINK_START_DATE", "01.02.2026"),
         ("SOUNDLINK_START_DATE", "2026-02-30"),
         ("SOUNDLINK_START_DATE", "9999-12-31"),
+        ("SOUNDLINK_CAMPAIGN_IDS", "a b,c"),
         ("SOUNDLINK_SCHEDULE", "every day"),
         ("SOUNDLINK_SCHEDULE", "0 25 * * *"),
         ("SOUNDLINK_REQUESTS_PER_MINUTE", "0"),
