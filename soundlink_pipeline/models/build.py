@@ -69,10 +69,12 @@ def build_model(
     try:
         with transaction(connection):
             connection.execute(_CREATE_STATE)
-            window = _window(connection, model, fingerprint, dates)
+            kind = _kind(connection, model)
+            as_before = kind is not None and _is_built_from(connection, model, fingerprint)
+            window = _window(connection, model, dates) if kind == "table" and as_before else None
             query = project.compile(model, incremental=window is not None, dates=window)
             if model.materialized != "ephemeral":
-                _make(connection, model, query, window)
+                _make(connection, model, query, window, kind, as_before=as_before)
                 connection.execute(f"delete from {STATE_TABLE} where model = ?", [model.table])
                 connection.execute(
                     f"insert into {STATE_TABLE} select ?, ?, coalesce(max(load_order), 0) from deliveries",
@@ -86,21 +88,32 @@ def build_model(
     return Built(model, window, rows, time.perf_counter() - started, query.sql)
 
 
-def _make(connection: duckdb.DuckDBPyConnection, model: Model, query: Rendered, window: DateRange | None) -> None:
-    """Make the model's table or view, or replace the days of `window` in it."""
+def _make(
+    connection: duckdb.DuckDBPyConnection,
+    model: Model,
+    query: Rendered,
+    window: DateRange | None,
+    kind: str | None,
+    *,
+    as_before: bool,
+) -> None:
+    """Make the model's table or view, or replace the days of `window` in it.
+
+    `kind` is what it is in the database, `as_before` whether it was made of the same SQL.
+    """
     if window is not None:
         days = f"{DATE_COLUMN} between date '{window.start}' and date '{window.end}'"
         inserting = statement(f"insert into {model.relation} by name", query, model.path)
         connection.execute(f"delete from {model.relation} where {days}")
         connection.execute(inserting)
-    else:
-        kind = "view" if model.materialized == "view" else "table"
-        making = statement(f"create or replace {kind} {model.relation} as", query, model.path)
-        _drop_other_kind(connection, model)
+    elif not (as_before and kind == model.made_as == "view" and _is_bound_alike(connection, model, query)):
+        making = statement(f"create or replace {model.made_as} {model.relation} as", query, model.path)
+        connection.execute(f"create schema if not exists {quote_name(model.schema)}")
+        if kind not in (None, model.made_as):
+            connection.execute(f"drop {kind} {model.relation}")
         connection.execute(making)
-    if model.description or model.columns:
-        for comment in _comments(connection, model):
-            connection.execute(comment)
+    for comment in _comments(connection, model):
+        connection.execute(comment)
 
 
 def mark_failed(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
@@ -171,18 +184,21 @@ def _fingerprint(model: Model, project: SqlProject) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _window(
-    connection: duckdb.DuckDBPyConnection, model: Model, fingerprint: str, dates: DateRange | None
-) -> DateRange | None:
-    """The days to rebuild; None for all of them."""
-    if dates is None or model.materialized != "incremental" or _kind(connection, model) != "table":
+def _is_built_from(connection: duckdb.DuckDBPyConnection, model: Model, fingerprint: str) -> bool:
+    """Whether the model's last build was of this definition."""
+    query = f"select 1 from {STATE_TABLE} where model = ? and fingerprint = ?"
+    return connection.execute(query, [model.table, fingerprint]).fetchone() is not None
+
+
+def _window(connection: duckdb.DuckDBPyConnection, model: Model, dates: DateRange | None) -> DateRange | None:
+    """The days to rebuild of a table that was built from the same SQL; None for all of them."""
+    if dates is None or model.materialized != "incremental":
         return None
-    query = f"select load_order from {STATE_TABLE} where model = ? and fingerprint = ?"
-    known = connection.execute(query, [model.table, fingerprint]).fetchone()
-    if known is None:
-        return None
-    since = "select min(start_date), max(end_date) from deliveries where load_order > ?"
-    ((first, last),) = connection.execute(since, known).fetchall()
+    since = f"""
+        select min(start_date), max(end_date) from deliveries
+        where load_order > (select load_order from {STATE_TABLE} where model = ?)
+    """
+    ((first, last),) = connection.execute(since, [model.table]).fetchall()
     return dates if first is None else DateRange(min(first, dates.start), max(last, dates.end))
 
 
@@ -195,25 +211,37 @@ def _kind(connection: duckdb.DuckDBPyConnection, model: Model) -> str | None:
     return None if found is None else "view" if found[0] == "VIEW" else "table"
 
 
-def _drop_other_kind(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
-    connection.execute(f"create schema if not exists {quote_name(model.schema)}")
-    kind = _kind(connection, model)
-    if kind is not None and (kind == "view") != (model.materialized == "view"):
-        connection.execute(f"drop {kind} {model.relation}")
+def _is_bound_alike(connection: duckdb.DuckDBPyConnection, model: Model, query: Rendered) -> bool:
+    """Whether the view would get the columns it has: where a table below has others now, it must be made anew."""
+    described = connection.execute(statement("describe select * from", query, model.path)).fetchall()
+    return [(name, kind) for name, kind, *_ in described] == [
+        (name, kind) for name, kind, _ in _columns(connection, model)
+    ]
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, model: Model) -> list[tuple[str, str, str | None]]:
+    """Name, type and comment of each column that the model's table or view has in the database."""
+    return connection.execute(
+        "select column_name, data_type, comment from duckdb_columns() where database_name = current_database()"
+        " and lower(schema_name) = lower(?) and lower(table_name) = lower(?) order by column_index",
+        [model.schema, model.alias],
+    ).fetchall()
 
 
 def _comments(connection: duckdb.DuckDBPyConnection, model: Model) -> list[str]:
-    """The descriptions as comments; of columns that the model does not have, none."""
-    kind = "view" if model.materialized == "view" else "table"
+    """The descriptions as comments; of columns, where another one stands: most do after all but the first build."""
     of_table, of_columns = model.comments
-    statements = [f"comment on {kind} {model.relation} is {quote(model.description)}"] if of_table else []
-    if of_columns and model.columns:
-        present = {name.lower() for name, *_ in connection.execute(f"describe {model.relation}").fetchall()}
-        statements += [
-            f"comment on column {model.relation}.{quote_name(name)} is {quote(text)}"
-            for name, text in model.columns.items()
-            if name.lower() in present
-        ]
+    statements = []
+    if of_table and model.description:
+        statements.append(f"comment on {model.made_as} {model.relation} is {quote(model.description)}")
+    if of_columns:
+        documented = {name.lower(): text for name, text in model.columns.items()}
+        for name, _, comment in _columns(connection, model):
+            text = documented.get(name.lower()) or None
+            if text != comment:
+                statements.append(
+                    f"comment on column {model.relation}.{quote_name(name)} is {quote(text) if text else 'null'}"
+                )
     return statements
 
 

@@ -69,6 +69,11 @@ class Model:
         return Relation(self.schema, self.alias)
 
     @property
+    def made_as(self) -> Literal["table", "view"]:
+        """What it is in the database, unless it is ephemeral."""
+        return "view" if self.materialized == "view" else "table"
+
+    @property
     def has_days(self) -> bool:
         """Whether a row belongs to a report_date, so that a refresh of some days rebuilds only those."""
         return DATE_COLUMN in self.grain

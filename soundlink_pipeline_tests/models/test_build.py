@@ -65,6 +65,39 @@ def test_models_are_built_in_order_with_their_comments(connection: duckdb.DuckDB
     ]
 
 
+def described(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, tuple[str, str | None]]:
+    """Type and comment of each column."""
+    query = "select column_name, data_type, comment from duckdb_columns() where table_name = ? and not internal"
+    return {name: (kind, comment) for name, kind, comment in connection.execute(query, [table]).fetchall()}
+
+
+def test_comments_follow_the_descriptions_of_what_is_not_made_anew(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    days = DateRange(SECOND, SECOND)
+    staging = "columns: [{name: streams, description: Played.}, {name: followers, description: Won.}]"
+    grain = "config: {meta: {grain: [report_date, campaign_id, country_code]}}"
+    for documented, of_streams, of_followers in ((staging, "Played.", "Won."), ("", None, None)):
+        models = MODELS.replace(grain, f"{grain}\n      {documented}").replace(
+            "Streams, may be summed.", f"Now {of_streams}"
+        )
+        build_models(connection, project(tmp_path, **{"_marts.yml": models}), days)
+        assert described(connection, "daily")["streams"][1] == f"Now {of_streams}"
+        view = described(connection, "stg_country")
+        assert (view["streams"][1], view["followers"][1]) == (of_streams, of_followers)
+
+
+def test_a_view_has_the_columns_of_the_table_below_it_as_that_is_now(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    build_models(connection, project(tmp_path))
+    connection.execute("alter table campaign_country_daily add column more integer default 3")
+    connection.execute("alter table campaign_country_daily alter column currency type blob")
+    build_models(connection, project(tmp_path), DateRange(SECOND, SECOND))
+    assert described(connection, "stg_country")["currency"][0] == "BLOB"
+    assert connection.execute("select distinct more from staging.stg_country").fetchall() == [(3,)]
+
+
 def test_a_refresh_rebuilds_its_days_alone(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     models = project(tmp_path)
     build_models(connection, models)
