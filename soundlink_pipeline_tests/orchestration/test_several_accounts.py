@@ -104,6 +104,10 @@ def test_the_accounts_of_a_file_are_loaded_side_by_side_into_one_warehouse(two: 
     )
     assert accounts == [(name, [two.organization(name)], 2, 1, True) for name in ("acme", "bolt")]
     assert two.here.query("select count(*) from campaigns group by account") == [(2,), (2,)]
+    assert two.here.query("select account, strategy_type from campaigns order by all") == sorted(
+        (name, campaign.strategy) for name in ("acme", "bolt") for campaign in two.worlds[name].campaigns
+    )
+    assert two.here.query("select count(auto_follow) from soundlinks group by account") == [(1,), (1,)]
     landed = {path.parent.name for path in (two.here.data / "landing" / "accounts").glob("*/*")}
     assert landed == {"acme", "bolt"}
     before = two.here.everything()
