@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from soundlink_pipeline.api.errors import AskedToWait, RateLimited, ScopeMissing, SoundlinkError, Unreachable
+from soundlink_pipeline.api.errors import RateLimited, ScopeMissing, SoundlinkError, Unreachable
 from soundlink_pipeline.api.pacing import Cancelled, Pacer
 from soundlink_pipeline.contracts.subject import Item, Subject
 from soundlink_pipeline.landing.deliveries import Listing
@@ -119,8 +119,6 @@ class Details:
             self._failures.append(f"{subject.name} {listed_id}: {error}")
             if isinstance(error, ScopeMissing):
                 self._refused.add(subject)  # the key may have the scope of the others
-            if isinstance(error, AskedToWait) and error.retry_after is not None:
-                self._pacer.pause(error.retry_after)  # the next `acquire` ends it
             return not isinstance(error, (RateLimited, Unreachable)) and not getattr(error, "fatal", False)
         self._server_date = self._server_date or date
         self._lines.setdefault(subject, []).append(line)

@@ -251,6 +251,10 @@ def test_two_keys_of_one_organization_are_told_and_no_row_is_held_twice(two: Age
         "accounts acme and bolt list the same campaigns (2 campaigns)",
         "accounts acme and bolt list the same soundlinks (1 soundlink)",
     ]
+    assert two.here.query("select account, count(strategy_type) from campaigns group by all order by all") == [
+        ("acme", 2),
+        ("bolt", 2),
+    ]
 
 
 def test_of_five_accounts_none_waits_for_another_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
