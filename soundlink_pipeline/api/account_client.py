@@ -31,19 +31,20 @@ def account_client(
     memory: SchemeMemory,
     cancelled: threading.Event,
     on_wait: Callable[[float], None] = lambda _: None,
+    waits: bool = True,
     **options: Any,
 ) -> Iterator[tuple[SoundlinkClient, Pacer]]:
     """A client and its pacer, whose counts are in `folder`: all processes with this folder share the limits.
 
-    `secret` is the key, or the secret of the OAuth client. Further options are those of `SoundlinkClient`. Raises
-    ValueError for a URL or a secret that cannot be one.
+    `secret` is the key, or the secret of the OAuth client. Without `waits` Cancelled is raised in place of any wait.
+    Further options are those of `SoundlinkClient`. Raises ValueError for a URL or a secret that cannot be one.
     """
     credential = _credential(account, secret)  # first, so that what can be no secret leaves no file
     with ExitStack() as closing:
 
         def pacer(file: str, per_minute: int, per_hour: int) -> Pacer:
             return closing.enter_context(
-                Pacer(folder / file, per_minute, per_hour, cancelled=cancelled, on_wait=on_wait)
+                Pacer(folder / file, per_minute, per_hour, cancelled=cancelled, on_wait=on_wait, waits=waits)
             )
 
         paced = pacer(requests_file(account), account.requests_per_minute, account.requests_per_hour)

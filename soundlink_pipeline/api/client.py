@@ -153,9 +153,13 @@ class SoundlinkClient:
 
     def item(self, subject: Subject, listed_id: str) -> dict[str, Any]:
         """One of a subject by itself: its JSON object, which has the listing's fields. Raises SoundlinkError."""
+        return self.dated_item(subject, listed_id)[0]
+
+    def dated_item(self, subject: Subject, listed_id: str) -> tuple[dict[str, Any], datetime | None]:
+        """As `item`, with the server's time."""
         path = _path_of(f"{subject.path}/{{id}}", listed_id)
-        body, _ = self._retry_policy.run(lambda: self._get_json(path, {}))
-        return self._data_of(body, f"{subject.name} {listed_id}", "its fields")
+        body, date = self._retry_policy.run(lambda: self._get_json(path, {}))
+        return self._data_of(body, f"{subject.name} {listed_id}", "its fields"), date
 
     def overview(self, campaign_id: str, dates: DateRange) -> dict[str, Any]:
         """Soundlink's own totals of a campaign over `dates`: its JSON object, numbers as int or exact Decimal.

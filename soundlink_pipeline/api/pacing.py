@@ -33,7 +33,7 @@ class Pacer:
     """A shared turnstile for requests. Thread-safe; `close` it, or use it as a context manager.
 
     `cancelled` ends every wait with `Cancelled`. `on_wait` is called before each wait of more than a second, with its
-    seconds.
+    seconds. One that never `waits` raises `Cancelled` in place of any wait.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Pacer:
         *,
         cancelled: threading.Event | None = None,
         on_wait: Callable[[float], None] = lambda _: None,
+        waits: bool = True,
         now: Callable[[], float] = time.time,
     ) -> None:
         if per_minute < 1 or per_hour < 1:
@@ -52,6 +53,7 @@ class Pacer:
         self.per_hour = per_hour
         self.cancelled = cancelled or threading.Event()
         self._on_wait = on_wait
+        self._waits = waits
         self._now = now
         self._lock = threading.Lock()
         try:
@@ -98,6 +100,8 @@ class Pacer:
 
     def sleep(self, seconds: float) -> None:
         """Sleep, but wake and raise Cancelled as soon as the run is cancelled."""
+        if not self._waits:
+            raise Cancelled
         if seconds > 1:
             self._on_wait(seconds)
         if self.cancelled.wait(seconds):

@@ -35,7 +35,10 @@ def json_body(response: httpx.Response, parse_float: Callable[[str], Any] = floa
         body += chunk
         if len(body) > LARGEST_JSON_BYTES:
             raise ValueError(f"more than {LARGEST_JSON_BYTES >> 20} MiB")
-    return json.loads(body, parse_float=parse_float)
+    try:
+        return json.loads(body, parse_float=parse_float)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
 
 
 def beginning(chunks: Iterable[bytes]) -> str:

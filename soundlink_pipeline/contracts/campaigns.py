@@ -42,6 +42,14 @@ _LISTED = (
     Column("created_at", "TIMESTAMP", "When the campaign was created (UTC)."),
     Column("updated_at", "TIMESTAMP", "When the campaign was last changed (UTC)."),
 )
+_DETAILS = (
+    Column(
+        "strategy_type",
+        "VARCHAR",
+        "maximum_growth, market_discovery, revenue_maximization, custom, … A detail: null until asked for.",
+    ),
+    Column("auto_renew", "BOOLEAN", "Whether it renews itself after its duration. A detail: null until asked for."),
+)
 
 
 def _lifetime(campaign: Item) -> Lifetime:
@@ -82,4 +90,6 @@ CAMPAIGN = Subject(
     listed=_LISTED,
     lifetime=_lifetime,
     named_by=("artistName", "trackName"),
+    details=_DETAILS,
+    changed_at="updatedAt",
 )

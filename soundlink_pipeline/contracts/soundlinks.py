@@ -22,6 +22,14 @@ _LISTED = (
     Column("status", "VARCHAR", "draft, active or archived, as last listed. An archived one may still have rows."),
     Column("created_at", "TIMESTAMP", "When the soundlink was created (UTC)."),
 )
+_DETAILS = (
+    Column("auto_follow", "BOOLEAN", "Whether its listeners follow the artist. A detail: null until asked for."),
+    Column("artist_id_follow", "VARCHAR", "The artist that is followed. A detail: null until asked for."),
+    Column("meta_pixel_id", "VARCHAR", "The Meta pixel on its page. A detail: null until asked for."),
+    Column("tiktok_pixel_id", "VARCHAR", "The TikTok pixel on its page. A detail: null until asked for."),
+    Column("apple_music_url", "VARCHAR", "What it leads to on Apple Music. A detail: null until asked for."),
+    Column("youtube_music_url", "VARCHAR", "What it leads to on YouTube Music. A detail: null until asked for."),
+)
 
 
 def _lifetime(soundlink: Item) -> Lifetime:
@@ -40,4 +48,5 @@ SOUNDLINK = Subject(
     listed=_LISTED,
     lifetime=_lifetime,
     named_by=("name",),
+    details=_DETAILS,
 )

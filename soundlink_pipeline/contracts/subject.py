@@ -49,8 +49,9 @@ class Subject:
     `name` is for sentences. `table` is the table of what is listed; its asset and its landing folder are called so,
     too. `id_column` and `name_column` are columns of the exports' rows. `path` is where the API lists them: one by
     itself is below it. `named_by` are the listed fields from which a person knows one, `scope` is what a key needs to
-    list them. `listed` are the fields kept as columns of `table`: the listing's names in
-    snake case, the id first. `lifetime` reads a listed item.
+    list them. `listed` are the fields kept as columns of `table`: the listing's names in snake case, the id first.
+    `details` are those that only one by itself has. `changed_at` is the listed field that says when one was last
+    changed, None where nothing does. `lifetime` reads a listed item.
     """
 
     name: str
@@ -63,6 +64,8 @@ class Subject:
     listed: tuple[Column, ...]
     lifetime: Callable[[Item], Lifetime]
     named_by: tuple[str, ...] = ()
+    details: tuple[Column, ...] = ()
+    changed_at: str | None = None
 
     @property
     def id_field(self) -> str:
@@ -84,6 +87,20 @@ class Subject:
     def created_on(self, item: Item) -> date | None:
         """The UTC day of creation, or None where it cannot be read."""
         return self.lifetime(item).created
+
+    def lacks_details(self, item: Item, had_for: Item | None) -> bool:
+        """Whether the details of a listed item are to be asked for.
+
+        `had_for` is what was listed of it when they were last had; None if never. They are stale where a listed field
+        has changed, and `changed_at` with it, if that is listed. So a touch, which changes that moment alone, makes no
+        request. Nor does what the settings name: there the id is all that is listed.
+        """
+        if had_for is None or not self.details:
+            return bool(self.details)
+        fields = [field_of(column.name) for column in self.listed if column.name != self.id_column]
+        changed = {field for field in fields if item.get(field) != had_for.get(field)}
+        told = self.changed_at is None or item.get(self.changed_at) is None or self.changed_at in changed
+        return told and bool(changed - {self.changed_at}) and any(field in item for field in fields)
 
 
 @dataclass(frozen=True)

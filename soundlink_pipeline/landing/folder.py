@@ -3,6 +3,7 @@
     landing/<export>/<id>/<start>_<end>_asked-…_server-…_received-…_rows-…_sha256-…_run-….ndjson
     landing/campaigns/asked-…_server-…_sha256-…_run-….ndjson             a listing, one campaign a line
     landing/soundlinks/…                                                 the same of soundlinks
+    landing/campaign_details/…, landing/soundlink_details/…              details that a run asked for, one a line
     landing/accounts/<name>/…                           the same of each account beside the first, `default`
     quarantine/…                                        what was refused or is damaged, each with a .reason.txt
 
@@ -37,6 +38,7 @@ from soundlink_pipeline.landing.deliveries import (
 from soundlink_pipeline.landing.stored import COMPRESSED, DamagedFile, compress
 
 _TEMPORARY = ".part"
+_DETAILS = "_details"
 
 # A temporary file untouched for so long belongs to no living download: a silence far shorter than this ends one.
 _ABANDONED_AFTER = timedelta(days=1)
@@ -74,17 +76,35 @@ class Landing:
         account: str = DEFAULT_ACCOUNT,
     ) -> Listing:
         """Land a subject's listing, as an account sees it, one JSON object a line."""
+        listing = Listing(requested_at, server_date, run, Path(), None, account)
+        return self._land_lines(subject.table, items, listing)
+
+    def land_details(
+        self,
+        subject: Subject,
+        items: list[bytes],
+        requested_at: datetime,
+        server_date: datetime | None,
+        run: str,
+        *,
+        account: str = DEFAULT_ACCOUNT,
+    ) -> Listing:
+        """Land details of a subject, one JSON object a line: its id, what was `listed` of it, and its `detail`."""
+        listing = Listing(requested_at, server_date, run, Path(), None, account)
+        return self._land_lines(_details_folder(subject), items, listing)
+
+    def _land_lines(self, folder: str, items: list[bytes], listing: Listing) -> Listing:
         body = b"".join(item + b"\n" for item in items)
-        digest = digest_of(hashlib.sha256(body).hexdigest())
-        listing = Listing(requested_at, server_date, run, self.temporary_file(), digest, account)
-        target = self.root / folder_of(account) / subject.table / listing.name
+        listing = replace(listing, digest=digest_of(hashlib.sha256(body).hexdigest()))
+        target = self.root / folder_of(listing.account) / folder / listing.name
         landed = replace(listing, path=target)
-        if read_listing_name(target, account) != landed:
+        if read_listing_name(target, listing.account) != landed:
             raise ValueError(f"a listing cannot land as {target}: the name does not say all of it")
-        with listing.path.open("wb") as file:
+        temporary = self.temporary_file()
+        with temporary.open("wb") as file:
             file.write(body)
             sync(file)
-        move(listing.path, target)
+        move(temporary, target)
         return landed
 
     def deliveries(self) -> list[Delivery]:
@@ -114,6 +134,10 @@ class Landing:
     def listings(self, subject: Subject, account: str | None = None) -> list[Listing]:
         """Every landed listing of a subject, of an account or of whichever, oldest first."""
         return self._listings(subject.table, account)
+
+    def details(self, subject: Subject) -> list[Listing]:
+        """Every landed file of details of a subject, oldest first."""
+        return self._listings(_details_folder(subject))
 
     def _listings(self, table: str, only: str | None = None) -> list[Listing]:
         listings = [
@@ -195,11 +219,12 @@ class Landing:
     def sweep(self, now: datetime, retention_days: int) -> int:
         """Delete archived files whose pull is older than the retention, and abandoned downloads; returns how many.
 
-        What is not loaded yet, or lies in quarantine, is never deleted.
+        What is not loaded yet, or lies in quarantine, is never deleted. Nor are details: they are not asked for again.
         """
         oldest = now - timedelta(days=min(retention_days, now.toordinal() - 1))  # before year 1 there is no date
         expired = [d.path for d in self.deliveries() if d.loaded is not None and d.pulled_at < oldest]
-        expired += [item.path for item in self._listings("*") if item.archived and item.listed_at < oldest]
+        listings = [item for item in self._listings("*") if not item.path.parent.name.endswith(_DETAILS)]
+        expired += [item.path for item in listings if item.archived and item.listed_at < oldest]
         for path in self.root.glob(f"**/.*{_TEMPORARY}"):
             with contextlib.suppress(FileNotFoundError):
                 if datetime.fromtimestamp(path.stat().st_mtime, UTC) < now - _ABANDONED_AFTER:
@@ -208,6 +233,10 @@ class Landing:
         for path in files:
             path.unlink(missing_ok=True)
         return len(files)
+
+
+def _details_folder(subject: Subject) -> str:
+    return f"{subject.name}{_DETAILS}"
 
 
 def _compress(source: Path, target: Path, digest: str | None) -> Path:

@@ -1,6 +1,9 @@
-"""Upserts a landed listing into the table of its subject."""
+"""Brings a landed listing, or landed details, into the table of their subject."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import duckdb
 
@@ -28,7 +31,7 @@ def save_listing(connection: duckdb.DuckDBPyConnection, subject: Subject, listin
     names = [name for name in listing_table(subject).column_names if name in values]
     own_id = subject.id_column
     updates = ", ".join(f"{name} = s.{name}" for name in names if name not in ("account", own_id))
-    try:
+    with _conversion_is_damage(listing):
         connection.execute(
             f"""
             merge into {subject.table} as t
@@ -46,9 +49,46 @@ def save_listing(connection: duckdb.DuckDBPyConnection, subject: Subject, listin
                 "account": listing.account,
             },
         )
-    except duckdb.ConversionException as error:  # half a surrogate pair, which Python's parser lets pass
-        raise DamagedFile(listing.path, str(error).partition("  Input:")[0]) from None
     return len(lines)
+
+
+def save_details(connection: duckdb.DuckDBPyConnection, subject: Subject, details: Listing) -> int:
+    """Put landed details beside what is listed, in one transaction; older ones never overwrite newer ones.
+
+    Returns how many there are. Raises DamagedFile.
+    """
+    lines = details.lines(subject)
+    values = {column.name: _listed(column) for column in subject.details} | {
+        "_detail_json": "item::varchar",
+        "_detail_listed_json": "listed::varchar",
+        "_detail_at": "$detail_at::timestamp",
+    }
+    with _conversion_is_damage(details):
+        connection.execute(
+            f"""
+            update {subject.table} as t set {", ".join(f"{name} = s.{name}" for name in values)}
+            from (
+                select listed_id, {", ".join(f"{value} as {name}" for name, value in values.items())}
+                from (
+                    select line ->> '$.{subject.id_field}' as listed_id, line -> 'listed' as listed,
+                        line -> 'detail' as item
+                    from (select unnest($lines::varchar[])::json as line)
+                )
+            ) as s
+            where t.account = $account and t.{subject.id_column} = s.listed_id
+                and (t._detail_at is null or s._detail_at >= t._detail_at)
+            """,
+            {"lines": lines, "detail_at": naive(details.listed_at), "account": details.account},
+        )
+    return len(lines)
+
+
+@contextmanager
+def _conversion_is_damage(landed: Listing) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.ConversionException as error:  # half a surrogate pair, which Python's parser lets pass
+        raise DamagedFile(landed.path, str(error).partition("  Input:")[0]) from None
 
 
 def _listed(column: Column) -> str:

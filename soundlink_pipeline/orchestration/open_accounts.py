@@ -30,7 +30,7 @@ from soundlink_pipeline.wording import counted, in_words
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
 
-_MOST_AT_ONCE = 16
+MOST_AT_ONCE = 16
 _MOST_NAMED = 5
 
 
@@ -124,7 +124,7 @@ class OpenAccounts:
             for account in working:
                 account.list_one(context, soundlink, subject)
             return
-        with ThreadPoolExecutor(min(len(working), _MOST_AT_ONCE) or 1, "list") as threads:
+        with ThreadPoolExecutor(min(len(working), MOST_AT_ONCE) or 1, "list") as threads:
             try:
                 done = [(account, threads.submit(account.list_one, context, soundlink, subject)) for account in working]
                 for account, future in done:

@@ -4,6 +4,8 @@ The assets it serves are in `orchestration/export_assets.py`; how requests are m
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -14,6 +16,7 @@ from soundlink_pipeline.contracts.exports import subjects_of
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.contracts.subject import Item, Subject, left_out
 from soundlink_pipeline.orchestration.open_accounts import (
+    MOST_AT_ONCE,
     OpenAccount,
     OpenAccounts,
     ids_setting,
@@ -22,6 +25,13 @@ from soundlink_pipeline.orchestration.open_accounts import (
 )
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import run_lineage
+from soundlink_pipeline.pulling.details import (
+    Details,
+    Lacking,
+    keep_details,
+    keep_landed_details,
+    lacking_details,
+)
 from soundlink_pipeline.pulling.fetcher import Source
 from soundlink_pipeline.pulling.landed import load_leftovers
 from soundlink_pipeline.pulling.listing import look_up_named, save_and_ask
@@ -74,6 +84,7 @@ class _AccountPull:
         self._now = min(listing.listed_at for listing in account.listings.values())
         self.held = NOTHING_HELD
         self.plan: Plan
+        self.lacking: list[Lacking]
 
     def look(self, ledger: Ledger, lineage: Sequence[str], given_up: Collection[tuple[str, str]] = ()) -> None:
         """Plan what is to be requested, and see which rows are held of that."""
@@ -162,6 +173,7 @@ def pull_range(context: dg.AssetExecutionContext, soundlink: Soundlink, asked: A
     progress = soundlink.progress = Progress()
     later = list[str]()
     leftovers = load_leftovers(soundlink.warehouse, soundlink.landing, later.append)
+    keep_landed_details(soundlink.warehouse, soundlink.landing, subjects_of(asked.exports), later.append)
     with open_accounts(context, soundlink, asked.accounts) as accounts:
         accounts.list_all(context, soundlink, subjects_of(asked.exports))
         for subject in subjects_of(asked.exports) if accounts.are_several else ():
@@ -216,6 +228,7 @@ def _pull(
     def look_all(ledger: Ledger) -> None:
         for pull in pulls:
             pull.look(ledger, lineage)
+            pull.lacking = lacking_details(ledger, pull.listed, pull.account.name)
 
     listings = [item for pull in pulls for item in pull.account.listings.items()]
     save_and_ask(soundlink.warehouse, soundlink.landing, listings, look_all, soundlink.expected_accounts)
@@ -241,7 +254,35 @@ def _pull(
         context.log.info(f"{counted(len(more), 'further request')}, for what is over and still has rows")
         result.add(fetch(going_on, more))
         made |= {request.identity for request in more}
+    _ask_for_details(context, soundlink, pulls)
     return result
+
+
+def _ask_for_details(context: dg.AssetExecutionContext, soundlink: Soundlink, pulls: Sequence[_AccountPull]) -> None:
+    """Ask for the details that the accounts lack, side by side, and keep what comes."""
+    asking = [pull for pull in pulls if pull.lacking and not pull.account.pacer.cancelled.is_set()]
+    if not asking:
+        return
+    with ExitStack() as stack:
+        threads = stack.enter_context(ThreadPoolExecutor(min(len(asking), MOST_AT_ONCE), "details"))
+        all_details = [
+            Details(
+                *stack.enter_context(soundlink.quick_client_of(pull.account.account)),
+                soundlink.landing,
+                account=pull.account.name,
+                run_id=context.run.run_id,
+                log=pull.account.log,
+            )
+            for pull in asking
+        ]
+        try:
+            done = [threads.submit(of.ask, pull.lacking) for of, pull in zip(all_details, asking, strict=True)]
+            landed = [item for future in done for item in future.result()]
+        except BaseException:  # a cancel: no request may hold up the end
+            for details in all_details:
+                details.stop()
+            raise
+    keep_details(soundlink.warehouse, soundlink.landing, landed, context.log.info)
 
 
 def _refused(accounts: OpenAccounts, asked: Asked) -> list[FailedPull]:

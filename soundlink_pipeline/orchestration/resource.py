@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -82,13 +82,24 @@ class Soundlink:
     @contextmanager
     def client_of(self, account: Account, log: Log) -> Iterator[tuple[SoundlinkClient, Pacer]]:
         """A client of an account; the warehouse is prepared. Raises ValueError for a secret that cannot be one."""
+        if account.notice:
+            log(account.notice)
+        with self._client(account, log=log) as made:
+            yield made
+
+    @contextmanager
+    def quick_client_of(self, account: Account) -> Iterator[tuple[SoundlinkClient, Pacer]]:
+        """As `client_of`, for what is worth no wait: asks once, and raises Cancelled where the limits have no room."""
+        with self._client(account, tries=1, waits=False) as made:
+            yield made
+
+    @contextmanager
+    def _client(self, account: Account, **options: Any) -> Iterator[tuple[SoundlinkClient, Pacer]]:
         # Not at the top: httpx is a fifth of what loading the definitions costs, and only a run sends requests.
         from soundlink_pipeline.api.account_client import account_client  # noqa: PLC0415
         from soundlink_pipeline.api.auth import SchemeMemory  # noqa: PLC0415
 
         settings = self.settings
-        if account.notice:
-            log(account.notice)
         with account_client(
             settings.base_url,
             account,
@@ -98,7 +109,7 @@ class Soundlink:
             memory=SchemeMemory(settings.data_dir, account.name),
             cancelled=threading.Event(),
             on_wait=partial(self._note_wait, account.name),
-            log=log,
+            **options,
         ) as made:
             yield made
 

@@ -19,7 +19,7 @@ from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery, List
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.loading.batch import BATCH_BYTES, BatchResult, load_batch
-from soundlink_pipeline.loading.listing import save_listing
+from soundlink_pipeline.loading.listing import save_details, save_listing
 from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
 from soundlink_pipeline.warehouse.accounts import ExpectedAccount, expect
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked
@@ -143,6 +143,7 @@ def rebuild(warehouse: Home, landing: Landing, log: Log, accounts: Sequence[Expe
         for subject in subjects_of(warehouse.exports):
             save = partial(save_listing, connection, subject)
             result.lost += _save_listings(landing, subject, save, ledger, log)
+            result.lost += _save_details(landing, subject, partial(save_details, connection, subject))
         orders, checksums = ledger.load_orders(), ledger.checksums()
     for line in result.lost:
         log(line)
@@ -193,6 +194,18 @@ def _save_listings(
             lost.append(f"{line}. The warehouse has its {subject.plural}")
         else:
             lost.append(f"{line}. Newer listings are there")
+    return lost
+
+
+def _save_details(landing: Landing, subject: Subject, save: Callable[[Listing], object]) -> list[str]:
+    """Save all landed details of a subject; what is lost of them, in sentences."""
+    lost = []
+    for details in landing.details(subject):
+        try:
+            save(details)
+        except DamagedFile as damage:
+            where = set_aside(landing, details, damage)
+            lost.append(f"{damage}; {where}. The next runs ask for the details that no other file has")
     return lost
 
 

@@ -57,6 +57,15 @@ class Ledger:
             if account in expected or not expected
         }
 
+    def details_had_for(self, subject: Subject, account: str) -> dict[str, dict[str, Any]]:
+        """By listed id, what was listed of those of an account when their details were last had."""
+        rows = self._connection.execute(
+            f"select {subject.id_column}, _detail_listed_json from {subject.table}"
+            " where account = $1 and _detail_listed_json is not null",
+            [account],
+        ).fetchall()
+        return {listed_id: json.loads(listed) for listed_id, listed in rows}
+
     def _first_days(self) -> dict[str, date | None]:
         """The accounts that are expected, each with its own first day if it has one; empty where all are."""
         # Asked by itself: a join or a subquery would take DuckDB longer to plan than all of these few rows.

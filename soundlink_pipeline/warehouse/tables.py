@@ -156,6 +156,7 @@ def listing_table(subject: Subject) -> Table:
         columns=(
             replace(ACCOUNT, meaning="The account that sees it, by its name in the settings."),
             *subject.listed,
+            *subject.details,
             Column(
                 row_id_column(subject),
                 "VARCHAR",
@@ -168,7 +169,16 @@ def listing_table(subject: Subject) -> Table:
                 "When it was last listed (UTC, server's clock). Older than its account's newest: no longer listed.",
             ),
             Column("_run_id", "VARCHAR", "The run that last listed it."),
+            *(_details_columns(subject) if subject.details else ()),
         ),
+    )
+
+
+def _details_columns(subject: Subject) -> tuple[Column, ...]:
+    return (
+        Column("_detail_json", "VARCHAR", f"The {subject.name} as the API answered it by itself, all fields."),
+        Column("_detail_listed_json", "VARCHAR", "What was listed of it then, which tells when to ask again."),
+        Column("_detail_at", "TIMESTAMP", "When its details were asked for (UTC, server's clock)."),
     )
 
 

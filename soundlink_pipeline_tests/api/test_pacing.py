@@ -324,3 +324,23 @@ def test_a_lower_limit_than_the_last_run_had_holds_at_once(file: Path, clock: Wa
     with Pacer(file, 2, 100, cancelled=clock, now=clock) as pacer:
         pacer.acquire()
     assert sum(clock.waits) == pytest.approx(61, abs=1)
+
+
+def test_one_that_never_waits_ends_where_the_others_wait_and_counts_nothing_then(
+    file: Path, clock: WaitingClock
+) -> None:
+    with (
+        Pacer(file, 2, 100, cancelled=clock, now=clock) as patient,
+        Pacer(file, 2, 100, cancelled=clock, now=clock, waits=False) as pacer,
+    ):
+        patient.acquire()
+        pacer.acquire()
+        with pytest.raises(Cancelled):
+            pacer.acquire()
+        assert (pacer.left_this_hour(), clock.waits) == (98, [])
+        patient.acquire()
+        assert sum(clock.waits) == pytest.approx(61, abs=1)
+        clock.seconds += 61
+        patient.pause(10)
+        with pytest.raises(Cancelled):
+            pacer.acquire()

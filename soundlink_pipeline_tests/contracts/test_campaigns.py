@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from soundlink_pipeline.contracts.campaign_exports import ATTRIBUTION, LISTENING
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.days import DateRange
-from soundlink_pipeline.contracts.subject import ExpectedDays, Tail, expected_days
+from soundlink_pipeline.contracts.soundlinks import SOUNDLINK
+from soundlink_pipeline.contracts.subject import ExpectedDays, Tail, expected_days, field_of
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline.warehouse.tables import listing_table
 from soundlink_pipeline_tests.support.deliveries import NOON, query, save
+from soundlink_pipeline_tests.support.project import REPOSITORY
 
 APRIL = DateRange(date(2026, 4, 1), date(2026, 4, 30))
 ENDED = {
@@ -177,8 +180,13 @@ def test_listed_campaign_is_kept_with_all_it_says(tmp_path: Path) -> None:
             naive,
             naive + timedelta(days=4),
             None,
+            None,
+            None,
             NOON.replace(tzinfo=None),
             "run-23",
+            None,
+            None,
+            None,
         )
     ]
     assert [json.loads(text) for (text,) in query(warehouse, "select _listed_json from campaigns")] == [FULL]
@@ -242,3 +250,59 @@ def test_archived_listing_can_be_replayed(tmp_path: Path) -> None:
     (listing,) = landing.listings(CAMPAIGN)
     assert listing.path.suffix == ".zst"
     assert save(warehouse, listing) == 1
+
+
+BEFORE = {"campaignId": "c", "status": "active", "trackName": "Once", "updatedAt": "2026-01-01T00:00:00Z"}
+LATER = {"updatedAt": "2026-01-02T00:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("had_for", "listed", "lacks"),
+    [
+        (None, BEFORE, True),
+        (None, {"campaignId": "c"}, True),
+        (BEFORE, BEFORE, False),
+        (BEFORE, BEFORE | LATER, False),
+        (BEFORE, BEFORE | {"status": "ended"}, False),
+        (BEFORE, BEFORE | LATER | {"status": "ended"}, True),
+        (BEFORE, BEFORE | LATER | {"trackName": None}, True),
+        (BEFORE, BEFORE | LATER | {"clicks": 3}, False),
+        (BEFORE, {"campaignId": "c", "status": "active", "trackName": "Once"}, False),
+        (BEFORE, {"campaignId": "c", "status": "ended", "trackName": "Once"}, True),
+        (BEFORE, {"campaignId": "c"}, False),
+        ({"campaignId": "c"}, {"campaignId": "c"}, False),
+        ({"campaignId": "c"}, BEFORE, True),
+    ],
+    ids=[
+        "never had",
+        "named, never had",
+        "as it was",
+        "touched",
+        "changed, as no moment tells",
+        "changed",
+        "a field gone",
+        "a field that has no column",
+        "no moment is listed any more",
+        "no moment is listed, and it changed",
+        "named now",
+        "named as before",
+        "named before, listed now",
+    ],
+)
+def test_details_are_stale_where_a_listed_field_and_the_moment_of_the_change_are_other_ones(
+    had_for: dict[str, Any] | None, listed: dict[str, Any], lacks: bool
+) -> None:
+    assert CAMPAIGN.lacks_details(listed, had_for) is lacks
+
+
+def test_details_of_what_has_no_moment_of_change_are_stale_where_a_listed_field_has_changed() -> None:
+    before = {"soundlinkId": "s", "name": "One", "status": "active"}
+    assert not SOUNDLINK.lacks_details(before, before)
+    assert SOUNDLINK.lacks_details(before | {"status": "archived"}, before)
+
+
+def test_the_columns_of_details_are_the_fields_that_the_detail_endpoint_adds() -> None:
+    schemas = yaml.safe_load((REPOSITORY / "docs" / "soundlink-openapi.yaml").read_text())["components"]["schemas"]
+    for subject, schema in ((CAMPAIGN, "CampaignDetail"), (SOUNDLINK, "SoundlinkDetail")):
+        added = schemas[schema]["allOf"][1]["properties"]
+        assert [field_of(column.name) for column in subject.details] == list(added)

@@ -106,6 +106,10 @@ def test_the_accounts_of_a_file_are_loaded_side_by_side_into_one_warehouse(two: 
     )
     assert accounts == [(name, [two.organization(name)], 2, 1, True) for name in ("acme", "bolt")]
     assert two.here.query("select count(*) from campaigns group by account") == [(2,), (2,)]
+    assert two.here.query("select account, strategy_type from campaigns order by all") == sorted(
+        (name, campaign.strategy) for name in ("acme", "bolt") for campaign in two.worlds[name].campaigns
+    )
+    assert two.here.query("select count(auto_follow) from soundlinks group by account") == [(1,), (1,)]
     landed = {path.parent.name for path in (two.here.data / "landing" / "accounts").glob("*/*")}
     assert landed == {"acme", "bolt"}
     before = two.here.everything()
@@ -252,6 +256,10 @@ def test_two_keys_of_one_organization_are_told_and_no_row_is_held_twice(two: Age
     assert [line.partition(":")[0] for line in warnings_of(two.here, result)] == [
         "accounts acme and bolt list the same campaigns (2 campaigns)",
         "accounts acme and bolt list the same soundlinks (1 soundlink)",
+    ]
+    assert two.here.query("select account, count(strategy_type) from campaigns group by all order by all") == [
+        ("acme", 2),
+        ("bolt", 2),
     ]
 
 

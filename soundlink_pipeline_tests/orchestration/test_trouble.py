@@ -14,6 +14,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.orchestration.asset_checks import export_check_specs
 from soundlink_pipeline.quality.row_checks import row_checks
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
+from soundlink_pipeline_tests.orchestration.told import lines_of
 from soundlink_pipeline_tests.support.examined import Examined
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import KEY, Project, asked, each_day, failure_of, pull, truth, utc
@@ -81,6 +82,19 @@ def test_one_campaign_that_fails_costs_the_others_nothing_and_is_asked_for_alone
     ]
     assert here.table(breakdown) == expected
     assert here.table(engagement) == truth(here.sim.world, engagement, days)
+
+
+def test_details_that_do_not_come_cost_a_run_nothing_but_a_line_of_its_log(here: Project) -> None:
+    for campaign in here.sim.world.campaigns:
+        here.sim.faults.add(Fault("html", match=f"/v1/campaigns/{campaign.path_id}?", times=None))
+    result = here.refresh("2026-01-10", "2026-01-10", asset_selection=[dg.AssetKey(BREAKDOWN)])
+    assert result.success
+    (line,) = [line for line in lines_of(here, result) if line.startswith("details: ")]
+    assert line.startswith(
+        "details: 0 of 8 came, 8 are left to the next runs; 8 requests failed, the first of campaign "
+    )
+    assert here.table(CAMPAIGN_EXPORTS[0]) != []
+    assert here.query("select count(*), count(_detail_at) from campaigns") == [(8, 0)]
 
 
 def test_a_delivery_that_breaks_a_rule_is_kept_apart_and_the_run_says_which_line(here: Project) -> None:

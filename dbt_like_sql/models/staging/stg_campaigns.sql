@@ -35,6 +35,8 @@ final as (
         playlist_id,
         track_name,
         campaign_url,
+        strategy_type,
+        auto_renew,
         created_at,
         updated_at,
 

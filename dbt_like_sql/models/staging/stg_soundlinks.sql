@@ -15,6 +15,12 @@ final as (
         url,
         target_type,
         spotify_url,
+        auto_follow,
+        artist_id_follow,
+        meta_pixel_id,
+        tiktok_pixel_id,
+        apple_music_url,
+        youtube_music_url,
         created_at,
 
         -- status
