@@ -139,6 +139,19 @@ def test_an_account_with_many_is_filled_over_several_runs(account: Account, monk
     assert account.said[0] == f"details: 4 of {len(everyone)} came, {len(everyone) - 4} are left to the next runs"
 
 
+def test_new_ones_that_fail_in_every_run_keep_no_older_one_from_its_turn(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling_details, "MOST_PER_RUN", 5)
+    everyone = newest_first(account.api)
+    failing, others = everyone[:5], everyone[5:]
+    for listed_id in failing:
+        account.api.faults.add(Fault("status", match=f"/{listed_id}", times=None, status=404, code="not_found"))
+    asked = [name for _ in range(20) for name in account.run()]
+    assert {*others} <= {*asked}
+    assert len(others) >= 2
+
+
 def test_what_has_changed_is_asked_for_again_and_a_touch_is_not(account: Account) -> None:
     account.run()
     changing = next(
