@@ -24,6 +24,7 @@ from soundlink_pipeline.pulling.outcome import FailedPull, Log, PullResult
 from soundlink_pipeline.warehouse.accounts import ExpectedAccount, expect
 from soundlink_pipeline.warehouse.home import Home, WarehouseLocked
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.sql import is_of_the_engine
 from soundlink_pipeline.wording import counted
 
 
@@ -32,22 +33,30 @@ def load_and_quarantine(
 ) -> BatchResult:
     """Load a batch in one transaction and add to `result` what came of it; rejected deliveries go into quarantine."""
     try:
-        with warehouse.write() as connection:
-            done = load_batch(connection, warehouse.exports, batch)
+        done = _load(warehouse, batch)
     except WarehouseLocked:
         raise
-    except Exception:
+    except Exception as error:
         # A file that was whole a moment ago may be gone or damaged by now; if none is, it was something else.
         whole = list(_whole(landing, [item.delivery for item in batch], {}, result, log))
-        if len(whole) == len(batch):
+        if len(whole) < len(batch):
+            return load_and_quarantine(warehouse, landing, whole, result, log)
+        if not is_of_the_engine(error):
             raise
-        return load_and_quarantine(warehouse, landing, whole, result, log)
+        # Nothing of the batch was loaded, and the engine that failed has been ended: a new one may do it.
+        log(f"DuckDB failed to load {counted(len(batch), 'delivery')}, which is tried once more: {error}")
+        done = _load(warehouse, batch)
     result.loaded += done.loaded
     for rejected in done.rejected:
         why = without_keys(rejected.reason)
         where = landing.refuse(rejected.delivery, why)
         _fail(rejected.delivery, f"refused: {why}; kept in {where.parent}", result, log)
     return done
+
+
+def _load(warehouse: Home, batch: list[HashedDelivery]) -> BatchResult:
+    with warehouse.write() as connection:
+        return load_batch(connection, warehouse.exports, batch)
 
 
 def _fail(delivery: Delivery, reason: str, result: PullResult, log: Log) -> None:

@@ -63,6 +63,11 @@ def is_of_the_file(error: duckdb.Error) -> bool:
     return cannot_write(error) or is_damaged(error)
 
 
+def is_of_the_engine(error: Exception) -> bool:
+    """Whether DuckDB failed. Where the file is to blame, its home has raised an error of its own."""
+    return isinstance(error, duckdb.Error)
+
+
 def is_locked(error: duckdb.Error) -> bool:
     """Whether another process has the file open in a way that shuts this one out."""
     return "Could not set lock" in str(error)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
@@ -262,6 +263,33 @@ def test_a_file_that_is_damaged_as_it_is_loaded_costs_only_itself(
         result = three.load()
     assert [item.subject_id for item in result.failed] == ["b"]
     assert query(three.warehouse(), ROWS) == [("a", 7), ("c", 7)]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_batch_that_duckdb_fails_to_load_is_tried_once_more_with_a_new_engine(
+    three: Landed, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    seen = list[object]()
+
+    def fails_first(connection: duckdb.DuckDBPyConnection, *rest: Any) -> Any:
+        seen.append(connection)
+        if len(seen) <= times:
+            # As DuckDB 2.0.1 has said of a whole file, once in many thousand merges.
+            connection.execute("select error('Corrupted fixed-size segment: array count extends past the end')")
+        return load_batch(connection, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LOAD_BATCH, fails_first)
+        if times == 1:
+            assert three.load().failed == []
+        else:
+            with pytest.raises(duckdb.Error, match="Corrupted fixed-size segment"):
+                three.load()
+            assert len(three.landing.not_archived()) == 3  # for the next run
+    assert len(seen) == 2
+    three.load()
+    assert query(three.warehouse(), ROWS) == [("a", 7), ("b", 7), ("c", 7)]
+    assert any("which is tried once more" in line for line in three.said)
 
 
 def test_an_error_that_no_file_is_to_blame_for_is_raised(three: Landed, monkeypatch: pytest.MonkeyPatch) -> None:
