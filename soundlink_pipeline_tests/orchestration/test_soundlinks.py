@@ -15,19 +15,38 @@ from soundlink_pipeline.contracts.soundlinks import SOUNDLINK
 from soundlink_pipeline.simulator import Fault, KeyInfo, World
 from soundlink_pipeline.simulator.access import CAMPAIGNS_READ, METRICS_READ, SOUNDLINKS_READ
 from soundlink_pipeline.simulator.subjects import SOUNDLINK as SIMULATED
-from soundlink_pipeline_tests.support.project import KEY, Project, day, each_day, failure_of, project, truth, utc
+from soundlink_pipeline_tests.support.project import (
+    KEY,
+    REPOSITORY,
+    Project,
+    day,
+    each_day,
+    failure_of,
+    project,
+    truth,
+    utc,
+)
 
 OURS = [export for export in EXPORTS if export.subject == SOUNDLINK]
 CAMPAIGNS = [export for export in EXPORTS if export.subject != SOUNDLINK]
-DAYS = ("2026-01-01", "2026-03-01")
+DAYS = ("2026-02-15", "2026-03-01")
 CAMPAIGNS_ALONE = frozenset({CAMPAIGNS_READ, METRICS_READ})
+
+
+def world() -> World:
+    return World(campaigns=2, soundlinks=12, countries_per_campaign=3, tracks_per_campaign=2)
 
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[Project]:
-    """Both families, with models; the API's clock stands at 2026-03-02 06:00 UTC."""
-    world = World(campaigns=2, soundlinks=12, countries_per_campaign=3, tracks_per_campaign=2)
-    with project(tmp_path, world, sql_dir=Path("dbt_like_sql").absolute()) as here:
+    """Both families; the API's clock stands at 2026-03-02 06:00 UTC."""
+    with project(tmp_path, world()) as here:
+        yield here
+
+
+@pytest.fixture
+def both_with_models(tmp_path: Path) -> Iterator[Project]:
+    with project(tmp_path, world(), sql_dir=REPOSITORY / "dbt_like_sql") as here:
         yield here
 
 
@@ -43,7 +62,8 @@ def warnings_of(here: Project, result: dg.JobExecutionResult) -> list[str]:
     return [entry.user_message for entry in entries if entry.level == 30 and entry.user_message]
 
 
-def test_tables_hold_what_soundlinks_answer_and_the_published_file_has_them(both: Project) -> None:
+def test_tables_hold_what_soundlinks_answer_and_the_published_file_has_them(both_with_models: Project) -> None:
+    both = both_with_models
     assert both.refresh(*DAYS).success
     now = utc("2026-03-02T06:00")
     for export in EXPORTS:
