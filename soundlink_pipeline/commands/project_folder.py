@@ -125,7 +125,7 @@ def _locked(path: Path, kind: int, command: str) -> Iterator[Lock]:
     try:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise CommandFailed(f"{path} cannot be written ({error.strerror}): commands lock their folder by it") from None
+        raise _not_writable(path, error) from None
     with file:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -152,9 +152,16 @@ def _holders(file: TextIO) -> list[str]:
 
 
 def _write(file: TextIO, lines: Iterable[str]) -> None:
-    file.truncate(0)
-    file.write("".join(f"{line}\n" for line in lines))
-    file.flush()
+    """Raises CommandFailed. Past the file's buffer: what did not fit would be tried again when it is closed."""
+    try:
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), "".join(f"{line}\n" for line in lines).encode())
+    except OSError as error:
+        raise _not_writable(Path(file.name), error) from None
+
+
+def _not_writable(path: Path, error: OSError) -> CommandFailed:
+    return CommandFailed(f"{path} cannot be written ({error.strerror}): commands lock their folder by it")
 
 
 def _lives(number: int, is_group: bool) -> bool:
