@@ -9,14 +9,15 @@ from pathlib import Path
 
 import dagster as dg
 import duckdb
+from sqlalchemy.exc import SQLAlchemyError
 
 from soundlink_pipeline.commands.execution import loaded_settings
-from soundlink_pipeline.commands.project_folder import enter_project, require_project
+from soundlink_pipeline.commands.project_folder import check_instance_file, enter_project, require_project
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.doctor.daemon import daemon_state
 from soundlink_pipeline.doctor.dagster_state import has_storage, next_tick, sqlite_folder
-from soundlink_pipeline.doctor.finding import minute
+from soundlink_pipeline.doctor.finding import first_line, minute
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, FRESHNESS
 from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
 from soundlink_pipeline.orchestration.resource import Soundlink
@@ -51,14 +52,12 @@ def show_status() -> None:
     """Print a screen. Raises click.ClickException where there is no project."""
     folder = enter_project()
     require_project(folder, for_runs=False)
+    home = Path(os.environ.get("DAGSTER_HOME", folder))
+    check_instance_file(home)
     settings, now = loaded_settings(), datetime.now(UTC)
     soundlink = Soundlink(settings, lambda _: None)
     print(f"{'Project':<{_LABEL_WIDTH}} {folder}")
-    for about in (
-        _loaded(soundlink),
-        _published(soundlink, now),
-        _runs(Path(os.environ.get("DAGSTER_HOME", folder)), now),
-    ):
+    for about in (_loaded(soundlink), _published(soundlink, now), _runs_if_readable(home, now)):
         for label, text in about:
             print(f"{label:<{_LABEL_WIDTH}} {text}", flush=True)
 
@@ -117,6 +116,13 @@ def _published(soundlink: Soundlink, now: datetime) -> Iterator[Line]:
         return
     age = now - moment.replace(tzinfo=UTC)
     yield "Published", f"{file}, {file.stat().st_size / 1e6:.1f} MB, {_ago(age)} ({minute(moment)})"
+
+
+def _runs_if_readable(home: Path, now: datetime) -> Iterator[Line]:
+    try:
+        yield from _runs(home, now)
+    except (dg.DagsterError, SQLAlchemyError) as error:
+        yield "Last run", f"cannot be read now: {first_line(error)}; {typed('doctor')} looks further"
 
 
 def _runs(home: Path, now: datetime) -> Iterator[Line]:
