@@ -8,6 +8,8 @@ called, so that help comes at once.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +22,20 @@ from soundlink_pipeline.commands.outcome import CommandFailed, Interrupted
 _FAILED, _USAGE, _INTERRUPTED = 1, 2, 130
 
 
-class _Name(click.ParamType[str]):
+class _Text(click.ParamType[str]):
+    """What the system hands on may be any bytes, which Python keeps as surrogates; no database takes these."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail("it is not text in UTF-8", param, ctx)
+        return value
+
+
+class _Name(_Text):
     """An id or a name. An empty one, as of a variable that is not set, would mean all or any."""
 
     name = "name"
@@ -28,7 +43,7 @@ class _Name(click.ParamType[str]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value.strip():
             self.fail("an id or a name is needed; leave the option out for all", param, ctx)
-        return value
+        return super().convert(value, param, ctx)
 
 
 class _Path(click.Path):
@@ -55,6 +70,10 @@ def soundlink() -> None:
     Commands work on the project in this folder (its .env), or else on the demo in
     ./demo. `soundlink COMMAND --help` shows the options of one.
     """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise click.ClickException("the folder that this shell is in was deleted: cd to another one") from None
 
 
 @soundlink.command()
@@ -178,7 +197,7 @@ def report(context: click.Context, campaign: str | None, database: Path | None, 
 
 
 @soundlink.command()
-@click.argument("query", required=False)
+@click.argument("query", required=False, type=_Text())
 @click.option(
     "--format", "style", type=click.Choice(["table", "line", "csv", "json"]), default="table", show_default=True
 )
@@ -206,7 +225,12 @@ def rebuild(*, verbose: bool) -> None:
 
 @soundlink.command()
 @click.option(
-    "--account", "accounts", multiple=True, required=True, metavar="NAME", help="An account's name; may be repeated."
+    *("--account", "accounts"),
+    type=_Text(),
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="An account's name; may be repeated.",
 )
 def publish(accounts: tuple[str, ...]) -> None:
     """Publish a file of one account's rows alone."""
@@ -235,6 +259,20 @@ def backup(folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code; every error is told on stderr."""
+    _open_streams()
+    code = _called(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try it once more at its end, and tell that with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if code == 0 and not isinstance(error, BrokenPipeError):  # `| head` has enough
+            print(f"the output cannot be written ({error.strerror})", file=sys.stderr)
+        return code or _FAILED
+    return code
+
+
+def _called(arguments: Sequence[str] | None) -> int:
     try:
         return int(soundlink.main(arguments, prog_name="soundlink", standalone_mode=False) or 0)
     except Interrupted as stop:
@@ -249,6 +287,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return _USAGE
+    except OSError as error:
+        # Python does not name the file that a write has failed on.
+        what = "the output, or a file," if error.filename is None else error.filename
+        print(f"{what} cannot be read or written ({error.strerror or error})", file=sys.stderr)
+        return _FAILED
+
+
+def _open_streams() -> None:
+    """Have three streams that take every text.
+
+    One that the caller has closed leads nowhere: a database opened in its place would get what is written to it. A
+    character that the output's encoding lacks is written by its number, as Python does on stderr.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  (until the process ends)
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

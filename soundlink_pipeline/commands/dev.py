@@ -146,19 +146,18 @@ def _without_noise(lines: Iterable[bytes]) -> Iterator[bytes]:
 def _end(server: subprocess.Popen[bytes]) -> None:
     """End Dagster; another Ctrl-C meanwhile does not leave half of it running."""
     ignore_signals()
-    if server.poll() is not None:
-        _end_group(server.pid)
-        return
-    server.send_signal(signal.SIGTERM)  # as Ctrl-C to Dagster; but before it has begun, without a word
-    try:
-        server.wait(_ENDS_WITHIN_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    if server.poll() is None:
+        server.send_signal(signal.SIGTERM)  # as Ctrl-C to Dagster; but before it has begun, without a word
+        try:
+            server.wait(_ENDS_WITHIN_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+    _end_group(server.pid)
 
 
 def _end_group(group: int) -> None:
-    """End what Dagster has left where it was killed itself: the daemon would start runs that nobody serves."""
+    """End what Dagster has left: a run goes on, and serves the folder; a killed one's daemon would start more."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # the latter for one that has ended, on macOS
         os.killpg(group, signal.SIGTERM)
         deadline = time.monotonic() + _LEFT_ENDS_WITHIN_SECONDS

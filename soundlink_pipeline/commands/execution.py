@@ -19,6 +19,7 @@ from typing import Any
 import dagster as dg
 import httpx
 from dotenv import load_dotenv
+from sqlalchemy.exc import SQLAlchemyError
 
 from soundlink_pipeline.alerts.message import read_alert
 from soundlink_pipeline.commands.checks import check_lines, evaluated_checks
@@ -67,10 +68,14 @@ def checked_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def check_project_folder(folder: Path) -> None:
-    """Dagster writes the folder it is started in into a URL: a ? ends the path there, and %41 is an A."""
-    if re.search(r"\?|%[0-9A-Fa-f]{2}", str(folder)):
+    """Dagster writes the folder it is started in into a URL: a ? ends the path there, and %41 is an A.
+
+    Bytes of a name that are not UTF-8 are surrogates in Python: no URL and no database takes them.
+    """
+    if re.search(r"\?|%[0-9A-Fa-f]{2}|[\udc80-\udcff]", str(folder)):
         raise ValueError(
-            f"Dagster keeps no storage in the folder {folder}, since it has a ? or a % code in it: rename the folder"
+            f"Dagster keeps no storage in the folder {folder}, since it has a ?, a % code or bytes that are not UTF-8"
+            " in it: rename the folder"
         )
 
 
@@ -168,10 +173,13 @@ def opened_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     """
     try:
         instance = instance_for_this_process(home)
-    except (dg.DagsterError, OSError) as error:
+    except (dg.DagsterError, OSError, SQLAlchemyError) as error:
         raise CommandFailed(f"Dagster's storage cannot be opened: {first_line(error)}") from None
-    with instance:
-        yield instance
+    try:
+        with instance:
+            yield instance
+    except SQLAlchemyError as error:  # its databases are opened at their first use
+        raise CommandFailed(f"Dagster's storage cannot be used: {first_line(error)}") from None
 
 
 def ended_run(instance: dg.DagsterInstance, run: dg.DagsterRun, ui_url: str) -> EndedRun:

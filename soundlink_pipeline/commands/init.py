@@ -34,7 +34,8 @@ def make_project(folder: Path) -> None:
     except OSError as error:
         if made:
             shutil.rmtree(folder, ignore_errors=True)
-        raise CommandFailed(f"{error.filename or folder} cannot be made ({error.strerror})") from None
+        file = error.filename2 or error.filename or folder  # of a copy the second one
+        raise CommandFailed(f"{file} cannot be made ({error.strerror})") from None
     place = folder.resolve()
     enter = "" if place == Path.cwd() else f"  cd {shlex.quote(str(folder))}\n"
     print(

@@ -30,6 +30,7 @@ ACCOUNTS_EXAMPLE = "accounts.example.toml"
 DEMO = Path("demo")
 # Held shared by whatever works in the folder, alone by what makes it anew; and by the one that serves it.
 _IN_USE, _SERVED = ".soundlink.lock", ".soundlink-dev.lock"
+_ANOTHER_FILE = "put the project's own there; soundlink init DIR makes one to copy"
 _HOLDER = re.compile(r"\(process( group)? (\d+)\)$")
 
 
@@ -48,12 +49,35 @@ def enter_project() -> Path:
 
 def require_project(folder: Path, *, for_runs: bool = True) -> None:
     """Raises click.ClickException where there is no project, or `for_runs` no Dagster instance of one."""
-    if os.environ.get("DAGSTER_HOME") or (not for_runs and (folder / ENV_FILE).exists()):
+    has_settings = (folder / ENV_FILE).exists()
+    if home := os.environ.get("DAGSTER_HOME"):
+        if for_runs:
+            check_instance_file(Path(home))
         return
+    if has_settings and not for_runs:
+        return
+    if has_settings:
+        raise click.ClickException(f"{folder / INSTANCE_FILE} is missing: {_ANOTHER_FILE}")
     raise click.ClickException(
         f"there is no project in {folder}: cd to one; soundlink init DIR makes one, soundlink demo one with made-up"
         " data"
     )
+
+
+def check_instance_file(home: Path) -> None:
+    """Raises click.ClickException if Dagster could not read its settings, which it tells with a traceback."""
+    import yaml  # noqa: PLC0415  (a command's help needs it not)
+
+    file = home / INSTANCE_FILE
+    if not file.exists():
+        return
+    try:
+        settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        reason = "" if isinstance(settings, dict) else "it has no settings"
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+    if reason:
+        raise click.ClickException(f"{file} cannot be read as YAML in UTF-8 ({reason}): {_ANOTHER_FILE}")
 
 
 def require_data(folder: Path) -> None:
@@ -125,7 +149,7 @@ def _locked(path: Path, kind: int, command: str) -> Iterator[Lock]:
     try:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise CommandFailed(f"{path} cannot be written ({error.strerror}): commands lock their folder by it") from None
+        raise _not_writable(path, error) from None
     with file:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -152,9 +176,16 @@ def _holders(file: TextIO) -> list[str]:
 
 
 def _write(file: TextIO, lines: Iterable[str]) -> None:
-    file.truncate(0)
-    file.write("".join(f"{line}\n" for line in lines))
-    file.flush()
+    """Raises CommandFailed. Past the file's buffer: what did not fit would be tried again when it is closed."""
+    try:
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), "".join(f"{line}\n" for line in lines).encode())
+    except OSError as error:
+        raise _not_writable(Path(file.name), error) from None
+
+
+def _not_writable(path: Path, error: OSError) -> CommandFailed:
+    return CommandFailed(f"{path} cannot be written ({error.strerror}): commands lock their folder by it")
 
 
 def _lives(number: int, is_group: bool) -> bool:

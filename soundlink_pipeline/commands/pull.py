@@ -73,7 +73,8 @@ def pull_days(
 def _range(wanted: tuple[str, str] | int, first_day: date, now: datetime) -> DateRange:
     if isinstance(wanted, int):
         newest = last_closed_day(now)
-        wanted = str(max(first_day, newest - timedelta(days=wanted - 1))), str(newest)
+        days = min(wanted - 1, (newest - first_day).days)
+        wanted = str(newest - timedelta(days=days)), str(newest)
     return checked_range(*wanted, first_day, now)
 
 

@@ -26,6 +26,7 @@ from soundlink_pipeline.typed import typed
 from soundlink_pipeline.wording import counted
 
 STYLES = ("table", "line", "csv", "json")
+_FOR_PROGRAMS = ("csv", "json")  # in UTF-8, whatever the terminal's encoding is
 _ROWS_SHOWN = 40  # in a terminal; elsewhere all are
 # A table that is too wide for the terminal is tried again with narrower columns, and then shown as lines.
 _WIDEST_COLUMNS = (60, 36, 24)
@@ -37,6 +38,8 @@ _PROMPT, _MORE = "soundlink> ", "      ...> "
 _ROW = "soundlink_row"
 # What DuckDB answers to a statement that has no rows, such as SET.
 _OF_NO_ROWS = ["Success"]
+# In DuckDB's JSON.
+_STRING_OR_NO_NUMBER = re.compile(r'("(?:[^"\\]|\\.)*")|-?(?:NaN|Infinity)')
 _HELP = """\
 A statement ends with ; and may have several lines. The file is read-only.
   .tables             the tables and views
@@ -61,6 +64,8 @@ def ask(query: str | None, style: str) -> None:
     Raises click.ClickException, CommandFailed.
     """
     require_data(enter_project())
+    if style in _FOR_PROGRAMS and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     file = loaded_settings().data_dir / "soundlink.duckdb"
     if query is None:
         shell = _Shell(file, style)
@@ -169,9 +174,15 @@ def _print_csv(rows: duckdb.DuckDBPyRelation) -> None:
 
 
 def _print_json(rows: duckdb.DuckDBPyRelation) -> None:
-    """An array with an object for each row, one a line; numbers to the last digit, as DuckDB writes them."""
-    objects = _fetched(rows, f"select to_json({_ROW})::varchar from {_ROW}")
-    print("[" + ",".join(f"\n{text}" for (text,) in objects) + ("\n]" if objects else "]"))
+    """An array with an object for each row, one a line; numbers to the last digit, as DuckDB writes them.
+
+    JSON has no infinity and no NaN: they are null.
+    """
+    objects = [
+        _STRING_OR_NO_NUMBER.sub(lambda found: found[1] or "null", text)
+        for (text,) in _fetched(rows, f"select to_json({_ROW})::varchar from {_ROW}")
+    ]
+    print("[" + ",".join(f"\n{text}" for text in objects) + ("\n]" if objects else "]"))
 
 
 def _fetched(rows: duckdb.DuckDBPyRelation, query: str) -> list[tuple[str, ...]]:
@@ -191,7 +202,7 @@ class _Shell:
 
     def run_lines(self, lines: Iterable[str]) -> None:
         """Answer what comes from a pipe; the first error ends it. Raises CommandFailed."""
-        before: list[str] = []
+        lines, before = _read_text(lines), list[str]()
         with _told(), connected(self._file) as connection:
             for line in [*lines, _EXITS[0]]:
                 if not _is_command(line, before):
@@ -270,6 +281,16 @@ class _Shell:
             pass
         else:
             print(_HELP)
+
+
+def _read_text(lines: Iterable[str]) -> list[str]:
+    """All lines of a pipe. Raises CommandFailed if they are no text, which Python finds now or keeps as surrogates."""
+    try:
+        read = list(lines)
+        "".join(read).encode()
+    except UnicodeError:
+        raise CommandFailed("what comes from the pipe is not text in UTF-8") from None
+    return read
 
 
 def _is_command(line: str, before: Sequence[str]) -> bool:

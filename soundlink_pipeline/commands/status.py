@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import duckdb
+from sqlalchemy.exc import SQLAlchemyError
 
 from soundlink_pipeline.commands.execution import loaded_settings
-from soundlink_pipeline.commands.project_folder import enter_project, require_project
+from soundlink_pipeline.commands.project_folder import check_instance_file, enter_project, require_project
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.definitions import defs
 from soundlink_pipeline.doctor.daemon import daemon_state
 from soundlink_pipeline.doctor.dagster_state import has_storage, next_tick, sqlite_folder
-from soundlink_pipeline.doctor.finding import minute
+from soundlink_pipeline.doctor.finding import first_line, minute
 from soundlink_pipeline.orchestration.failures import failed_accounts
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, FRESHNESS
 from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
@@ -54,11 +56,12 @@ def show_status() -> None:
     """Print a screen. Raises click.ClickException where there is no project."""
     folder = enter_project()
     require_project(folder, for_runs=False)
+    home = Path(os.environ.get("DAGSTER_HOME", folder))
+    check_instance_file(home)
     settings, now = loaded_settings(), datetime.now(UTC)
     soundlink = Soundlink(settings, lambda _: None)
     print(f"{'Project':<{_LABEL_WIDTH}} {folder}")
-    home = Path(os.environ.get("DAGSTER_HOME", folder))
-    for about in (_loaded(soundlink, home), _published(soundlink, now), _runs(home, now)):
+    for about in (_loaded(soundlink, home), _published(soundlink, now), _runs_if_readable(home, now)):
         for label, text in about:
             print(f"{label:<{_LABEL_WIDTH}} {text}", flush=True)
 
@@ -108,7 +111,8 @@ def _failed_accounts(home: Path, names: Collection[str]) -> dict[str, str]:
     if not (home / "dagster.yaml").is_file() or not has_storage(home):
         return {}
     found, waiting = dict[str, str](), set(names)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    # The lines about runs say it where the storage cannot be read.
+    with suppress(dg.DagsterError, SQLAlchemyError), dg.DagsterInstance.from_config(str(home)) as instance:
         for record in instance.get_run_records(_ENDED, limit=_LOOKS_BACK):
             run = record.dagster_run
             asked = waiting & set(limits_of(run, "accounts") or waiting) if _pulls(run) else set()
@@ -152,6 +156,13 @@ def _published(soundlink: Soundlink, now: datetime) -> Iterator[Line]:
         return
     age = now - moment.replace(tzinfo=UTC)
     yield "Published", f"{file}, {file.stat().st_size / 1e6:.1f} MB, {_ago(age)} ({minute(moment)})"
+
+
+def _runs_if_readable(home: Path, now: datetime) -> Iterator[Line]:
+    try:
+        yield from _runs(home, now)
+    except (dg.DagsterError, SQLAlchemyError) as error:
+        yield "Last run", f"cannot be read now: {first_line(error)}; {typed('doctor')} looks further"
 
 
 def _runs(home: Path, now: datetime) -> Iterator[Line]:

@@ -86,6 +86,56 @@ def test_an_empty_name_is_refused_before_anything_is_looked_up(tmp_path: Path, a
     assert "an id or a name is needed; leave the option out for all" in said.err
 
 
+def in_shell(line: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """A line of shell, in which `soundlink` is the command."""
+    function = f'soundlink() {{ "{sys.executable}" -m soundlink_pipeline.commands.cli "$@"; }}\n'
+    environment = {**os.environ, **env}
+    return subprocess.run(
+        ["sh", "-c", function + line], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path: Path, unbuffered: str) -> None:
+    said = in_shell("soundlink --help >/dev/full", tmp_path, PYTHONUNBUFFERED=unbuffered)
+    assert said.returncode == 1
+    assert re.fullmatch(r"the output.* cannot be .*written \(No space left on device\)\n", said.stderr)
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    said = in_shell("(soundlink --help; echo $? >code) | true", tmp_path, PYTHONUNBUFFERED="")
+    assert ((tmp_path / "code").read_text(), said.stderr) == ("1\n", "")
+
+
+def test_a_file_is_opened_in_the_place_of_no_closed_stream(tmp_path: Path) -> None:
+    """What is written to a stream that its caller has closed would go into it."""
+    show = "import os; from soundlink_pipeline.commands import cli; cli.main(['--version'])"
+    show += "; file = open(os.devnull); open('found', 'w').write(str(file.fileno() > 2))"
+    assert in_shell(f'"{sys.executable}" -c "{show}" <&- >&- 2>&-', tmp_path).returncode == 0
+    assert (tmp_path / "found").read_text() == "True"
+
+
+def test_a_folder_that_was_deleted_is_one_sentence(tmp_path: Path) -> None:
+    said = in_shell('rmdir "$PWD"; soundlink status', tmp_path)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr == "Error: the folder that this shell is in was deleted: cd to another one\n"
+
+
+def test_an_error_of_the_system_is_one_sentence_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.soundlink.commands["status"], "callback", (tmp_path / "gone").read_text)
+    said = soundlink("status", cwd=tmp_path)
+    assert (said.code, said.out) == (1, "")
+    assert said.err == f"{tmp_path / 'gone'} cannot be read or written (No such file or directory)\n"
+
+
+@pytest.mark.parametrize("arguments", [("pull", "--days=3", "--campaign=\udcff"), ("sql", "select '\udcff'")])
+def test_an_argument_that_is_no_text_is_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    said = soundlink(*arguments, cwd=tmp_path)
+    assert (said.code, said.out) == (2, "")
+    assert "it is not text in UTF-8" in said.err
+
+
 def test_help_and_usage_need_neither_dagster_nor_duckdb() -> None:
     loaded = "import sys; import soundlink_pipeline.commands.cli; print(sorted({'dagster', 'duckdb'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)

@@ -182,6 +182,20 @@ def test_what_dagster_leaves_where_it_was_killed_itself_is_ended(here: Folder, m
         pass
 
 
+def test_a_run_that_outlives_dagster_ends_with_the_command(
+    here: Folder, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Dagster ends at once and leaves the server of the code to its run, which would go on unseen."""
+    popen, begun = subprocess.Popen, here.path / "begun"
+    run = f"import pathlib, sys, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(60)"
+    program = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {run!r}]); time.sleep(60)"
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **more: popen([sys.executable, "-c", program], **more))
+    monkeypatch.setattr(dev, "answers", lambda *_: signal.raise_signal(signal.SIGINT) if begun.exists() else None)
+    assert here.soundlink("dev", "--port", str(free_port())).code == 130
+    with served(here.path, "soundlink dev"):  # nobody else holds the lock
+        pass
+
+
 # The demo's folder
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -75,7 +77,18 @@ def test_an_empty_folder_is_filled_and_any_other_is_left_alone(tmp_path: Path) -
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["what?", "100%25", "file/below"])
+def test_a_file_that_does_not_fit_is_named_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))  # as shutil says it
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    made = soundlink("init", "new", cwd=tmp_path)
+    assert (made.code, made.out) == (1, "")
+    assert made.err == "new/dagster.yaml cannot be made (No space left on device)\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["what?", "100%25", "\udcff", "file/below"])
 def test_a_folder_that_cannot_be_one_is_one_sentence(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("mine")
     made = soundlink("init", name, cwd=tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from soundlink_pipeline.commands.execution import opened_instance
 from soundlink_pipeline.commands.outcome import CommandFailed
 from soundlink_pipeline.commands.project_folder import alone, in_use, served
 from soundlink_pipeline_tests.commands.conftest import WITH_A_CHILD, Folder
@@ -164,4 +166,37 @@ def test_commands_that_wait_for_each_other_may_work_side_by_side(tmp_path: Path)
     with in_use(tmp_path, "soundlink pull"), in_use(tmp_path, "soundlink rebuild"), served(tmp_path, "soundlink dev"):
         pass
     with pytest.raises(CommandFailed, match="cannot be written"), in_use(tmp_path / "nowhere", "soundlink pull"):
+        pass
+
+
+# A full disk
+
+
+@pytest.fixture
+def full() -> Iterator[None]:
+    """No file can grow, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("full")
+def test_a_lock_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    with (
+        pytest.raises(CommandFailed, match=r"\.soundlink\.lock cannot be written \(File too large\)"),
+        in_use(tmp_path, "soundlink pull"),
+    ):
+        pass
+
+
+def test_dagsters_storage_that_cannot_be_made_is_one_sentence(
+    here: Folder, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.chdir(here.path)
+    request.getfixturevalue("full")
+    with (
+        pytest.raises(CommandFailed, match=r"^Dagster's storage cannot be opened: .*(disk|readonly)[^\n]*$"),
+        opened_instance(here.path),
+    ):
         pass

@@ -97,6 +97,7 @@ def test_the_last_days_are_those_up_to_yesterday_from_the_first_partition_on() -
     first, now = date(2026, 1, 1), datetime(2026, 3, 2, 6, tzinfo=UTC)
     assert str(pull._range(3, first, now)) == "2026-02-27 to 2026-03-01"
     assert str(pull._range(365, first, now)) == "2026-01-01 to 2026-03-01"
+    assert str(pull._range(10**20, first, now)) == "2026-01-01 to 2026-03-01"
     with pytest.raises(ValueError, match="reversed"):
         pull._range(3, date(2026, 3, 2), now)
 

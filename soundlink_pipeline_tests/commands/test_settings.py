@@ -11,6 +11,7 @@ import pytest
 from soundlink_pipeline.commands import backfill, demo, dev, rebuild, totals
 from soundlink_pipeline.doctor.__main__ import main as doctor
 from soundlink_pipeline.report.__main__ import main as report
+from soundlink_pipeline_tests.support.terminal import soundlink
 
 BAD = {
     "SOUNDLINK_START_DATE": "yesterday",
@@ -109,6 +110,33 @@ def test_a_project_folder_in_which_dagster_keeps_no_storage_is_one_sentence(
     (told,) = capsys.readouterr().err.splitlines()
     assert told.endswith("rename the folder")
     assert name in told
+
+
+@pytest.mark.parametrize("command", ["status", "pull", "dev", "rebuild", "totals", "backup"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"storage: [\n", "cannot be read as YAML in UTF-8 (while parsing a flow node"),
+        (b"storage: '\xff'\n", "cannot be read as YAML in UTF-8 ("),
+        (b"- storage\n", "cannot be read as YAML in UTF-8 (it has no settings)"),
+    ],
+)
+def test_dagsters_file_that_is_broken_is_one_sentence(tmp_path: Path, command: str, content: bytes, told: str) -> None:
+    (tmp_path / ".env").touch()
+    (tmp_path / "dagster.yaml").write_bytes(content)
+    more = {"pull": ["--days=1"], "backup": [str(tmp_path / "copy")]}
+    said = soundlink(command, *more.get(command, []), cwd=tmp_path)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"Error: {tmp_path / 'dagster.yaml'} {told}")
+    assert said.err.endswith("put the project's own there; soundlink init DIR makes one to copy\n")
+    assert len(said.err.splitlines()) == 1
+
+
+def test_dagsters_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").touch()
+    said = soundlink("pull", "--days=1", cwd=tmp_path)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"Error: {tmp_path / 'dagster.yaml'} is missing: put the project's own there; ")
 
 
 def test_a_schedule_that_only_dagster_can_refuse_is_refused_too(

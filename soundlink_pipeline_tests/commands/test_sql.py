@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from soundlink_pipeline.commands import cli
 from soundlink_pipeline_tests.support.terminal import Said, in_terminal, soundlink
 
 ROWS = """
@@ -60,6 +61,13 @@ def test_a_query_is_json_with_every_digit(here: Path) -> None:
     assert json.loads(asked(here, "from numbers where false", "--format", "json").out) == []
 
 
+def test_json_holds_no_number_that_json_does_not_know(here: Path) -> None:
+    columns = "'nan'::double as a, '-inf'::float as b, 'NaN' as c, {'d': ['inf'::double, 1.5]} as d"
+    said = asked(here, f"select {columns}", "--format", "json")
+    found = json.loads(said.out, parse_constant=pytest.fail)
+    assert found == [{"a": None, "b": None, "c": "NaN", "d": {"d": [None, 1.5]}}]
+
+
 def test_several_statements_are_answered_one_after_another(here: Path) -> None:
     said = asked(here, "set threads = 1; select 1 as a; -- no more\nselect ';' as b;", "--format", "csv")
     assert said.out.splitlines() == ["a", "1", "b", ";"]
@@ -68,6 +76,26 @@ def test_several_statements_are_answered_one_after_another(here: Path) -> None:
 def test_a_query_may_come_from_a_pipe(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("select count(*) as n from numbers"))
     assert asked(here, "--format", "csv").out.splitlines() == ["n", "2"]
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_a_pipe_that_brings_no_text_is_one_sentence(here: Path, monkeypatch: pytest.MonkeyPatch, errors: str) -> None:
+    piped = io.TextIOWrapper(io.BytesIO(b"select '\xff';"), encoding="utf-8", errors=errors)
+    monkeypatch.setattr(sys, "stdin", piped)
+    said = asked(here)
+    assert (said.code, said.out) == (1, "")
+    assert said.err == "what comes from the pipe is not text in UTF-8\n"
+
+
+@pytest.mark.parametrize(("style", "shown"), [("csv", "ü".encode()), ("json", "ü".encode()), ("line", b"\\xfc")])
+def test_an_output_of_another_encoding_fails_no_query_and_files_are_utf_8(
+    here: Path, monkeypatch: pytest.MonkeyPatch, style: str, shown: bytes
+) -> None:
+    output = io.BytesIO()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding="ascii"))
+    assert cli.main(["sql", "select name from numbers", "--format", style]) == 0
+    assert shown in output.getvalue()
 
 
 def test_commands_of_the_shell_work_in_a_pipe_too(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

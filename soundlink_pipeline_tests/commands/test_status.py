@@ -75,6 +75,15 @@ def test_after_a_pull_it_says_what_is_there(here: Folder) -> None:
     assert {path: path.stat().st_mtime_ns for path in here.path.rglob("*.duckdb")} == files
 
 
+def test_dagsters_storage_that_is_damaged_costs_the_runs_alone(here: Folder) -> None:
+    (here.path / ".dagster" / "storage" / "history" / "runs.db").write_bytes(b"no database" * 1000)
+    said = here.soundlink("status")
+    assert (said.code, said.err) == (0, "")
+    assert re.fullmatch(
+        r"cannot be read now: .*not a database.*; make doctor looks further", lines(said.out)["Last run"]
+    )
+
+
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the system does not show its processes")
 def test_the_heartbeat_of_a_daemon_that_has_ended_promises_no_run(here: Folder) -> None:
     now = datetime.now(UTC)
