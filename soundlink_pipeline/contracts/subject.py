@@ -151,15 +151,17 @@ def expected_days(lifetime: Lifetime, tail: Tail, newest_row: date | None = None
     return ExpectedDays(first, last)
 
 
-def left_out(subject: Subject, items: Iterable[Item], start_date: date) -> str | None:
-    """A sentence about the days before the first partition on which some were there; None if there are none."""
+def left_out(
+    subject: Subject, items: Iterable[Item], start_date: date, setting: str = "SOUNDLINK_START_DATE"
+) -> str | None:
+    """A sentence about days before the first that is asked for, which `setting` says; None where nothing was there."""
     earliest = min((day for item in items if (day := subject.created_on(item)) is not None), default=None)
     if earliest is None or earliest >= start_date:
         return None
     days = (start_date - earliest).days
     return (
         f"the earliest {subject.name} was created on {earliest}; the {days} {'day' if days == 1 else 'days'} from then"
-        f" to SOUNDLINK_START_DATE ({start_date}) are left out"
+        f" to {setting} ({start_date}) are left out"
     )
 
 

@@ -173,7 +173,9 @@ def _listing(subject: Subject, client: SoundlinkClient, seen: _Seen) -> Iterator
     if ids := named_ids(account, subject):
         setting = ids_setting(account, subject)
         yield ok(subject.scope, f"not needed to list: {setting} names {counted(len(ids), subject.name)}")
-        named = look_up_named(client, subject, ids, account.start_date, setting)
+        named = look_up_named(
+            client, subject, ids, account.start_date, setting=setting, first_day_setting=account.first_day_setting
+        )
         for listed_id, why in named.refused.items():
             yield fault(setting.partition(" ")[0], f"{listed_id}: {why}", _of_unknown(account, subject, listed_id))
         for sentence in named.left_out:
@@ -190,7 +192,7 @@ def _listing(subject: Subject, client: SoundlinkClient, seen: _Seen) -> Iterator
     seen.pages += client.requests - before
     seen.listed[subject] = list(answer.items)
     yield ok(subject.scope, f"{counted(len(answer.items), subject.name)} listed")
-    if left := left_out(subject, answer.items, account.start_date):
+    if left := left_out(subject, answer.items, account.start_date, account.first_day_setting):
         yield ok("first day", left)
 
 

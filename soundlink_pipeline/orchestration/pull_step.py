@@ -124,9 +124,9 @@ class _AccountPull:
         own = self.account.account
         for subject, items in self.listed.items():
             if ids := named_ids(own, subject):
-                setting = ids_setting(own, subject)
-                yield from look_up_named(self.account.client, subject, ids, own.start_date, setting).left_out
-            elif sentence := left_out(subject, items, own.start_date):
+                said = {"setting": ids_setting(own, subject), "first_day_setting": own.first_day_setting}
+                yield from look_up_named(self.account.client, subject, ids, own.start_date, **said).left_out
+            elif sentence := left_out(subject, items, own.start_date, own.first_day_setting):
                 yield sentence
 
     def may_go_on(self, result: PullResult) -> bool:

@@ -91,12 +91,18 @@ class Named:
 
 
 def look_up_named(
-    client: SoundlinkClient, subject: Subject, ids: Sequence[str], start_date: date, setting: str
+    client: SoundlinkClient,
+    subject: Subject,
+    ids: Sequence[str],
+    start_date: date,
+    *,
+    setting: str,
+    first_day_setting: str,
 ) -> Named:
     """Look up each of those that the settings name: nothing lists them, so that nothing else tells of them.
 
-    `setting` is the one that names them, as sentences call it. Makes a request for each, until one says that no other
-    will work.
+    `setting` is the one that names them, and `first_day_setting` that of `start_date`, as sentences call them. Makes a
+    request for each, until one says that no other will work.
     """
     found, reason, refused = list[dict[str, Any]](), "no createdAt that can be read", dict[str, RequestRefused]()
     for listed_id in ids:
@@ -111,16 +117,17 @@ def look_up_named(
                 break
     unknown = len(ids) - len(refused) - sum(subject.created_on(item) is not None for item in found)
     named = f"{counted(len(ids), subject.name)} in {setting}"
-    sentences = [left_out(subject, found, start_date)]
-    sentences += [_left_out_is_unknown(f"{unknown} of {named}", start_date, reason)] if unknown else []
+    sentences = [left_out(subject, found, start_date, first_day_setting)]
+    if unknown:
+        sentences.append(_left_out_is_unknown(f"{unknown} of {named}", start_date, first_day_setting, reason))
     return Named([sentence for sentence in sentences if sentence], refused)
 
 
-def _left_out_is_unknown(whom: str, start_date: date, reason: str) -> str:
+def _left_out_is_unknown(whom: str, start_date: date, setting: str, reason: str) -> str:
     """A sentence about those that a setting names and of which nobody knows when they were created."""
     return (
-        f"whether days before SOUNDLINK_START_DATE ({start_date}) are left out is not known of {whom}, because"
-        f" the API does not say when they were created: {reason}. Look it up in Soundlink, and set SOUNDLINK_START_DATE"
+        f"whether days before {setting} ({start_date}) are left out is not known of {whom}, because"
+        f" the API does not say when they were created: {reason}. Look it up in Soundlink, and set {setting}"
         " to the earliest day that you need"
     )
 

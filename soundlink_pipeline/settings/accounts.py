@@ -53,6 +53,11 @@ class Account:
         """How sentences name one of its settings: as the file has it, or by the variable where there is no file."""
         return f"{setting} of account {self.name} in {self.file}" if self.file else f"SOUNDLINK_{setting.upper()}"
 
+    @property
+    def first_day_setting(self) -> str:
+        """How sentences name what sets its first day: the account's own date, or that of all."""
+        return f"SOUNDLINK_START_DATE or {self.called('start_date')}" if self.file else "SOUNDLINK_START_DATE"
+
 
 def check_secrets(accounts: Iterable[Account], read_secret: Callable[[str], str | None]) -> None:
     """Raises ValueError where variables that the accounts file names are missing or empty: each once, with its line.

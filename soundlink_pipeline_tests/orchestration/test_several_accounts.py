@@ -197,6 +197,9 @@ def test_days_before_an_accounts_own_first_day_are_not_asked_for(two: Agency) ->
     result = two.refresh()
     assert result.success
     assert warnings_of(two.here, result) == []
+    (told,) = [line for line in lines_of(two.here, result) if line.startswith("bolt: the earliest campaign was ")]
+    assert " to SOUNDLINK_START_DATE or start_date of account bolt in " in told
+    assert told.endswith(" (2026-02-26) are left out")
     days = "select min(report_date) from report_date_status where account = "
     assert two.here.query(f"{days}'acme'") != two.here.query(f"{days}'bolt'")
     assert two.here.query(f"{days}'bolt'") == [(utc("2026-02-26").date(),)]
