@@ -17,8 +17,12 @@
         'provider, account_id, soundlink_id, engagement_context, country_code, engaged_spotify_track_id',
 } %}
 
+-- A row's day is one that its delivery was asked for.
 with deliveries as (
     select * from {{ source('soundlink', 'deliveries') }}
+    {% if is_incremental() %}
+    where start_date <= date '{{ var("end_date") }}' and end_date >= date '{{ var("start_date") }}'
+    {% endif %}
 ),
 
 vanished as (
