@@ -49,12 +49,12 @@ raw as (
 
 
 {# The same for a daily mart of the ads, which has the measures of campaign_country_daily. #}
-{% macro ads_reconcile(mart) -%}
+{% macro ads_reconcile(mart, by=['report_date', 'currency']) -%}
 {{
     reconciles(
         mart,
         ref('stg_campaign_country_daily'),
-        by=['report_date', 'currency'],
+        by=by,
         measures=[
             'impressions', 'ad_clicks', 'link_clicks', 'streams', 'listeners', 'followers',
             'spend_media', 'spend_total', 'fees',

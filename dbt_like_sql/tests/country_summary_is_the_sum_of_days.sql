@@ -1,6 +1,7 @@
 -- A country's totals are the sums of its days.
 with summary as (
     select
+        account_id,
         country_code,
         currency,
         days,
@@ -18,6 +19,7 @@ with summary as (
 
 daily as (
     select
+        account_id,
         country_code,
         currency,
         count(*) as days,
@@ -31,7 +33,7 @@ daily as (
         sum(spend_total) as spend_total,
         sum(fees) as fees
     from {{ ref('country_daily') }}
-    group by country_code, currency
+    group by account_id, country_code, currency
 )
 
 {{ differences('summary', 'daily') }}

@@ -2,6 +2,7 @@
 {{ config(severity='warn') }}
 
 select
+    account,
     export,
     report_date,
     subjects_expected,

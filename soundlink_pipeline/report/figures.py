@@ -14,11 +14,11 @@ import duckdb
 
 # One campaign, or all of them where the parameter is null.
 _OF_CAMPAIGN = "($campaign::varchar is null or campaign_id = $campaign)"
-# Each campaign's name, which is the same in all of its currencies.
-_NAMES = "select distinct campaign_id, campaign_name as name from marts.campaign_summary"
+# Each campaign's name and organization, which are the same in all of its currencies.
+_NAMES = "select distinct campaign_id, campaign_name as name, account_id from marts.campaign_summary"
 # Each soundlink with days.
 _SOUNDLINKS = """
-    select soundlink_name, status, views, link_clicks, streams, settled_streams, listener_days, followers,
+    select soundlink_name, account_id, status, views, link_clicks, streams, settled_streams, listener_days, followers,
         days_settled = days as is_settled
     from marts.soundlink_summary where days > 0 order by streams desc, views desc, soundlink_id
 """
@@ -53,7 +53,9 @@ class Figures:
     `dates` are the days of any export shown; `days` has one row per day and currency, as `headline` and `campaigns`
     have rows for each currency. `countries` are ranked by streams within their currency, and shares are of that
     currency's total. `soundlinks` is empty in the report of a campaign, and where there are none with days. `curve` is
-    over all campaigns, `status` over soundlinks, too. `publication` is None in a file never published.
+    over all campaigns of each organization, `status` over all campaigns and soundlinks of each account; in the report
+    of a campaign, of its own. `account_names` has the account of each organization. `publication` is None in a file
+    never published.
     """
 
     dates: list[Row]
@@ -66,6 +68,7 @@ class Figures:
     tracks: list[Row]
     curve: list[Row]
     status: list[Row]
+    account_names: dict[str, str]
     publication: Row | None
 
     @property
@@ -75,6 +78,16 @@ class Figures:
     @property
     def has_campaigns(self) -> bool:
         return bool(self.headline or self.tracks)
+
+    @property
+    def accounts(self) -> list[str]:
+        """The accounts that the figures are of."""
+        return sorted({row["account"] for row in self.status})
+
+    @property
+    def has_several_accounts(self) -> bool:
+        """Whether the database has; in the report of a campaign, too."""
+        return len({*self.accounts, *self.account_names.values()}) > 1
 
     @property
     def currencies(self) -> list[str]:
@@ -157,10 +170,10 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
         campaigns=_rows(
             connection,
             f"""
-            select campaign_id, name as campaign_name, currency, {_totals()}
-            from marts.campaign_daily join ({_NAMES}) using (campaign_id)
+            select campaign_id, name as campaign_name, n.account_id, currency, {_totals()}
+            from marts.campaign_daily join ({_NAMES}) as n using (campaign_id)
             where {_OF_CAMPAIGN}
-            group by campaign_id, name, currency order by streams desc, campaign_id, currency
+            group by campaign_id, name, n.account_id, currency order by streams desc, campaign_id, currency
             """,
             **of,
         ),
@@ -201,10 +214,35 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
         ),
         curve=_rows(
             connection,
-            "select * from marts.revision_curve where export = 'campaign_country_daily'"
-            " order by measure, currency, days_after_close",
+            f"""
+            select * from marts.revision_curve
+            where export = 'campaign_country_daily' and account_id in (
+                select account_id from marts.campaign_daily where {_OF_CAMPAIGN}
+            )
+            order by account_id, measure, currency, days_after_close
+            """,
+            **of,
         ),
-        status=_rows(connection, "select * from marts.data_status order by export, report_date"),
+        status=_rows(
+            connection,
+            """
+            select * from marts.data_status
+            where $campaign::varchar is null
+                or account in (select account from deliveries where row_subject_id = $campaign)
+            order by account, export, report_date
+            """,
+            **of,
+        ),
+        account_names={
+            row["account_id"]: row["name"]
+            for row in _rows(
+                connection,
+                """
+                select account_id, string_agg(name, ', ' order by name) as name
+                from (select unnest(organization_ids) as account_id, name from accounts) group by account_id
+                """,
+            )
+        },
         publication=next(iter(_optional(connection, "select * from publication")), None),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,8 @@ def _shown(figures: Figures) -> dict[str, Any]:
         "sums": _sums(figures.headline),
         "month": lambda day: charts.short_day(day).split()[1],
         "kind_totals": _kind_totals(figures.tracks),
-        "curve": _curve(figures.curve, figures.currencies),
-        "calendars": [
-            _calendar(export, figures.status) for export in sorted({row["export"] for row in figures.status})
-        ],
+        "curves": _curves(figures),
+        "calendars": _calendars(figures.status),
     }
 
 
@@ -105,8 +104,18 @@ def _kind_totals(tracks: Sequence[Row]) -> list[Row]:
     return totals
 
 
+def _curves(figures: Figures) -> list[dict[str, Any]]:
+    """How days filled up, of each organization apart; `account` and `organization` say whose it is."""
+    curves = []
+    for organization, rows in groupby(figures.curve, key=lambda row: row["account_id"]):
+        if curve := _curve(list(rows), figures.currencies):
+            account = figures.account_names[organization]
+            curves.append(curve | {"account": account, "organization": organization})
+    return sorted(curves, key=lambda curve: (curve["account"], curve["organization"]))
+
+
 def _curve(rows: Sequence[Row], currencies: Sequence[str]) -> dict[str, Any] | None:
-    """How days filled up in the past: picture, table, and the day from which all measures were nearly final."""
+    """How an organization's days filled up: picture, table, and the day from which all measures were nearly final."""
     known = [
         row
         for row in rows
@@ -138,9 +147,17 @@ def _curve(rows: Sequence[Row], currencies: Sequence[str]) -> dict[str, Any] | N
     }
 
 
-def _calendar(export: str, status: Sequence[Row]) -> dict[str, Any]:
-    """The newest weeks of an export as cells: day, column and row in a grid of weeks, and state."""
-    states = {row["report_date"]: _state(row) for row in status if row["export"] == export}
+def _calendars(status: Sequence[Row]) -> list[dict[str, Any]]:
+    """One for each export of each account."""
+    return [
+        _calendar(account, export, list(rows))
+        for (account, export), rows in groupby(status, key=lambda row: (row["account"], row["export"]))
+    ]
+
+
+def _calendar(account: str, export: str, status: Sequence[Row]) -> dict[str, Any]:
+    """The newest weeks of an account's export as cells: day, column and row in a grid of weeks, and state."""
+    states = {row["report_date"]: _state(row) for row in status}
     newest = max(states)
     monday = newest - timedelta(days=newest.weekday() + 7 * (_CALENDAR_WEEKS - 1))
     days = [monday + timedelta(days=offset) for offset in range((newest - monday).days + 1)]
@@ -154,13 +171,14 @@ def _calendar(export: str, status: Sequence[Row]) -> dict[str, Any]:
         for day in days
     ]
     return {
+        "account": account,
         "export": export,
         "cells": cells,
         "months": [(cell["column"], cell["day"]) for cell in cells if cell["day"].day <= 7 and cell["row"] == 2],
         "counts": {
             state: sum(cell["state"] == state for cell in cells) for state in ("final", "provisional", "incomplete")
         },
-        "rows": [row for row in status if row["export"] == export and row["report_date"] >= monday][::-1],
+        "rows": [row for row in status if row["report_date"] >= monday][::-1],
         "state": _state,
     }
 

@@ -24,7 +24,8 @@ COUNTRY, ENGAGEMENT = CAMPAIGN_COUNTRY_DAILY.name, CAMPAIGN_ENGAGEMENT_DAILY.nam
 PAGE, LISTENING = SOUNDLINK_COUNTRY_DAILY.name, SOUNDLINK_ENGAGEMENT_DAILY.name  # a soundlink's
 SETTLED, PROVISIONAL = "2026-05-01 07:00", "2026-03-05 07:00"
 PROMOTED, OTHER = "promoted-track", "other-track"
-_OWN = {"_pulled_at": SETTLED, "_valid_from": SETTLED, "_delivery_id": "d0"}
+OF_ROWS = "d0"
+_OWN = {"_pulled_at": SETTLED, "_valid_from": SETTLED, "_delivery_id": OF_ROWS}
 _NOTHING = dict.fromkeys(("bytes", "inserted", "updated", "unchanged", "ignored_as_older"), 0)
 _SOUNDLINK = {"provider": "soundlink", "account_id": "a1", "schema_version": "1.0", "report_date_timezone": "UTC"}
 _SOUNDLINK |= {"exported_at": "2026-05-22 10:12:11", "soundlink_id": "s1", "soundlink_name": "Link"}
@@ -86,15 +87,16 @@ class Marts:
         path: str = "c1",
         rows: int = 1,
         account: str = DEFAULT_ACCOUNT,
+        delivery: str | None = None,
     ) -> None:
-        """A delivery in the ledger. One without rows names no campaign of its own."""
+        """A delivery in the ledger. One without rows names no campaign of its own; rows are of `OF_ROWS` by default."""
         moments = dict.fromkeys(("requested_at", "received_at", "server_date", "pulled_at"), at)
         number = next(_numbers)
         asked = {"account": account, "subject_id": path, "start_date": start, "end_date": end or start}
         kept = {"sha256": "", "unknown_fields": [], "run_id": "r", "landed_file": "", "load_order": number}
         self.put(
             "deliveries",
-            {"delivery_id": f"{at} {number:09}", "export": export, "rows": rows}
+            {"delivery_id": delivery or f"{at} {number:09}", "export": export, "rows": rows}
             | asked
             | moments
             | _NOTHING

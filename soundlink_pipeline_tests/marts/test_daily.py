@@ -224,7 +224,7 @@ def test_day_is_told_with_its_rows_and_with_what_was_revised_and_what_vanished(m
     marts.country("2026-03-01", "DE", _delivery_id=new)
     marts.vanished("2026-03-01", "FR", last_seen=old, vanished=new)
     for country, until in (("US", first), ("US", second), ("DE", second)):
-        versions = {"_valid_until": until, "_delivery_id": until}
+        versions = {"_valid_until": until, "_delivery_id": old}
         marts.country("2026-03-01", country, table=f"{COUNTRY}_history", **versions)
     # That it was no longer delivered is no revision of its values.
     gone = {"_valid_until": second, "_delivery_id": old, "_vanished": True}

@@ -12,7 +12,17 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from soundlink_pipeline_tests.marts.shared import COUNTRY, ENGAGEMENT, LISTENING, OTHER, PAGE, PROMOTED, Marts, one
+from soundlink_pipeline_tests.marts.shared import (
+    COUNTRY,
+    ENGAGEMENT,
+    LISTENING,
+    OF_ROWS,
+    OTHER,
+    PAGE,
+    PROMOTED,
+    Marts,
+    one,
+)
 
 Row = dict[str, Any]
 
@@ -100,11 +110,12 @@ def test_marts_of_random_rows_are_what_their_rows_make(marts: Marts) -> None:
     @given(COUNTRY_ROWS, ENGAGEMENT_ROWS)
     def check(country: dict[Any, Any], engagement: dict[Any, Any]) -> None:
         marts.clear()
-        for export in (COUNTRY, ENGAGEMENT):
-            marts.pulled(export, "2026-03-01", "2026-03-20")
+        marts.pulled(COUNTRY, "2026-03-01", "2026-03-20", delivery=OF_ROWS)
+        marts.pulled(ENGAGEMENT, "2026-03-01", "2026-03-20")
         ads, listening = list[Row](), list[Row]()
         for (campaign, day, code), values in country.items():
-            row = named({"campaign_id": campaign, "spend_total": values["spend_media"] + values["fees"]} | values)
+            of_account = {"campaign_id": campaign, "account_id": f"of-{campaign}"}
+            row = named(of_account | {"spend_total": values["spend_media"] + values["fees"]} | values)
             marts.country(day, code, **row)
             ads.append({"report_date": day, "country_code": code} | row)
         for (campaign, day, code, track, context), values in engagement.items():
@@ -126,8 +137,8 @@ def test_marts_of_random_soundlinks_are_what_their_rows_make(marts: Marts) -> No
     @given(PAGE_ROWS, LISTENING_ROWS)
     def check(pages: dict[Any, Any], engagement: dict[Any, Any]) -> None:
         marts.clear()
-        for export in (PAGE, LISTENING):
-            marts.pulled(export, "2026-03-01", "2026-03-20", path="s1")
+        marts.pulled(PAGE, "2026-03-01", "2026-03-20", path="s1", delivery=OF_ROWS)
+        marts.pulled(LISTENING, "2026-03-01", "2026-03-20", path="s1")
         viewed, listening = list[Row](), list[Row]()
         for (soundlink, day, code), values in pages.items():
             row = named({"soundlink_id": soundlink} | values, LINK_TARGET)
@@ -206,8 +217,8 @@ def ads_are_what_their_rows_make(marts: Marts, ads: list[Row]) -> None:
     for mart, key in (
         ("campaign_daily", ("campaign_id", "report_date", "currency")),
         ("campaign_summary", ("campaign_id", "currency")),
-        ("country_daily", ("country_code", "report_date", "currency")),
-        ("country_summary", ("country_code", "currency")),
+        ("country_daily", ("account_id", "country_code", "report_date", "currency")),
+        ("country_summary", ("account_id", "country_code", "currency")),
     ):
         listeners = "listener_days" if mart.endswith("_summary") else "listeners"
         columns = (*key, *(listeners if name == "listeners" else name for name in (*COUNTS, *MONEY)))

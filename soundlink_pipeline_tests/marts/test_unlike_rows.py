@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from soundlink_pipeline.report.figures import read_figures
-from soundlink_pipeline_tests.marts.shared import COUNTRY, ENGAGEMENT, OTHER, PROMOTED, Marts, one, playlist
+from soundlink_pipeline_tests.marts.shared import COUNTRY, ENGAGEMENT, OF_ROWS, OTHER, PROMOTED, Marts, one, playlist
 
 TARGET = "campaign_target_type, campaign_target_spotify_track_id, campaign_target_playlist_id"
 
@@ -172,8 +172,8 @@ def test_campaign_that_changes_its_currency_has_a_row_for_each_and_nothing_twice
     marts.country("2026-03-02", "DE", **jpy, currency="JPY", campaign_name="Renamed")
     marts.country("2026-03-03", "US", **jpy, currency="JPY", campaign_name="Renamed")
     marts.engagement("2026-03-02", new=(3, 6))
-    for export in (COUNTRY, ENGAGEMENT):
-        marts.pulled(export, "2026-03-01", "2026-03-02")
+    marts.pulled(COUNTRY, "2026-03-01", "2026-03-02", delivery=OF_ROWS)
+    marts.pulled(ENGAGEMENT, "2026-03-01", "2026-03-02")
     marts.pulled(COUNTRY, "2026-03-03", at="2026-03-04 07:00")
     marts.build()
     columns = "report_date, currency, countries, spend_total, followers, streams, cpf"

@@ -63,13 +63,13 @@ TRACK = ("engagement_context", "engaged_spotify_track_id")
 # Each mart: the export whose rows it adds up, by what of them, and what; listeners under the name they have over days.
 SUMS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
     "campaign_daily": (BREAKDOWN, ("campaign_id", "report_date", "currency"), named(*ADS, "listeners")),
-    "country_daily": (BREAKDOWN, ("country_code", "report_date", "currency"), named(*ADS, "listeners")),
+    "country_daily": (BREAKDOWN, ("account_id", "country_code", "report_date", "currency"), named(*ADS, "listeners")),
     "campaign_summary": (
         BREAKDOWN,
         ("campaign_id", "currency"),
         named(*ADS, listener_days="listeners"),
     ),
-    "country_summary": (BREAKDOWN, ("country_code", "currency"), named(*ADS, listener_days="listeners")),
+    "country_summary": (BREAKDOWN, ("account_id", "country_code", "currency"), named(*ADS, listener_days="listeners")),
     "track_engagement_daily": (
         ENGAGEMENT,
         ("campaign_id", "report_date", *TRACK),

@@ -89,6 +89,17 @@ def test_it_holds_the_rows_of_its_account_with_models_history_and_ledger(
     assert all(found.values())
 
 
+def test_its_marts_are_what_the_file_of_all_has_of_the_account(
+    acme: duckdb.DuckDBPyConnection, whole: Path, project: SqlProject
+) -> None:
+    marts = [model for model in project.models.values() if model.schema == "marts"]
+    with read_published(whole) as connection:
+        for mart in marts:
+            of = "account = 'acme'" if mart.name == "data_status" else "account_id = 'org-acme'"
+            rows = connection.execute(f"from {mart.table} where {of} order by all").fetchall()
+            assert acme.execute(f"from {mart.table} order by all").fetchall() == rows, mart.name
+
+
 def test_no_byte_of_the_file_names_another_account(of_acme: Path) -> None:
     content = of_acme.read_bytes()
     assert b"Song of acme" in content

@@ -20,6 +20,7 @@ from soundlink_pipeline_tests.support.report_database import (
     QUIET,
     QUIET_ID,
     build,
+    load_second_account,
     load_soundlinks,
     published_database,
     warehouse_with_rows,
@@ -183,6 +184,41 @@ def test_page_says_how_far_yesterday_can_be_trusted(page: Page) -> None:
         "Not yet. 1 day after its close, a day has so far shown on average 100.0 % of its final spend in EUR,"
         " 100.0 % of its final spend in USD, 50.0 % of its final streams," in text
     )
+
+
+@pytest.fixture(scope="module")
+def two_accounts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    warehouse = warehouse_with_rows(tmp_path_factory.mktemp("two"))
+    load_second_account(warehouse)
+    build(warehouse)
+    return warehouse.path
+
+
+def test_of_several_accounts_the_page_says_whose_a_figure_is(two_accounts: Path, page: Page) -> None:
+    text = made(two_accounts, two_accounts.with_name("all.html")).text.replace("\u00a0", " ")
+    assert "Of 2 accounts: bolt, default . What names none of them is over all of them." in text
+    assert "Attributed streams 4,000 of it final: 3,040" in text, "3,200 and 800, which are all final"
+    assert "Song of Bolt bolt final 800" in text
+    assert "Quiet Playlist default 70 % final 1,600" in text
+    # How days fill up is told of each alone: three quarters of bolt's streams were there at once, half of the other's.
+    (bolt, default) = (
+        text.split("Can I already trust yesterday?")[1].split("Data status")[0].split(", organization ")[1:]
+    )
+    assert "org-bolt" in bolt
+    assert "75.0 % of its final streams" in bolt
+    assert "50.0 % of its final streams" in default
+    for account, counted in (("bolt", "10 final 0 provisional"), ("default", "14 final 6 provisional")):
+        assert counted in text.split(f"{account} : campaign_country_daily")[1].split("Day by day")[0]
+    assert "account" not in page.text, "of one account"
+
+
+def test_a_campaigns_page_names_its_account_and_tells_how_that_ones_days_fill_up(
+    two_accounts: Path, tmp_path: Path
+) -> None:
+    text = made(two_accounts, tmp_path / "one.html", "--campaign", "of-bolt").text.replace("\u00a0", " ")
+    assert "Of account bolt ." in text
+    assert "75.0 % of its final streams" in text
+    assert "default" not in text
 
 
 def test_page_says_when_it_was_published_and_by_which_run(page: Page) -> None:

@@ -93,6 +93,17 @@ def warehouse_with_rows(folder: Path) -> NativeFile:
     return warehouse
 
 
+def load_second_account(warehouse: NativeFile) -> None:
+    """Account bolt, organization org-bolt: one campaign of the first ten days, three quarters of it there at once."""
+    dates = DateRange(FIRST_DAY, FIRST_DAY + timedelta(days=9))
+    for streams, (_, _, moment) in zip((60, 80), _PULLS, strict=True):
+        campaign = {"account_id": "org-bolt", "campaign_id": "of-bolt", "campaign_name": "Song of Bolt"}
+        campaign |= {"exported_at": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        rows = _country_rows(campaign, 10, streams, currency="USD")
+        landed = warehouse.path.parent / "landed-bolt"
+        load(warehouse, arrival(landed, rows, campaign="of-bolt", account="bolt", dates=dates, pulled=moment))
+
+
 def load_soundlinks(warehouse: NativeFile) -> None:
     """Two: one of twenty days, archived, and a smaller one of the first ten days, whose clicks are not tracked."""
     moment = datetime(2026, 4, 22, 7, tzinfo=UTC)

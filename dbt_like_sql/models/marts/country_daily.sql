@@ -34,6 +34,7 @@ rows_with_status as (
 
 country_days as (
     select
+        account_id,
         country_code,
         report_date,
         currency,
@@ -58,12 +59,13 @@ country_days as (
 
         bool_and(is_settled) as is_settled
     from rows_with_status
-    group by country_code, report_date, currency
+    group by account_id, country_code, report_date, currency
 ),
 
 final as (
     select
         -- keys
+        country_days.account_id,
         country_days.country_code,
         country_days.report_date,
         country_days.currency,
@@ -98,7 +100,7 @@ final as (
         link_clicks_with_impressions / nullif(impressions_with_link_clicks, 0) as ctr_linkclick,
         ad_clicks_with_impressions / nullif(impressions_with_ad_clicks, 0) as ctr_adclick,
 
-        -- place among the countries of the day; amounts compare within one currency only
+        -- place among the account's countries of the day; amounts compare within one currency only
         spend_total / nullif(sum(spend_total) over day_in_currency, 0) as spend_share,
         listeners / nullif(sum(listeners) over day_in_currency, 0) as listener_share,
         rank() over (day_in_currency order by spend_total desc) as spend_rank,
@@ -108,7 +110,7 @@ final as (
         is_settled
     from country_days
     left join countries on country_days.country_code = countries.country_code
-    window day_in_currency as (partition by report_date, currency)
+    window day_in_currency as (partition by account_id, report_date, currency)
 )
 
 select * from final

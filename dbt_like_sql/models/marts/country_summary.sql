@@ -4,6 +4,7 @@ with country_days as (
 
 countries as (
     select
+        account_id,
         country_code,
         currency,
         max(country) as country,
@@ -31,12 +32,13 @@ countries as (
 
         bool_and(is_settled) as is_settled
     from country_days
-    group by country_code, currency
+    group by account_id, country_code, currency
 ),
 
 final as (
     select
         -- keys
+        account_id,
         country_code,
         currency,
 
@@ -73,7 +75,7 @@ final as (
         link_clicks_with_impressions / nullif(impressions_with_link_clicks, 0) as ctr_linkclick,
         ad_clicks_with_impressions / nullif(impressions_with_ad_clicks, 0) as ctr_adclick,
 
-        -- place among the countries; amounts compare within one currency only
+        -- place among the account's countries; amounts compare within one currency only
         spend_total / nullif(sum(spend_total) over in_currency, 0) as spend_share,
         listener_days / nullif(sum(listener_days) over in_currency, 0) as listener_share,
         rank() over (in_currency order by spend_total desc) as spend_rank,
@@ -82,7 +84,7 @@ final as (
         -- status
         is_settled
     from countries
-    window in_currency as (partition by currency)
+    window in_currency as (partition by account_id, currency)
 )
 
 select * from final

@@ -27,8 +27,17 @@ expected_accounts as (
     select * from {{ source('soundlink', 'expected_accounts') }}
 ),
 
-rows_by_day as (
-    select * from {{ ref('rows_by_day') }}
+-- An account's rows may be of several organizations, as after a move.
+row_counts as (
+    select
+        account,
+        export,
+        report_date,
+        sum(rows)::bigint as rows,
+        sum(revised_keys)::bigint as revised_keys,
+        sum(vanished_keys)::bigint as vanished_keys
+    from {{ ref('rows_by_day') }}
+    group by account, export, report_date
 ),
 
 paths as (
@@ -126,6 +135,7 @@ expected_days as (
 
 pulled_days as (
     select
+        pulls.account,
         pulls.export,
         pulls.report_date,
         count(*) as subjects_pulled,
@@ -143,54 +153,77 @@ pulled_days as (
         on pulls.account = expected_days.account
         and pulls.export = expected_days.export
         and pulls.subject_id = expected_days.subject_id
-    group by pulls.export, pulls.report_date
+    group by pulls.account, pulls.export, pulls.report_date
+),
+
+-- A day that was pulled for one account is waited for by every other that may have rows on it.
+days as (
+    select distinct
+        export,
+        report_date
+    from pulls
 ),
 
 expected as (
     select
-        pulled_days.export,
-        pulled_days.report_date,
+        expected_days.account,
+        days.export,
+        days.report_date,
         count(*) as subjects_expected,
         count(pulls.subject_id) as expected_and_pulled
-    from pulled_days
+    from days
     inner join expected_days
-        on pulled_days.export = expected_days.export
+        on days.export = expected_days.export
         and expected_days.is_listed
-        and pulled_days.report_date between expected_days.expected_from and expected_days.expected_until
+        and days.report_date between expected_days.expected_from and expected_days.expected_until
     left join pulls
-        on pulled_days.export = pulls.export
-        and pulled_days.report_date = pulls.report_date
+        on days.export = pulls.export
+        and days.report_date = pulls.report_date
         and expected_days.account = pulls.account
         and expected_days.subject_id = pulls.subject_id
-    group by pulled_days.export, pulled_days.report_date
+    group by expected_days.account, days.export, days.report_date
+),
+
+account_days as (
+    select
+        account,
+        export,
+        report_date,
+        coalesce(expected.subjects_expected, 0) as subjects_expected,
+        coalesce(pulled_days.subjects_pulled, 0) as subjects_pulled,
+        coalesce(pulled_days.subjects_probed, 0) as subjects_probed,
+        pulled_days.last_pulled_at,
+        coalesce(expected.expected_and_pulled = expected.subjects_expected, true) as is_complete,
+        pulled_days.is_settled
+    from pulled_days
+    full join expected using (account, export, report_date)
 ),
 
 final as (
     select
         -- keys
-        pulled_days.export,
-        pulled_days.report_date,
+        account_days.account,
+        account_days.export,
+        account_days.report_date,
 
         -- measures
-        coalesce(expected.subjects_expected, 0) as subjects_expected,
-        pulled_days.subjects_pulled,
-        pulled_days.subjects_probed,
-        coalesce(rows_by_day.rows, 0) as rows,
-        coalesce(rows_by_day.revised_keys, 0) as revised_keys,
-        coalesce(rows_by_day.vanished_keys, 0) as vanished_keys,
+        account_days.subjects_expected,
+        account_days.subjects_pulled,
+        account_days.subjects_probed,
+        coalesce(row_counts.rows, 0) as rows,
+        coalesce(row_counts.revised_keys, 0) as revised_keys,
+        coalesce(row_counts.vanished_keys, 0) as vanished_keys,
 
         -- status
-        pulled_days.last_pulled_at,
-        coalesce(expected.expected_and_pulled = expected.subjects_expected, true) as is_complete,
-        pulled_days.is_settled
-        and coalesce(expected.expected_and_pulled = expected.subjects_expected, true) as is_settled
-    from pulled_days
-    left join expected
-        on pulled_days.export = expected.export
-        and pulled_days.report_date = expected.report_date
-    left join rows_by_day
-        on pulled_days.export = rows_by_day.export
-        and pulled_days.report_date = rows_by_day.report_date
+        account_days.last_pulled_at,
+        account_days.is_complete,
+        -- what was not pulled at all is not complete
+        account_days.is_complete and account_days.is_settled as is_settled
+    from account_days
+    left join row_counts
+        on account_days.account = row_counts.account
+        and account_days.export = row_counts.export
+        and account_days.report_date = row_counts.report_date
 )
 
 select * from final

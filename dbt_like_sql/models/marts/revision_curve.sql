@@ -21,8 +21,9 @@ with deliveries as (
     select * from {{ ref('stg_deliveries') }}
 ),
 
+-- By account, which stg_report_date_status puts together.
 status as (
-    select * from {{ ref('stg_report_date_status') }}
+    select * from {{ source('soundlink', 'report_date_status') }}
 ),
 
 -- An empty delivery names nothing of its own: what its path delivered before or after tells.
@@ -59,14 +60,22 @@ first_pulls as (
     group by export, subject_id, report_date
 ),
 
+-- The newest of each account's own. Where two accounts have pulled one subject, its days count once.
 settled_days as (
-    select
+    select distinct
         export,
         subject_id,
         report_date
-    from status
-    where is_settled
-    qualify report_date > max(report_date) over (partition by export) - {{ var('revision_window_days', 90) }}
+    from (
+        select
+            export,
+            coalesce(row_subject_id, subject_id) as subject_id,
+            report_date,
+            max(report_date) over (partition by account, export) as newest_date
+        from status
+        where is_settled
+    )
+    where report_date > newest_date - {{ var('revision_window_days', 90) }}
 ),
 
 -- The day closes at report_date + 1; day k after that ends at report_date + 2 + k.
@@ -89,18 +98,19 @@ moments as (
 
 {% for export, names in measures.items() %}
 {{ export }}_versions as (
-    select {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
+    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
     from {{ ref('stg_' ~ export) }}
 
     union all
 
-    select {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
+    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
     from {{ ref('stg_' ~ export ~ '_history') }}
 ),
 
 -- Of each measure what was believed at the moment, and what the current version says.
 {{ export }}_sums as (
     select
+        versions.account_id,
         moments.export,
         moments.report_date,
         moments.days_after_close,
@@ -117,7 +127,7 @@ moments as (
         on moments.export = '{{ export }}'
         and moments.subject_id = versions.subject_id
         and moments.report_date = versions.report_date
-    group by moments.export, moments.report_date, moments.days_after_close, versions.currency
+    group by versions.account_id, moments.export, moments.report_date, moments.days_after_close, versions.currency
 ),
 {% endfor %}
 
@@ -125,6 +135,7 @@ day_values as (
     {% for export, names in measures.items() %}
     {% for name in names %}
     select
+        account_id,
         export,
         '{{ name }}' as measure,
         {{ 'currency' if name in money else 'null::varchar' }} as currency,
@@ -143,6 +154,7 @@ day_values as (
 final as (
     select
         -- keys
+        account_id,
         export,
         measure,
         currency,
@@ -157,7 +169,7 @@ final as (
         (sum(value_settled) - sum(value_then)) / nullif(sum(value_settled), 0) as shortfall_share,
         max((value_settled - value_then) / nullif(value_settled, 0)) as worst_shortfall_share
     from day_values
-    group by export, measure, currency, days_after_close
+    group by account_id, export, measure, currency, days_after_close
 )
 
 select * from final

@@ -17,7 +17,15 @@
         'provider, account_id, soundlink_id, engagement_context, country_code, engaged_spotify_track_id',
 } %}
 
-with vanished as (
+-- A row's day is one that its delivery was asked for.
+with deliveries as (
+    select * from {{ source('soundlink', 'deliveries') }}
+    {% if is_incremental() %}
+    where start_date <= date '{{ var("end_date") }}' and end_date >= date '{{ var("start_date") }}'
+    {% endif %}
+),
+
+vanished as (
     select * from {{ source('soundlink', 'vanished_rows') }}
     {{ incremental_window() }}
 ),
@@ -34,14 +42,19 @@ with vanished as (
 ),
 {% endfor %}
 
+-- A row, and a version of it, is of the account that it was delivered to.
 row_counts as (
     {% for export in keys %}
     select
+        deliveries.account,
+        export_rows.account_id,
         '{{ export }}' as export,
-        report_date,
+        export_rows.report_date,
         count(*) as rows
-    from {{ export }}_rows
-    group by report_date
+    from {{ export }}_rows as export_rows
+    left join deliveries
+        on export_rows._delivery_id = deliveries.delivery_id
+    group by deliveries.account, export_rows.account_id, export_rows.report_date
     {{ 'union all' if not loop.last }}
     {% endfor %}
 ),
@@ -49,66 +62,55 @@ row_counts as (
 revised as (
     {% for export, key in keys.items() %}
     select
+        deliveries.account,
+        versions.account_id,
         '{{ export }}' as export,
-        report_date,
+        versions.report_date,
         count(distinct ({{ key }})) as revised_keys
-    from {{ export }}_versions
-    where _vanished is distinct from true
-    group by report_date
+    from {{ export }}_versions as versions
+    left join deliveries
+        on versions._delivery_id = deliveries.delivery_id
+    where versions._vanished is distinct from true
+    group by deliveries.account, versions.account_id, versions.report_date
     {{ 'union all' if not loop.last }}
     {% endfor %}
 ),
 
 vanished_counts as (
     select
-        export,
-        report_date,
+        deliveries.account,
+        vanished.key ->> '$.account_id' as account_id,
+        vanished.export,
+        vanished.report_date,
         count(*) as vanished_keys
     from vanished
-    group by export, report_date
+    left join deliveries
+        on vanished.delivery_id = deliveries.delivery_id
+    group by all
 ),
 
-counted_days as (
-    select
-        export,
-        report_date
-    from row_counts
-
-    union
-
-    select
-        export,
-        report_date
-    from revised
-
-    union
-
-    select
-        export,
-        report_date
-    from vanished_counts
+counted as (
+    select * from row_counts
+    union all by name
+    select * from revised
+    union all by name
+    select * from vanished_counts
 ),
 
 final as (
     select
         -- keys
-        counted_days.export,
-        counted_days.report_date,
+        account,
+        account_id,
+        export,
+        report_date,
 
         -- measures
-        coalesce(row_counts.rows, 0) as rows,
-        coalesce(revised.revised_keys, 0) as revised_keys,
-        coalesce(vanished_counts.vanished_keys, 0) as vanished_keys
-    from counted_days
-    left join row_counts
-        on counted_days.export = row_counts.export
-        and counted_days.report_date = row_counts.report_date
-    left join revised
-        on counted_days.export = revised.export
-        and counted_days.report_date = revised.report_date
-    left join vanished_counts
-        on counted_days.export = vanished_counts.export
-        and counted_days.report_date = vanished_counts.report_date
+        coalesce(sum(rows), 0)::bigint as rows,
+        coalesce(sum(revised_keys), 0)::bigint as revised_keys,
+        coalesce(sum(vanished_keys), 0)::bigint as vanished_keys
+    from counted
+    group by account, account_id, export, report_date
 )
 
 select * from final
