@@ -187,13 +187,16 @@ def _last_ended(instance: dg.DagsterInstance) -> Sequence[dg.RunRecord]:
     """The last run that has ended; one that only looks would hide the pull or build before it, and its failure."""
     records = instance.get_run_records(_ENDED, limit=_LOOKS_BACK)
     changing = [record for record in records if record.dagster_run.job_name not in _ONLY_LOOKING]
-    return (changing or records)[:1]
+    return sorted(changing or records, key=_ended_at, reverse=True)[:1]
+
+
+def _ended_at(record: dg.RunRecord) -> float:
+    return record.end_time or record.update_timestamp.timestamp()
 
 
 def _last_run(instance: dg.DagsterInstance, now: datetime) -> Iterator[Line]:
     for record in _last_ended(instance):
-        at = record.end_time or record.update_timestamp.timestamp()
-        run, moment = record.dagster_run, datetime.fromtimestamp(at, UTC)
+        run, moment = record.dagster_run, datetime.fromtimestamp(_ended_at(record), UTC)
         yield "Last run", f"{_named(run)}: {run.status.value.lower()}, ended {minute(moment)} ({_ago(now - moment)})"
 
 

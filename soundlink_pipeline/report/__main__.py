@@ -33,6 +33,14 @@ _WAIT_SECONDS = 5.0
 class NoReport(Exception):
     """The report cannot be made; the message is one sentence that says why and what to do."""
 
+    exit_code = 1
+
+
+class BadSetting(NoReport):
+    """A setting cannot be read."""
+
+    exit_code = 2
+
 
 @dataclass(frozen=True)
 class Source:
@@ -56,7 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_report(wanted: str | None, database: Path | None, output: Path | None) -> int:
-    """Write the page, of one campaign or of all, and say where; or say why not. Returns 0, or 1 for no page."""
+    """Write the page, of one campaign or of all, and say where; or say why not.
+
+    Returns 0; 1 for no page, 2 for a bad setting.
+    """
     try:
         source = _file(database) if database else _newest()
         page, campaign = make_report(source, wanted)
@@ -65,7 +76,7 @@ def write_report(wanted: str | None, database: Path | None, output: Path | None)
         _write(output, page)
     except NoReport as error:
         print(error, file=sys.stderr)
-        return 1
+        return error.exit_code
     if not source.published:
         print(f"Nothing has been published yet, so the report was made from the pipeline's own {source.where}.")
     print(f"Written: {output}. Open it in any browser; it needs no network.")
@@ -112,7 +123,7 @@ def _newest() -> Source:
     try:
         settings = settings_from({**read_env_file(), **os.environ})
     except ValueError as error:
-        raise NoReport(f"The report was not made: {error}.") from None
+        raise BadSetting(f"The report was not made: {error}.") from None
     published, warehouse = settings.data_dir / "soundlink.duckdb", NativeFile(settings.data_dir)
     if published.exists() or not warehouse.exists():
         return _file(published)

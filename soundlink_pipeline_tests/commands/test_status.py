@@ -114,6 +114,15 @@ def test_a_run_that_only_looks_hides_no_pull_that_has_failed(here: Folder) -> No
     assert lines(here.soundlink("status").out)["Last run"].startswith("daily_refresh: failure, ended ")
 
 
+def test_the_last_run_is_the_one_that_ended_last(here: Folder) -> None:
+    with instance_of(here) as instance:
+        first = instance.add_run(dg.DagsterRun("daily_refresh", status=dg.DagsterRunStatus.STARTED))
+        second = instance.add_run(dg.DagsterRun("daily_refresh", status=dg.DagsterRunStatus.STARTED))
+        instance.report_run_canceled(second)
+        instance.report_run_failed(first)
+    assert lines(here.soundlink("status").out)["Last run"].startswith("daily_refresh: failure, ended ")
+
+
 def begin(instance: dg.DagsterInstance, number: int, process: int) -> dg.DagsterRun:
     """A run that a process executes."""
     run_id = f"{number:08}-1111-4222-8333-123456789abc"

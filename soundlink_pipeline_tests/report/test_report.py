@@ -60,9 +60,9 @@ def made(database: Path, output: Path, *arguments: str) -> Page:
     return Page(output)
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 1) -> str:
     """The one sentence that is said instead of making a page."""
-    assert main(arguments) == 1
+    assert main(arguments) == code
     said = capsys.readouterr()
     assert said.out == ""
     (line,) = said.err.splitlines()
@@ -323,4 +323,4 @@ def test_a_setting_that_cannot_be_read_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SOUNDLINK_REQUESTS_PER_HOUR", "many")
-    assert "SOUNDLINK_REQUESTS_PER_HOUR" in refused(capsys)
+    assert "SOUNDLINK_REQUESTS_PER_HOUR" in refused(capsys, code=2)
