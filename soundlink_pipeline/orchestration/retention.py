@@ -34,7 +34,7 @@ from soundlink_pipeline.wording import counted
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-DETAILED_DAYS = 14
+DETAILED_DAYS = 7
 # What the doctor, the runs list and the checks of totals look at, per job.
 NEWEST_RUNS_OF_A_JOB = 10
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
