@@ -16,7 +16,7 @@ from soundlink_pipeline.simulator.stats import Record, Stats
 from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile
 from soundlink_pipeline_tests.support.project import REPOSITORY, Project, project, utc
 
-LOADING = "load_and_quarantine"
+LOADING = "_load"
 # The product's function that opens it, and how often a refresh of both exports does.
 REFRESH = {
     "save_and_ask": 1,  # all questions before the first request for an export
