@@ -14,7 +14,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.report.__main__ import main as write_report
 from soundlink_pipeline.simulator import World
@@ -113,9 +113,8 @@ def test_hostile_names_and_ids_are_data_in_every_table(hostile: HostileRun) -> N
 def test_hostile_ids_name_no_file_but_their_own(hostile: HostileRun) -> None:
     """Every delivery lies three folders deep, under its campaign's id; outside of the project nothing is new."""
     here = hostile.here
-    landed = [
-        path for path in (here.data / "landing").rglob("*.zst") if path.parent.name not in ("campaigns", "soundlinks")
-    ]
+    of_subjects = {folder for subject in SUBJECTS for folder in (subject.plural, f"{subject.name}_details")}
+    landed = [path for path in (here.data / "landing").rglob("*.zst") if path.parent.name not in of_subjects]
     assert {unquote(path.parent.name) for path in landed} <= set(LISTED)
     assert {len(path.relative_to(here.data / "landing").parts) for path in landed} == {3}
     assert [path for path in sorted(here.folder.parent.iterdir()) if path not in hostile.around] == []
