@@ -94,18 +94,18 @@ class OpenAccount:
 
 @dataclass
 class OpenAccounts:
-    """The accounts of a step that could be opened, and why others could not, by name."""
+    """The accounts of a step that could be opened, and why others could not, by name.
 
+    `are_several`: the settings name several; a step may be limited to one of them.
+    """
+
+    are_several: bool
     all: list[OpenAccount] = field(default_factory=list)
     failed: dict[str, Exception] = field(default_factory=dict)
 
     @property
     def working(self) -> list[OpenAccount]:
         return [account for account in self.all if account.failure is None]
-
-    @property
-    def are_several(self) -> bool:
-        return len(self.all) + len(self.failed) > 1
 
     @property
     def failures(self) -> dict[str, str]:
@@ -205,7 +205,7 @@ def open_accounts(
     The warehouse is brought to the present contract first. A key or a URL that cannot be one fails an only account's
     step with that sentence.
     """
-    found = OpenAccounts()
+    found = OpenAccounts(len(soundlink.settings.accounts) > 1)
     with ExitStack() as stack:
         with as_operator_failure(ValueError):
             wanted = chosen_accounts(soundlink.settings.accounts, names)
@@ -215,7 +215,7 @@ def open_accounts(
                 try:
                     client, pacer = stack.enter_context(soundlink.client_of(account, log))
                 except ValueError as error:
-                    if len(wanted) == 1:
+                    if not found.are_several:
                         raise
                     found.failed[account.name] = error
                 else:

@@ -5,6 +5,7 @@ Reads the marts only, and does not depend on today. A database without rows give
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -74,6 +75,17 @@ class Figures:
     @property
     def provisional_days(self) -> list[date]:
         return [row["report_date"] for row in self.dates if not row["is_settled"]]
+
+    @property
+    def incomplete_days(self) -> dict[str, int]:
+        """By account on how many of the days shown rows that were expected have not been pulled."""
+        shown = {row["report_date"] for row in self.dates}
+        lacking = {
+            (row["account"], row["report_date"])
+            for row in self.status
+            if not row["is_complete"] and row["report_date"] in shown
+        }
+        return dict(sorted(Counter(account for account, _ in lacking).items()))
 
     @property
     def has_campaigns(self) -> bool:

@@ -415,6 +415,9 @@ def test_a_pull_publishes_the_accounts_that_work_and_says_which_one_does_not(her
     assert "a: 4 campaigns, 0 soundlinks; last pulled 2026-03-02 06:00 UTC\n" in status
     why = "b: 0 campaigns, 0 soundlinks; never pulled; failed when it was last asked: this API key was revoked; create"
     assert why in status
+    only_b = here.soundlink("pull", "--from", "2026-02-10", "--to", "2026-02-12", "--account", "b")
+    assert only_b.code == 1
+    assert why in here.soundlink("status").out
     only_a = here.soundlink("pull", "--from", "2026-02-10", "--to", "2026-02-12", "--account", "a")
     assert (only_a.code, only_a.err) == (0, "")
     assert why in here.soundlink("status").out

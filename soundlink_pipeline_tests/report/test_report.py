@@ -212,6 +212,16 @@ def test_of_several_accounts_the_page_says_whose_a_figure_is(two_accounts: Path,
     assert "account" not in page.text, "of one account"
 
 
+def test_days_that_lack_rows_of_an_account_are_told_at_the_head(two_accounts: Path, tmp_path: Path) -> None:
+    database = shutil.copyfile(two_accounts, tmp_path / "warehouse.duckdb")
+    with duckdb.connect(str(database)) as connection:
+        days = "report_date between date '2026-04-02' and date '2026-04-04'"
+        connection.execute(f"update marts.data_status set is_complete = false where account = 'bolt' and {days}")
+    said = "3 days lack rows of account bolt that were expected"
+    assert said in made(database, tmp_path / "all.html").text
+    assert "lack rows" not in made(two_accounts, tmp_path / "complete.html").text
+
+
 def test_a_campaigns_page_names_its_account_and_tells_how_that_ones_days_fill_up(
     two_accounts: Path, tmp_path: Path
 ) -> None:
