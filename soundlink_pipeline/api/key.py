@@ -12,6 +12,7 @@ import re
 from typing import Literal
 from urllib.parse import quote
 
+from soundlink_pipeline.contracts.account import HIDDEN_KEY, KEY_IN_TEXT
 from soundlink_pipeline.settings.accounts import Account
 
 Scheme = Literal["x-api-key", "bearer"]
@@ -19,10 +20,9 @@ Scheme = Literal["x-api-key", "bearer"]
 # That of the demo's local API: no secret.
 DEMO_KEY = "sk_demo_simulator"
 _SHORTEST_SECRET = 8
-# What every key of the API looks like, sk_<prefix>_<secret>; in a text, up to a quote or a backslash.
+# What every key of the API looks like, sk_<prefix>_<secret>.
 _LIKE_A_KEY = re.compile(r"sk_[!-~]+_[!-~]+")
-_KEY_IN_TEXT = re.compile(r"sk_[A-Za-z0-9]+_[!#-\[\]-~]+")
-_HIDDEN = "[key]"
+_KEY_IN_TEXT = re.compile(KEY_IN_TEXT)
 _SHOWN_CHARACTERS = 300
 
 
@@ -48,7 +48,7 @@ class Credential:
     def hide(self, text: str) -> str:
         """`text` without the secret, which a server or a proxy may echo, in whatever form it was written."""
         for forms in self._forms:
-            text = forms.sub(_HIDDEN, text)
+            text = forms.sub(HIDDEN_KEY, text)
         return text
 
     def shown(self, text: str, longest: int = _SHOWN_CHARACTERS) -> str:
@@ -106,7 +106,7 @@ def looks_like_a_key(text: str) -> bool:
 
 def without_keys(text: str) -> str:
     """`text` without anything that looks like a key of the API."""
-    return _KEY_IN_TEXT.sub(_HIDDEN, text)
+    return _KEY_IN_TEXT.sub(HIDDEN_KEY, text)
 
 
 def forms_of(secret: str) -> re.Pattern[str]:

@@ -6,6 +6,10 @@ from typing import Final, NamedTuple
 
 # The one account of a project that names none; also whose everything is that was pulled before there were several.
 DEFAULT_ACCOUNT: Final = "default"
+# A key of the API within a text, as a regular expression: sk_<prefix>_<secret>, up to a quote or a backslash. And what
+# is written in its place wherever text from outside is shown or stored.
+KEY_IN_TEXT: Final = r"sk_[A-Za-z0-9]+_[!#-\[\]-~]+"
+HIDDEN_KEY: Final = "[key]"
 
 
 class ListedId(NamedTuple):

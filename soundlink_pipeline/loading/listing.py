@@ -12,7 +12,7 @@ from soundlink_pipeline.contracts.table import MONEY, Column
 from soundlink_pipeline.landing.deliveries import Listing
 from soundlink_pipeline.landing.stored import DamagedFile
 from soundlink_pipeline.loading.read_sql import SIX_DECIMALS_IN_DOUBLE
-from soundlink_pipeline.warehouse.sql import naive
+from soundlink_pipeline.warehouse.sql import naive, without_keys
 from soundlink_pipeline.warehouse.tables import listing_table
 
 
@@ -24,7 +24,7 @@ def save_listing(connection: duckdb.DuckDBPyConnection, subject: Subject, listin
     lines = listing.lines(subject)  # read here: of a compressed file that is cut DuckDB reads what it can, silently
     values = {column.name: _listed(column) for column in subject.listed} | {
         "account": "$account",
-        "_listed_json": "item::varchar",
+        "_listed_json": without_keys("item::varchar"),
         "_listed_at": "$listed_at::timestamp",
         "_run_id": "$run_id",
     }
@@ -59,8 +59,8 @@ def save_details(connection: duckdb.DuckDBPyConnection, subject: Subject, detail
     """
     lines = details.lines(subject)
     values = {column.name: _listed(column) for column in subject.details} | {
-        "_detail_json": "item::varchar",
-        "_detail_listed_json": "listed::varchar",
+        "_detail_json": without_keys("item::varchar"),
+        "_detail_listed_json": without_keys("listed::varchar"),
         "_detail_at": "$detail_at::timestamp",
     }
     with _conversion_is_damage(details):

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import duckdb
 
+from soundlink_pipeline.contracts.account import HIDDEN_KEY, KEY_IN_TEXT
+
 # DuckDB raises these as errors of several kinds; only the text tells.
 _CANNOT_WRITE = ("Could not write", "No space left on device", "Disk quota exceeded", "Read-only file system")
 _DAMAGED = ("Corrupt database file", "not a valid DuckDB database file", "Could not read enough bytes")
@@ -30,6 +32,14 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def quote(text: str) -> str:
     """`text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def without_keys(text: str) -> str:
+    """SQL: `text` without anything that looks like a key of the API; what was JSON still is.
+
+    An answer may say the key back in a field that no contract describes.
+    """
+    return f"regexp_replace({text}, {quote(KEY_IN_TEXT)}, {quote(HIDDEN_KEY)}, 'g')"
 
 
 def quote_name(name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from soundlink_pipeline.contracts.schema import ExportColumn
 from soundlink_pipeline.contracts.table import MONEY, Column
-from soundlink_pipeline.warehouse.sql import quote
+from soundlink_pipeline.warehouse.sql import quote, without_keys
 
 UNKNOWN_FIELDS = "_unknown_fields"
 
@@ -27,7 +27,8 @@ def without(json: str, patch: str) -> str:
 def fields_beyond(json: str, known: Iterable[str]) -> str:
     """SQL: the fields of the JSON object `json` that are not `known`; null if there are none."""
     nulls = ", ".join(f'"{name}": null' for name in known)
-    return without(json, quote(f"{{{nulls}}}"))
+    beyond = without(json, quote(f"{{{nulls}}}"))
+    return f"{without_keys(f'({beyond})::varchar')}::json"
 
 
 def value_in(names: Sequence[str], column: Column) -> str:

@@ -73,6 +73,13 @@ def test_numbers_keep_their_digits(again: bool, warehouse: NativeFile, tmp_path:
     assert query(warehouse, f"select _unknown_fields from {TABLE} where _unknown_fields is not null") == [(numbers,)]
 
 
+def test_a_key_that_an_answer_says_back_is_not_kept(again: bool, warehouse: NativeFile, tmp_path: Path) -> None:
+    key = "sk_live_Qm7v/R2+xY{[,]}:pL9=="
+    said: Row = {"token": key, "note": f"used {key}", key: [key, {"sk_": 'sk_a_"b'}]}
+    load(warehouse, arrival(tmp_path, [exported(2, country_code="DE", **said)], pulled=NOON))
+    assert kept(warehouse)["DE"] == {"token": "[key]", "note": "used [key]", "[key]": ["[key]", {"sk_": 'sk_a_"b'}]}
+
+
 def test_they_follow_their_row_and_make_no_version_of_it(warehouse: NativeFile, tmp_path: Path) -> None:
     load(warehouse, arrival(tmp_path, [exported(2, saves=1)]))
     load(warehouse, arrival(tmp_path, [exported(2, saves=2)], pulled=NOON + HOUR))

@@ -198,6 +198,17 @@ def test_what_fails_costs_itself_alone_and_is_asked_for_again(tmp_path: Path) ->
         assert sorted(asked) == sorted(bad)
 
 
+def test_a_key_that_an_answer_says_back_is_not_kept(account: Account) -> None:
+    said = b'"token":"%s","generation":' % KEY.encode()
+    for match in ("/v1/campaigns", "/v1/soundlinks"):
+        account.api.faults.add(
+            Fault("edit", match=match, times=None, edit=lambda body: body.replace(b'"generation":', said))
+        )
+    account.run()
+    kept = account.query("select _listed_json, _detail_json, _detail_listed_json from campaigns")
+    assert all("[key]" in text and KEY not in text for texts in kept for text in texts)
+
+
 def test_a_scope_that_is_missing_is_found_out_with_one_request_and_costs_the_others_nothing(account: Account) -> None:
     account.api.faults.add(Fault("status", match="/v1/campaigns/", times=None, status=403, code="insufficient_scope"))
     campaigns = {one.path_id for one in account.api.world.campaigns}
