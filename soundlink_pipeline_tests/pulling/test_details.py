@@ -234,6 +234,13 @@ def test_those_that_the_settings_name_are_asked_for_once(api: Simulator, tmp_pat
     assert strategy == named.strategy
 
 
+def test_an_id_that_fits_no_address_costs_itself_alone(api: Simulator, tmp_path: Path) -> None:
+    campaign = api.world.campaigns[0].path_id
+    account = Account(api, with_settings(api, tmp_path, campaign_ids=("x" * 70_000, campaign)))
+    assert sorted(account.run()) == sorted([campaign, *(one.path_id for one in api.world.soundlinks)])
+    assert "an id is too long for the address of a request" in account.said[0]
+
+
 def test_a_rebuild_gives_the_same_campaigns_however_long_ago_their_details_were_asked_for(
     account: Account, tmp_path: Path
 ) -> None:
