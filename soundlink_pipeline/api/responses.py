@@ -16,6 +16,9 @@ from soundlink_pipeline.api.key import Credential
 
 # Far beyond what is ever delivered: a body that does not end must not fill the memory.
 LARGEST_JSON_BYTES = 64 << 20
+# What is kept is read again, where Python's parser may have less of its stack left than where it came.
+_DEEPEST_JSON = 100
+_TOO_DEEP = "too deeply nested"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -29,16 +32,31 @@ def is_foreign(kind: str) -> bool:
 
 
 def json_body(response: httpx.Response, parse_float: Callable[[str], Any] = float) -> object:
-    """The JSON of a body; ValueError where it is none, or longer than one may be."""
+    """The JSON of a body; ValueError where it is none, or longer or deeper than one may be."""
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
         if len(body) > LARGEST_JSON_BYTES:
             raise ValueError(f"more than {LARGEST_JSON_BYTES >> 20} MiB")
     try:
-        return json.loads(body, parse_float=parse_float)
+        value = json.loads(body, parse_float=parse_float)
     except RecursionError:
-        raise ValueError("too deeply nested") from None
+        raise ValueError(_TOO_DEEP) from None
+    if _is_deeper(value, _DEEPEST_JSON):
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether objects and lists are nested in more levels than that."""
+    level = _nested([value])
+    for _ in range(levels):
+        level = [inner for one in level for inner in _nested(one.values() if isinstance(one, dict) else one)]
+    return bool(level)
+
+
+def _nested(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if isinstance(value, dict | list)]
 
 
 def beginning(chunks: Iterable[bytes]) -> str:

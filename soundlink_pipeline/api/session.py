@@ -11,7 +11,7 @@ import httpx
 from soundlink_pipeline.api.auth import HostAuth
 from soundlink_pipeline.api.content_encoding import ACCEPTED, UnknownEncoding
 from soundlink_pipeline.api.error_answers import error_of
-from soundlink_pipeline.api.errors import RedirectRefused, SoundlinkError, Unreachable, WrongContent
+from soundlink_pipeline.api.errors import RedirectRefused, RequestRefused, SoundlinkError, Unreachable, WrongContent
 from soundlink_pipeline.api.key import Credential, Scheme
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.api.responses import request_id
@@ -73,7 +73,10 @@ class Session:
 
         Raises SoundlinkError, also where the connection breaks while the body is read within the context.
         """
-        url = self._base_url.copy_with(raw_path=self._base_url.raw_path.rstrip(b"/") + path.encode("ascii"))
+        try:
+            url = self._base_url.copy_with(raw_path=self._base_url.raw_path.rstrip(b"/") + path.encode("ascii"))
+        except httpx.InvalidURL:
+            raise RequestRefused("an id is too long for the address of a request, and was not asked for") from None
         url = url.copy_merge_params(query)
         redirects = 0
         while True:

@@ -80,7 +80,7 @@ def _loaded(soundlink: Soundlink, home: Path) -> Iterator[Line]:
             yield "Settled", f"up to {settled}: these numbers are final" if settled else "no day yet"
             for number, export in enumerate(warehouse.exports):
                 yield "" if number else "Loaded", f"{export.name}: {_rows(connection, export)}"
-            yield from _labelled("Accounts", _accounts(connection, failed))
+            yield from _labelled("Accounts", _accounts(connection, names, failed))
     except (WarehouseLocked, WarehouseUnusable) as error:
         yield "Loaded", f"cannot be read now: {error}"
 
@@ -90,16 +90,23 @@ def _labelled(label: str, texts: Iterable[str]) -> Iterator[Line]:
         yield "" if number else label, text
 
 
-def _accounts(connection: duckdb.DuckDBPyConnection, failed: Mapping[str, str]) -> Iterator[str]:
-    """A line for each account where there are several; of those that have `failed`, why."""
-    found = connection.execute(
-        "select name, campaigns, soundlinks, last_pulled_at, is_expected from accounts order by name"
-    ).fetchall()
-    for name, campaigns, soundlinks, pulled, is_expected in found if len(found) > 1 else ():
-        listed = f"{counted(campaigns, 'campaign')}, {counted(soundlinks, 'soundlink')}"
-        when = f"last pulled {minute(pulled)}" if pulled else "never pulled"
-        gone = "" if is_expected else "; the settings no longer name it"
-        yield f"{name}: {listed}; {when}{gone}{_why(name, failed)}"
+def _accounts(
+    connection: duckdb.DuckDBPyConnection, names: Collection[str], failed: Mapping[str, str]
+) -> Iterator[str]:
+    """A line for each account where there are several, of the warehouse or of the settings, which give `names`.
+
+    Of those that have `failed` it says why.
+    """
+    rows = connection.execute("select name, campaigns, soundlinks, last_pulled_at from accounts").fetchall()
+    # One that the settings name only since the last run is not in the warehouse yet.
+    found = dict.fromkeys(names, "never pulled") | {
+        name: f"{counted(campaigns, 'campaign')}, {counted(soundlinks, 'soundlink')}; "
+        + (f"last pulled {minute(pulled)}" if pulled else "never pulled")
+        for name, campaigns, soundlinks, pulled in rows
+    }
+    for name, what in sorted(found.items()) if len(found) > 1 else ():
+        gone = "" if name in names else "; the settings no longer name it"
+        yield f"{name}: {what}{gone}{_why(name, failed)}"
 
 
 def _why(account: str, failed: Mapping[str, str]) -> str:

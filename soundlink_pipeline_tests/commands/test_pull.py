@@ -421,3 +421,8 @@ def test_a_pull_publishes_the_accounts_that_work_and_says_which_one_does_not(her
     only_a = here.soundlink("pull", "--from", "2026-02-10", "--to", "2026-02-12", "--account", "a")
     assert (only_a.code, only_a.err) == (0, "")
     assert why in here.soundlink("status").out
+    # What the settings name is told as they are now, not as the last run found them.
+    (here.path / "accounts.toml").write_text("[accounts.a]\nkey_env = 'KEY_A'\n[accounts.c]\nkey_env = 'KEY_C'\n")
+    status = here.soundlink("status").out
+    assert "b: 0 campaigns, 0 soundlinks; never pulled; the settings no longer name it\n" in status
+    assert "c: never pulled\n" in status
