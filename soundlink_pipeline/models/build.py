@@ -229,7 +229,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, model: Model) -> list[tuple[
 
 
 def _comments(connection: duckdb.DuckDBPyConnection, model: Model) -> list[str]:
-    """The descriptions as comments; of columns, where another one stands: most do after all but the first build."""
+    """The descriptions as comments; those of columns only where they do not stand yet: each costs a statement."""
     of_table, of_columns = model.comments
     statements = []
     if of_table and model.description:

@@ -19,7 +19,7 @@ _EXACT_IN_DOUBLE = 2**53 - 1
 def without(json: str, patch: str) -> str:
     """SQL: the JSON object `json` without the fields that the JSON object `patch` has as nulls; null if none is left.
 
-    Numbers keep all their digits, and what cannot be taken apart is left out.
+    Whole numbers keep all their digits, others those of a double, and what cannot be taken apart is left out.
     """
     return f"nullif(try(json_merge_patch({json}, {patch})), '{{}}')"
 
