@@ -31,6 +31,7 @@ from soundlink_pipeline.pulling.details import (
     keep_details,
     keep_landed_details,
     lacking_details,
+    places,
 )
 from soundlink_pipeline.pulling.fetcher import Source
 from soundlink_pipeline.pulling.landed import load_leftovers
@@ -276,7 +277,11 @@ def _ask_for_details(context: dg.AssetExecutionContext, soundlink: Soundlink, pu
             for pull in asking
         ]
         try:
-            done = [threads.submit(of.ask, pull.lacking) for of, pull in zip(all_details, asking, strict=True)]
+            most = places([len(pull.lacking) for pull in asking])
+            done = [
+                threads.submit(of.ask, pull.lacking, its_most)
+                for of, pull, its_most in zip(all_details, asking, most, strict=True)
+            ]
             landed = [item for future in done for item in future.result()]
         except BaseException:  # a cancel: no request may hold up the end
             for details in all_details:

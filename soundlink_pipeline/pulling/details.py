@@ -33,9 +33,11 @@ from soundlink_pipeline.wording import counted
 if TYPE_CHECKING:
     from soundlink_pipeline.api.client import SoundlinkClient
 
-# Per account: a twelfth of what the API takes in an hour, and fewer than it takes in a minute, so that the run after
-# this one lists at once. Forty daily refreshes fill an account of 2,000 campaigns.
-MOST_PER_RUN = 50
+# In a run. A twelfth of what the API takes of an account in an hour, and fewer than it takes in a minute, so that the
+# run after this one lists at once: forty daily refreshes fill an account of 2,000 campaigns.
+MOST_PER_ACCOUNT = 50
+# Of all accounts together: details are small beside the exports, however many accounts a run has.
+MOST_PER_RUN = 200
 # What comes after a run's exports waits no longer for details, however slow the API is.
 _LONGEST_SECONDS = 30.0
 
@@ -61,11 +63,28 @@ def lacking_details(ledger: Ledger, listed: Mapping[Subject, Iterable[Item]], ac
     return sorted(found, key=lambda one: one.subject.created_on(one.item) or date.min, reverse=True)
 
 
-def _in_turn(lacking: Sequence[Lacking], run_id: str) -> list[Lacking]:
-    """Newest first, but for the last fifth of a run's places, which go by lot: new ones that always fail bar nobody."""
-    first = MOST_PER_RUN - MOST_PER_RUN // 5
+def places(lacking: Sequence[int]) -> list[int]:
+    """How many details a run asks of each account, by how many each lacks: at least one, and the same of all.
+
+    What an account does not need of its share goes to those that lack more.
+    """
+    given, left = [0] * len(lacking), MOST_PER_RUN
+    for others, index in enumerate(sorted(range(len(lacking)), key=lambda index: lacking[index])):
+        share = max(1, left // (len(lacking) - others))
+        given[index] = min(lacking[index], MOST_PER_ACCOUNT, share)
+        left -= given[index]
+    return given
+
+
+def _in_turn(lacking: Sequence[Lacking], most: int, run_id: str) -> list[Lacking]:
+    """Newest first, but for the last fifth of a run's places, which go by lot: new ones that always fail bar nobody.
+
+    With fewer than five places the lot decides in as many runs whether the last one goes by it.
+    """
+    lot = random.Random(run_id)  # noqa: S311  # a lot, no secret
+    first = most - int(most / 5 + lot.random())
     newest, older = list(lacking[:first]), list(lacking[first:])
-    random.Random(run_id).shuffle(older)  # noqa: S311  # a lot, no secret
+    lot.shuffle(older)
     return newest + older
 
 
@@ -82,16 +101,16 @@ class Details:
         self._failures: list[str] = []
         self._server_date: datetime | None = None
 
-    def ask(self, lacking: Sequence[Lacking]) -> list[tuple[Subject, Listing]]:
-        """Ask for as many as a run may, and land what comes: a file for each subject."""
+    def ask(self, lacking: Sequence[Lacking], most: int) -> list[tuple[Subject, Listing]]:
+        """Ask for at most so many, and land what comes: a file for each subject."""
         if not lacking:
             return []
         requested_at = datetime.now(UTC)
         timer = threading.Timer(_LONGEST_SECONDS, self.stop)
         timer.start()
         try:
-            not_refused = (one for one in _in_turn(lacking, self._run_id) if one.subject not in self._refused)
-            for one in islice(not_refused, MOST_PER_RUN):
+            not_refused = (one for one in _in_turn(lacking, most, self._run_id) if one.subject not in self._refused)
+            for one in islice(not_refused, most):
                 if not self._ask(one):
                     break
         finally:

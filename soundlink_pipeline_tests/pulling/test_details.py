@@ -18,7 +18,7 @@ from soundlink_pipeline.contracts.soundlinks import SOUNDLINK
 from soundlink_pipeline.contracts.subject import Item, Subject
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.pulling import details as pulling_details
-from soundlink_pipeline.pulling.details import Details, keep_details, keep_landed_details, lacking_details
+from soundlink_pipeline.pulling.details import Details, keep_details, keep_landed_details, lacking_details, places
 from soundlink_pipeline.pulling.landed import rebuild
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import Fault, KeyInfo, SimClock, Simulator, World, running_simulator
@@ -38,7 +38,7 @@ class Account:
     said: list[str] = field(default_factory=list)
     runs: int = 0
 
-    def run(self, *, saves: bool = True) -> list[str]:
+    def run(self, *, saves: bool = True, most: int = 50) -> list[str]:
         """The ids whose details were asked for, in their order."""
         self.runs += 1
         run_id, soundlink = f"run-{self.runs}", self.soundlink
@@ -50,7 +50,7 @@ class Account:
         self.api.stats.reset()
         with soundlink.quick_client_of(soundlink.settings.accounts[0]) as (client, pacer):
             asking = Details(client, pacer, soundlink.landing, account="default", run_id=run_id, log=self.said.append)
-            landed = asking.ask(lacking)
+            landed = asking.ask(lacking, most)
         if saves:
             keep_details(soundlink.warehouse, soundlink.landing, landed, self.said.append)
         assert {record.kind for record in self.api.stats.records} <= set(KINDS)
@@ -128,28 +128,44 @@ def test_details_are_asked_for_once_newest_first_and_become_columns(account: Acc
     assert {at for *_, at in kept} == {now.replace(tzinfo=None)}
 
 
-def test_an_account_with_many_is_filled_over_several_runs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pulling_details, "MOST_PER_RUN", 4)
+def test_an_account_with_many_is_filled_over_several_runs(account: Account) -> None:
     everyone = newest_first(account.api)
     found = list[str]()
-    while of_run := account.run():
+    while of_run := account.run(most=4):
         assert len(of_run) <= 4
+        assert of_run[:3] == [name for name in everyone if name not in found][:3]
         found += of_run
-    assert found == everyone
+    assert sorted(found) == sorted(everyone)
     assert account.said[0] == f"details: 4 of {len(everyone)} came, {len(everyone) - 4} are left to the next runs"
 
 
-def test_new_ones_that_fail_in_every_run_keep_no_older_one_from_its_turn(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pulling_details, "MOST_PER_RUN", 5)
+@pytest.mark.parametrize("most", [5, 1])
+def test_new_ones_that_fail_in_every_run_keep_no_older_one_from_its_turn(account: Account, most: int) -> None:
     everyone = newest_first(account.api)
-    failing, others = everyone[:5], everyone[5:]
+    failing, others = everyone[:most], everyone[most:]
     for listed_id in failing:
         account.api.faults.add(Fault("status", match=f"/{listed_id}", times=None, status=404, code="not_found"))
-    asked = [name for _ in range(20) for name in account.run()]
+    asked = [name for _ in range(100 // most) for name in account.run(most=most)]
     assert {*others} <= {*asked}
     assert len(others) >= 2
+
+
+@pytest.mark.parametrize(
+    ("lacking", "given"),
+    [
+        ([], []),
+        ([7], [7]),
+        ([2_000], [50]),
+        ([2_000, 1], [50, 1]),
+        ([2_000] * 5, [40] * 5),
+        ([2_000, 10, 2_000, 10, 2_000, 2_000], [45, 10, 45, 10, 45, 45]),
+        ([38] * 40, [5] * 40),
+        ([1, 38] * 20, [1, 9] * 20),
+        ([3] * 201, [1] * 201),
+    ],
+)
+def test_the_places_of_a_run_are_shared_among_accounts(lacking: list[int], given: list[int]) -> None:
+    assert places(lacking) == given
 
 
 def test_what_has_changed_is_asked_for_again_and_a_touch_is_not(account: Account) -> None:
