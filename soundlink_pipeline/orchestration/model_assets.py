@@ -22,6 +22,7 @@ from soundlink_pipeline.models.build import Built, build_model, days_to_build, d
 from soundlink_pipeline.models.errors import ModelError, readable, shown
 from soundlink_pipeline.models.names import ASSETS, as_asset_name
 from soundlink_pipeline.models.project import Model, SqlProject
+from soundlink_pipeline.models.standing import Standing
 from soundlink_pipeline.models.tests import DataTest
 from soundlink_pipeline.models.verdicts import SHOWN_ROWS, TestResult, run_tests
 from soundlink_pipeline.orchestration.canceling import as_cancellation, is_interruption
@@ -98,10 +99,10 @@ def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.Assets
         with as_cancellation(context), as_operator_failure(), soundlink.warehouse.write() as connection:
             for table in drop_removed_models(connection, project):
                 context.log.info(f"dropped {table}: its model file was removed")
-            dates = days_to_build(connection, project)
+            dates, standing = days_to_build(connection, project), Standing(connection)
             for model in selected:
                 try:
-                    yield _build(context, connection, project, model, dates, failed=failed)
+                    yield _build(context, connection, project, model, dates, standing=standing, failed=failed)
                 except ModelError as error:
                     failed[model.name] = str(error)
                 except WarehouseUnusable:  # not of this model
@@ -130,6 +131,7 @@ def _build(
     model: Model,
     dates: DateRange | None,
     *,
+    standing: Standing,
     failed: dict[str, str],
 ) -> dg.MaterializeResult[None]:
     """Build one model and run its tests; adds blocking results to `failed`. Raises ModelError if it cannot be built."""
@@ -137,7 +139,7 @@ def _build(
     if needed is not None:
         raise ModelError(model.path, None, f"not built: it depends on {needed}")
     try:
-        built = build_model(connection, project, model, dates)
+        built = build_model(connection, project, model, dates, standing)
     except ModelError:
         if unbuilt := _unbuilt(connection, project, model):
             raise _comes_first(unbuilt, model) from None

@@ -1,0 +1,96 @@
+"""What stands in the database of the models: their tables and views with their columns, and what each was built of.
+
+Read once for all models, since each question to DuckDB's catalog costs as much as building a small model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from soundlink_pipeline.models.model import Model
+from soundlink_pipeline.warehouse.tables import MODEL_STATE
+
+# What each model was built from: its SQL, and the last delivery then loaded. Private to the pipeline, not published.
+STATE_TABLE = MODEL_STATE
+CREATE_STATE = f"create table if not exists {STATE_TABLE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT)"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as the database has it. `comment` is None where there is none."""
+
+    name: str
+    kind: str
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class BuildState:
+    """The definition that a model was last built of, and the last delivery that was loaded then."""
+
+    fingerprint: str
+    load_order: int
+
+
+class Standing:
+    """What stood when it was read, and what `note` was told since. One connection's, while no other can write."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute(CREATE_STATE)
+        ((self.newest_load,),) = connection.execute("select coalesce(max(load_order), 0) from deliveries").fetchall()
+        self._built = {
+            model: BuildState(fingerprint, load_order)
+            for model, fingerprint, load_order in connection.execute(
+                f"select model, fingerprint, load_order from {STATE_TABLE}"
+            ).fetchall()
+        }
+        self._made = {_key(schema, name): (kind, comment) for schema, name, kind, comment in _commented(connection)}
+        self._columns: dict[tuple[str, str], list[Column]] = {}
+        for schema, table, *column in connection.execute(
+            "select schema_name, table_name, column_name, data_type, comment from duckdb_columns()"
+            " where database_name = current_database() order by schema_name, table_name, column_index"
+        ).fetchall():
+            self._columns.setdefault(_key(schema, table), []).append(Column(*column))
+
+    def kind(self, model: Model) -> str | None:
+        """'table' or 'view'; None where there is nothing of the model's name."""
+        return self._made.get(_key(model.schema, model.alias), (None, None))[0]
+
+    def comment(self, model: Model) -> str | None:
+        """Of the table or view itself."""
+        return self._made.get(_key(model.schema, model.alias), (None, None))[1]
+
+    def columns(self, model: Model) -> list[Column]:
+        return self._columns.get(_key(model.schema, model.alias), [])
+
+    def state(self, model: Model) -> BuildState | None:
+        """None if the model was never built."""
+        return self._built.get(model.table)
+
+    def has_schema(self, model: Model) -> bool:
+        """Whether something stands in the model's schema; an empty one is not known."""
+        return any(schema == model.schema.lower() for schema, _ in self._made)
+
+    def note(self, model: Model, comment: str | None, columns: list[Column], state: BuildState) -> None:
+        """Take over that a model was built: what it has now, and of what it was built."""
+        key = _key(model.schema, model.alias)
+        self._made[key], self._columns[key], self._built[model.table] = (model.made_as, comment), columns, state
+
+
+def made(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
+    """Schema, name and kind of every table and view of this database."""
+    return [(schema, name, kind) for schema, name, kind, _ in _commented(connection)]
+
+
+def _commented(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str | None]]:
+    own = "database_name = current_database() and not internal"
+    return connection.execute(
+        f"select schema_name, table_name, 'table', comment from duckdb_tables() where {own}"
+        f" union all select schema_name, view_name, 'view', comment from duckdb_views() where {own}"
+    ).fetchall()
+
+
+def _key(schema: str, name: str) -> tuple[str, str]:
+    return schema.lower(), name.lower()
