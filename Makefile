@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 PORT ?= 3000
+# Processes that run the tests: one more than there are processors, since some of them wait.
+WORKERS ?= 3
 STAMP := $(VENV)/.installed
+BROWSER_STAMP := $(VENV)/.browser-installed
 DBT_STAMP := .venv-dbt/.installed
 
 # The project folder that Dagster works in: this one if it has an .env, else the demo's.
@@ -102,12 +105,14 @@ check: install ## Lint, types and tests, at the same time: what CI runs
 
 test: check ## The same as check
 
-browser: install ## Test the report and the Dagster UI in a real Chromium (needs the system's chromium)
+$(BROWSER_STAMP): $(STAMP) requirements-browser.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-browser.txt
+	@touch $(BROWSER_STAMP)
+
+browser: $(BROWSER_STAMP) ## Test the report and the Dagster UI in a real Chromium (needs the system's chromium)
 	$(BIN)/python -m pytest -m browser
 
-pictures: install ## Take the pictures of the Dagster UI in docs/ui anew, of a fresh demo (needs the system's chromium)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-browser.txt
+pictures: $(BROWSER_STAMP) ## Take the pictures of the Dagster UI in docs/ui anew, of a fresh demo (needs the system's chromium)
 	$(BIN)/python -m soundlink_pipeline_tests.documents.ui_pictures
 
 $(DBT_STAMP): dbt_like_sql/requirements-dbt.txt
@@ -148,7 +153,7 @@ types:
 
 tests:
 	@# Not what this make is told: tests start make themselves.
-	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks
