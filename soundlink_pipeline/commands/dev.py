@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from soundlink_pipeline.commands import cli
-from soundlink_pipeline.commands.execution import answers, checked_env_file, checked_settings
+from soundlink_pipeline.commands.execution import answers, checked_env_file, checked_settings, opened_instance
 from soundlink_pipeline.commands.outcome import CommandFailed
 from soundlink_pipeline.commands.project_folder import (
     WORKSPACE_FILE,
@@ -28,6 +28,7 @@ from soundlink_pipeline.commands.project_folder import (
     enter_project,
     in_use,
     require_project,
+    require_workspace,
     served,
 )
 from soundlink_pipeline.commands.signals import ended_by_signals, ignore_signals
@@ -59,10 +60,13 @@ def serve(host: str, port: int, *, verbose: bool) -> None:
     given = {**checked_env_file(), **os.environ}
     checked_settings(given)
     require_project(folder)
+    require_workspace(folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(in_use(folder, _COMMAND))
         lock = stack.enter_context(served(folder, _COMMAND))
         check_port(host, port, f"{typed(f'dev --port={port + 1}')} takes another")
+        with opened_instance(Path(os.environ["DAGSTER_HOME"])):
+            pass  # what dagster.yaml has that Dagster does not take is a sentence here, and a screen full there
         stack.enter_context(ended_by_signals(f"Stopped: no scheduled run starts until the next {typed('dev')}."))
         if is_demo(folder):
             stack.enter_context(api_of_demo(folder))

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,6 +79,18 @@ def check_instance_file(home: Path) -> None:
         reason = " ".join(str(error).split())
     if reason:
         raise click.ClickException(f"{file} cannot be read as YAML in UTF-8 ({reason}): {_ANOTHER_FILE}")
+
+
+def require_workspace(folder: Path) -> None:
+    """Raises click.ClickException if Dagster would find nothing there that says what to load."""
+    if (folder / WORKSPACE_FILE).is_file():
+        return
+    try:
+        tool = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("tool", {})
+    except (OSError, ValueError):
+        tool = {}
+    if not {"dagster", "dg"} & set(tool):
+        raise click.ClickException(f"{folder / WORKSPACE_FILE} is missing: {_ANOTHER_FILE}")
 
 
 def require_data(folder: Path) -> None:

@@ -41,5 +41,10 @@ def minute(moment: datetime) -> str:
 
 
 def first_line(text: object) -> str:
-    """The first line of an exception's message or of a text."""
-    return str(text).strip().partition("\n")[0].rstrip(":") or type(text).__name__
+    """The first line of an exception's message or of a text. Of faults that Dagster lists below it: the first."""
+    line = str(text).strip().partition("\n")[0].rstrip(":") or type(text).__name__
+    errors = getattr(text, "errors", None)
+    if isinstance(errors, list) and errors and isinstance(first := getattr(errors[0], "message", None), str):
+        # Behind it stands all that Dagster would have taken there: a screen full.
+        return f"{line.rstrip('.:')}: {first.partition(' Expected: ')[0]}"
+    return line

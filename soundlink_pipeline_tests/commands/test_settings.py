@@ -11,6 +11,7 @@ import pytest
 from soundlink_pipeline.commands import backfill, demo, dev, rebuild, totals
 from soundlink_pipeline.doctor.__main__ import main as doctor
 from soundlink_pipeline.report.__main__ import main as report
+from soundlink_pipeline_tests.commands.conftest import Folder
 from soundlink_pipeline_tests.support.terminal import soundlink
 
 BAD = {
@@ -130,6 +131,26 @@ def test_dagsters_file_that_is_broken_is_one_sentence(tmp_path: Path, command: s
     assert said.err.startswith(f"Error: {tmp_path / 'dagster.yaml'} {told}")
     assert said.err.endswith("put the project's own there; soundlink init DIR makes one to copy\n")
     assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("command", "code"), [("status", 0), ("pull", 1), ("dev", 1)])
+def test_an_entry_that_dagster_does_not_know_is_named(here: Folder, command: str, code: int) -> None:
+    with (here.path / "dagster.yaml").open("a") as file:
+        file.write("run_queue:\n  most: 1\nfoo: 1\n")
+    said = here.soundlink(command, *["--days=1"] * (command == "pull"))
+    assert said.code == code
+    (told,) = [line for line in (said.out + said.err).splitlines() if "dagster.yaml" in line]
+    assert 'dagster.yaml: Received unexpected config entry "' in told
+    assert "Expected" not in told
+    assert len(told) < 300
+
+
+def test_without_a_workspace_file_dev_names_it(here: Folder) -> None:
+    (here.path / "workspace.yaml").unlink()
+    (here.path / "pyproject.toml").write_text("[tool.ruff]\n")
+    said = here.soundlink("dev")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"Error: {here.path / 'workspace.yaml'} is missing: put the project's own there; ")
 
 
 def test_dagsters_file_that_is_missing_is_named(tmp_path: Path) -> None:
