@@ -49,3 +49,5 @@ def publish_accounts(accounts: tuple[str, ...]) -> None:
                 raise CommandFailed(str(error)) from None
             held = sum(rows[export.name] for export in soundlink.warehouse.exports)
             print(f"Published: {target} ({counted(held, 'row')} of {account}, none of another's)", flush=True)
+            if not held:
+                print(f"{account} has no rows yet: {typed('status')} says when it was last pulled", flush=True)

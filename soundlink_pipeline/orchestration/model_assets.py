@@ -209,15 +209,24 @@ def _check_result(model: Model, name: str, tested: Sequence[TestResult]) -> dg.A
         sample = markdown_table(item.columns, item.rows)
         metadata[item.test.name] = dg.MetadataValue.md(f"{item.test.description} Failing rows{of_many}:\n\n{sample}")
         metadata[f"{item.test.name}, SQL"] = _sql(item.sql)
-    broken = [readable(item) for item in failed if item.outcome == "error"]
     return dg.AssetCheckResult(
         check_name=name,
         asset_key=model.name,
         passed=not failed,
         severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
-        description="\n".join(broken) or None,
+        description="\n".join(_said(item) for item in failed) or None,
         metadata=metadata,
     )
+
+
+def _said(failed: TestResult) -> str:
+    """What a failed test found, with its first row: which account, campaign or day it is about."""
+    first = next(iter(failed.rows), ())
+    values = ", ".join(
+        f"{name} {' '.join(str(value).split())[:_SHOWN]}"
+        for name, value in zip(failed.columns, first, strict=bool(first))
+    )
+    return readable(f"{failed}; the first: {values}" if values else failed)
 
 
 def _spec(project: SqlProject, model: Model, table: Table) -> dg.AssetSpec:
@@ -252,6 +261,8 @@ def _spec(project: SqlProject, model: Model, table: Table) -> dg.AssetSpec:
     )
 
 
+# How much of a value stands in a sentence.
+_SHOWN = 60
 # The tags that Dagster accepts.
 _TAG = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 
