@@ -35,7 +35,7 @@ OF_SOUNDLINK := $(if $(filter command environment,$(origin SOUNDLINK)),--soundli
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench alternatives docs clean
+.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench clients alternatives docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,11 @@ lock: ## Pin the newest allowed versions in the requirements files (needs uv)
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
 			-c ../../requirements.txt requirements-$$name.in -o requirements-$$name.txt || exit 1; \
 	done
+	cd examples/clients && for file in requirements-*.in; do \
+		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --upgrade \
+			$$file -o $${file%.in}.txt || exit 1; \
+	done
+	cd examples/clients/node && npm install --package-lock-only --omit-lockfile-registry-resolved --silent
 
 demo: install ## Run the pipeline against a local Soundlink API: no key, no questions
 	@$(COMMAND) demo
@@ -157,6 +162,10 @@ tests:
 
 bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks
+
+clients: install ## Ask the demo's published file by every client of docs/analysts.md, each in its own environment (needs npm for Node)
+	test -e demo/data/soundlink.duckdb || $(COMMAND) demo
+	$(BIN)/python examples/clients/run.py
 
 alternatives: ## Install what make bench compares with: dlt, pandas, row by row
 	for name in dlt pandas rows; do \

@@ -163,9 +163,35 @@ def test_newest_released_version_is_the_package_s() -> None:
     assert version[1] == released[1]
 
 
-def test_requirements_are_pinned_with_hashes_and_name_no_host() -> None:
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+FOLDERS = (".", "dbt_like_sql", "deploy", "benchmarks/alternatives", "examples/clients")
+LOCKED = [path for folder in FOLDERS for path in sorted((ROOT / folder).glob("requirements*.txt"))]
+CLIENTS = ROOT / "examples" / "clients"
+
+
+@pytest.mark.parametrize("file", LOCKED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_requirements_are_pinned_with_hashes_and_name_no_host(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
     pins = re.findall(r"^[\w.\[\]-]+==", text, re.MULTILINE)
-    assert len(pins) > 50
+    assert len(pins) > (50 if file.name == "requirements.txt" else 0)
     assert text.count("--hash=sha256:") >= len(pins)
     assert not re.search(r"https?://|--(extra-)?index-url|--find-links", text)
+
+
+def test_node_packages_are_locked_and_name_no_host() -> None:
+    text = (CLIENTS / "node" / "package-lock.json").read_text(encoding="utf-8")
+    assert text.count('"integrity"') > 5
+    assert '"resolved"' not in text
+
+
+def test_each_client_was_tried_with_the_versions_that_are_locked() -> None:
+    table = (ROOT / "docs" / "analysts.md").read_text(encoding="utf-8").partition("<!-- clients -->")[2]
+    rows = [line.split(" | ") for line in table.partition("<!-- end of clients -->")[0].splitlines()[3:]]
+    assert len(rows) >= 12
+    files = [CLIENTS / "node" / "package.json", *CLIENTS.glob("requirements-*.txt")]
+    locked = [path.read_text(encoding="utf-8") for path in files if path in LOCKED or path.suffix == ".json"]
+    for _, tried, *_ in rows:
+        pins = [tuple(package.split(" ")) for package in tried.split(", ")]
+        assert any(
+            all(f"{name}=={version} " in text or f'"{name}": "{version}"' in text for name, version in pins)
+            for text in locked
+        ), tried
