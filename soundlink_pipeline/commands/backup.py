@@ -1,8 +1,9 @@
 """`soundlink backup`: a copy of what cannot be had again, made while runs go on; the copy is a project folder itself.
 
 It holds the landed files, from which `soundlink rebuild` makes warehouse, models and published file; analysts' own
-files; the quarantine; the settings; a project's own SQL; and Dagster's state (runs, ticks, schedules), if that is in SQLite. The warehouse is
-copied only if the landing lacks deliveries that it knows, whose time to be kept is over: those rows are nowhere else.
+files; the quarantine; the settings; a project's own SQL; and Dagster's state (runs, ticks, schedules), if that is in
+SQLite. The warehouse is copied only if the landing lacks deliveries that it knows, whose time to be kept is over: those
+rows are nowhere else.
 
 A landed file never changes, but it is renamed once it is compressed, and deleted when its time is over: what vanishes
 while it is copied is looked for again under its other name. Each SQLite file is copied by SQLite, as of one moment.

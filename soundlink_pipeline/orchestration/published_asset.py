@@ -81,7 +81,7 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
             },
             check_results=[
                 _equals_warehouse(published.differences, len(published.rows)),
-                _own_files_read(published.own_files),
+                own_files_read(published.own_files),
             ],
         )
 
@@ -104,7 +104,8 @@ def _equals_warehouse(differences: Sequence[Difference], tables: int) -> dg.Asse
     )
 
 
-def _own_files_read(files: Sequence[OwnFile]) -> dg.AssetCheckResult:
+def own_files_read(files: Sequence[OwnFile]) -> dg.AssetCheckResult:
+    """The check's result: a warning where the publication could not read one of the files."""
     unread = [file for file in files if file.problem]
     metadata: dict[str, Any] = {"files": len(files), "not read": len(unread)}
     if unread:

@@ -155,10 +155,13 @@ def test_sql_of_the_vendors_playlist_impact_example_runs_on_the_published_file_a
         from paid join counted using (isrc, month) order by all
     """
     answer = connection.execute(query).fetchall()
-    assert answer == connection.execute(
-        "select isrc, sale_month, campaign_streams_during, round(attributed_share, 6), round(revenue_per_stream, 9)"
-        " from marts.campaign_return where campaign_streams_during > 0 order by all"
-    ).fetchall()
+    assert (
+        answer
+        == connection.execute(
+            "select isrc, sale_month, campaign_streams_during, round(attributed_share, 6), round(revenue_per_stream, 9)"
+            " from marts.campaign_return where campaign_streams_during > 0 order by all"
+        ).fetchall()
+    )
     assert len(answer) == 2
     with duckdb.connect(str(tmp_path / "mine.duckdb")) as mine:
         mine.execute(f"attach '{published}' as soundlink (read_only)")
