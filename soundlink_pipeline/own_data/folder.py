@@ -46,6 +46,11 @@ class FoundFile:
     version: Version
     problem: str | None = None
 
+    @property
+    def name(self) -> str:
+        """For people and for the database: of bytes that are no UTF-8, their numbers."""
+        return self.path.name.encode("utf-8", "backslashreplace").decode()
+
 
 def version_of(path: Path) -> Version:
     """Of the file itself, not of what it leads to. Raises OSError."""

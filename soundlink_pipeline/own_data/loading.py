@@ -25,6 +25,7 @@ from soundlink_pipeline.warehouse.own_tables import OWN_FILES, OWN_SCHEMA, STATE
 from soundlink_pipeline.warehouse.sql import naive, quote, quote_name, transaction
 
 _STAGED, _STATEMENT = "own_file", "statement"
+_PREFIX = "own-"  # of the databases that files are read into
 _LONGEST_PROBLEM = 300
 # A table may take more room than its file, and is there twice: in the warehouse and in its copy.
 _ROOM = 4
@@ -51,17 +52,21 @@ def load_own_files(
     """Read what has changed in `folder`; what became of every file, by name.
 
     `temporary` is a folder for what is read; `statements_changed` is called within the transaction that changes the
-    rows of statements. No file's fault is raised. Raises duckdb.Error where the warehouse itself is to blame.
+    rows of statements. The caller has the writer's turn. No file's fault is raised. Raises duckdb.Error where the
+    warehouse itself is to blame.
     """
     try:
         found = found_files(folder, now)
     except OSError as error:  # which files there are is not known: nothing goes
         return [OwnFile(folder.name, None, None, f"the folder cannot be read: {error.strerror}")]
-    _forget_removed(connection, {file.path.name for file in found}, statements_changed)
+    for left in temporary.glob(f"{_PREFIX}*"):  # by a process that was killed: nobody else is at work here now
+        with contextlib.suppress(OSError):
+            left.unlink()
+    _forget_removed(connection, {file.name for file in found}, statements_changed)
     for file in found:
         try:
             problem = _loaded(connection, file, temporary, now, statements_changed)
-        except (Unreadable, OSError, duckdb.Error) as error:
+        except (Unreadable, OSError, ValueError, OverflowError, duckdb.Error) as error:
             problem = _in_short(error)
         _note(connection, file, problem)  # fails where the warehouse itself cannot be written
     kept = connection.execute(f"select file, table_name, rows, problem from {OWN_FILES.name} order by file")
@@ -81,7 +86,7 @@ def _loaded(
     version = file.version
     known = connection.execute(
         f"select 1 from {OWN_FILES.name} where file = ? and bytes = ? and modified_at = ?",
-        [file.path.name, version.bytes, version.modified_at],
+        [file.name, version.bytes, version.modified_at],
     ).fetchone()
     if known and _is_there(connection, file.table):
         return None
@@ -109,7 +114,7 @@ def _staged(file: FoundFile, temporary: Path) -> Iterator[Path]:
     if free < _ROOM * file.version.bytes:
         raise Unreadable(f"there is no room for it: {free / 1e6:,.0f} MB are free, {_ROOM} times its size is needed")
     temporary.mkdir(exist_ok=True)
-    staged = temporary / f"own-{os.urandom(4).hex()}.duckdb"
+    staged = temporary / f"{_PREFIX}{os.urandom(4).hex()}.duckdb"
     try:
         try:
             with opened(staged, temporary=temporary) as reading:
@@ -134,18 +139,18 @@ def _replace(connection: duckdb.DuckDBPyConnection, file: FoundFile, now: dateti
     relation = f"{quote_name(OWN_SCHEMA)}.{quote_name(file.table)}"
     connection.execute(f"create schema if not exists {quote_name(OWN_SCHEMA)}")
     connection.execute(f"create or replace table {relation} as from {_STAGED}.{TYPED}")
-    connection.execute(f"comment on table {relation} is {quote(f'From the file own/{file.path.name}.')}")
+    connection.execute(f"comment on table {relation} is {quote(f'From the file own/{file.name}.')}")
     ((rows,),) = connection.execute(f"select count(*) from {relation}").fetchall()
-    _forget(connection, file.path.name)
+    _forget(connection, file.name)
     connection.execute(
         f"insert into {OWN_FILES.name} values (?, ?, ?, ?, ?, ?, null)",
-        [file.path.name, file.table, rows, file.version.bytes, file.version.modified_at, naive(now)],
+        [file.name, file.table, rows, file.version.bytes, file.version.modified_at, naive(now)],
     )
 
 
 def _replace_statement(connection: duckdb.DuckDBPyConnection, file: FoundFile) -> None:
     """The same for the rows of a statement. Raises Unreadable."""
-    name = quote(file.path.name)
+    name = quote(file.name)
     connection.execute(f"delete from {STATEMENTS.name} where file = {name}")
     connection.execute(
         f"insert into {STATEMENTS.name} by name select {name} as file, * from {_STAGED}.{_STATEMENT} order by row"
@@ -155,7 +160,7 @@ def _replace_statement(connection: duckdb.DuckDBPyConnection, file: FoundFile) -
 
 def _note(connection: duckdb.DuckDBPyConnection, file: FoundFile, problem: str | None) -> None:
     """Keep what is wrong with a file, or that nothing is; the rest of its row is of its last reading."""
-    name = file.path.name
+    name = file.name
     if not connection.execute(f"select 1 from {OWN_FILES.name} where file = ?", [name]).fetchone():
         connection.execute(f"insert into {OWN_FILES.name} (file) values (?)", [name])
     connection.execute(f"update {OWN_FILES.name} set problem = ? where file = ?", [problem, name])

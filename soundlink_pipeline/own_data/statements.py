@@ -21,7 +21,7 @@ _VALUES = {
     "isrc": "nullif(upper(replace(trim(t.isrc), '-', '')), '')",
     "store": "nullif(trim(t.store), '')",
     "sale_month": (
-        "case when regexp_full_match(trim(t.sale_month), '[0-9]{4}-[0-9]{2}(-[0-9]{2}( 00:00:00)?)?')"
+        "case when regexp_full_match(trim(t.sale_month), '(19|20)[0-9]{2}-[0-9]{2}(-[0-9]{2}( 00:00:00)?)?')"
         " then try_cast(left(trim(t.sale_month), 7) || '-01' as date) end"
     ),
     "country_code": "nullif(upper(trim(t.country_code)), '')",

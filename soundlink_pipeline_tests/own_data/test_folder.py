@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.own_data import folder, loading
-from soundlink_pipeline.own_data.folder import FoundFile
+from soundlink_pipeline.own_data.folder import FoundFile, Version
 from soundlink_pipeline.own_data.loading import OwnFile
 from soundlink_pipeline.own_data.reading import read_into
 from soundlink_pipeline_tests.own_data.conftest import Own
@@ -56,6 +56,15 @@ def test_a_file_that_did_not_change_is_not_read_again(own: Own, monkeypatch: pyt
 def test_a_name_that_can_be_no_tables_is_told_of(own: Own, name: str) -> None:
     own.put(name, "x\n1\n")
     assert own.problem().startswith("its name cannot be a table's")
+
+
+def test_a_name_that_is_no_utf_8_and_a_time_after_all_calendars_are_told_of(own: Own) -> None:
+    own.folder.mkdir()
+    Path(os.fsdecode(os.fsencode(own.folder) + b"/\xff.csv")).write_text("x\n1\n")
+    own.put("a.csv", "x\n1\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder, "_version", lambda status: Version(status.st_ino, status.st_size, 10**21))
+        assert [(file.file, file.problem is None) for file in own.load()] == [("\\udcff.csv", False), ("a.csv", False)]
 
 
 def test_a_word_of_sql_can_be_a_name(own: Own) -> None:
@@ -143,6 +152,8 @@ def test_a_folder_that_cannot_be_listed_drops_nothing(own: Own, monkeypatch: pyt
 def test_nothing_is_left_in_the_temporary_folder(own: Own) -> None:
     own.put("a.csv", "x\n1\n")
     own.put("bad.csv", 'x\n"2\n')
+    (own.data / "tmp").mkdir()
+    (own.data / "tmp" / "own-0123abcd.duckdb.wal").write_text("of a process that was killed")
     own.load()
     assert [path for path in (own.data / "tmp").rglob("*") if path.is_file()] == []
     assert own.rows("select count(*) from duckdb_databases() where database_name like 'own%'") == [(0,)]

@@ -58,6 +58,7 @@ def test_statements_of_several_files_stand_together_and_go_with_their_file(own: 
         (LINE.replace("4000", "many"), "row 2: streams must be a whole number, not 'many'"),
         (LINE.replace("4000", "4000.5"), "row 2: streams must be a whole number, not '4000.5'"),
         (LINE.replace("2026-08", "08/2026"), "row 2: sale_month must be a month such as 2026-08, not '08/2026'"),
+        (LINE.replace("2026-08", "0026-08"), "row 2: sale_month must be a month such as 2026-08, not '0026-08'"),
         (LINE.replace("2026-08", "2026-13"), "row 2: sale_month must be a month such as 2026-08, not '2026-13'"),
         (LINE.replace("USD", "US$"), "row 2: currency must be a currency of three letters, not 'US$'"),
         (LINE.replace("DEXW62500259", " "), "row 2: isrc must be an ISRC, not ' '"),
