@@ -135,7 +135,6 @@ def test_a_file_of_one_account_has_nothing_of_them(publish: Publish, project: Sq
     content = one.read_bytes()
     assert b"nobody-else-may-see-this" not in content
     assert b"nobody-else-may-see-this" in publish.target.read_bytes()
-    assert b"3.56" not in content
 
 
 def test_a_rebuilt_warehouse_has_them_again(publish: Publish) -> None:
