@@ -1,8 +1,9 @@
 """`soundlink backup`: a copy of what cannot be had again, made while runs go on; the copy is a project folder itself.
 
-It holds the landed files, from which `soundlink rebuild` makes warehouse, models and published file; the quarantine;
-the settings; a project's own SQL; and Dagster's state (runs, ticks, schedules), if that is in SQLite. The warehouse is
-copied only if the landing lacks deliveries that it knows, whose time to be kept is over: those rows are nowhere else.
+It holds the landed files, from which `soundlink rebuild` makes warehouse, models and published file; analysts' own
+files; the quarantine; the settings; a project's own SQL; and Dagster's state (runs, ticks, schedules), if that is in
+SQLite. The warehouse is copied only if the landing lacks deliveries that it knows, whose time to be kept is over: those
+rows are nowhere else.
 
 A landed file never changes, but it is renamed once it is compressed, and deleted when its time is over: what vanishes
 while it is copied is looked for again under its other name. Each SQLite file is copied by SQLite, as of one moment.
@@ -36,6 +37,7 @@ from soundlink_pipeline.durable import sync_path
 from soundlink_pipeline.landing.deliveries import digest_of, read_listing_name, read_name
 from soundlink_pipeline.landing.folder import Landing
 from soundlink_pipeline.landing.stored import COMPRESSED, DamagedFile, opened, size_and_sha256
+from soundlink_pipeline.own_data.folder import FOLDER
 from soundlink_pipeline.settings.env_file import read_env_file
 from soundlink_pipeline.settings.settings import ACCOUNTS_FILE, SQL_FOLDER, Settings
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
@@ -111,6 +113,7 @@ def copy_project(folder: Path, home: Path, settings: Settings, target: Path) -> 
     landing = Landing(settings.data_dir)
     _copy_landing(landing.root, target / _DATA / landing.root.name, copied)
     _copy_tree(landing.quarantine, target / _DATA / landing.quarantine.name, copied)
+    _copy_tree(settings.data_dir / FOLDER, target / _DATA / FOLDER, copied)
     _copy_warehouse(settings, target, copied)
     return copied
 

@@ -24,7 +24,10 @@ from soundlink_pipeline.quality.completeness import due_day, missing, newest_com
 from soundlink_pipeline.typed import typed
 from soundlink_pipeline.warehouse.home import WarehouseLocked, WarehouseUnusable
 from soundlink_pipeline.warehouse.ledger import Ledger
+from soundlink_pipeline.warehouse.own_tables import OWN_FILES
 from soundlink_pipeline.wording import counted
+
+_SHOWN_FILES = 3
 
 
 def check_data(project: ProjectState) -> Iterator[Finding]:
@@ -41,6 +44,7 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
                     is_listed = bool(landing.listings(export.subject))
                     yield _newest_day(connection, export, project.settings.start_date, now, is_listed=is_listed)
                 yield from _before_the_first_day(connection, project.settings.start_date)
+                yield from check_own_files(connection)
                 loaded = dict(connection.execute("select delivery_id, received_at from deliveries").fetchall())
                 refused = [delivery for delivery in refused if not _has_healed(connection, delivery)]
                 listings = {subject: _newer(connection, subject, found) for subject, found in listings.items()}
@@ -67,6 +71,20 @@ def check_data(project: ProjectState) -> Iterator[Finding]:
         fix = "give the user that runs the pipeline the right to read it; until then a rebuild fails"
         yield fault("landed files", f"those in {folder} cannot be seen ({why})", fix)
     yield _landed(len(landing.deliveries()), len(waiting), unread, is_there=warehouse.exists())
+
+
+def check_own_files(connection: duckdb.DuckDBPyConnection) -> Iterator[Finding]:
+    """What the last publication found in the folder of analysts' own files; nothing where there was none."""
+    try:
+        files = connection.execute(f"select file, problem from {OWN_FILES.name} order by file").fetchall()
+    except duckdb.CatalogException:  # from a version before
+        return
+    unread = [f"{file}: {problem}" for file, problem in files if problem]
+    if unread:
+        fix = "mend or remove the file: the next publication reads it; until then what was read of it before stays"
+        yield warn("own files", f"{counted(len(unread), 'file')} not read: {'; '.join(unread[:_SHOWN_FILES])}", fix)
+    elif files:
+        yield ok("own files", f"{counted(len(files), 'file')} read")
 
 
 def _landed(landed: int, waiting: int, unread: Level | None, *, is_there: bool) -> Finding:

@@ -32,6 +32,7 @@ __all__ = [
     "drop_removed_models",
     "failed_tests",
     "mark_failed",
+    "mark_readers_behind",
     "models_behind",
     "run_tests",
 ]
@@ -126,6 +127,17 @@ def _make(
 def mark_failed(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     """Record that a model's tests failed: it counts as behind until all its days are built and tested again."""
     connection.execute(f"update {STATE_TABLE} set load_order = -1 where model = ?", [model.table])
+
+
+def mark_readers_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject, table: str) -> None:
+    """Record that a source, a table of schema main, has other rows: the models that read it are behind.
+
+    Within the caller's transaction.
+    """
+    connection.execute(_CREATE_STATE)
+    for model in project.models.values():
+        if any(source.table == f"main.{table}" for source in model.sources):
+            mark_failed(connection, model)
 
 
 def models_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> bool:

@@ -6,6 +6,7 @@ import keyword
 import re
 
 from soundlink_pipeline.contracts.exports import EXPORTS, SUBJECTS
+from soundlink_pipeline.warehouse.own_tables import OWN_SCHEMA
 from soundlink_pipeline.warehouse.tables import warehouse_tables
 
 # The pipeline's own assets; a test compares them with those that Dagster is given.
@@ -47,6 +48,8 @@ def objection_to_table(schema: str, alias: str) -> str | None:
     """Why no model can make this table; None if one can."""
     if not schema.strip() or not alias.strip() or "\0" in schema + alias:
         return f"a table must have a name and a schema, not {alias!r} in {schema!r}"
+    if schema.lower() == OWN_SCHEMA:
+        return f"the schema {schema} is for the tables of analysts' own files"
     if schema.lower() in _RESERVED_SCHEMAS:
         return f"the schema {schema} is DuckDB's own, or a database has this name"
     if schema.lower() == "main" and (alias.lower() in _OWN_TABLES or alias.startswith("_")):

@@ -16,6 +16,7 @@ from soundlink_pipeline.orchestration.failures import as_operator_failure
 from soundlink_pipeline.orchestration.model_assets import BROKEN_TAG
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import OWNER
+from soundlink_pipeline.own_data.loading import OwnFile
 from soundlink_pipeline.publishing.file_copy import Difference, NotPublished
 from soundlink_pipeline.publishing.gate import publish_tested
 from soundlink_pipeline.wording import counted
@@ -27,6 +28,13 @@ _EQUALS_DESCRIPTION = (
     "The published file has as many rows as the warehouse in every table, and the same sums and newest versions in the"
     " exports.\n\n**If not** (an error): another program writes to one of the two files. Close that program and"
     " materialize this asset again."
+)
+_OWN_FILES = "own_files_read"
+_OWN_FILES_DESCRIPTION = (
+    "Every file in the folder own of the data folder is a table of schema own in the published file, as it is now."
+    "\n\n**If not** (a warning: the file is published all the same): the sample names each file and why it was not"
+    " read. What was read of it before stays until it can be read again. Mend or remove the file and materialize this"
+    " asset again."
 )
 
 
@@ -41,7 +49,10 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
         owners=[OWNER],
         tags={"layer": "published"},
         freshness_policy=freshness_policy(),
-        check_specs=[dg.AssetCheckSpec(_EQUALS_WAREHOUSE, asset=PUBLISHED, description=_EQUALS_DESCRIPTION)],
+        check_specs=[
+            dg.AssetCheckSpec(_EQUALS_WAREHOUSE, asset=PUBLISHED, description=_EQUALS_DESCRIPTION),
+            dg.AssetCheckSpec(_OWN_FILES, asset=PUBLISHED, description=_OWN_FILES_DESCRIPTION),
+        ],
         description=(
             "The database for analysts, soundlink.duckdb: a consistent copy of the warehouse with models, histories and"
             " ledger, replaced in one step. Programs that have the last file open continue to read it. Grain: one file."
@@ -68,7 +79,10 @@ def published_database(project: SqlProject, upstream: Iterable[str]) -> dg.Asset
                 "seconds": round(published.seconds, 3),
                 "tables": dg.MetadataValue.md(markdown_table(["table", "rows"], published.rows.items())),
             },
-            check_results=[_equals_warehouse(published.differences, len(published.rows))],
+            check_results=[
+                _equals_warehouse(published.differences, len(published.rows)),
+                own_files_read(published.own_files),
+            ],
         )
 
     return publish_database
@@ -86,6 +100,22 @@ def _equals_warehouse(differences: Sequence[Difference], tables: int) -> dg.Asse
         check_name=_EQUALS_WAREHOUSE,
         passed=not differences,
         description=f"not equal: {counted(len(differences), 'figure')}" if differences else None,
+        metadata=metadata,
+    )
+
+
+def own_files_read(files: Sequence[OwnFile]) -> dg.AssetCheckResult:
+    """The check's result: a warning where the publication could not read one of the files."""
+    unread = [file for file in files if file.problem]
+    metadata: dict[str, Any] = {"files": len(files), "not read": len(unread)}
+    if unread:
+        rows = [(file.file, file.problem, file.table or "none") for file in unread[:_SHOWN]]
+        metadata["sample"] = dg.MetadataValue.md(markdown_table(["file", "problem", "table, of before"], rows))
+    return dg.AssetCheckResult(
+        check_name=_OWN_FILES,
+        passed=not unread,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"not read: {counted(len(unread), 'file')}" if unread else None,
         metadata=metadata,
     )
 

@@ -26,7 +26,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -36,6 +36,7 @@ import duckdb
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, VERSION_COLUMN, Export
 from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.durable import sync_path
+from soundlink_pipeline.own_data.loading import OwnFile
 from soundlink_pipeline.publishing.place import Access, BadLink, place_of
 from soundlink_pipeline.warehouse.home import Copyable, Home, Publishable
 from soundlink_pipeline.warehouse.instances import opened, write_ahead_logs
@@ -92,6 +93,7 @@ class Published:
 
     `differences` from the warehouse, by `compare`: none, unless another program wrote to one of the two. `lost_group`:
     the number of the last file's group, if this user may not give it to a file; its members cannot read this one.
+    `own_files`: what became of each analyst's file, where they were read before (`gate.publish_tested`).
     """
 
     path: Path
@@ -102,6 +104,7 @@ class Published:
     newest_settled_date: date | None
     differences: list[Difference]
     lost_group: int | None = None
+    own_files: list[OwnFile] = field(default_factory=list)
 
 
 def publish(

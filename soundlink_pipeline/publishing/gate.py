@@ -1,22 +1,33 @@
 """What must hold before analysts get a new file: its models are built from every loaded delivery, and their tests pass.
 
 A model that another run's deliveries have outdated, or whose tests failed when it was built, is built and tested first.
-A failing test of severity error keeps the last published file in place.
+A failing test of severity error keeps the last published file in place. Analysts' own files are read before: none of
+them prevents a publication.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import duckdb
 
 from soundlink_pipeline.contracts.days import DateRange, last_closed_day
-from soundlink_pipeline.models.build import build_models, failed_tests, mark_failed, models_behind
+from soundlink_pipeline.models.build import (
+    build_models,
+    failed_tests,
+    mark_failed,
+    mark_readers_behind,
+    models_behind,
+)
 from soundlink_pipeline.models.project import SqlProject
+from soundlink_pipeline.own_data.folder import FOLDER
+from soundlink_pipeline.own_data.loading import OwnFile, load_own_files
 from soundlink_pipeline.publishing.file_copy import NotPublished, Published, publish
 from soundlink_pipeline.warehouse.home import Publishable
+from soundlink_pipeline.warehouse.own_tables import STATEMENTS
 from soundlink_pipeline.wording import counted
 
 
@@ -33,8 +44,24 @@ def publish_tested(
     """Build and test what is needed, then publish; `build_all` builds every model in full. `now` is aware.
 
     Models that are not built here were built and tested before, by the step that calls this or an earlier one.
-    No other run can load deliveries in between. Raises NotPublished, ModelError, WarehouseLocked, WarehouseUnusable.
+    No other run can load deliveries in between. Own files are those of the folder `own` beside `target`. Raises
+    NotPublished, ModelError, WarehouseLocked, WarehouseUnusable.
     """
+
+    own_files: list[OwnFile] = []
+
+    def bring_up(connection: duckdb.DuckDBPyConnection) -> None:
+        own_files[:] = load_own_files(
+            connection,
+            target.parent / FOLDER,
+            target.parent / "tmp",
+            now=now,
+            statements_changed=lambda: mark_readers_behind(connection, project, STATEMENTS.name),
+        )
+        for file in own_files:
+            if file.problem:
+                log(f"own file not read: {file.file}: {file.problem}")
+        bring_models_up(connection)
 
     def bring_models_up(connection: duckdb.DuckDBPyConnection) -> None:
         if not build_all:
@@ -54,10 +81,10 @@ def publish_tested(
             )
 
     with warehouse.turn():  # until the published file is compared with the warehouse
-        published = publish(warehouse, target, run_id=run_id, now=now, before=bring_models_up)
+        published = publish(warehouse, target, run_id=run_id, now=now, before=bring_up)
     if published.lost_group is not None:
         log(
             f"{target} belonged to group {published.lost_group}, which this user may not give to a file: its members"
             " cannot read the new one. Add the user that runs the pipeline to that group, then chgrp the file once more"
         )
-    return published
+    return replace(published, own_files=own_files)

@@ -15,6 +15,7 @@ from soundlink_pipeline.contracts.table import Column, Table
 from soundlink_pipeline.warehouse.accounts import ACCOUNT, EXPECTED_ACCOUNTS, accounts_view
 from soundlink_pipeline.warehouse.iso_views import COUNTRIES, CURRENCIES
 from soundlink_pipeline.warehouse.ledger_views import REPORT_DATE_STATUS
+from soundlink_pipeline.warehouse.own_tables import DISTRIBUTOR_MONTHLY, OWN_FILES, STATEMENTS
 from soundlink_pipeline.warehouse.row_ids import row_id_column
 from soundlink_pipeline.warehouse.sql import quote
 from soundlink_pipeline.warehouse.unknown_fields import UNKNOWN_FIELDS
@@ -220,7 +221,8 @@ def warehouse_tables(exports: Iterable[Export]) -> list[Table]:
     of_exports = [table for export in exports for table in export_tables(export)]
     listings = [listing_table(subject) for subject in subjects_of(exports)]
     own = [DELIVERIES, REPORT_DATE_STATUS, VANISHED_ROWS, *listings, EXPECTED_ACCOUNTS, accounts_view(exports)]
-    return [*of_exports, *own, COUNTRIES, CURRENCIES]
+    of_files = [OWN_FILES, STATEMENTS, DISTRIBUTOR_MONTHLY]
+    return [*of_exports, *own, *of_files, COUNTRIES, CURRENCIES]
 
 
 def schema_statements(exports: Iterable[Export]) -> list[str]:

@@ -27,6 +27,7 @@ ROWS = {
         "warehouse",
         "models",
         "quality",
+        "own_data",
         "publishing",
         "display",
     ),

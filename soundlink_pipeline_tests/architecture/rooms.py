@@ -45,7 +45,10 @@ ROOMS = {
     "models": Room(rooms=("contracts", "warehouse"), libraries=("duckdb", "jinja2", "yaml")),
     "quality": Room(rooms=("contracts", "typed", "warehouse", "wording"), libraries=("duckdb",)),
     "pulling": Room(rooms=("api", "contracts", "landing", "loading", "typed", "warehouse", "wording")),
-    "publishing": Room(rooms=("contracts", "durable", "models", "warehouse", "wording"), libraries=("duckdb",)),
+    "own_data": Room(rooms=("warehouse",), libraries=("duckdb",)),
+    "publishing": Room(
+        rooms=("contracts", "durable", "models", "own_data", "warehouse", "wording"), libraries=("duckdb",)
+    ),
     "display": Room(rooms=("contracts",), libraries=("duckdb", "pandas")),
     "report": Room(
         rooms=("contracts", "display", "publishing", "settings", "typed", "warehouse"),
@@ -58,6 +61,7 @@ ROOMS = {
             "display",
             "landing",
             "models",
+            "own_data",
             "publishing",
             "pulling",
             "quality",

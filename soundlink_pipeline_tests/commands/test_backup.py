@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import stat
@@ -15,6 +16,7 @@ import pytest
 
 from soundlink_pipeline.commands import backup
 from soundlink_pipeline.landing.folder import Landing
+from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.simulator import KeyInfo, SimClock, running_simulator
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.commands.conftest import Folder, make_folder
@@ -50,6 +52,10 @@ def landed(folder: Path) -> dict[Path, bytes]:
 
 
 def test_a_copy_put_elsewhere_and_rebuilt_is_the_project(here: Folder, tmp_path: Path) -> None:
+    plan = here.path / "data" / "own" / "plan.csv"
+    plan.parent.mkdir()
+    plan.write_text("budget\n100\n")
+    os.utime(plan, (0, 0))  # just written, it would wait for another publication
     copied = here.soundlink("backup", str(tmp_path / "copy"))
     assert (copied.code, copied.err) == (0, "")
     assert "Every copy was read back." in copied.out
@@ -64,7 +70,8 @@ def test_a_copy_put_elsewhere_and_rebuilt_is_the_project(here: Folder, tmp_path:
     assert (rebuilt.code, rebuilt.err) == (0, "")
     assert here.sim.stats.count() == requests
     assert everything(elsewhere) == everything(here.path)
-    assert (elsewhere / "data" / "soundlink.duckdb").exists()
+    with read_published(elsewhere / "data" / "soundlink.duckdb") as connection:
+        assert connection.execute("from own.plan").fetchall() == [(100,)]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(elsewhere)
         with dg.DagsterInstance.from_config(str(elsewhere)) as instance:

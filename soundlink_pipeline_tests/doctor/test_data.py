@@ -12,9 +12,11 @@ import dagster as dg
 import pytest
 
 from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.doctor.data import check_own_files
 from soundlink_pipeline.orchestration.jobs import MODELS_AND_PUBLICATION
 from soundlink_pipeline.publishing.file_copy import publish
 from soundlink_pipeline.simulator import Fault
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.examined import NOW, Examined, empty_project, pulled_project
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline_tests.support.project import Project, job_of, pull, utc
@@ -163,3 +165,15 @@ def test_days_pulled_before_a_later_first_day_are_named_as_long_as_they_are_not_
     finding = Examined(pulled, SOUNDLINK_START_DATE="2026-02-26").one("Data", "first day")
     assert (finding.level, finding.message) == ("ok", message.format("all of them are final"))
     assert [item for item in Examined(pulled).group("Data") if item.what == "first day"] == []
+
+
+def test_own_files_that_could_not_be_read_are_warned_of(tmp_path: Path) -> None:
+    with NativeFile(tmp_path).write() as connection:
+        assert list(check_own_files(connection)) == []
+        connection.execute("insert into own_files (file) values ('a.csv')")
+        assert [(found.level, found.message) for found in check_own_files(connection)] == [("ok", "1 file read")]
+        connection.execute("insert into own_files (file, problem) values ('b.csv', 'it is empty')")
+        (finding,) = check_own_files(connection)
+        assert (finding.level, finding.message) == ("warn", "1 file not read: b.csv: it is empty")
+        connection.execute("alter table own_files rename to others")
+        assert list(check_own_files(connection)) == [], "a warehouse of a version before has no such table"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.models.build import build_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.orchestration.resource import Soundlink
+from soundlink_pipeline.own_data.loading import load_own_files
 from soundlink_pipeline.publishing.file_copy import publish
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.simulator import BREAKDOWN, KeyInfo, SimClock, Simulator, World, running_simulator
@@ -30,6 +32,7 @@ from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, pull, utc
 DOCUMENT = REPOSITORY / "docs" / "analysts.md"
 README = REPOSITORY / "README.md"
 SQL_FOLDER = REPOSITORY / "dbt_like_sql"
+STATEMENT = Path(__file__).parents[1] / "fixtures" / "distributor_statements.csv"
 
 BACKFILLED_ON, LAST_REFRESH = date(2026, 3, 2), date(2026, 3, 16)
 VANISHES_ON = date(2026, 3, 13)
@@ -39,7 +42,7 @@ _SQL = re.compile(r"```sql\n(?P<sql>.*?)```\n(?:\n(?P<output>(?:\|[^\n]*\|\n)+))
 def small_account(folder: Path) -> Path:
     """Pull a made-up account of seven campaigns and five soundlinks, build the models and publish.
 
-    Returns the published file.
+    Returns the published file, which has a distributor's statement of two of its tracks, too.
     60 days are backfilled on 2 March 2026, and then comes the daily refresh of each morning, to 16 March. Every
     value is a function of the simulator's seed and of its clock, which stands still in between.
     """
@@ -69,7 +72,11 @@ def small_account(folder: Path) -> Path:
             )
     project = read_project(SQL_FOLDER)
     assert project.errors == {}
+    own = folder / "own"
+    own.mkdir()
+    shutil.copyfile(STATEMENT, own / STATEMENT.name)
     with soundlink.warehouse.write() as connection:
+        load_own_files(connection, own, folder / "tmp", now=utc(f"{morning}T07:04"), statements_changed=lambda: None)
         build_models(connection, project)
     publish(soundlink.warehouse, soundlink.published_path, run_id=f"refresh-{morning}", now=utc(f"{morning}T07:05"))
     return soundlink.published_path

@@ -30,6 +30,7 @@ _NOTHING = dict.fromkeys(("bytes", "inserted", "updated", "unchanged", "ignored_
 _SOUNDLINK = {"provider": "soundlink", "account_id": "a1", "schema_version": "1.0", "report_date_timezone": "UTC"}
 _SOUNDLINK |= {"exported_at": "2026-05-22 10:12:11", "soundlink_id": "s1", "soundlink_name": "Link"}
 _TRACK_SOUNDLINK = {"soundlink_target_type": "track", "soundlink_target_spotify_track_id": PROMOTED}
+_OTHERS = ("vanished_rows", "deliveries", "campaigns", "soundlinks", "expected_accounts", "distributor_statements")
 _numbers = itertools.count(1)
 Rows = list[tuple[Any, ...]]
 
@@ -123,6 +124,14 @@ class Marts:
     def listed_soundlink(self, soundlink: str, listed_at: str = "2026-05-01", **changes: Any) -> None:
         self.put("soundlinks", {"soundlink_id": soundlink, "_listed_at": listed_at} | _LISTED | changes)
 
+    def statement(
+        self, month: str, streams: int, revenue: float | str, country: str | None = "US", **changes: Any
+    ) -> None:
+        """A row of a statement: what Spotify paid for the promoted track `ISRC1`."""
+        row = {"file": "s.csv", "row": next(_numbers), "isrc": "ISRC1", "store": "Spotify", "currency": "USD"}
+        told = {"sale_month": f"{month}-01", "streams": streams, "revenue": revenue, "country_code": country}
+        self.put("distributor_statements", row | told | changes)
+
     def build(self, dates: DateRange | None = None) -> None:
         """Build all models; in full, each when it or what reads it is asked for, and all before the next row is put."""
         if dates is None:
@@ -160,7 +169,7 @@ class Marts:
     def clear(self) -> None:
         rows = [name for export in EXPORTS for name in (export.name, f"{export.name}_history")]
         self._to_build.clear()
-        for table in (*rows, "vanished_rows", "deliveries", "campaigns", "soundlinks", "expected_accounts"):
+        for table in (*rows, *_OTHERS):
             self._connection.execute(f"delete from {table}")
 
 

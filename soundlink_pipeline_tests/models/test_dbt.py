@@ -39,6 +39,20 @@ pytestmark = [
     pytest.mark.skipif(not DBT, reason="dbt is not installed: SOUNDLINK_DBT does not name its command"),
 ]
 
+# In two currencies, with a row of no country, and with fewer streams than Soundlink counts in one country.
+_STATEMENT = """
+    insert into distributor_statements by name
+    select 's.csv' as file, row_number() over (order by isrc, sale_month, country_code, streams) as row, *
+    from (
+        select
+            engaged_track_isrc as isrc, 'Spotify' as store, date_trunc('month', report_date)::date as sale_month,
+            nullif(country_code, 'US') as country_code, sum(streams) // 2 + 20 as streams,
+            sum(streams) * 0.00317 as revenue, if(length(engaged_track_name) % 2 = 0, 'USD', 'EUR') as currency
+        from campaign_engagement_daily where engaged_track_isrc is not null
+        group by engaged_track_isrc, date_trunc('month', report_date), country_code, engaged_track_name
+    )
+"""
+
 
 @dataclass
 class Twins:
@@ -76,6 +90,12 @@ class Twins:
                 items = [dumps(item).encode() for item in listed]
                 save(warehouse, landing.land_listing(subject, items, now, now, "run-1"), subject)
             assert not load(warehouse, *arrivals).rejected
+
+    def pay(self) -> None:
+        """A distributor's statement of every track, into both, as the folder of own files would bring it."""
+        for warehouse in (self.ours, self.dbts):
+            with warehouse.write() as connection:
+                connection.execute(_STATEMENT)
 
     def build(self, dates: DateRange | None = None) -> None:
         """All models, by both; dbt's own tests pass, too."""
@@ -129,6 +149,7 @@ def twins(tmp_path: Path) -> Twins:
     twins.pull(BACKFILL, DateRange(FIRST_DAY, date(2026, 1, 19)))
     for morning in range(1, 11):
         refresh(twins, morning)
+    twins.pay()
     return twins
 
 

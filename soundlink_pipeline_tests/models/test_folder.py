@@ -60,6 +60,7 @@ NEW: dict[str, tuple[bytes, str, str | None]] = {
         "catalog.sql, line 1: the schema",
     ),
     "ledger.sql": (b"{{ config(schema='main', alias='deliveries') }} select 1 as a", "ledger", "is the pipeline's own"),
+    "plan.sql": (b"{{ config(schema='own') }} select 1 as a", "plan", "is for the tables of analysts' own files"),
     "main_table.sql": (b"{{ config(schema='main') }} select 1 as a", "main_table", None),
     "campaigns.sql": (
         b"select 1 as a",

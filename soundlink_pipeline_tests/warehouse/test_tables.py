@@ -8,6 +8,7 @@ from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline.warehouse.own_tables import STATEMENTS
 from soundlink_pipeline.warehouse.tables import (
     DELIVERIES,
     VANISHED_ROWS,
@@ -67,6 +68,9 @@ def test_database_refuses_a_null_in_keys_and_in_the_ledger(warehouse: NativeFile
         "accounts": set(),
         "report_date_status": set(),
         "vanished_rows": set(VANISHED_ROWS.column_names),
+        "own_files": {"file"},
+        "distributor_statements": set(STATEMENTS.column_names) - {"country_code"},
+        "distributor_monthly": set(),
         "countries": set(),
         "currencies": set(),
     }
