@@ -134,7 +134,7 @@ def mark_readers_behind(connection: duckdb.DuckDBPyConnection, project: SqlProje
 
     Within the caller's transaction.
     """
-    connection.execute(_CREATE_STATE)
+    connection.execute(CREATE_STATE)
     for model in project.models.values():
         if any(source.table == f"main.{table}" for source in model.sources):
             mark_failed(connection, model)
