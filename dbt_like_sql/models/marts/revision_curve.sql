@@ -1,4 +1,6 @@
 -- A view, for it reads every version of the days it is about: nobody pays for it but who asks.
+-- It reads tables and no views of staging: EXPORT DATABASE writes views by schema and name, and IMPORT DATABASE makes them
+-- in that order, so a view here is made before those.
 {{ config(materialized='view') }}
 
 {% set measures = {
@@ -18,7 +20,7 @@
 {% set currency_of = {'campaign_country_daily': 'currency'} %}
 
 with deliveries as (
-    select * from {{ ref('stg_deliveries') }}
+    select * from {{ source('soundlink', 'deliveries') }}
 ),
 
 -- By account, which stg_report_date_status puts together.
@@ -99,12 +101,12 @@ moments as (
 {% for export, names in measures.items() %}
 {{ export }}_versions as (
     select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
-    from {{ ref('stg_' ~ export) }}
+    from {{ source('soundlink', export) }}
 
     union all
 
     select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
-    from {{ ref('stg_' ~ export ~ '_history') }}
+    from {{ source('soundlink', export ~ '_history') }}
 ),
 
 -- Of each measure what was believed at the moment, and what the current version says.
