@@ -46,6 +46,9 @@ count(distinct report_date) as days,
         {% endfor %}
         -- status
         weeks.is_complete,
-        weeks.is_complete and coalesce(previous.is_complete, false) as is_comparable,
+        -- A week of which the campaign lived but some days is complete, and no measure for a whole one.
+        coalesce(
+            weeks.is_complete and previous.is_complete and weeks.days_expected = 7 and previous.days_expected = 7, false
+        ) as is_comparable,
         weeks.is_settled
 {%- endmacro %}

@@ -123,7 +123,8 @@ paces as (
         report_date > last_spend_date and (is_over or report_date > run_end_date) as has_ended,
         -- Past its planned time a campaign that still spends was renewed or extended, by how much is not told.
         report_date > run_end_date and report_date <= last_spend_date as goes_on,
-        budget_share / nullif(time_share, 0) as pace
+        -- rounded, so that 0.9 is 0.9 whatever it was divided by
+        round(budget_share / nullif(time_share, 0), 9) as pace
     from shares
 ),
 

@@ -45,22 +45,31 @@ week_sums as (
     group by campaign_id, date_trunc('week', report_date)::date, currency
 ),
 
-weeks as (
+expected_weeks as (
     select
         week_sums.*,
         coalesce(pulled_weeks.days_pulled, 0) as days_pulled,
+        coalesce(pulled_weeks.expected_days_pulled, 0) as expected_days_pulled,
         -- The days outside of the campaign's life are waited for by nobody.
-        coalesce(pulled_weeks.expected_days_pulled, 0) >= (
+        greatest(
             least(week_sums.week_start_date + 6, coalesce(listed.country_rows_until, date '9999-12-31'))
             - greatest(week_sums.week_start_date, coalesce(listed.start_date, date '0001-01-01'))
-            + 1
-        ) as is_complete
+            + 1,
+            0
+        ) as days_expected
     from week_sums
     left join pulled_weeks
         on week_sums.campaign_id = pulled_weeks.campaign_id
         and week_sums.week_start_date = pulled_weeks.week_start_date
     left join listed
         on week_sums.campaign_id = listed.row_campaign_id
+),
+
+weeks as (
+    select
+        *,
+        expected_days_pulled >= days_expected as is_complete
+    from expected_weeks
 ),
 
 final as (

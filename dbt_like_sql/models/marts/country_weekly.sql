@@ -52,6 +52,7 @@ weeks as (
     select
         week_sums.*,
         coalesce(account_weeks.days_pulled, 0) as days_pulled,
+        7 as days_expected,
         coalesce(account_weeks.days_pulled, 0) = 7 as is_complete
     from week_sums
     left join account_weeks
