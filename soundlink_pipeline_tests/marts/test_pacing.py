@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from soundlink_pipeline_tests.marts.shared import COUNTRY, OF_ROWS, PROVISIONAL, Marts, one
+from soundlink_pipeline_tests.marts.shared import COUNTRY, OF_ROWS, PROVISIONAL, Marts
 
 PACING = "marts.campaign_pacing"
 LISTED: dict[str, Any] = {

@@ -143,11 +143,11 @@ final as (
 
         -- attributes
         campaigns.newest.account_id,
+        ads.currency_account,
         campaigns.newest.campaign_name,
         campaigns.newest.campaign_target_type,
         campaigns.newest.campaign_target_spotify_track_id,
         campaigns.newest.campaign_target_playlist_id,
-        ads.currency_account,
         ads.first_report_date,
         ads.last_report_date,
         ads.first_spend_date,
