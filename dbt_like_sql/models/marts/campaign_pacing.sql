@@ -113,7 +113,8 @@ shares as (
             when run_end_date is not null
                 then greatest(least((report_date - run_start_date + 1) / campaign_duration, 1), 0)
         end as time_share,
-        coalesce(spend_total_to_date, 0) / nullif(total_budget, 0) as budget_share
+        coalesce(spend_total_to_date, 0) / nullif(total_budget, 0) as budget_share,
+        coalesce(spend_media_to_date, 0) / nullif(total_budget, 0) as media_budget_share
     from days
 ),
 
@@ -154,6 +155,7 @@ final as (
         -- ratios
         paces.time_share,
         paces.budget_share,
+        paces.media_budget_share,
         paces.pace,
 
         -- where it goes if it spends on as it has so far; what is not known yet is in no projection
