@@ -76,10 +76,10 @@ def test_campaigns_week_is_complete_when_all_its_days_were_pulled(marts: Marts) 
 
 def test_days_outside_of_a_campaigns_life_are_not_waited_for(marts: Marts) -> None:
     # From Thursday, 5 March, to Tuesday, 17 March: 3 days, and 7 days of attribution after the 10th.
-    life: dict[str, Any] = {"status": "ended", "created_at": "2026-03-05", "updated_at": "2026-03-10", "campaign_duration": 1}
+    life: dict[str, Any] = {"status": "ended", "created_at": "2026-03-05", "updated_at": "2026-03-10"}
     for day in ("2026-03-05", "2026-03-09", "2026-03-16"):
         marts.country(day)
-    marts.listed("c1", **life)
+    marts.listed("c1", campaign_duration=1, **life)
     marts.pulled(COUNTRY, "2026-03-05", "2026-03-17")
     marts.build()
     columns = "week_start_date, days_pulled, is_complete, is_comparable"
