@@ -100,12 +100,12 @@ moments as (
 
 {% for export, names in measures.items() %}
 {{ export }}_versions as (
-    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
+    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, {{ 'currency_account' if export in currency_of else 'null::varchar as currency_account' }}, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
     from {{ source('soundlink', export) }}
 
     union all
 
-    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
+    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, {{ 'currency_account' if export in currency_of else 'null::varchar as currency_account' }}, _valid_from, _valid_until, {{ names | join(', ') }}
     from {{ source('soundlink', export ~ '_history') }}
 ),
 
@@ -117,6 +117,7 @@ moments as (
         moments.report_date,
         moments.days_after_close,
         versions.currency,
+        max_by(versions.currency_account, versions._valid_from) as currency_account,
         {% for name in names %}
         sum(versions.{{ name }}) filter (
             where versions._valid_from < moments.moment
@@ -141,6 +142,7 @@ day_values as (
         export,
         '{{ name }}' as measure,
         {{ 'currency' if name in money else 'null::varchar' }} as currency,
+        max({{ 'currency_account' if name in money else 'null::varchar' }}) as currency_account,
         report_date,
         days_after_close,
         coalesce(sum({{ name }}_then), 0)::decimal(18, 6) as value_then,
@@ -161,6 +163,9 @@ final as (
         measure,
         currency,
         days_after_close,
+
+        -- attribute: that of the newest day
+        max_by(currency_account, report_date) as currency_account,
 
         -- measures
         count(*) as report_dates,
