@@ -61,6 +61,7 @@ raw as (
         ],
         of_known={
             'spend_media_with_link_clicks': ('spend_media', 'link_clicks'),
+            'spend_total_with_link_clicks': ('spend_total', 'link_clicks'),
             'link_clicks_with_impressions': ('link_clicks', 'impressions'),
             'impressions_with_link_clicks': ('impressions', 'link_clicks'),
             'ad_clicks_with_impressions': ('ad_clicks', 'impressions'),
@@ -118,4 +119,52 @@ daily as (
 )
 
 {{ differences('summary', 'daily') }}
+{%- endmacro %}
+
+
+{#
+    A whole test: what a weekly mart of the ads adds up is what its days add up to, whatever the week.
+
+    id: the columns that say whose weeks they are.
+#}
+{% macro weeks_are_the_sum_of_days(weekly, daily, id) -%}
+with weekly as (
+    select
+        {{ id }},
+        currency,
+        week_start_date,
+        days,
+        impressions,
+        ad_clicks,
+        link_clicks,
+        streams,
+        listener_days,
+        followers,
+        spend_media,
+        spend_total,
+        fees
+    from {{ weekly }}
+),
+
+daily as (
+    select
+        {{ id }},
+        currency,
+        -- Monday is day 1 of ISO's week
+        report_date - (isodow(report_date)::integer - 1) as week_start_date,
+        count(*) as days,
+        sum(impressions) as impressions,
+        sum(ad_clicks) as ad_clicks,
+        sum(link_clicks) as link_clicks,
+        sum(streams) as streams,
+        sum(listeners) as listener_days,
+        sum(followers) as followers,
+        sum(spend_media) as spend_media,
+        sum(spend_total) as spend_total,
+        sum(fees) as fees
+    from {{ daily }}
+    group by all
+)
+
+{{ differences('weekly', 'daily') }}
 {%- endmacro %}

@@ -118,6 +118,41 @@ def test_python_examples_run(published: Path, tmp_path: Path, monkeypatch: pytes
     assert ran >= 2
 
 
+def contents(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
+    """Of every table and view of the current database how many rows it has, and what they add up to."""
+    names = connection.execute(
+        "select table_schema || '.' || table_name from information_schema.tables"
+        " where table_catalog = current_database() order by all"
+    ).fetchall()
+    counted = {}
+    for (name,) in names:
+        answer = connection.execute(f"select count(*), coalesce(sum(hash(t::varchar)), 0) from {name} as t").fetchone()
+        assert answer is not None
+        counted[name] = answer
+    return counted
+
+
+@pytest.mark.parametrize("options", ["", "(format parquet)"])
+def test_published_file_can_be_exported_and_imported_views_and_all(
+    options: str, connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    connection.execute(f"export database '{tmp_path / 'exported'}' {options}")
+    with duckdb.connect(str(tmp_path / "new.duckdb")) as new:
+        new.execute(f"import database '{tmp_path / 'exported'}'")
+        found = contents(new)
+    assert found == contents(connection)
+    assert {"marts.revision_curve", "staging.stg_campaigns", "main.report_date_status"} <= found.keys()
+
+
+def test_published_file_can_be_copied_into_another_database_views_and_all(
+    connection: duckdb.DuckDBPyConnection, published: Path, tmp_path: Path
+) -> None:
+    with duckdb.connect(str(tmp_path / "new.duckdb")) as new:
+        new.execute(f"attach '{published}' as soundlink (read_only)")
+        new.execute("copy from database soundlink to new")
+        assert contents(new) == contents(connection)
+
+
 @pytest.mark.parametrize("export", EXPORTS, ids=lambda export: export.name)
 def test_sql_written_for_the_vendors_connector_runs_unchanged(
     export: Export, connection: duckdb.DuckDBPyConnection

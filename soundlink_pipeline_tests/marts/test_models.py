@@ -167,7 +167,7 @@ def test_refresh_of_days_replaces_them_and_touches_no_other(marts: Marts) -> Non
     assert marts.rows("marts.soundlink_daily", "streams") == [(0,), (7,)]
     assert marts.rows("marts.soundlink_track_daily", "streams") == [(1,), (7,)]
     daily = ("campaign_daily", "country_daily", "track_engagement_daily", "soundlink_daily", "soundlink_track_daily")
-    for name in (*daily, "data_status"):
+    for name in (*daily, "new_listeners_country_daily", "data_status"):
         days = marts.connection.execute(f"from marts.{name} where report_date = '2026-03-01' order by all").fetchall()
         assert days == [line for line in before[f"marts.{name}"] if date(2026, 3, 1) in line]
     marts.build(DateRange(date(2026, 3, 1), date(2026, 3, 2)))
@@ -204,6 +204,14 @@ def test_refresh_of_days_replaces_them_and_touches_no_other(marts: Marts) -> Non
         ("update marts.soundlink_track_summary set streams = 0", "soundlink_track_summary_is_the_sum_of_days"),
         ("delete from marts.catalog_spillover", "catalog_spillover_is_the_sum_of_days"),
         ("update marts.playlist_position_performance set streams = 0", "playlist_bands_are_the_sum_of_days"),
+        ("update marts.campaign_weekly set week_start_date = '2026-02-22'", "campaign_weekly_is_the_sum_of_days"),
+        ("update marts.country_weekly set spend_total = 0", "country_weekly_is_the_sum_of_days"),
+        ("update marts.campaign_pacing set spend_total_to_date = 0", "campaign_pacing_is_the_sum_of_days"),
+        ("delete from marts.campaign_pacing", "campaign_pacing_is_the_sum_of_days"),
+        ("update marts.new_listeners_country_daily set new_listeners = 0", "new_listeners_country_daily_reconciles"),
+        ("update marts.cohort set returning_listener_days = 1", "cohort_is_the_sum_of_days"),
+        ("update marts.costs set spend_media_7d = 0", "costs_are_of_seven_days"),
+        ("update marts.country_daily set spend_total_with_link_clicks = 1", "country_daily_reconciles"),
     ],
 )
 def test_wrong_number_is_found_by_a_test(damaged: Marts, damage: str, found: str) -> None:

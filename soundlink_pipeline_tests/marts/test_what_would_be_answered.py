@@ -80,6 +80,11 @@ SUMS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
         ("campaign_id", *TRACK),
         named(*SPLITS, unique_listeners="new_listeners"),
     ),
+    "new_listeners_country_daily": (
+        ENGAGEMENT,
+        ("account_id", "country_code", "report_date"),
+        named("new_listeners", "returning_listeners", "new_listener_streams", "returning_listener_streams"),
+    ),
     "soundlink_daily": (
         SOUNDLINK_BREAKDOWN,
         ("soundlink_id", "report_date"),

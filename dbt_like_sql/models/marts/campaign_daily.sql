@@ -28,6 +28,7 @@ campaign_days as (
         max_by(
             struct_pack(
                 account_id := account_id,
+                currency_account := currency_account,
                 campaign_name := campaign_name,
                 campaign_target_type := campaign_target_type,
                 campaign_target_spotify_track_id := campaign_target_spotify_track_id,
@@ -49,6 +50,7 @@ campaign_days as (
 
         -- of the rows in which both sides of a ratio are known
         sum(spend_media) filter (where link_clicks is not null)::decimal(18, 6) as spend_media_with_link_clicks,
+        sum(spend_total) filter (where link_clicks is not null)::decimal(18, 6) as spend_total_with_link_clicks,
         sum(link_clicks) filter (where impressions is not null)::bigint as link_clicks_with_impressions,
         sum(impressions) filter (where link_clicks is not null)::bigint as impressions_with_link_clicks,
         sum(ad_clicks) filter (where impressions is not null)::bigint as ad_clicks_with_impressions,
@@ -68,6 +70,7 @@ final as (
 
         -- attributes
         campaign_days.newest.account_id,
+        campaign_days.newest.currency_account,
         campaign_days.newest.campaign_name,
         campaign_days.newest.campaign_target_type,
         campaign_days.newest.campaign_target_spotify_track_id,
@@ -87,6 +90,7 @@ final as (
 
         -- of the rows in which both sides of a ratio are known: what to add up for a ratio of other rows
         campaign_days.spend_media_with_link_clicks,
+        campaign_days.spend_total_with_link_clicks,
         campaign_days.link_clicks_with_impressions,
         campaign_days.impressions_with_link_clicks,
         campaign_days.ad_clicks_with_impressions,

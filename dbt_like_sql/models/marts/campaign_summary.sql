@@ -6,6 +6,10 @@ track_days as (
     select * from {{ ref('track_engagement_daily') }}
 ),
 
+listed as (
+    {{ newest_listings() }}
+),
+
 -- Every day of either export: engagement goes on after the ads. A campaign has one account, name and target, whatever its
 -- currencies: those of its newest row, and where both exports have rows of one moment, those of the ads.
 days as (
@@ -50,7 +54,9 @@ ads as (
         currency,
         min(report_date) as first_report_date,
         max(report_date) as last_report_date,
+        min(report_date) filter (where spend_total > 0) as first_spend_date,
         max((report_date, exported_at)) as newness,
+        max_by(currency_account, report_date) as currency_account,
 
         count(*) as days,
         sum(impressions)::bigint as impressions,
@@ -137,12 +143,29 @@ final as (
 
         -- attributes
         campaigns.newest.account_id,
+        ads.currency_account,
         campaigns.newest.campaign_name,
         campaigns.newest.campaign_target_type,
         campaigns.newest.campaign_target_spotify_track_id,
         campaigns.newest.campaign_target_playlist_id,
         ads.first_report_date,
         ads.last_report_date,
+        ads.first_spend_date,
+
+        -- as listed; null of a campaign that no account lists
+        listed.account,
+        listed.campaign_id as listed_campaign_id,
+        listed.status,
+        listed.artist_id,
+        listed.artist_name,
+        listed.strategy_type,
+        listed.start_date,
+        listed.end_date,
+        listed.campaign_duration,
+
+        -- Budgets are USD: an amount in another currency is no share of them.
+        case when coalesce(ads.currency, 'USD') = 'USD' then listed.daily_budget end as daily_budget,
+        case when coalesce(ads.currency, 'USD') = 'USD' then listed.total_budget end as total_budget,
 
         -- measures of ads and attributed listening
         coalesce(ads.days, 0) as days,
@@ -210,6 +233,8 @@ final as (
     from campaigns
     left join ads
         on campaigns.campaign_id = ads.campaign_id
+    left join listed
+        on campaigns.campaign_id = listed.row_campaign_id
     left join latest_currencies
         on campaigns.campaign_id = latest_currencies.campaign_id
     left join engagement

@@ -39,6 +39,9 @@ country_days as (
         report_date,
         currency,
 
+        -- that of the newest row: campaigns of an account are billed in one
+        max_by(currency_account, (exported_at, campaign_id)) as currency_account,
+
         count(distinct campaign_id) as campaigns,
         sum(impressions)::bigint as impressions,
         sum(ad_clicks)::bigint as ad_clicks,
@@ -52,6 +55,7 @@ country_days as (
 
         -- of the rows in which both sides of a ratio are known
         sum(spend_media) filter (where link_clicks is not null)::decimal(18, 6) as spend_media_with_link_clicks,
+        sum(spend_total) filter (where link_clicks is not null)::decimal(18, 6) as spend_total_with_link_clicks,
         sum(link_clicks) filter (where impressions is not null)::bigint as link_clicks_with_impressions,
         sum(impressions) filter (where link_clicks is not null)::bigint as impressions_with_link_clicks,
         sum(ad_clicks) filter (where impressions is not null)::bigint as ad_clicks_with_impressions,
@@ -72,6 +76,7 @@ final as (
 
         -- attributes
         coalesce(countries.country_code, 'unknown (' || country_days.country_code || ')') as country,
+        country_days.currency_account,
 
         -- measures
         campaigns,
@@ -87,6 +92,7 @@ final as (
 
         -- of the rows in which both sides of a ratio are known: what to add up for a ratio of other rows
         spend_media_with_link_clicks,
+        spend_total_with_link_clicks,
         link_clicks_with_impressions,
         impressions_with_link_clicks,
         ad_clicks_with_impressions,

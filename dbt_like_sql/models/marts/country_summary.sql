@@ -8,6 +8,7 @@ countries as (
         country_code,
         currency,
         max(country) as country,
+        max_by(currency_account, report_date) as currency_account,
         min(report_date) as first_report_date,
         max(report_date) as last_report_date,
 
@@ -44,6 +45,7 @@ final as (
 
         -- attributes
         country,
+        currency_account,
         first_report_date,
         last_report_date,
 

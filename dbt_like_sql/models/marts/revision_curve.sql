@@ -1,4 +1,6 @@
 -- A view, for it reads every version of the days it is about: nobody pays for it but who asks.
+-- It reads tables and no views of staging: EXPORT DATABASE writes views by schema and name, and IMPORT DATABASE makes them
+-- in that order, so a view here is made before those.
 {{ config(materialized='view') }}
 
 {% set measures = {
@@ -18,7 +20,7 @@
 {% set currency_of = {'campaign_country_daily': 'currency'} %}
 
 with deliveries as (
-    select * from {{ ref('stg_deliveries') }}
+    select * from {{ source('soundlink', 'deliveries') }}
 ),
 
 -- By account, which stg_report_date_status puts together.
@@ -98,13 +100,13 @@ moments as (
 
 {% for export, names in measures.items() %}
 {{ export }}_versions as (
-    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
-    from {{ ref('stg_' ~ export) }}
+    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, {{ 'currency_account' if export in currency_of else 'null::varchar as currency_account' }}, _valid_from, null::timestamp as _valid_until, {{ names | join(', ') }}
+    from {{ source('soundlink', export) }}
 
     union all
 
-    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, _valid_from, _valid_until, {{ names | join(', ') }}
-    from {{ ref('stg_' ~ export ~ '_history') }}
+    select account_id, {{ id_of[export] }} as subject_id, report_date, {{ currency_of.get(export, 'null::varchar') }} as currency, {{ 'currency_account' if export in currency_of else 'null::varchar as currency_account' }}, _valid_from, _valid_until, {{ names | join(', ') }}
+    from {{ source('soundlink', export ~ '_history') }}
 ),
 
 -- Of each measure what was believed at the moment, and what the current version says.
@@ -115,6 +117,7 @@ moments as (
         moments.report_date,
         moments.days_after_close,
         versions.currency,
+        max_by(versions.currency_account, versions._valid_from) as currency_account,
         {% for name in names %}
         sum(versions.{{ name }}) filter (
             where versions._valid_from < moments.moment
@@ -139,6 +142,7 @@ day_values as (
         export,
         '{{ name }}' as measure,
         {{ 'currency' if name in money else 'null::varchar' }} as currency,
+        max({{ 'currency_account' if name in money else 'null::varchar' }}) as currency_account,
         report_date,
         days_after_close,
         coalesce(sum({{ name }}_then), 0)::decimal(18, 6) as value_then,
@@ -159,6 +163,9 @@ final as (
         measure,
         currency,
         days_after_close,
+
+        -- attribute: that of the newest day
+        max_by(currency_account, report_date) as currency_account,
 
         -- measures
         count(*) as report_dates,
