@@ -102,7 +102,7 @@ def filling_chart(curve: pd.DataFrame, measures: Mapping[str, str], *, width: fl
         if points:
             panel.line(sorted(points), colour, _marker(place, colour, 0))
     panel.key_labels([(day, str(day)) for day in range(last + 1)])
-    card.text((panel.left + panel.right) / 2, panel.bottom + 30, "days after the close (0: the day after)", anchor="middle")
+    card.text((panel.left + panel.right) / 2, panel.bottom + 30, "days after the close (0: day after)", anchor="middle")
     card.legend(marks)
     return card.svg()
 

@@ -1,0 +1,143 @@
+-- What provisional values will have been. A table made anew by each build, for all of it changes with every settled day;
+-- it has rows of provisional days alone.
+{% set measures = settling_measures() %}
+{% set exports = settling_exports() %}
+
+with status as (
+    select * from {{ ref('stg_report_date_status') }}
+),
+
+provisional_days as (
+    select distinct
+        export,
+        report_date
+    from status
+    where not is_settled
+),
+
+factors as (
+    select * from {{ ref('settling_factors') }}
+    where report_dates >= {{ var('settling_min_days', 14) }}
+),
+
+{% for export, of in exports.items() %}
+{{ export }}_rows as (
+    select
+        rows.account_id,
+        rows.{{ of.id }} as subject_id,
+        {%- for key in of['keys'] if key != 'subject_id' %}
+        rows.{{ key }},
+        {%- endfor %}
+        {{ 'rows.' if of.currency == 'currency' }}{{ of.currency }} as currency,
+        rows.report_date,
+        {%- for name in of.measures %}
+        rows.{{ name }},
+        {%- endfor %}
+        status.last_pulled_at::date - rows.report_date - 1 as days_after_close,
+        coalesce(status.is_settled, false) as is_settled
+    from {{ ref('stg_' ~ export) }} as rows
+    semi join provisional_days
+        on provisional_days.export = '{{ export }}'
+        and rows.report_date = provisional_days.report_date
+    left join status
+        on status.export = '{{ export }}'
+        and rows.{{ of.id }} = status.subject_id
+        and rows.report_date = status.report_date
+),
+{% endfor %}
+
+provisional as (
+    {% for export, of in exports.items() %}
+    {% set outer_loop = loop %}
+    {% for grain, key in of.grains.items() %}
+    select
+        '{{ export }}' as export,
+        '{{ grain }}' as grain,
+        account_id,
+        {{- settling_keys(key) }}
+        currency,
+        report_date,
+        -- What was pulled on different days has no age of its own.
+        case when min(days_after_close) = max(days_after_close) and not bool_or(is_settled)
+            then min(days_after_close)::integer
+        end as days_after_close,
+        {%- for name in measures %}
+        {{ 'sum(' ~ name ~ ')' if name in of.measures else 'null' }}::decimal(18, 6) as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ export }}_rows
+    group by all
+    having not bool_and(is_settled)
+    {{ 'union all' if not (loop.last and outer_loop.last) }}
+    {% endfor %}
+    {% endfor %}
+),
+
+provisional_values as (
+    {% for name in measures %}
+    select
+        account_id,
+        export,
+        grain,
+        subject_id,
+        country_code,
+        engagement_context,
+        engaged_spotify_track_id,
+        currency,
+        report_date,
+        '{{ name }}' as measure,
+        days_after_close,
+        {{ name }} as value_now
+    from provisional
+    where {{ name }} is not null
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+estimates as (
+    select
+        provisional_values.*,
+        factors.report_dates,
+        -- Of nothing there is no share: there the factor is the settled value itself.
+        case when value_now > 0 then value_now::double else 1 end as unit,
+        case when value_now > 0 then 0 else value_now::double end as base,
+        base + unit * factors.median_factor as median,
+        base + unit * factors.low_factor as low,
+        base + unit * factors.high_factor as high,
+        -- Of counts whole numbers; the ends go inwards, so that they hold as many values as before.
+        provisional_values.measure = 'spend_total' as is_money
+    from provisional_values
+    left join factors
+        on provisional_values.account_id = factors.account_id
+        and provisional_values.export = factors.export
+        and provisional_values.grain = factors.grain
+        and provisional_values.measure = factors.measure
+        and provisional_values.currency is not distinct from factors.currency
+        and provisional_values.days_after_close = factors.days_after_close
+        and {{ values_from('provisional_values.value_now', 'provisional_values.grain') }} = factors.values_from
+),
+
+final as (
+    select
+        -- keys
+        account_id,
+        export,
+        grain,
+        subject_id,
+        country_code,
+        engagement_context,
+        engaged_spotify_track_id,
+        currency,
+        report_date,
+        measure,
+
+        -- measures
+        days_after_close,
+        value_now,
+        case when is_money then median else round(median) end::decimal(18, 6) as settled_estimate,
+        case when is_money then low else least(ceil(low), round(median)) end::decimal(18, 6) as settled_low,
+        case when is_money then high else greatest(floor(high), round(median)) end::decimal(18, 6) as settled_high,
+        report_dates
+    from estimates
+)
+
+select * from final

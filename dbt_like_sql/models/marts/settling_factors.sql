@@ -1,0 +1,87 @@
+-- By how much the values of the last settled days still grew, from each day after their close on.
+{% set measures = settling_measures() %}
+
+with settling_days as (
+    select
+        *,
+        max(report_date) over (partition by account_id, export) as newest_date
+    from {{ ref('settling_days') }}
+),
+
+recent as (
+    select * from settling_days
+    where report_date > newest_date - {{ var('revision_window_days', 90) }}
+),
+
+day_values as (
+    {% for name in measures %}
+    select
+        account_id,
+        export,
+        grain,
+        '{{ name }}' as measure,
+        currency,
+        days_after_close,
+        report_date,
+        {{ name }}_then::double as value_then,
+        {{ name }}_settled::double as value_settled
+    from recent
+    where {{ name }}_then is not null
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+factors as (
+    select
+        account_id,
+        export,
+        grain,
+        measure,
+        currency,
+        days_after_close,
+        {{ values_from('value_then', 'grain') }} as values_from,
+        report_date,
+        -- Of nothing there is no share: there the settled value itself is what is learned.
+        case when value_then > 0 then value_settled / value_then else value_settled - value_then end as factor
+    from day_values
+),
+
+learned as (
+    select
+        account_id,
+        export,
+        grain,
+        measure,
+        currency,
+        days_after_close,
+        values_from,
+        count(distinct report_date) as report_dates,
+        count(*) as values_compared,
+        list(factor order by factor) as factors
+    from factors
+    group by all
+),
+
+final as (
+    select
+        -- keys
+        account_id,
+        export,
+        grain,
+        measure,
+        currency,
+        days_after_close,
+        values_from,
+
+        -- measures
+        report_dates,
+        values_compared,
+
+        -- ratios
+        {{ expected_quantile('factors', 0.5) }} as median_factor,
+        {{ expected_quantile('factors', 0.1) }} as low_factor,
+        {{ expected_quantile('factors', 0.9) }} as high_factor
+    from learned
+)
+
+select * from final
