@@ -139,3 +139,13 @@ def test_days_built_one_by_one_are_those_of_a_build_in_full(marts: Marts) -> Non
     assert len(by_days["settling_days"]) == 3 * 3  # of account, campaign and country
     marts.build()
     assert {name: marts.rows(f"marts.{name}", "*") for name in names} == by_days
+
+
+def test_range_is_narrow_where_most_values_become_the_same(marts: Marts) -> None:
+    # The tenth percentile of 30 lies at place 3.1, above 1.8. But 26 of 30 are 2, which alone are more than four in five.
+    for number, settled in enumerate([100, 150, 180, *[200] * 26, 300]):
+        settled_day(marts, number, 100, settled)
+    marts.build()
+    columns = "values_compared, low_factor, median_factor, high_factor"
+    found = one(marts, "marts.settling_factors", columns, f"{OF_STREAMS} and days_after_close = 0")
+    assert found == (30, 2.0, 2.0, 2.0)

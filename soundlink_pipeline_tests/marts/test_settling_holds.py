@@ -60,7 +60,8 @@ def backtest(marts: Marts, folder: Path, seed: int) -> list[Held]:
     """Every estimate that stood beside a provisional value at one of LOOKS, with what that became."""
     world = World(seed=seed, campaigns=3, soundlinks=0, first_day=FIRST, duration_days=90, countries_per_campaign=4)
     connection = marts.connection
-    connection.execute("create or replace temp table looked as select *, 0 as look from marts.settled_estimates limit 0")
+    estimates = "select *, {} as look from marts.settled_estimates"
+    connection.execute(f"create or replace temp table looked as {estimates.format(0)} limit 0")
     batch: list[HashedDelivery] = []
     for morning, arrivals in mornings(world, folder, Random(seed)):
         batch += arrivals
@@ -70,8 +71,8 @@ def backtest(marts: Marts, folder: Path, seed: int) -> list[Held]:
         if morning in LOOKS:
             for name in NEEDED:
                 build_model(connection, marts.project, marts.project.models[name])
-            connection.execute(f"insert into looked select *, {morning} from marts.settled_estimates")
-    found = connection.execute(
+            connection.execute(f"insert into looked {estimates.format(morning)}")
+    return connection.execute(
         f"""
         with settled as (
             unpivot (
@@ -90,7 +91,6 @@ def backtest(marts: Marts, folder: Path, seed: int) -> list[Held]:
         group by look, grain, looked.subject_id, looked.country_code, looked.report_date, looked.measure
         """
     ).fetchall()
-    return found
 
 
 @pytest.fixture(scope="module")

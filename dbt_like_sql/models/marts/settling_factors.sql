@@ -1,5 +1,7 @@
 -- By how much the values of the last settled days still grew, from each day after their close on.
 {% set measures = settling_measures() %}
+{# The share of values on either side of a range, the widest range first. #}
+{% set tails = [0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3] %}
 
 with settling_days as (
     select
@@ -62,6 +64,34 @@ learned as (
     group by all
 ),
 
+-- Of the tenth and the ninetieth percentile, and of narrower pairs.
+ranges as (
+    {% for tail in tails %}
+    select
+        learned.*,
+        {{ tail }} as tail,
+        {{ expected_quantile('factors', tail) }} as low_factor,
+        {{ expected_quantile('factors', 1 - tail) }} as high_factor
+    from learned
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+),
+
+-- Many values are alike where counts are small, and an end that falls on such a value takes all of them in: then the
+-- range holds more than four in five. So it is the narrowest that still holds them.
+narrowest as (
+    select *
+    from ranges
+    where
+        tail = {{ tails[0] }}
+        or len(list_filter(factors, lambda factor: factor between low_factor and high_factor)) - 1
+        >= {{ 1 - 2 * tails[0] }} * (values_compared + 1)
+    qualify row_number() over (
+        partition by account_id, export, grain, measure, currency, days_after_close, values_from
+        order by tail desc
+    ) = 1
+),
+
 final as (
     select
         -- keys
@@ -79,9 +109,9 @@ final as (
 
         -- ratios
         {{ expected_quantile('factors', 0.5) }} as median_factor,
-        {{ expected_quantile('factors', 0.1) }} as low_factor,
-        {{ expected_quantile('factors', 0.9) }} as high_factor
-    from learned
+        low_factor,
+        high_factor
+    from narrowest
 )
 
 select * from final
