@@ -142,7 +142,7 @@ def test_days_built_one_by_one_are_those_of_a_build_in_full(marts: Marts) -> Non
 
 
 def test_range_is_narrow_where_most_values_become_the_same(marts: Marts) -> None:
-    # The tenth percentile of 30 lies at place 3.1, above 1.8. But 26 of 30 are 2, which alone are more than four in five.
+    # The tenth percentile of 30 lies at place 3.1, just above 1.8. But 26 of 30 are 2: more than four in five.
     for number, settled in enumerate([100, 150, 180, *[200] * 26, 300]):
         settled_day(marts, number, 100, settled)
     marts.build()
