@@ -66,15 +66,13 @@ learned as (
 
 -- Of the tenth and the ninetieth percentile, and of narrower pairs.
 ranges as (
-    {% for tail in tails %}
     select
         learned.*,
-        {{ tail }} as tail,
-        {{ expected_quantile('factors', tail) }} as low_factor,
-        {{ expected_quantile('factors', 1 - tail) }} as high_factor
+        tails.tail,
+        {{ expected_quantile('factors', 'tails.tail') }} as low_factor,
+        {{ expected_quantile('factors', '(1 - tails.tail)') }} as high_factor
     from learned
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
+    cross join (select unnest({{ tails }}) as tail) as tails
 ),
 
 -- Many values are alike where counts are small, and an end that falls on such a value takes all of them in: then the
