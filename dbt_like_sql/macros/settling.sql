@@ -44,11 +44,47 @@
 {%- endmacro %}
 
 
-{# The keys of one grain among those of all: null where it has none. #}
-{% macro settling_keys(key) -%}
-        {%- for name in ['subject_id', 'country_code', 'engagement_context', 'engaged_spotify_track_id'] %}
-        {{ name if name in key else 'null::varchar' }} as {{ name }},
+{# The columns of a row of one export as those of all: null where the export has none. #}
+{% macro settling_columns(export, of) -%}
+        '{{ export }}' as export,
+        account_id,
+        {{ of.id }} as subject_id,
+        {%- for key in ['country_code', 'engagement_context', 'engaged_spotify_track_id'] %}
+        {{ key if key in of['keys'] else 'null::varchar' }} as {{ key }},
         {%- endfor %}
+        {{ of.currency }} as currency,
+        report_date,
+        {%- for name in settling_measures() %}
+        {{ name if name in of.measures else 'null' }}::decimal(18, 6) as {{ name }},
+        {%- endfor %}
+{%- endmacro %}
+
+
+{# A relation with the grains of each export, and with which keys each has. #}
+{% macro settling_grains() -%}
+(
+        values
+            {%- for export, of in settling_exports().items() %}
+            {%- set outer_loop = loop %}
+            {%- for grain, key in of.grains.items() %}
+            ('{{ export }}', '{{ grain }}', {{ 'subject_id' in key }}, {{ 'country_code' in key }}, {{ 'engaged_spotify_track_id' in key }}){{ ',' if not (loop.last and outer_loop.last) }}
+            {%- endfor %}
+            {%- endfor %}
+    ) as grains (export, grain, by_subject, by_country, by_track)
+{%- endmacro %}
+
+
+{# The keys of a row of `rows` at a grain of `grains`: null where the grain has none. #}
+{% macro settling_keys() -%}
+        rows.export,
+        grains.grain,
+        rows.account_id,
+        case when grains.by_subject then rows.subject_id end as subject_id,
+        case when grains.by_country then rows.country_code end as country_code,
+        case when grains.by_track then rows.engagement_context end as engagement_context,
+        case when grains.by_track then rows.engaged_spotify_track_id end as engaged_spotify_track_id,
+        rows.currency,
+        rows.report_date,
 {%- endmacro %}
 
 

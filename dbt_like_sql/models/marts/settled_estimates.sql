@@ -20,77 +20,62 @@ factors as (
     where report_dates >= {{ var('settling_min_days', 14) }}
 ),
 
-{% for export, of in exports.items() %}
-{{ export }}_rows as (
+export_rows as (
+    {% for export, of in exports.items() %}
     select
-        rows.account_id,
-        rows.{{ of.id }} as subject_id,
-        {%- for key in of['keys'] if key != 'subject_id' %}
-        rows.{{ key }},
-        {%- endfor %}
-        {{ 'rows.' if of.currency == 'currency' }}{{ of.currency }} as currency,
-        rows.report_date,
-        {%- for name in of.measures %}
-        rows.{{ name }},
-        {%- endfor %}
-        status.last_pulled_at::date - rows.report_date - 1 as days_after_close,
-        coalesce(status.is_settled, false) as is_settled
-    from {{ ref('stg_' ~ export) }} as rows
-    semi join provisional_days
-        on provisional_days.export = '{{ export }}'
-        and rows.report_date = provisional_days.report_date
-    left join status
-        on status.export = '{{ export }}'
-        and rows.{{ of.id }} = status.subject_id
-        and rows.report_date = status.report_date
+        {{ settling_columns(export, of) }}
+    from {{ ref('stg_' ~ export) }}
+    where report_date in (select report_date from provisional_days where export = '{{ export }}')
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
-{% endfor %}
+
+rows_with_status as (
+    select
+        export_rows.*,
+        status.last_pulled_at::date - export_rows.report_date - 1 as days_after_close,
+        coalesce(status.is_settled, false) as is_settled
+    from export_rows
+    left join status
+        on export_rows.export = status.export
+        and export_rows.subject_id = status.subject_id
+        and export_rows.report_date = status.report_date
+),
 
 provisional as (
-    {% for export, of in exports.items() %}
-    {% set outer_loop = loop %}
-    {% for grain, key in of.grains.items() %}
     select
-        '{{ export }}' as export,
-        '{{ grain }}' as grain,
-        account_id,
-        {{- settling_keys(key) }}
-        currency,
-        report_date,
+        {{ settling_keys() }}
         -- What was pulled on different days has no age of its own.
-        case when min(days_after_close) = max(days_after_close) and not bool_or(is_settled)
-            then min(days_after_close)::integer
+        case when min(rows.days_after_close) = max(rows.days_after_close) and not bool_or(rows.is_settled)
+            then min(rows.days_after_close)::integer
         end as days_after_close,
         {%- for name in measures %}
-        {{ 'sum(' ~ name ~ ')' if name in of.measures else 'null' }}::decimal(18, 6) as {{ name }}{{ ',' if not loop.last }}
+        sum(rows.{{ name }}) as {{ name }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ export }}_rows
+    from rows_with_status as rows
+    inner join {{ settling_grains() }} on rows.export = grains.export
     group by all
-    having not bool_and(is_settled)
-    {{ 'union all' if not (loop.last and outer_loop.last) }}
-    {% endfor %}
-    {% endfor %}
+    having not bool_and(rows.is_settled)
+),
+
+measured as (
+    select
+        * exclude ({{ measures | join(', ') }}),
+        unnest([
+            {%- for name in measures %}
+            struct_pack(measure := '{{ name }}', value_now := {{ name }}){{ ',' if not loop.last }}
+            {%- endfor %}
+        ]) as of
+    from provisional
 ),
 
 provisional_values as (
-    {% for name in measures %}
     select
-        account_id,
-        export,
-        grain,
-        subject_id,
-        country_code,
-        engagement_context,
-        engaged_spotify_track_id,
-        currency,
-        report_date,
-        '{{ name }}' as measure,
-        days_after_close,
-        {{ name }} as value_now
-    from provisional
-    where {{ name }} is not null
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
+        * exclude (of),
+        of.measure,
+        of.value_now::decimal(18, 6) as value_now
+    from measured
+    where of.value_now is not null
 ),
 
 estimates as (

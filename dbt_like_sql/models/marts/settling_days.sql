@@ -52,24 +52,28 @@ ages as (
         and pulled_days.pulled_on - pulled_days.report_date - 1 between 0 and {{ var('settled_after_days') }} - 2
 ),
 
-{% for export, of in exports.items() %}
-{%- set columns -%}
-account_id, {{ of.id }} as subject_id, report_date, {{ of.currency }} as currency, _valid_from
-        {%- for key in of['keys'] if key != 'subject_id' %}, {{ key }}{% endfor %}, {{ of.measures | join(', ') }}
-{%- endset %}
-{{ export }}_versions as (
-    select {{ columns }}, null::timestamp as _valid_until
+versions as (
+    {% for export, of in exports.items() %}
+    select
+        {{ settling_columns(export, of) }}
+        _valid_from,
+        null::timestamp as _valid_until
     from {{ ref('stg_' ~ export) }}
     {{ incremental_window() }}
 
     union all
 
-    select {{ columns }}, _valid_until
+    select
+        {{ settling_columns(export, of) }}
+        _valid_from,
+        _valid_until
     from {{ ref('stg_' ~ export ~ '_history') }}
     {{ incremental_window() }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 ),
 
-{{ export }}_then as (
+versions_then as (
     select
         versions.*,
         ages.days_after_close,
@@ -77,48 +81,33 @@ account_id, {{ of.id }} as subject_id, report_date, {{ of.currency }} as currenc
         versions._valid_from < ages.moment
         and (versions._valid_until is null or versions._valid_until >= ages.moment) as was_believed
     from ages
-    inner join {{ export }}_versions as versions
-        on ages.export = '{{ export }}'
+    inner join versions
+        on ages.export = versions.export
         and ages.subject_id = versions.subject_id
         and ages.report_date = versions.report_date
 ),
-{% endfor %}
 
 final as (
-    {% for export, of in exports.items() %}
-    {% set outer_loop = loop %}
-    {% for grain, key in of.grains.items() %}
     select
         -- keys
-        '{{ export }}' as export,
-        '{{ grain }}' as grain,
-        account_id,
-        {{- settling_keys(key) }}
-        currency,
-        report_date,
-        days_after_close,
+        {{ settling_keys() }}
+        rows.days_after_close,
 
         -- measures; null is "not reported", and what was there on one side only counts 0 on the other
         {%- for name in measures %}
-        {%- if name in of.measures %}
-        case when count({{ name }}) filter (where is_current or was_believed) > 0
+        case when count({{ name }}) > 0
             then coalesce(sum({{ name }}) filter (where was_believed), 0)::decimal(18, 6)
         end as {{ name }}_then,
-        case when count({{ name }}) filter (where is_current or was_believed) > 0
+        case when count({{ name }}) > 0
             then coalesce(sum({{ name }}) filter (where is_current), 0)::decimal(18, 6)
         end as {{ name }}_settled{{ ',' if not loop.last }}
-        {%- else %}
-        null::decimal(18, 6) as {{ name }}_then,
-        null::decimal(18, 6) as {{ name }}_settled{{ ',' if not loop.last }}
-        {%- endif %}
         {%- endfor %}
-    from {{ export }}_then
+    from versions_then as rows
+    inner join {{ settling_grains() }} on rows.export = grains.export
+    where rows.was_believed or rows.is_current
     group by all
     -- Beside a row that did not exist yet no estimate could have stood.
     having bool_or(was_believed)
-    {{ 'union all' if not (loop.last and outer_loop.last) }}
-    {% endfor %}
-    {% endfor %}
 )
 
 select * from final

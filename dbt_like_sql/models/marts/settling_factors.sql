@@ -15,22 +15,30 @@ recent as (
     where report_date > newest_date - {{ var('revision_window_days', 90) }}
 ),
 
-day_values as (
-    {% for name in measures %}
+measured as (
     select
         account_id,
         export,
         grain,
-        '{{ name }}' as measure,
         currency,
         days_after_close,
         report_date,
-        {{ name }}_then::double as value_then,
-        {{ name }}_settled::double as value_settled
+        unnest([
+            {%- for name in measures %}
+            struct_pack(measure := '{{ name }}', value_then := {{ name }}_then::double, value_settled := {{ name }}_settled::double){{ ',' if not loop.last }}
+            {%- endfor %}
+        ]) as of
     from recent
-    where {{ name }}_then is not null
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
+),
+
+day_values as (
+    select
+        * exclude (of),
+        of.measure,
+        of.value_then,
+        of.value_settled
+    from measured
+    where of.value_then is not null
 ),
 
 factors as (
