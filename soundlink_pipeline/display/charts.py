@@ -76,14 +76,14 @@ def days_chart(
 
 
 def filling_chart(curve: pd.DataFrame, measures: Mapping[str, str], *, width: float = WIDE) -> bytes:
-    """How much of its final value each measure shows, by days since the day closed; a line each.
+    """How much of its final value each measure shows, by days after the close; a line each.
 
-    `curve` has measure, days_after_close and shortfall_share, as the mart `revision_curve`, where 0 ends one
-    day after the close.
+    `curve` has measure, days_after_close and shortfall_share, as the mart `revision_curve`, where 0 is the
+    day after `report_date`.
     """
     shown = {
         label: [
-            (days_after + 1, (1 - float(share)) * 100)
+            (int(days_after), (1 - float(share)) * 100)
             for name, days_after, share in zip(
                 curve["measure"], curve["days_after_close"], curve["shortfall_share"], strict=True
             )
@@ -91,18 +91,18 @@ def filling_chart(curve: pd.DataFrame, measures: Mapping[str, str], *, width: fl
         ]
         for measure, label in measures.items()
     }
-    last = int(curve["days_after_close"].max()) + 1
+    last = int(curve["days_after_close"].max())
     values = scale([100.0, *(value for points in shown.values() for _, value in points)], from_zero=False)
     card = Card([values], width, panel_height=144, below=40)
-    panel = card.panel(0, "Share of the final value, %", (0.7, last + 0.3))
+    panel = card.panel(0, "Share of the final value, %", (-0.3, last + 0.3))
     panel.rule(100, "ink", 0.8, ' stroke-dasharray="2 2"')
     marks = []
     for place, ((label, points), colour) in enumerate(zip(shown.items(), itertools.cycle(_LINES), strict=False)):
         marks.append((_marker(place, colour, 5), label))
         if points:
             panel.line(sorted(points), colour, _marker(place, colour, 0))
-    panel.key_labels([(day, str(day)) for day in range(1, last + 1)])
-    card.text((panel.left + panel.right) / 2, panel.bottom + 30, "days since the day closed", anchor="middle")
+    panel.key_labels([(day, str(day)) for day in range(last + 1)])
+    card.text((panel.left + panel.right) / 2, panel.bottom + 30, "days after the close (0: day after)", anchor="middle")
     card.legend(marks)
     return card.svg()
 

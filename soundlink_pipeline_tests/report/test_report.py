@@ -181,7 +181,7 @@ def test_page_says_how_far_yesterday_can_be_trusted(page: Page) -> None:
     text = page.text.replace("\u00a0", " ")
     # 10 April was pulled the morning after with half of its streams
     assert (
-        "Not yet. 1 day after its close, a day has so far shown on average 100.0 % of its final spend in EUR,"
+        "Not yet. On the day after it, a day has so far shown on average 100.0 % of its final spend in EUR,"
         " 100.0 % of its final spend in USD, 50.0 % of its final streams," in text
     )
 

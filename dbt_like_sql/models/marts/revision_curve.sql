@@ -94,8 +94,9 @@ moments as (
         and settled_days.subject_id = first_pulls.subject_id
         and settled_days.report_date = first_pulls.report_date
     cross join (select unnest([0, 1, 2, 3, 4, 5, 6, 7]) as days_after_close) as k
-    -- Not pulled by then, as in a backfill, nothing was believed yet: that is no shortfall.
-    where first_pulls.first_pulled_at < moment
+    -- Only days that were pulled by the end of day 0, at every k: so all rows of a measure are about the same days, and
+    -- one may be compared with another. A day that was first pulled later, as in a backfill, tells of no k.
+    where first_pulls.first_pulled_at < settled_days.report_date + 2
 ),
 
 {% for export, names in measures.items() %}

@@ -1,0 +1,123 @@
+-- By how much the values of the last settled days still grew, from each day after their close on.
+{% set measures = settling_measures() %}
+{# The share of values on either side of a range, the widest range first. #}
+{% set tails = [0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3] %}
+
+with settling_days as (
+    select
+        *,
+        max(report_date) over (partition by account_id, export) as newest_date
+    from {{ ref('settling_days') }}
+),
+
+recent as (
+    select * from settling_days
+    where report_date > newest_date - {{ var('revision_window_days', 90) }}
+),
+
+measured as (
+    select
+        account_id,
+        export,
+        grain,
+        currency,
+        days_after_close,
+        report_date,
+        unnest([
+            {%- for name in measures %}
+            struct_pack(measure := '{{ name }}', value_then := {{ name }}_then::double, value_settled := {{ name }}_settled::double){{ ',' if not loop.last }}
+            {%- endfor %}
+        ]) as of
+    from recent
+),
+
+day_values as (
+    select
+        * exclude (of),
+        of.measure,
+        of.value_then,
+        of.value_settled
+    from measured
+    where of.value_then is not null
+),
+
+factors as (
+    select
+        account_id,
+        export,
+        grain,
+        measure,
+        currency,
+        days_after_close,
+        {{ values_from('value_then', 'grain') }} as values_from,
+        report_date,
+        -- Of nothing there is no share: there the settled value itself is what is learned.
+        case when value_then > 0 then value_settled / value_then else value_settled - value_then end as factor
+    from day_values
+),
+
+learned as (
+    select
+        account_id,
+        export,
+        grain,
+        measure,
+        currency,
+        days_after_close,
+        values_from,
+        count(distinct report_date) as report_dates,
+        count(*) as values_compared,
+        list(factor order by factor) as factors
+    from factors
+    group by all
+),
+
+-- Of the tenth and the ninetieth percentile, and of narrower pairs.
+ranges as (
+    select
+        learned.*,
+        tails.tail,
+        {{ expected_quantile('factors', 'tails.tail') }} as low_factor,
+        {{ expected_quantile('factors', '(1 - tails.tail)') }} as high_factor
+    from learned
+    cross join (select unnest({{ tails }}) as tail) as tails
+),
+
+-- Many values are alike where counts are small, and an end that falls on such a value takes all of them in: then the
+-- range holds more than four in five. So it is the narrowest that still holds them.
+narrowest as (
+    select *
+    from ranges
+    where
+        tail = {{ tails[0] }}
+        or len(list_filter(factors, lambda factor: factor between low_factor and high_factor)) - 1
+        >= {{ 1 - 2 * tails[0] }} * (values_compared + 1)
+    qualify row_number() over (
+        partition by account_id, export, grain, measure, currency, days_after_close, values_from
+        order by tail desc
+    ) = 1
+),
+
+final as (
+    select
+        -- keys
+        account_id,
+        export,
+        grain,
+        measure,
+        currency,
+        days_after_close,
+        values_from,
+
+        -- measures
+        report_dates,
+        values_compared,
+
+        -- ratios
+        {{ expected_quantile('factors', 0.5) }} as median_factor,
+        low_factor,
+        high_factor
+    from narrowest
+)
+
+select * from final
