@@ -212,18 +212,19 @@ def test_revision_curve_compares_money_within_its_currency(marts: Marts) -> None
         marts.pulled(COUNTRY, "2026-03-01", at=morning)
     for code, currency, before, now in (("US", "USD", 6, 10), ("JP", "JPY", 900, 1000)):
         of: dict[str, Any] = {"currency": currency, "streams": 1, "_valid_from": "2026-03-02 07:00"}
+        of["currency_account"] = {"USD": "EUR", "JPY": "GBP"}[currency]
         ended: dict[str, Any] = {"_valid_until": "2026-03-09 07:00"}
         marts.country("2026-03-01", code, table=f"{COUNTRY}_history", **of | {"spend_total": before} | ended)
         marts.country("2026-03-01", code, **of | {"spend_total": now, "_valid_from": "2026-03-09 07:00"})
     marts.build()
-    columns = "measure, currency, report_dates, value_then, value_settled, shortfall_share"
+    columns = "measure, currency, currency_account, report_dates, value_then, value_settled, shortfall_share"
     found = marts.rows(
         "marts.revision_curve", columns, "days_after_close = 0 and measure in ('spend_total', 'streams')"
     )
     assert found == [
-        ("spend_total", "JPY", 1, 900, 1000, 0.1),
-        ("spend_total", "USD", 1, 6, 10, 0.4),
-        ("streams", None, 1, 2, 2, 0),
+        ("spend_total", "JPY", "GBP", 1, 900, 1000, 0.1),
+        ("spend_total", "USD", "EUR", 1, 6, 10, 0.4),
+        ("streams", None, None, 1, 2, 2, 0),
     ]
 
 
