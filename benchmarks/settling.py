@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _held(seed: int, days: int) -> list[tuple[str, str | None, int, float, float, float, float]]:
-    random = Random(seed)  # noqa: S311  made-up outages, nothing secret
+    random = Random(seed)
     world = World(seed=seed, campaigns=4, first_day=_FIRST, duration_days=days + 30, countries_per_campaign=5)
     project = read_project(Path("dbt_like_sql"))
     needed = ("settling_days", "settling_factors", "settled_estimates")
