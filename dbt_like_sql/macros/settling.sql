@@ -44,7 +44,10 @@
 {%- endmacro %}
 
 
-{# The columns of a row of one export as those of all: null where the export has none. #}
+{#
+    The columns of a row of one export as those of all: null where the export has none. Counts and money share a column in
+    the end: DECIMAL(38, 6) holds every BIGINT, and every cent.
+#}
 {% macro settling_columns(export, of) -%}
         '{{ export }}' as export,
         account_id,
@@ -55,7 +58,7 @@
         {{ of.currency }} as currency,
         report_date,
         {%- for name in settling_measures() %}
-        {{ name if name in of.measures else 'null' }}::decimal(18, 6) as {{ name }},
+        {{ name if name in of.measures else 'null' }}::decimal(38, 6) as {{ name }},
         {%- endfor %}
 {%- endmacro %}
 

@@ -73,7 +73,7 @@ provisional_values as (
     select
         * exclude (of),
         of.measure,
-        of.value_now::decimal(18, 6) as value_now
+        of.value_now::decimal(38, 6) as value_now
     from measured
     where of.value_now is not null
 ),
@@ -118,9 +118,9 @@ final as (
         -- measures
         days_after_close,
         value_now,
-        case when is_money then median else round(median) end::decimal(18, 6) as settled_estimate,
-        case when is_money then low else least(ceil(low), round(median)) end::decimal(18, 6) as settled_low,
-        case when is_money then high else greatest(floor(high), round(median)) end::decimal(18, 6) as settled_high,
+        case when is_money then median else round(median) end::decimal(38, 6) as settled_estimate,
+        case when is_money then low else least(ceil(low), round(median)) end::decimal(38, 6) as settled_low,
+        case when is_money then high else greatest(floor(high), round(median)) end::decimal(38, 6) as settled_high,
         report_dates
     from estimates
 )
