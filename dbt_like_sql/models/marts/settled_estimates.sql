@@ -73,9 +73,10 @@ provisional_values as (
     select
         * exclude (of),
         of.measure,
-        of.value_now::decimal(38, 6) as value_now
+        try_cast(of.value_now as decimal(18, 6)) as value_now
     from measured
-    where of.value_now is not null
+    -- A value of 10^12 or more has no estimate, as it fits no column of a mart.
+    where try_cast(of.value_now as decimal(18, 6)) is not null
 ),
 
 estimates as (
@@ -118,9 +119,9 @@ final as (
         -- measures
         days_after_close,
         value_now,
-        case when is_money then median else round(median) end::decimal(38, 6) as settled_estimate,
-        case when is_money then low else least(ceil(low), round(median)) end::decimal(38, 6) as settled_low,
-        case when is_money then high else greatest(floor(high), round(median)) end::decimal(38, 6) as settled_high,
+        try_cast(case when is_money then median else round(median) end as decimal(18, 6)) as settled_estimate,
+        try_cast(case when is_money then low else least(ceil(low), round(median)) end as decimal(18, 6)) as settled_low,
+        try_cast(case when is_money then high else greatest(floor(high), round(median)) end as decimal(18, 6)) as settled_high,
         report_dates
     from estimates
 )

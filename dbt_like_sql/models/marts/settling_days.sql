@@ -96,10 +96,10 @@ final as (
         -- measures; null is "not reported", and what was there on one side only counts 0 on the other
         {%- for name in measures %}
         case when count({{ name }}) > 0
-            then coalesce(sum({{ name }}) filter (where was_believed), 0)::decimal(38, 6)
+            then try_cast(coalesce(sum({{ name }}) filter (where was_believed), 0) as decimal(18, 6))
         end as {{ name }}_then,
         case when count({{ name }}) > 0
-            then coalesce(sum({{ name }}) filter (where is_current), 0)::decimal(38, 6)
+            then try_cast(coalesce(sum({{ name }}) filter (where is_current), 0) as decimal(18, 6))
         end as {{ name }}_settled{{ ',' if not loop.last }}
         {%- endfor %}
     from versions_then as rows

@@ -39,6 +39,7 @@ day_values as (
         of.value_settled
     from measured
     where of.value_then is not null
+        and of.value_settled is not null
 ),
 
 factors as (
