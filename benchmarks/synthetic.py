@@ -49,8 +49,8 @@ def fill(warehouse: NativeFile, rows: int, campaigns: int | None = None) -> Date
 
         connection.execute(
             """
-            insert into campaigns (account, campaign_id, status, created_at, _listed_at)
-            select 'default', 'path-' || campaign, 'active', timestamp '2020-01-01', timestamp '2026-01-01'
+            insert into campaigns (account, campaign_id, status, created_at, _listed_json, _listed_at)
+            select 'default', 'path-' || campaign, 'active', timestamp '2020-01-01', '{}', timestamp '2026-01-01'
             from range(?) as campaigns(campaign)
             """,
             [campaigns],
