@@ -1,8 +1,8 @@
 """How well estimates hold over a simulated year: `python -m benchmarks.settling [--days …] [--seeds …] [--picture …]`.
 
 Each morning the newest days of every campaign are pulled, one morning in ten is missed, and once a week all estimates
-are noted. At the end they are held against what the days became. Ranges without width are left out: there nothing was
-expected to change.
+are noted. At the end they are held against what the days became. Where no settled day had changed any more, nothing was
+expected to: these are left out.
 """
 
 from __future__ import annotations
@@ -65,7 +65,17 @@ _HELD = f"""
         {"".join(f"and coalesce(looked.{key}, s.{key}) is not distinct from s.{key} " for key in _KEYS)}
     group by look, export, grain, measure, looked.subject_id, {", ".join(f"looked.{key}" for key in _KEYS)},
         report_date, days_after_close
-    having low < high
+"""
+# With the factors that an estimate is made of: those of the greatest band that its value reaches.
+_LOOK = """
+    insert into looked
+    select e.*, $1
+    from marts.settled_estimates as e
+    asof join (select *, coalesce(currency, '') as money from marts.settling_factors) as f
+        on f.account_id = e.account_id and f.export = e.export and f.grain = e.grain and f.measure = e.measure
+        and f.money = coalesce(e.currency, '') and f.days_after_close = e.days_after_close
+        and greatest(e.value_now, 0) >= f.values_from
+    where settled_estimate is not null and f.low_factor < f.high_factor
 """
 _BY_MEASURE = """
     select grain, measure, count(*), avg((settled between low and high)::integer),
@@ -118,10 +128,7 @@ def _held(seed: int, days: int) -> pd.DataFrame:
             dates = _pull(connection, world, Path(folder), morning, back=morning if last else 8)
             build_models(connection, project, dates)
             if morning % 7 == 0 and morning <= days:
-                connection.execute(
-                    "insert into looked select *, $1 from marts.settled_estimates where settled_estimate is not null",
-                    [morning],
-                )
+                connection.execute(_LOOK, [morning])
         return connection.execute(_HELD).df()
 
 
