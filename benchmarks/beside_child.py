@@ -1,0 +1,70 @@
+"""One side of `beside.py`: refreshes when told to, with the package of the tree it is started in.
+
+`python beside_child.py FOLDER BASE_URL MODELS`. Reads lines of JSON, [first day, last day, count], and answers each
+with the processor and wall seconds of that run, or if it is to count with its calls of DuckDB.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+
+def _job(settings: dict[str, str]) -> Any:
+    """The job of a daily refresh, of either tree: in the older one the parts stand in other modules."""
+    definitions = import_module("soundlink_pipeline.definitions")
+    key = import_module("soundlink_pipeline.simulator").DEMO_KEY
+    if find_spec("soundlink_pipeline.orchestration"):
+        known = import_module("soundlink_pipeline.settings.settings").settings_from(settings)
+        built = definitions.build_definitions(known, lambda _: key)
+    else:
+        built = definitions.build_definitions(definitions.settings_from(settings), lambda: key)
+    return built.resolve_job_def("daily_refresh")
+
+
+def main() -> None:
+    folder, base_url, models = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    settings = {"SOUNDLINK_BASE_URL": base_url, "SOUNDLINK_DATA_DIR": str(folder / "data"), "SOUNDLINK_SQL_DIR": models}
+    settings |= {f"SOUNDLINK_REQUESTS_PER_{unit}": "1000000" for unit in ("MINUTE", "HOUR")}
+    job = _job(settings)
+    os.chdir(folder)  # the paths in dagster.yaml are relative
+    os.environ["DAGSTER_HOME"] = str(folder)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    with dg.DagsterInstance.get() as instance:
+        for line in sys.stdin:
+            start, end, count = json.loads(line)
+            calls: Counter[str] = Counter()
+
+            def look(_: Any, event: str, called: Any, calls: Counter[str] = calls) -> None:
+                if event == "c_call" and type(getattr(called, "__self__", None)).__name__ == "DuckDBPyConnection":
+                    calls[called.__name__] += 1
+
+            if count:
+                threading.setprofile(look)
+                sys.setprofile(look)
+            cpu, wall = time.process_time(), time.perf_counter()
+            result = job.execute_in_process(
+                instance=instance,
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                tags={"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end},
+            )
+            said = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+            sys.setprofile(None)
+            threading.setprofile(None)
+            assert result.success
+            said["calls"] = sum(calls[name] for name in ("execute", "executemany", "sql", "close"))
+            answers.write(json.dumps(said) + "\n")
+            answers.flush()
+
+
+if __name__ == "__main__":
+    main()
