@@ -23,11 +23,15 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 @dataclass(frozen=True)
 class Version:
-    """What tells whether a file has been written to."""
+    """What tells whether a file has been written to, or taken away and put back.
+
+    `modified_ns` may be set by whoever owns the file; `changed_ns` is the system's own and moves with every renaming.
+    """
 
     inode: int
     bytes: int
     modified_ns: int
+    changed_ns: int
 
     @property
     def modified_at(self) -> datetime:
@@ -62,14 +66,18 @@ def found_files(folder: Path, now: datetime) -> list[FoundFile]:
 
     Hidden files are passed over: programs keep what is not finished in them. So are notes (.md, .txt).
     """
-    if not folder.exists():
+    if not os.path.lexists(folder):  # a link that leads nowhere is no folder that is missing
         return []
     entries = [
         entry
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
         if not entry.name.startswith(".") and Path(entry.name).suffix.lower() not in _NOTES
     ]
-    names = Counter(_table(entry.name) for entry in entries)
+    names = Counter(
+        _table(entry.name)
+        for entry in entries
+        if Path(entry.name).suffix.lower() in ENDINGS and not entry.is_dir(follow_symlinks=False)
+    )
     return [_found(Path(entry.path), entry.stat(follow_symlinks=False), names, now) for entry in entries]
 
 
@@ -108,4 +116,4 @@ def _table(name: str) -> str:
 
 
 def _version(status: os.stat_result) -> Version:
-    return Version(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Version(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

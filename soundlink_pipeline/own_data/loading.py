@@ -130,7 +130,10 @@ def _staged(file: FoundFile, temporary: Path) -> Iterator[Path]:
 
 
 def _in_short(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without the folder: everybody reads this
+        text = f"{error.strerror}: {Path(os.fsdecode(error.filename)).name}" if error.filename else error.strerror
+    text = " ".join(text.split())
     return text if len(text) <= _LONGEST_PROBLEM else f"{text[:_LONGEST_PROBLEM]}…"
 
 

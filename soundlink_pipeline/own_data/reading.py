@@ -22,11 +22,14 @@ _MEMORY_LIMIT = "512MiB"
 _SEPARATORS = ",;\t|"
 _LONGEST_HEADER = 1 << 20
 _MOST_COLUMNS = 1000
+# Columns that one query asks about: with all of a thousand it takes minutes to plan.
+_ASKED_AT_ONCE = 10
 _SHOWN = 120
 _WHOLE = "-?(0|[1-9][0-9]*)"
 _DECIMAL = rf"{_WHOLE}([.][0-9]+)?"
-_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_TIME = f"{_DATE}[ T][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}([.][0-9]{{1,6}})?)?"
+# Year 0000 is one before Christ, and 24:00 is the next day: as dates they would be shown as others than are written.
+_DATE = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
+_TIME = f"{_DATE}[ T]([01][0-9]|2[0-3]):[0-9]{{2}}(:[0-9]{{2}}([.][0-9]{{1,6}})?)?"
 
 
 class Unreadable(Exception):
@@ -53,7 +56,7 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     try:
         connection.execute(f"create table {TEXT} as from read_csv({quote(str(path))}, {options})")
     except duckdb.InvalidInputException as error:
-        raise Unreadable(_reason(str(error))) from error
+        raise Unreadable(_reason(_said(error, path))) from error
     typed = ", ".join(
         f"{quote_name(name)}::{kind} as {quote_name(name)}" for name, kind in _types(connection, names).items()
     )
@@ -77,11 +80,15 @@ def _header(path: Path) -> tuple[str, list[str]]:
         raise Unreadable(f"line 1 is no line of column names: over {_MOST_COLUMNS} of them, or too long")
     if not all(name.strip() for name in names) or not names or "\0" in first:
         raise Unreadable("line 1: a column has no name")
-    if "rowid" in map(str.lower, names):
-        raise Unreadable("line 1: no column can have the name rowid, which is DuckDB's own")
+    if fault := _taken_name(names):
+        raise Unreadable(f"line 1: {fault}")
     if twice := _twice(names):
         raise Unreadable(f"line 1: two columns have the name {_shown(twice)}")
     return separator, names
+
+
+def _taken_name(names: list[str]) -> str | None:
+    return "no column can have the name rowid, which is DuckDB's own" if "rowid" in map(str.lower, names) else None
 
 
 def _twice(names: list[str]) -> str | None:
@@ -112,8 +119,11 @@ def _reason(message: str) -> str:
 
 def _types(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, str]:
     """The type of each column, by all of its values; of a column without any value VARCHAR."""
-    asked = ", ".join(_facts(quote_name(name)) for name in names)
-    ((*facts,),) = connection.execute(f"select {asked} from {TEXT}").fetchall()
+    facts = []
+    for start in range(0, len(names), _ASKED_AT_ONCE):
+        asked = ", ".join(_facts(quote_name(name)) for name in names[start : start + _ASKED_AT_ONCE])
+        ((*found,),) = connection.execute(f"select {asked} from {TEXT}").fetchall()
+        facts += found
     return {name: _type(**found) for name, found in zip(names, facts, strict=True)}
 
 
@@ -157,10 +167,17 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             raise Unreadable(f"it has {size / 1e6:,.0f} MB uncompressed, and {LARGEST_BYTES / 1e6:,.0f} are the most")
         connection.execute(f"create table {TYPED} as from read_parquet({quote(str(path))}, hive_partitioning = false)")
     except duckdb.Error as error:
-        raise Unreadable(f"it cannot be read as Parquet: {_shown(str(error))}") from error
+        raise Unreadable(f"it cannot be read as Parquet: {_shown(_said(error, path))}") from error
     names = [name for name, *_ in connection.execute(f"describe {TYPED}").fetchall()]
+    if fault := _taken_name(names):
+        raise Unreadable(fault)
     texts = ", ".join(f"{quote_name(name)}::varchar as {quote_name(name)}" for name in names)
     connection.execute(f"create view {TEXT} as select rowid, {texts} from {TYPED}")
+
+
+def _said(error: Exception, path: Path) -> str:
+    """What DuckDB says, with the file's name and not its folder: everybody who has the published file reads it."""
+    return str(error).replace(str(path), path.name)
 
 
 def _shown(text: str) -> str:

@@ -54,8 +54,7 @@ def test_weeks_are_complete_when_every_day_on_which_rows_may_come_was_pulled(mar
         marts.pulled(ENGAGEMENT, "2026-03-04", "2026-03-08", path=campaign)
         marts.pulled(ENGAGEMENT, "2026-03-10", "2026-03-15", path=campaign)
     # Its links are played for 30 days after its end, up to 15 March.
-    life = {"status": "ended", "created_at": "2026-01-01", "updated_at": "2026-02-13", "campaign_duration": 1}
-    marts.listed("c1", **life)
+    marts.listed("c1", status="ended", created_at="2026-01-01", updated_at="2026-02-13", campaign_duration=1)
     marts.build()
     assert marts.rows(COHORT, "campaign_id, week_since_start, is_complete") == [
         ("c1", 0, False),  # the 9th was not pulled

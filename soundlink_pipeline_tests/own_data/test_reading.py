@@ -86,3 +86,33 @@ def test_a_file_that_cannot_be_read_is_told_of_with_line_and_reason(own: Own, co
 def test_damaged_parquet_is_told_of(own: Own) -> None:
     own.put("bad.parquet", b"PAR1" + bytes(100) + b"PAR1")
     assert own.problem().startswith("it cannot be read as Parquet: ")
+
+
+@pytest.mark.timeout(60)
+def test_a_thousand_columns_are_read_as_fast_as_their_values(own: Own) -> None:
+    names = [f"c{number}" for number in range(1000)]
+    own.put("a.csv", ",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
+    assert own.load() == [OwnFile("a.csv", "a", 1, None)]
+    assert own.rows("select c0 + c999 from own.a") == [(2,)]
+
+
+def test_what_would_be_shown_as_another_day_stays_a_text(own: Own) -> None:
+    own.put("a.csv", "year,day,hour\n0000-01-01,2026-02-28 24:00,2026-02-28T23:59:59\n")
+    own.load()
+    assert own.rows("from own.a") == [("0000-01-01", "2026-02-28 24:00", datetime(2026, 2, 28, 23, 59, 59))]
+
+
+@pytest.mark.parametrize("name", ["a", "distributor_statements"])
+def test_a_name_that_duckdb_has_taken_is_told_of_in_parquet_too(own: Own, name: str) -> None:
+    own.folder.mkdir()
+    own.connection.execute(f"copy (select 1 as rowid) to '{own.folder}/{name}.parquet' (format parquet)")
+    assert own.problem() == "no column can have the name rowid, which is DuckDB's own"
+
+
+def test_a_problem_names_no_folder_of_the_machine(own: Own) -> None:
+    own.put("a.parquet", b"PAR1" * 10)
+    assert "a.parquet" in own.problem()
+    assert str(own.data) not in own.problem()
+    (own.data / "tmp").rmdir()
+    (own.data / "tmp").write_text("a file in the place of a folder")
+    assert own.problem() == "File exists: tmp"
