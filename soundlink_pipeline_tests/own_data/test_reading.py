@@ -35,6 +35,17 @@ def test_a_column_has_the_type_of_all_its_values(own: Own) -> None:
     assert own.rows("select problem, rows, bytes > 0 from own_files") == [(None, 2, True)]
 
 
+def test_empty_values_say_nothing_of_a_type(own: Own) -> None:
+    values = "1,1.5,2026-02-28,2026-02-28 10:00,true,"
+    own.put("a.csv", f"whole,money,day,at,good,none\n{',' * 5}\n{values}\n{',' * 5}\n")
+    own.put("late.csv", f"whole,money,day,at,good,none\n{(',' * 5 + chr(10)) * 2000}{values}\n")
+    own.load()
+    for table in ("a", "late"):
+        assert list(types(own, table).values()) == [
+            *("BIGINT", "DECIMAL(18,1)", "DATE", "TIMESTAMP", "BOOLEAN", "VARCHAR")
+        ], table
+
+
 def test_a_type_that_changes_in_the_last_of_many_rows_is_seen(own: Own) -> None:
     own.put("many.csv", "x\n" + "1\n" * 50_000 + "1.25\n")
     own.load()
