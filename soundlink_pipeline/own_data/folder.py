@@ -52,8 +52,10 @@ class FoundFile:
 
     @property
     def name(self) -> str:
-        """For people and for the database: of bytes that are no UTF-8, their numbers."""
-        return self.path.name.encode("utf-8", "backslashreplace").decode()
+        """For people and for the database: of bytes that are no UTF-8, and of what no page shows, their numbers."""
+        return "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in self.path.name
+        )
 
 
 def version_of(path: Path) -> Version:

@@ -67,6 +67,12 @@ def test_a_name_that_is_no_utf_8_and_a_time_after_all_calendars_are_told_of(own:
         assert [(file.file, file.problem is None) for file in own.load()] == [("\\udcff.csv", False), ("a.csv", False)]
 
 
+def test_a_name_that_would_steer_a_terminal_is_spelt_out(own: Own) -> None:
+    own.put("a\x1b[2J\n\u202e.csv", "x\n1\n")
+    assert [file.file for file in own.load()] == [r"a\x1b[2J\n\u202e.csv"]
+    assert own.rows("select file from own_files") == [(r"a\x1b[2J\n\u202e.csv",)]
+
+
 def test_a_word_of_sql_can_be_a_name(own: Own) -> None:
     own.put("Select.csv", "from,a b\n1,2\n")
     assert own.load() == [OwnFile("Select.csv", "select", 1, None)]
