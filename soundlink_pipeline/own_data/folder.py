@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -80,7 +81,11 @@ def found_files(folder: Path, now: datetime) -> list[FoundFile]:
         for entry in entries
         if Path(entry.name).suffix.lower() in ENDINGS and not entry.is_dir(follow_symlinks=False)
     )
-    return [_found(Path(entry.path), entry.stat(follow_symlinks=False), names, now) for entry in entries]
+    found = []
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+            found.append(_found(Path(entry.path), entry.stat(follow_symlinks=False), names, now))
+    return found
 
 
 def _found(path: Path, status: os.stat_result, names: Counter[str], now: datetime) -> FoundFile:

@@ -45,6 +45,22 @@ def test_a_file_that_is_no_more_takes_its_table_with_it(own: Own) -> None:
     assert own.rows("select table_name from duckdb_tables() where schema_name = 'own'") == []
 
 
+def test_a_file_that_goes_while_the_folder_is_looked_through_hides_no_other(
+    own: Own, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.put("a.csv", "x\n1\n")
+    own.put("b.csv", "x\n1\n")
+    scan = os.scandir
+
+    def scanned(path: Path) -> list[os.DirEntry[str]]:
+        entries = list(scan(path))
+        (own.folder / "a.csv").unlink()
+        return entries
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    assert own.load() == [OwnFile("b.csv", "b", 1, None)]
+
+
 def test_a_file_that_did_not_change_is_not_read_again(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
     own.put("a.csv", "x\n1\n")
     own.load()
