@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -50,14 +52,13 @@ def test_a_file_that_goes_while_the_folder_is_looked_through_hides_no_other(
 ) -> None:
     own.put("a.csv", "x\n1\n")
     own.put("b.csv", "x\n1\n")
-    scan = os.scandir
 
-    def scanned(path: Path) -> list[os.DirEntry[str]]:
-        entries = list(scan(path))
+    def counted(names: Iterable[str]) -> Counter[str]:
+        found = Counter(names)
         (own.folder / "a.csv").unlink()
-        return entries
+        return found
 
-    monkeypatch.setattr(os, "scandir", scanned)
+    monkeypatch.setattr(folder, "Counter", counted)
     assert own.load() == [OwnFile("b.csv", "b", 1, None)]
 
 
