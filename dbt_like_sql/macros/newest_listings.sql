@@ -20,7 +20,8 @@
             when campaign_duration between 1 and 99999
                 then may_have_rows_from + campaign_duration::integer - 1
         end as end_date,
-        country_rows_until
+        country_rows_until,
+        may_have_rows_until
     from {{ ref('stg_campaigns') }}
     qualify row_number() over (
         partition by coalesce(row_campaign_id, campaign_id)

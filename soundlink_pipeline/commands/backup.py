@@ -113,7 +113,8 @@ def copy_project(folder: Path, home: Path, settings: Settings, target: Path) -> 
     landing = Landing(settings.data_dir)
     _copy_landing(landing.root, target / _DATA / landing.root.name, copied)
     _copy_tree(landing.quarantine, target / _DATA / landing.quarantine.name, copied)
-    _copy_tree(settings.data_dir / FOLDER, target / _DATA / FOLDER, copied)
+    # A link is not followed: restored as a file, what it leads to would be published.
+    _copy_tree(settings.data_dir / FOLDER, target / _DATA / FOLDER, copied, links=False)
     _copy_warehouse(settings, target, copied)
     return copied
 
@@ -178,9 +179,11 @@ def _copy_dagster(home: Path, target: Path, copied: Copied) -> None:
     _copy_tree(root, target / root.name, copied)
 
 
-def _copy_tree(source: Path, target: Path, copied: Copied) -> None:
-    """A folder whose files may come and go."""
+def _copy_tree(source: Path, target: Path, copied: Copied, *, links: bool = True) -> None:
+    """A folder whose files may come and go; with what its `links` lead to."""
     for file in _files(source):
+        if file.is_symlink() and not links:
+            continue
         place = target / file.relative_to(source)
         with contextlib.suppress(FileNotFoundError):
             if file.name.endswith(_BESIDE_SQLITE) and _is_sqlite(file.with_name(file.name.rpartition("-")[0])):

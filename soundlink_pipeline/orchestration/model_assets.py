@@ -222,11 +222,15 @@ def _check_result(model: Model, name: str, tested: Sequence[TestResult]) -> dg.A
 def _said(failed: TestResult) -> str:
     """What a failed test found, with its first row: which account, campaign or day it is about."""
     first = next(iter(failed.rows), ())
-    values = ", ".join(
-        f"{name} {' '.join(str(value).split())[:_SHOWN]}"
-        for name, value in zip(failed.columns, first, strict=bool(first))
-    )
+    values = ", ".join(f"{name} {_in_words(value)}" for name, value in zip(failed.columns, first, strict=bool(first)))
     return readable(f"{failed}; the first: {values}" if values else failed)
+
+
+def _in_words(value: Any) -> str:
+    """A value on one line, and no more than a reader wants of it; in words what would leave a gap."""
+    if value is None:
+        return "is null"
+    return " ".join(str(value).split())[:_SHOWN] or "is empty"
 
 
 def _spec(project: SqlProject, model: Model, table: Table) -> dg.AssetSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -23,11 +24,15 @@ _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 @dataclass(frozen=True)
 class Version:
-    """What tells whether a file has been written to."""
+    """What tells whether a file has been written to, or taken away and put back.
+
+    `modified_ns` may be set by whoever owns the file; `changed_ns` is the system's own and moves with every renaming.
+    """
 
     inode: int
     bytes: int
     modified_ns: int
+    changed_ns: int
 
     @property
     def modified_at(self) -> datetime:
@@ -48,8 +53,10 @@ class FoundFile:
 
     @property
     def name(self) -> str:
-        """For people and for the database: of bytes that are no UTF-8, their numbers."""
-        return self.path.name.encode("utf-8", "backslashreplace").decode()
+        """For people and for the database: of bytes that are no UTF-8, and of what no page shows, their numbers."""
+        return "".join(
+            letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in self.path.name
+        )
 
 
 def version_of(path: Path) -> Version:
@@ -62,15 +69,23 @@ def found_files(folder: Path, now: datetime) -> list[FoundFile]:
 
     Hidden files are passed over: programs keep what is not finished in them. So are notes (.md, .txt).
     """
-    if not folder.exists():
+    if not os.path.lexists(folder):  # a link that leads nowhere is no folder that is missing
         return []
     entries = [
         entry
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
         if not entry.name.startswith(".") and Path(entry.name).suffix.lower() not in _NOTES
     ]
-    names = Counter(_table(entry.name) for entry in entries)
-    return [_found(Path(entry.path), entry.stat(follow_symlinks=False), names, now) for entry in entries]
+    names = Counter(
+        _table(entry.name)
+        for entry in entries
+        if Path(entry.name).suffix.lower() in ENDINGS and not entry.is_dir(follow_symlinks=False)
+    )
+    found = []
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+            found.append(_found(Path(entry.path), entry.stat(follow_symlinks=False), names, now))
+    return found
 
 
 def _found(path: Path, status: os.stat_result, names: Counter[str], now: datetime) -> FoundFile:
@@ -108,4 +123,4 @@ def _table(name: str) -> str:
 
 
 def _version(status: os.stat_result) -> Version:
-    return Version(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Version(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -29,6 +29,8 @@ _PREFIX = "own-"  # of the databases that files are read into
 _LONGEST_PROBLEM = 300
 # A table may take more room than its file, and is there twice: in the warehouse and in its copy.
 _ROOM = 4
+# What the copy may grow by while it is finished.
+_SPARE_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,12 @@ def _loaded(
         return None
     if _is_there(connection, file.table) and not _is_ours(connection, file.table):
         return f"there is a table own.{file.table} already that was not made of a file: rename one"
+    _check_room(connection, temporary, _ROOM * version.bytes, held=0)
     with _staged(file, temporary) as staged:
         if version_of(file.path) != version:
             return "it was written to while it was read: the next publication reads it"
+        size = staged.stat().st_size
+        _check_room(connection, temporary, 2 * size, held=size)
         connection.execute(f"attach {quote(str(staged))} as {_STAGED} (read_only)")
         try:
             with transaction(connection):
@@ -107,13 +112,27 @@ def _loaded(
     return None
 
 
+def _check_room(connection: duckdb.DuckDBPyConnection, temporary: Path, needed: int, *, held: int) -> None:
+    """Raises Unreadable where a file that takes `needed` bytes would leave no room to publish the warehouse with it.
+
+    `held` are bytes of those in use that will be free again.
+    """
+    temporary.mkdir(exist_ok=True)
+    ((path,),) = connection.execute(
+        "select path from duckdb_databases() where database_name = current_database()"
+    ).fetchall()
+    needed += (Path(path).stat().st_size if path else 0) + _SPARE_BYTES
+    free = shutil.disk_usage(temporary).free + held
+    if free < needed:
+        raise Unreadable(
+            f"there is no room for it: {free / 1e6:,.0f} MB are free, and {needed / 1e6:,.0f} MB are needed to read it"
+            " and to publish"
+        )
+
+
 @contextlib.contextmanager
 def _staged(file: FoundFile, temporary: Path) -> Iterator[Path]:
     """A database with the file's rows as tables. Raises Unreadable, OSError."""
-    free = shutil.disk_usage(file.path.parent).free
-    if free < _ROOM * file.version.bytes:
-        raise Unreadable(f"there is no room for it: {free / 1e6:,.0f} MB are free, {_ROOM} times its size is needed")
-    temporary.mkdir(exist_ok=True)
     staged = temporary / f"{_PREFIX}{os.urandom(4).hex()}.duckdb"
     try:
         try:
@@ -130,7 +149,10 @@ def _staged(file: FoundFile, temporary: Path) -> Iterator[Path]:
 
 
 def _in_short(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without the folder: everybody reads this
+        text = f"{error.strerror}: {Path(os.fsdecode(error.filename)).name}" if error.filename else error.strerror
+    text = " ".join(text.split())
     return text if len(text) <= _LONGEST_PROBLEM else f"{text[:_LONGEST_PROBLEM]}…"
 
 

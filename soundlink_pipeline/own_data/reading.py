@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -22,11 +23,24 @@ _MEMORY_LIMIT = "512MiB"
 _SEPARATORS = ",;\t|"
 _LONGEST_HEADER = 1 << 20
 _MOST_COLUMNS = 1000
+# Columns that one query asks about: with all of a thousand it takes minutes to plan.
+_ASKED_AT_ONCE = 10
+_FIRST_ROWS = 1000
 _SHOWN = 120
 _WHOLE = "-?(0|[1-9][0-9]*)"
 _DECIMAL = rf"{_WHOLE}([.][0-9]+)?"
-_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_TIME = f"{_DATE}[ T][0-9]{{2}}:[0-9]{{2}}(:[0-9]{{2}}([.][0-9]{{1,6}})?)?"
+# Year 0000 is one before Christ, and 24:00 is the next day: as dates they would be shown as others than are written.
+_DATE = "([1-9][0-9]{3}|0[1-9][0-9]{2}|00[1-9][0-9]|000[1-9])-[0-9]{2}-[0-9]{2}"
+_TIME = f"{_DATE}[ T]([01][0-9]|2[0-3]):[0-9]{{2}}(:[0-9]{{2}}([.][0-9]{{1,6}})?)?"
+# SQL: what a text may be, and the digits of a number before and after its point. ! stands for the column.
+_KINDS = {
+    "whole": f"regexp_full_match(!, {quote(_WHOLE)})",
+    "number": f"regexp_full_match(!, {quote(_DECIMAL)})",
+    "truth": "lower(!) in ('true', 'false')",
+    "date": f"regexp_full_match(!, {quote(_DATE)}) and try_cast(! as date) is not null",
+    "time": f"regexp_full_match(!, {quote(_TIME)}) and try_cast(! as timestamp) is not null",
+}
+_LENGTHS = ["length(split_part(ltrim(!, '-'), '.', 1))", "length(split_part(!, '.', 2))"]
 
 
 class Unreadable(Exception):
@@ -53,7 +67,7 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     try:
         connection.execute(f"create table {TEXT} as from read_csv({quote(str(path))}, {options})")
     except duckdb.InvalidInputException as error:
-        raise Unreadable(_reason(str(error))) from error
+        raise Unreadable(_reason(_said(error, path))) from error
     typed = ", ".join(
         f"{quote_name(name)}::{kind} as {quote_name(name)}" for name, kind in _types(connection, names).items()
     )
@@ -77,11 +91,15 @@ def _header(path: Path) -> tuple[str, list[str]]:
         raise Unreadable(f"line 1 is no line of column names: over {_MOST_COLUMNS} of them, or too long")
     if not all(name.strip() for name in names) or not names or "\0" in first:
         raise Unreadable("line 1: a column has no name")
-    if "rowid" in map(str.lower, names):
-        raise Unreadable("line 1: no column can have the name rowid, which is DuckDB's own")
+    if fault := _taken_name(names):
+        raise Unreadable(f"line 1: {fault}")
     if twice := _twice(names):
         raise Unreadable(f"line 1: two columns have the name {_shown(twice)}")
     return separator, names
+
+
+def _taken_name(names: list[str]) -> str | None:
+    return "no column can have the name rowid, which is DuckDB's own" if "rowid" in map(str.lower, names) else None
 
 
 def _twice(names: list[str]) -> str | None:
@@ -111,40 +129,49 @@ def _reason(message: str) -> str:
 
 
 def _types(connection: duckdb.DuckDBPyConnection, names: list[str]) -> dict[str, str]:
-    """The type of each column, by all of its values; of a column without any value VARCHAR."""
-    asked = ", ".join(_facts(quote_name(name)) for name in names)
-    ((*facts,),) = connection.execute(f"select {asked} from {TEXT}").fetchall()
-    return {name: _type(**found) for name, found in zip(names, facts, strict=True)}
+    """The type of each column, by all of its values; of a column without any value VARCHAR.
+
+    What the first rows are not no column can be, so all rows are asked only about the rest: most are texts.
+    """
+    kinds = {name: list(_KINDS) for name in names}
+    first_rows = f"(from {TEXT} limit {_FIRST_ROWS})"
+    for rows in (first_rows, TEXT):
+        asked = {name: [_KINDS[kind] for kind in kinds[name]] for name in names if kinds[name]}
+        for name, answers in _asked(connection, rows, "bool_and", asked).items():
+            # Of first rows without a value nothing is known yet; a column without any is a text.
+            unknown = rows is first_rows
+            kinds[name] = [
+                kind for kind, fits in zip(kinds[name], answers, strict=True) if fits or (fits is None and unknown)
+            ]
+    digits = _asked(connection, TEXT, "max", {name: _LENGTHS for name in names if "number" in kinds[name]})
+    return {name: _type(kinds[name], *digits.get(name, (0, 0))) for name in names}
 
 
-def _facts(column: str) -> str:
-    """SQL: what `_type` asks about a column's values, as a struct."""
-
-    def every(condition: str) -> str:
-        return f"coalesce(bool_and({condition}), false)"
-
-    def matches(pattern: str) -> str:
-        return every(f"regexp_full_match({column}, {quote(pattern)})")
-
-    of_date = every(f"regexp_full_match({column}, {quote(_DATE)}) and try_cast({column} as date) is not null")
-    of_time = every(f"regexp_full_match({column}, {quote(_TIME)}) and try_cast({column} as timestamp) is not null")
-    truth = every(f"lower({column}) in ('true', 'false')")
-    digits = f"coalesce(max(length(split_part(ltrim({column}, '-'), '.', 1))), 0)"
-    decimals = f"coalesce(max(length(split_part({column}, '.', 2))), 0)"
-    return (
-        f"struct_pack(whole := {matches(_WHOLE)}, number := {matches(_DECIMAL)}, date := {of_date}, time := {of_time},"
-        f" truth := {truth}, digits := {digits}, decimals := {decimals})"
-    )
+def _asked(
+    connection: duckdb.DuckDBPyConnection, rows: str, aggregate: str, asked: dict[str, list[str]]
+) -> dict[str, list[Any]]:
+    """Of each column the aggregates over `rows` of what is asked about its values."""
+    found: dict[str, list[Any]] = {}
+    for start in range(0, len(asked), _ASKED_AT_ONCE):
+        names = list(asked)[start : start + _ASKED_AT_ONCE]
+        lists = []
+        for name in names:
+            column = quote_name(name)
+            values = (f"{aggregate}({of.replace('!', column)}) filter ({column} is not null)" for of in asked[name])
+            lists.append(f"[{', '.join(values)}]")
+        (answers,) = connection.execute(f"select {', '.join(lists)} from {rows}").fetchall()
+        found |= zip(names, answers, strict=True)
+    return found
 
 
-def _type(*, whole: bool, number: bool, date: bool, time: bool, truth: bool, digits: int, decimals: int) -> str:
-    if whole and digits <= 18:
+def _type(kinds: list[str], digits: int, decimals: int) -> str:
+    if "whole" in kinds and digits <= 18:
         return "BIGINT"
-    if number and not whole and digits + decimals <= 38:
+    if "number" in kinds and "whole" not in kinds and digits + decimals <= 38:
         return f"DECIMAL({18 if digits + decimals <= 18 else 38}, {decimals})"
-    for fits, kind in ((truth, "BOOLEAN"), (date, "DATE"), (time, "TIMESTAMP")):
-        if fits:
-            return kind
+    for kind, type_name in (("truth", "BOOLEAN"), ("date", "DATE"), ("time", "TIMESTAMP")):
+        if kind in kinds:
+            return type_name
     return "VARCHAR"
 
 
@@ -157,10 +184,17 @@ def _read_parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             raise Unreadable(f"it has {size / 1e6:,.0f} MB uncompressed, and {LARGEST_BYTES / 1e6:,.0f} are the most")
         connection.execute(f"create table {TYPED} as from read_parquet({quote(str(path))}, hive_partitioning = false)")
     except duckdb.Error as error:
-        raise Unreadable(f"it cannot be read as Parquet: {_shown(str(error))}") from error
+        raise Unreadable(f"it cannot be read as Parquet: {_shown(_said(error, path))}") from error
     names = [name for name, *_ in connection.execute(f"describe {TYPED}").fetchall()]
+    if fault := _taken_name(names):
+        raise Unreadable(fault)
     texts = ", ".join(f"{quote_name(name)}::varchar as {quote_name(name)}" for name in names)
     connection.execute(f"create view {TEXT} as select rowid, {texts} from {TYPED}")
+
+
+def _said(error: Exception, path: Path) -> str:
+    """What DuckDB says, with the file's name and not its folder: everybody who has the published file reads it."""
+    return str(error).replace(str(path), path.name)
 
 
 def _shown(text: str) -> str:

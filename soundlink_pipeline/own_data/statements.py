@@ -18,11 +18,14 @@ _NEEDED = ("isrc", "store", "sale_month", "country_code", "streams", "revenue", 
 _MOST_REVENUE, _MOST_STREAMS = 10**11, 10**15
 # Of the text `t`: what it becomes, or null where it cannot, which is a fault unless it may be missing.
 _VALUES = {
-    "isrc": "nullif(upper(replace(trim(t.isrc), '-', '')), '')",
+    "isrc": (
+        "case when regexp_full_match(upper(regexp_replace(t.isrc, '[-\\s]', '', 'g')), '[A-Z]{2}[A-Z0-9]{3}[0-9]{7}')"
+        " then upper(regexp_replace(t.isrc, '[-\\s]', '', 'g')) end"
+    ),
     "store": "nullif(trim(t.store), '')",
     "sale_month": (
         "case when regexp_full_match(trim(t.sale_month), '(19|20)[0-9]{2}-[0-9]{2}(-[0-9]{2}( 00:00:00)?)?')"
-        " then try_cast(left(trim(t.sale_month), 7) || '-01' as date) end"
+        " then date_trunc('month', try_cast(left(trim(t.sale_month) || '-01', 10) as date))::date end"
     ),
     "country_code": "nullif(upper(trim(t.country_code)), '')",
     "streams": (
@@ -36,12 +39,17 @@ _VALUES = {
     "currency": "case when regexp_full_match(upper(trim(t.currency)), '[A-Z]{3}') then upper(trim(t.currency)) end",
 }
 _MEANT = {
-    "isrc": "an ISRC",
+    "isrc": "an ISRC of 12 letters and digits",
     "store": "a store",
     "sale_month": "a month such as 2026-08",
     "streams": "a whole number",
     "revenue": "an amount with a decimal point",
+    "country_code": "two letters such as US, or nothing",
     "currency": "a currency of three letters",
+}
+# A row may be of no country; one that is written in another way would be no listener's.
+_IS_WRONG = {name: f"{name} is null" for name in _MEANT} | {
+    "country_code": "coalesce(not regexp_full_match(country_code, '[A-Z][A-Z0-9]'), false)"
 }
 
 
@@ -55,18 +63,16 @@ def statement_rows(connection: duckdb.DuckDBPyConnection) -> str:
 
     Raises Unreadable where a column is missing or a row breaks a rule: a part of a statement would be taken for all.
     """
-    there = {name.lower(): name for name, *_ in connection.execute(f"describe {TEXT}").fetchall()}
+    there = {name.strip().lower(): name for name, *_ in connection.execute(f"describe {TEXT}").fetchall()}
     if missing := [name for name in _NEEDED if name not in there]:
         raise Unreadable(f"a statement needs the columns {', '.join(_NEEDED)}; it lacks {', '.join(missing)}")
     texts = ", ".join(f"{quote_name(there[name])} as {name}" for name in _NEEDED)
     values = ", ".join(f"{value} as {name}" for name, value in _VALUES.items())
     query = f"select (rowid + 1)::bigint as row, {values} from (select rowid, {texts} from {TEXT}) as t"
-    wrong = " or ".join(f"{name} is null" for name in _MEANT)
-    found = connection.execute(
-        f"select row, {', '.join(f'{name} is null' for name in _MEANT)} from ({query}) where {wrong} order by row"
-    )
+    wrong = _IS_WRONG.values()
+    found = connection.execute(f"select row, {', '.join(wrong)} from ({query}) where {' or '.join(wrong)} order by row")
     if bad := found.fetchone():
-        name = next(name for name, fails in zip(_MEANT, bad[1:], strict=True) if fails)
+        name = next(name for name, fails in zip(_IS_WRONG, bad[1:], strict=True) if fails)
         ((text,),) = connection.execute(
             f"select {quote_name(there[name])} from {TEXT} where rowid = {bad[0] - 1}"
         ).fetchall()

@@ -112,6 +112,15 @@ def test_what_changes_while_it_is_copied_is_whole_in_the_copy(
         assert found.execute("select n from mine").fetchall() == [(1,)]
 
 
+def test_a_link_among_own_files_is_not_copied_as_what_it_leads_to(here: Folder, tmp_path: Path) -> None:
+    own = here.path / "data" / "own"
+    own.mkdir()
+    (own / "plan.csv").write_text("budget\n100\n")
+    (own / "link.csv").symlink_to(here.path / ".env")
+    assert here.soundlink("backup", str(tmp_path / "copy")).code == 0
+    assert [path.name for path in (tmp_path / "copy" / "data" / "own").iterdir()] == ["plan.csv"]
+
+
 def test_what_the_landing_no_longer_holds_comes_with_the_warehouse(here: Folder, tmp_path: Path) -> None:
     Landing(here.path / "data").deliveries()[0].path.unlink()
     copied = here.soundlink("backup", str(tmp_path / "copy"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -149,13 +150,37 @@ def test_a_row_is_settled_once_its_days_are(marts: Marts) -> None:
     spend(marts, "2026-02-10")
     plays(marts, "2026-02-10", 10)
     plays(marts, "2026-03-01", 10)
-    marts.pulled(ENGAGEMENT, "2026-02-10", at="2026-02-18 00:00")
+    marts.pulled(ENGAGEMENT, "2026-02-10", "2026-02-28", at="2026-03-08 00:00")
     marts.pulled(ENGAGEMENT, "2026-03-01", at="2026-03-08 23:59")
     for month in ("2026-01", "2026-02", "2026-03"):
         marts.statement(month, 100, 1)
     marts.build()
+    # Of days before the first that was pulled nobody asks.
     assert [settled for _, settled in marts.rows(MONTHS, "sale_month, is_settled")] == [True, True, False]
     assert one(marts, TOTAL, "is_settled") == (False,)
+
+
+def test_a_month_is_not_settled_while_days_of_it_may_bring_listening(marts: Marts) -> None:
+    for campaign in ("c1", "c2", "c3"):
+        spend(marts, "2026-02-10", campaign=campaign)
+        plays(marts, "2026-02-10", 10, campaign_id=campaign)
+        marts.pulled(ENGAGEMENT, "2026-02-10", "2026-03-05", path=campaign)
+    # The day of the end and 30 more: up to 2 April, and up to 5 March.
+    life: dict[str, Any] = {"status": "ended", "campaign_duration": 1}
+    marts.listed("c1", created_at="2026-02-10", updated_at="2026-03-03", **life)
+    marts.listed("c2", created_at="2026-02-01", updated_at="2026-02-03", **life)
+    for month in ("2026-02", "2026-03", "2026-04", "2026-05"):
+        marts.statement(month, 100, 1)
+    marts.build()
+    assert marts.rows(MONTHS, "campaign_id, sale_month", "is_settled") == [
+        ("c1", "2026-02-01"),
+        ("c1", "2026-05-01"),  # long over
+        ("c2", "2026-02-01"),
+        ("c2", "2026-03-01"),
+        ("c2", "2026-04-01"),
+        ("c2", "2026-05-01"),
+        ("c3", "2026-02-01"),  # whether it is over nothing says
+    ]
 
 
 def test_a_statement_that_is_there_twice_is_warned_of(marts: Marts) -> None:

@@ -39,11 +39,28 @@ def test_new_and_returning_listeners_are_told_by_week_since_the_start(marts: Mar
     assert one(marts, COHORT, f"{columns}, streams", "week_since_start = 0") == (15, 5, 27, 31, 58)
     columns = "new_share, returning_stream_share, streams_per_new_listener, streams_per_returning_listener_day"
     assert one(marts, COHORT, columns, "week_since_start = 1") == (0, 1, None, 2)
-    # Pulled up to the 16th: the last week lacks a day.
+    # Pulled from the 3rd to the 16th: the first week lacks six days, and the last one.
     assert marts.rows(COHORT, "week_since_start, is_complete, is_settled") == [
-        (-1, True, True),
+        (-1, False, True),
         (0, True, True),
         (1, False, True),
+    ]
+
+
+def test_weeks_are_complete_when_every_day_on_which_rows_may_come_was_pulled(marts: Marts) -> None:
+    for campaign in ("c1", "c2"):
+        for day in ("2026-03-04", "2026-03-11"):
+            marts.engagement(day, campaign_id=campaign, new=(1, 1))
+        marts.pulled(ENGAGEMENT, "2026-03-04", "2026-03-08", path=campaign)
+        marts.pulled(ENGAGEMENT, "2026-03-10", "2026-03-15", path=campaign)
+    # Its links are played for 30 days after its end, up to 15 March.
+    marts.listed("c1", status="ended", created_at="2026-01-01", updated_at="2026-02-13", campaign_duration=1)
+    marts.build()
+    assert marts.rows(COHORT, "campaign_id, week_since_start, is_complete") == [
+        ("c1", 0, False),  # the 9th was not pulled
+        ("c1", 1, True),
+        ("c2", 0, False),
+        ("c2", 1, False),  # not listed: the 16th and 17th may bring rows
     ]
 
 

@@ -178,3 +178,49 @@ def test_campaign_that_is_listed_under_another_id_has_its_budget_and_its_days(ma
         ("c1", "Same", 0, "on pace"),
         ("c2", "Same", 0, "over"),
     ]
+
+
+def test_listing_beyond_all_measure_costs_itself_alone(marts: Marts) -> None:
+    no_total = LISTED | {"total_budget": None}
+    listings = {
+        "c1": no_total | {"campaign_duration": 9 * 10**18, "daily_budget": 10**11},
+        "c2": no_total | {"campaign_duration": 10, "daily_budget": 999_999_999_999},
+        "c3": LISTED | {"campaign_duration": 99_999},
+        "c4": no_total | {"campaign_duration": -10},
+        "c5": LISTED | {"total_budget": -100},
+        "c6": LISTED,
+    }
+    for campaign, listed in listings.items():
+        spend(marts, 1, 10**9 if campaign == "c3" else 10, campaign_id=campaign)
+        marts.pulled(COUNTRY, "2026-03-01", path=campaign)
+        marts.listed(campaign, **listed)
+    marts.build()
+    columns = "campaign_id, total_budget, round(time_share, 9), budget_share, projected_spend_total, state"
+    assert marts.rows(PACING, columns) == [
+        # No time is that long, and no column of a mart holds that much.
+        ("c1", None, None, None, None, None),
+        ("c2", None, 0.1, None, 100, None),
+        ("c3", 100, 0.00001, 10**7, None, "over"),
+        # What is no duration and no budget says nothing.
+        ("c4", None, None, None, None, None),
+        ("c5", -100, 0.1, None, 100, None),
+        ("c6", 100, 0.1, 0.1, 100, "on pace"),
+    ]
+
+
+def test_part_of_a_campaign_in_one_of_its_currencies_goes_nowhere_of_its_own(marts: Marts) -> None:
+    spend(marts, 1, 10)
+    spend(marts, 2, 9, currency="EUR")
+    marts.pulled(COUNTRY, "2026-03-01", "2026-03-12")
+    marts.listed("c1", **LISTED)
+    marts.build()
+    columns = "currency, report_date, projected_spend_total, state"
+    found = marts.rows(PACING, columns, "report_date in ('2026-03-01', '2026-03-02', '2026-03-11')")
+    assert found == [
+        ("EUR", "2026-03-01", None, None),
+        ("EUR", "2026-03-02", None, None),
+        ("EUR", "2026-03-11", 9, "ended"),
+        ("USD", "2026-03-01", None, None),
+        ("USD", "2026-03-02", None, None),
+        ("USD", "2026-03-11", 10, "ended"),
+    ]

@@ -283,6 +283,18 @@ def test_first_pull_that_was_empty_believed_zero(marts: Marts) -> None:
     assert found == [*((k, 0, 5) for k in range(7)), (7, 5, 5)]
 
 
+def test_revision_curve_has_shares_of_sums_that_no_column_holds(marts: Marts) -> None:
+    for campaign, country in (("c1", "US"), ("c2", "DE")):
+        marts.pulled(COUNTRY, "2026-03-01", at="2026-03-02 07:00", path=campaign)
+        marts.pulled(COUNTRY, "2026-03-01", path=campaign)
+        large: dict[str, Any] = {"spend_total": 9 * 10**11, "impressions": 9 * 10**18}
+        marts.country("2026-03-01", country, campaign_id=campaign, _valid_from="2026-03-02 07:00", **large)
+    marts.build()
+    columns = "measure, value_then, value_settled, shortfall_share, worst_shortfall_share"
+    found = marts.rows("marts.revision_curve", columns, "days_after_close = 0 and value_settled is distinct from 0")
+    assert found == [("impressions", None, None, 0, 0), ("spend_total", None, None, 0, 0)]
+
+
 def test_revision_curve_reaches_back_ninety_settled_days(marts: Marts) -> None:
     newest = date(2026, 6, 30)
     for back in (0, 89, 90):

@@ -173,7 +173,7 @@ def test_wrong_data_is_shown_and_goes_no_further(loaded: Project) -> None:
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert check.metadata["bad rows"].value == 3
     assert (check.description or "").startswith(
-        "3 rows fail not_null_campaign_id (Is always there.); the first: campaign_id None, report_date 2026-01-1"
+        "3 rows fail not_null_campaign_id (Is always there.); the first: campaign_id is null, report_date 2026-01-1"
     )
     assert "2026-01-11" in str(check.metadata["not_null_campaign_id"].value)
     assert "where campaign_id is null" in str(check.metadata["not_null_campaign_id, SQL"].value)

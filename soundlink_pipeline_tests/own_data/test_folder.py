@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -45,6 +47,21 @@ def test_a_file_that_is_no_more_takes_its_table_with_it(own: Own) -> None:
     assert own.rows("select table_name from duckdb_tables() where schema_name = 'own'") == []
 
 
+def test_a_file_that_goes_while_the_folder_is_looked_through_hides_no_other(
+    own: Own, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.put("a.csv", "x\n1\n")
+    own.put("b.csv", "x\n1\n")
+
+    def counted(names: Iterable[str]) -> Counter[str]:
+        found = Counter(names)
+        (own.folder / "a.csv").unlink()
+        return found
+
+    monkeypatch.setattr(folder, "Counter", counted)
+    assert own.load() == [OwnFile("b.csv", "b", 1, None)]
+
+
 def test_a_file_that_did_not_change_is_not_read_again(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
     own.put("a.csv", "x\n1\n")
     own.load()
@@ -63,8 +80,14 @@ def test_a_name_that_is_no_utf_8_and_a_time_after_all_calendars_are_told_of(own:
     Path(os.fsdecode(os.fsencode(own.folder) + b"/\xff.csv")).write_text("x\n1\n")
     own.put("a.csv", "x\n1\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder, "_version", lambda status: Version(status.st_ino, status.st_size, 10**21))
+        patch.setattr(folder, "_version", lambda status: Version(status.st_ino, status.st_size, 10**21, 0))
         assert [(file.file, file.problem is None) for file in own.load()] == [("\\udcff.csv", False), ("a.csv", False)]
+
+
+def test_a_name_that_would_steer_a_terminal_is_spelt_out(own: Own) -> None:
+    own.put("a\x1b[2J\n\u202e.csv", "x\n1\n")
+    assert [file.file for file in own.load()] == [r"a\x1b[2J\n\u202e.csv"]
+    assert own.rows("select file from own_files") == [(r"a\x1b[2J\n\u202e.csv",)]
 
 
 def test_a_word_of_sql_can_be_a_name(own: Own) -> None:
@@ -73,7 +96,7 @@ def test_a_word_of_sql_can_be_a_name(own: Own) -> None:
     assert own.rows('select "from", "a b" from own."select"') == [(1, 2)]
 
 
-@pytest.mark.parametrize("other", ["a.parquet", "A.csv", "a.xlsx"])
+@pytest.mark.parametrize("other", ["a.parquet", "A.csv"])
 def test_two_files_of_one_name_are_both_left_out_and_the_table_stays(own: Own, other: str) -> None:
     own.put("a.csv", "x\n1\n")
     own.load()
@@ -82,6 +105,42 @@ def test_two_files_of_one_name_are_both_left_out_and_the_table_stays(own: Own, o
     problems = {file.file: file.problem or "" for file in own.load()}
     assert "rename one" in problems["a.csv"]
     assert problems[other]
+    assert own.rows("from own.a") == [(1,)]
+
+
+@pytest.mark.parametrize("other", ["a.xlsx", "a.csv~", "a.csv.bak", "a"])
+def test_a_file_beside_that_can_be_no_table_stands_in_no_ones_way(own: Own, other: str) -> None:
+    own.put(other, "x\n2\n")
+    own.put("a.csv", "x\n1\n")
+    (own.folder / "A.csv").mkdir()
+    assert {file.file: file.problem is None for file in own.load()} == {other: False, "a.csv": True, "A.csv": False}
+    assert own.rows("from own.a") == [(1,)]
+
+
+def test_a_file_that_was_taken_away_and_put_back_while_it_was_read_is_not_taken(
+    own: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("key\nsk_1\n")
+    path = own.put("a.csv", "x\n1\n")
+
+    def read(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+        aside = path.rename(tmp_path / "aside.csv")
+        path.symlink_to(secret)
+        read_into(connection, file)
+        aside.rename(path)
+
+    monkeypatch.setattr(loading, "read_into", read)
+    assert "written to while it was read" in own.problem()
+    assert own.rows("select table_name from duckdb_tables() where schema_name = 'own'") == []
+
+
+def test_a_folder_that_cannot_be_read_takes_no_table_with_it(own: Own) -> None:
+    own.put("a.csv", "x\n1\n")
+    own.load()
+    own.folder.rename(own.data / "elsewhere")
+    own.folder.symlink_to(own.data / "not-mounted")
+    assert [file.problem for file in own.load()] == ["the folder cannot be read: No such file or directory"]
     assert own.rows("from own.a") == [(1,)]
 
 

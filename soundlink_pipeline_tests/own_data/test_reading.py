@@ -35,6 +35,17 @@ def test_a_column_has_the_type_of_all_its_values(own: Own) -> None:
     assert own.rows("select problem, rows, bytes > 0 from own_files") == [(None, 2, True)]
 
 
+def test_empty_values_say_nothing_of_a_type(own: Own) -> None:
+    values = "1,1.5,2026-02-28,2026-02-28 10:00,true,"
+    own.put("a.csv", f"whole,money,day,at,good,none\n{',' * 5}\n{values}\n{',' * 5}\n")
+    own.put("late.csv", f"whole,money,day,at,good,none\n{(',' * 5 + chr(10)) * 2000}{values}\n")
+    own.load()
+    for table in ("a", "late"):
+        assert list(types(own, table).values()) == [
+            *("BIGINT", "DECIMAL(18,1)", "DATE", "TIMESTAMP", "BOOLEAN", "VARCHAR")
+        ], table
+
+
 def test_a_type_that_changes_in_the_last_of_many_rows_is_seen(own: Own) -> None:
     own.put("many.csv", "x\n" + "1\n" * 50_000 + "1.25\n")
     own.load()
@@ -86,3 +97,32 @@ def test_a_file_that_cannot_be_read_is_told_of_with_line_and_reason(own: Own, co
 def test_damaged_parquet_is_told_of(own: Own) -> None:
     own.put("bad.parquet", b"PAR1" + bytes(100) + b"PAR1")
     assert own.problem().startswith("it cannot be read as Parquet: ")
+
+
+def test_columns_that_are_asked_about_in_turns_each_have_their_own_type(own: Own) -> None:
+    values = ["1", "1.5", "x"] * 9
+    own.put("a.csv", ",".join(f"c{number}" for number in range(27)) + "\n" + ",".join(values) + "\n")
+    own.load()
+    assert list(types(own, "a").values()) == ["BIGINT", "DECIMAL(18,1)", "VARCHAR"] * 9
+
+
+def test_what_would_be_shown_as_another_day_stays_a_text(own: Own) -> None:
+    own.put("a.csv", "year,day,hour\n0000-01-01,2026-02-28 24:00,2026-02-28T23:59:59\n")
+    own.load()
+    assert own.rows("from own.a") == [("0000-01-01", "2026-02-28 24:00", datetime.fromisoformat("2026-02-28T23:59:59"))]
+
+
+@pytest.mark.parametrize("name", ["a", "distributor_statements"])
+def test_a_name_that_duckdb_has_taken_is_told_of_in_parquet_too(own: Own, name: str) -> None:
+    own.folder.mkdir()
+    own.connection.execute(f"copy (select 1 as rowid) to '{own.folder}/{name}.parquet' (format parquet)")
+    assert own.problem() == "no column can have the name rowid, which is DuckDB's own"
+
+
+def test_a_problem_names_no_folder_of_the_machine(own: Own) -> None:
+    own.put("a.parquet", b"PAR1" * 10)
+    assert "a.parquet" in own.problem()
+    assert str(own.data) not in own.problem()
+    (own.data / "tmp").rmdir()
+    (own.data / "tmp").write_text("a file in the place of a folder")
+    assert own.problem() == "File exists: tmp"

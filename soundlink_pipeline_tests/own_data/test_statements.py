@@ -61,7 +61,11 @@ def test_statements_of_several_files_stand_together_and_go_with_their_file(own: 
         (LINE.replace("2026-08", "0026-08"), "row 2: sale_month must be a month such as 2026-08, not '0026-08'"),
         (LINE.replace("2026-08", "2026-13"), "row 2: sale_month must be a month such as 2026-08, not '2026-13'"),
         (LINE.replace("USD", "US$"), "row 2: currency must be a currency of three letters, not 'US$'"),
-        (LINE.replace("DEXW62500259", " "), "row 2: isrc must be an ISRC, not ' '"),
+        (LINE.replace("DEXW62500259", " "), "row 2: isrc must be an ISRC of 12 letters and digits, not ' '"),
+        (LINE.replace("DEXW62500259", "40215"), "row 2: isrc must be an ISRC of 12 letters and digits, not '40215'"),
+        (LINE.replace("US,", "USA,"), "row 2: country_code must be two letters such as US, or nothing, not 'USA'"),
+        (LINE.replace("US,", "Japan,"), "row 2: country_code must be two letters such as US, or nothing, not 'Japan'"),
+        (LINE.replace("2026-08", "2026-02-30"), "row 2: sale_month must be a month such as 2026-08, not '2026-02-30'"),
         (LINE.replace("12.00", ""), "row 2: revenue must be an amount with a decimal point, not nothing"),
         (LINE.replace("12.00", "1e12"), "with it all statements have over 10^11 of revenue or 10^15 streams, which"),
     ],
@@ -78,6 +82,13 @@ def test_a_statement_with_a_wrong_row_is_left_out_whole_and_the_last_one_stays(
     for table in (TABLE, f"own.{TABLE}"):
         assert own.rows(f"select streams, revenue from {table}") == [(4000, 12)]
     assert len(own.changed) == 1 or "with it all" in reason
+
+
+def test_blanks_in_an_isrc_and_around_names_and_values_are_no_part_of_them(own: Own) -> None:
+    own.put(f"{TABLE}.csv", HEADER.replace(",", ", ") + "DE XW6 25 00259 , Spotify, 2026-08, , 4000, 12.00, USD\n")
+    own.load()
+    row = (f"{TABLE}.csv", 1, "DEXW62500259", "Spotify", date(2026, 8, 1), None, 4000, Decimal(12), "USD")
+    assert own.rows(f"from {TABLE}") == [row]
 
 
 def test_a_statement_that_lacks_a_column_says_which(own: Own) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pytest
@@ -118,6 +120,29 @@ def test_a_file_that_cannot_be_read_stops_no_publication_and_the_last_good_state
     assert publish.said == [f"own file not read: {file.name}: {problem}"]
     assert ask(publish.target, "select count(*) from marts.campaign_return") == [(1,)]
     assert ask(publish.target, "select problem, rows from own_files") == [(problem, 1)]
+
+
+def test_a_file_that_would_leave_no_room_to_publish_with_is_left_out(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = publish.own / "plan.csv"
+    file.write_text(
+        "x\n" + "".join(f"{hashlib.sha256(bytes([n % 256, n // 256])).hexdigest()}\n" for n in range(50_000))
+    )
+    publish.warehouse.path.parent.joinpath("tmp").mkdir(exist_ok=True)
+
+    def used() -> int:
+        return sum(path.stat().st_size for path in publish.target.parent.rglob("*") if path.is_file())
+
+    # Enough for a copy of the warehouse as it is, and for four times the file.
+    disk = used() + publish.warehouse.path.stat().st_size + (18 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=disk - used()))
+    published = publish()
+    assert [(found.table, (found.problem or "")[:24]) for found in published.own_files] == [
+        (None, "there is no room for it:")
+    ]
+    monkeypatch.undo()
+    assert publish().rows["own.plan"] == 50_000
 
 
 def test_a_file_of_one_account_has_nothing_of_them(publish: Publish, project: SqlProject) -> None:

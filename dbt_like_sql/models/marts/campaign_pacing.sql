@@ -19,8 +19,15 @@ campaigns as (
         case when count(*) over of_campaign = 1 then daily_budget end as daily_budget,
         case
             when count(*) over of_campaign = 1
-                then coalesce(total_budget, (daily_budget * campaign_duration)::decimal(18, 6))
+                then coalesce(
+                    total_budget,
+                    -- what fits no column is no budget, and stops nothing
+                    case when campaign_duration between 1 and 99999
+                        then try_cast(daily_budget * campaign_duration as decimal(18, 6))
+                    end
+                )
         end as total_budget,
+        count(*) over of_campaign > 1 as has_several_currencies,
         coalesce(status in ('ended', 'stopped', 'completed', 'failed', 'restart_failed', 'renew_failed'), false) as is_over,
         min(first_spend_date) over of_campaign as run_start_date,
         max(last_report_date) over of_campaign as last_report_date
@@ -113,8 +120,9 @@ shares as (
             when run_end_date is not null
                 then greatest(least((report_date - run_start_date + 1) / campaign_duration, 1), 0)
         end as time_share,
-        coalesce(spend_total_to_date, 0) / nullif(total_budget, 0) as budget_share,
-        coalesce(spend_media_to_date, 0) / nullif(total_budget, 0) as media_budget_share
+        -- of a budget that there is: 0 and less is none
+        coalesce(spend_total_to_date, 0) / nullif(greatest(total_budget, 0), 0) as budget_share,
+        coalesce(spend_media_to_date, 0) / nullif(greatest(total_budget, 0), 0) as media_budget_share
     from days
 ),
 
@@ -158,11 +166,13 @@ final as (
         paces.media_budget_share,
         paces.pace,
 
-        -- where it goes if it spends on as it has so far; what is not known yet is in no projection
+        -- Where it goes if it spends on as it has so far. What is not known yet is in no projection; of two currencies one
+        -- is spent at the time of the other, so neither goes anywhere by itself.
         case
             when paces.days_not_pulled > 0 or paces.goes_on then null
             when paces.has_ended then coalesce(paces.spend_total_to_date, 0)
-            else (paces.spend_total_to_date / nullif(paces.time_share, 0))::decimal(18, 6)
+            when not paces.has_several_currencies
+                then try_cast(paces.spend_total_to_date / nullif(paces.time_share, 0) as decimal(18, 6))
         end as projected_spend_total,
         case
             when paces.has_ended then 'ended'

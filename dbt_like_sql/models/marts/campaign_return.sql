@@ -10,6 +10,10 @@ settlement as (
     select * from {{ ref('stg_report_date_status') }}
 ),
 
+listed as (
+    {{ newest_listings() }}
+),
+
 -- Soundlink counts Spotify's streams alone. A row without a country is of all that the statement names no row of.
 statements as (
     select
@@ -104,6 +108,33 @@ listening_months as (
         bool_and(is_settled) as is_settled
     from listening
     group by campaign_id, isrc, sale_month
+),
+
+-- Of each campaign from when to when its listening is followed. Days before the first that was pulled are waited for by
+-- nobody.
+followed as (
+    select
+        settlement.subject_id as campaign_id,
+        min(settlement.report_date) as from_date,
+        any_value(coalesce(listed.may_have_rows_until, date '9999-12-31')) as until_date
+    from settlement
+    left join listed
+        on settlement.subject_id = listed.row_campaign_id
+    where settlement.export = 'campaign_engagement_daily'
+    group by settlement.subject_id
+),
+
+followed_months as (
+    select
+        settlement.subject_id as campaign_id,
+        date_trunc('month', settlement.report_date)::date as sale_month,
+        count(*) filter (where settlement.report_date <= followed.until_date) as days_pulled,
+        bool_and(settlement.is_settled) as is_settled
+    from settlement
+    inner join followed
+        on settlement.subject_id = followed.campaign_id
+    where settlement.export = 'campaign_engagement_daily'
+    group by all
 ),
 
 campaign_tracks as (
@@ -210,7 +241,18 @@ final as (
             as attributed_share,
 
         -- status
-        coalesce(listening_months.is_settled, true) as is_settled
+        -- A month without listening so far is final once no day of it can bring some.
+        coalesce(listening_months.is_settled, true)
+        and coalesce(followed_months.is_settled, true)
+        and coalesce(followed_months.days_pulled, 0) >= greatest(
+            least(
+                (statement_months.sale_month + interval 1 month)::date - 1,
+                coalesce(followed.until_date, date '9999-12-31')
+            )
+            - greatest(statement_months.sale_month, followed.from_date)
+            + 1,
+            0
+        ) as is_settled
     from campaign_tracks
     inner join campaigns
         on campaign_tracks.campaign_id = campaigns.campaign_id
@@ -220,6 +262,11 @@ final as (
         on campaign_tracks.campaign_id = listening_months.campaign_id
         and campaign_tracks.isrc = listening_months.isrc
         and statement_months.sale_month = listening_months.sale_month
+    left join followed
+        on campaign_tracks.campaign_id = followed.campaign_id
+    left join followed_months
+        on campaign_tracks.campaign_id = followed_months.campaign_id
+        and statement_months.sale_month = followed_months.sale_month
     left join estimates
         on campaign_tracks.campaign_id = estimates.campaign_id
         and campaign_tracks.isrc = estimates.isrc

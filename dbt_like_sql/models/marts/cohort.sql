@@ -16,13 +16,26 @@ campaigns as (
     group by campaign_id
 ),
 
-newest_days as (
+listed as (
+    {{ newest_listings() }}
+),
+
+pulled_weeks as (
     select
-        subject_id as campaign_id,
-        max(report_date) as report_date
-    from {{ ref('stg_report_date_status') }}
-    where export = 'campaign_engagement_daily'
-    group by subject_id
+        campaigns.campaign_id,
+        floor((status.report_date - campaigns.start_date) / 7)::integer as week_since_start,
+        -- of the days on which the listing lets rows be expected; all of them where there is no listing
+        count(*) filter (
+            where status.report_date >= coalesce(listed.start_date, date '0001-01-01')
+            and status.report_date <= coalesce(listed.may_have_rows_until, date '9999-12-31')
+        ) as expected_days_pulled
+    from campaigns
+    inner join {{ ref('stg_report_date_status') }} as status
+        on campaigns.campaign_id = status.subject_id
+    left join listed
+        on campaigns.campaign_id = listed.row_campaign_id
+    where status.export = 'campaign_engagement_daily'
+    group by campaigns.campaign_id, floor((status.report_date - campaigns.start_date) / 7)::integer
 ),
 
 weeks as (
@@ -31,8 +44,8 @@ weeks as (
         -- floor, for integer division would put the six days before the start into week 0
         floor((track_days.report_date - campaigns.start_date) / 7)::integer as week_since_start,
         any_value(campaigns.newest) as newest,
-        any_value(campaigns.start_date) as start_date,
-        any_value(newest_days.report_date) as newest_report_date,
+        any_value(campaigns.start_date)
+        + 7 * floor((track_days.report_date - campaigns.start_date) / 7)::integer as week_start_date,
 
         count(distinct track_days.report_date) as days,
         sum(track_days.new_listeners)::bigint as new_listeners,
@@ -49,22 +62,20 @@ weeks as (
     from track_days
     inner join campaigns
         on track_days.campaign_id = campaigns.campaign_id
-    left join newest_days
-        on track_days.campaign_id = newest_days.campaign_id
     group by track_days.campaign_id, floor((track_days.report_date - campaigns.start_date) / 7)::integer
 ),
 
 final as (
     select
         -- keys
-        campaign_id,
-        week_since_start,
+        weeks.campaign_id,
+        weeks.week_since_start,
 
         -- attributes
-        newest.account_id,
-        newest.campaign_name,
-        start_date + 7 * week_since_start as week_start_date,
-        start_date + 7 * week_since_start + 6 as week_end_date,
+        weeks.newest.account_id,
+        weeks.newest.campaign_name,
+        weeks.week_start_date,
+        weeks.week_start_date + 6 as week_end_date,
 
         -- measures
         days,
@@ -84,9 +95,20 @@ final as (
         returning_listener_streams / nullif(returning_listener_days, 0) as streams_per_returning_listener_day,
 
         -- status
-        coalesce(newest_report_date >= start_date + 7 * week_since_start + 6, false) as is_complete,
-        is_settled
+        -- The days outside of the campaign's life are waited for by nobody.
+        coalesce(pulled_weeks.expected_days_pulled, 0) >= greatest(
+            least(weeks.week_start_date + 6, coalesce(listed.may_have_rows_until, date '9999-12-31'))
+            - greatest(weeks.week_start_date, coalesce(listed.start_date, date '0001-01-01'))
+            + 1,
+            0
+        ) as is_complete,
+        weeks.is_settled
     from weeks
+    left join pulled_weeks
+        on weeks.campaign_id = pulled_weeks.campaign_id
+        and weeks.week_since_start = pulled_weeks.week_since_start
+    left join listed
+        on weeks.campaign_id = listed.row_campaign_id
 )
 
 select * from final

@@ -146,8 +146,8 @@ day_values as (
         max({{ 'currency_account' if name in money else 'null::varchar' }}) as currency_account,
         report_date,
         days_after_close,
-        coalesce(sum({{ name }}_then), 0)::decimal(18, 6) as value_then,
-        coalesce(sum({{ name }}_settled), 0)::decimal(18, 6) as value_settled
+        coalesce(sum({{ name }}_then), 0)::decimal(38, 6) as value_then,
+        coalesce(sum({{ name }}_settled), 0)::decimal(38, 6) as value_settled
     from {{ export }}_sums
     group by all
     {{ 'union all' if not loop.last }}
@@ -168,10 +168,10 @@ final as (
         -- attribute: that of the newest day
         max_by(currency_account, report_date) as currency_account,
 
-        -- measures
+        -- measures; a sum of 10^12 or more fits no column of a mart, and its shares are there all the same
         count(*) as report_dates,
-        sum(value_then)::decimal(18, 6) as value_then,
-        sum(value_settled)::decimal(18, 6) as value_settled,
+        try_cast(sum(value_then) as decimal(18, 6)) as value_then,
+        try_cast(sum(value_settled) as decimal(18, 6)) as value_settled,
 
         -- ratios
         (sum(value_settled) - sum(value_then)) / nullif(sum(value_settled), 0) as shortfall_share,

@@ -120,8 +120,8 @@ final as (
         days_after_close,
         value_now,
         try_cast(case when is_money then median else round(median) end as decimal(18, 6)) as settled_estimate,
-        try_cast(case when is_money then low else least(ceil(low), round(median)) end as decimal(18, 6)) as settled_low,
-        try_cast(case when is_money then high else greatest(floor(high), round(median)) end as decimal(18, 6)) as settled_high,
+        try_cast(case when is_money then low else least(ceil(round(low, 9)), round(median)) end as decimal(18, 6)) as settled_low,
+        try_cast(case when is_money then high else greatest(floor(round(high, 9)), round(median)) end as decimal(18, 6)) as settled_high,
         report_dates
     from estimates
 )
