@@ -1,7 +1,7 @@
 """The settings a user may change, with their defaults, and how they are read from environment variables.
 
-Secrets, which are keys, the secrets of OAuth clients and the URL for alerts, are not among them: they are read when
-they are needed, and kept nowhere. The URL is checked here with the settings, so that every command refuses a bad one.
+Secrets, which are keys, the secrets of OAuth clients and the URLs of receivers, are not among them: they are read when
+they are needed, and kept nowhere. The URLs are checked here with the settings, so that every command refuses a bad one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from soundlink_pipeline.settings.accounts import (
     day_of,
     is_one_id,
 )
+from soundlink_pipeline.settings.receivers import RECEIVER_SETTINGS, receivers_of
 
 # Of the project, if it has one; else the one that is installed with the package.
 SQL_FOLDER = Path("dbt_like_sql")
@@ -95,7 +96,7 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True,
     """
 
     today = today or datetime.now(UTC).date()
-    names = {"SOUNDLINK_ALERT_URL"}  # of all settings
+    names = set(RECEIVER_SETTINGS)  # of all settings
 
     def read(name: str, default: T, parse: Callable[[str], T]) -> T:
         names.add(name)
@@ -106,9 +107,9 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True,
             raise unreadable(name, text, error) from None
 
     default = Settings()
-    alert_url = _checked_alert_url(environment)
+    receivers = [of for name in RECEIVER_SETTINGS for of in receivers_of(name, environment.get(name))]
     base_url = read("SOUNDLINK_BASE_URL", default.base_url, _base_url)
-    _check_proxy(environment, [base_url, *alert_url])
+    _check_proxy(environment, [base_url, *(receiver.url for receiver in receivers if receiver.is_webhook)])
     settings = Settings(
         base_url=base_url,
         auth=read("SOUNDLINK_AUTH", default.auth, auth_of),
@@ -157,15 +158,6 @@ def _ui_url(text: str) -> str:
     from soundlink_pipeline.settings.urls import checked_ui_url  # noqa: PLC0415
 
     return checked_ui_url(text)
-
-
-def _checked_alert_url(environment: Mapping[str, str]) -> list[str]:
-    text = environment.get("SOUNDLINK_ALERT_URL", "").strip()
-    if not text:
-        return []
-    from soundlink_pipeline.settings.urls import checked_alert_url  # noqa: PLC0415
-
-    return [str(checked_alert_url(text))]
 
 
 def _check_proxy(environment: Mapping[str, str], urls: Iterable[str]) -> None:

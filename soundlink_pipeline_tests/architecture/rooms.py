@@ -73,7 +73,8 @@ ROOMS = {
         libraries=("dagster", "duckdb", "pydantic", "sqlalchemy"),
     ),
     "dagster_storage": Room(rooms=("orchestration",)),  # for one release: users' dagster.yaml names it
-    "alerts": Room(rooms=("orchestration", "settings", "wording"), libraries=("dagster", "httpx", "tenacity")),
+    "channels": Room(rooms=("settings", "wording"), libraries=("apprise", "httpx", "tenacity")),
+    "alerts": Room(rooms=("channels", "orchestration", "settings", "wording"), libraries=("dagster",)),
     "definitions": Room(rooms=("alerts", "models", "orchestration", "settings"), libraries=("dagster",)),
     "doctor": Room(anything=True),
     "commands": Room(anything=True),
