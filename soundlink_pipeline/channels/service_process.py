@@ -128,7 +128,7 @@ def _notify(url: str, plugin: Any, message: Message, heard: _Statuses) -> None:
     if message.files and plugin.attachment_support:
         attached = AppriseAttachment()
         for file in message.files:
-            attached.add(AttachMemory(content=file.content, name=file.name, mimetype=file.kind))
+            attached.add(AttachMemory(content=file.content, name=file.name, mimetype=file.kind))  # type: ignore[no-untyped-call]
     sender = Apprise()
     sender.add(plugin)
     result = sender.notify(body=message.text, title=message.title, body_format=NotifyFormat.TEXT, attach=attached)

@@ -179,7 +179,10 @@ def test_the_process_that_sends_shows_only_its_answer_whatever_it_is_given(servi
         assert not [secret for secret in _SECRETS if secret.encode() in done.stdout]
 
 
-def test_definitions_load_without_apprise() -> None:
-    code = "import sys; import soundlink_pipeline.definitions as d; d.defs; print('apprise' in sys.modules)"
+def test_definitions_load_without_apprise_also_where_a_receiver_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOUNDLINK_ALERT_URL", "mailtos://someone:word@example.com")
+    code = (
+        "import sys, soundlink_pipeline.definitions as d; d.defs().get_repository_def();print('apprise' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
