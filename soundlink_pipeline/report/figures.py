@@ -6,15 +6,13 @@ Reads the marts only, and does not depend on today. A database without rows give
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import duckdb
 
-# One campaign, or all of them where the parameter is null.
-_OF_CAMPAIGN = "($campaign::varchar is null or campaign_id = $campaign)"
+from soundlink_pipeline.report.rows import OF_CAMPAIGN, Row, optional, rows
+
 # Each campaign's name and organization, which are the same in all of its currencies.
 _NAMES = "select distinct campaign_id, campaign_name as name, account_id from marts.campaign_summary"
 # Each soundlink with days.
@@ -33,8 +31,6 @@ _NEEDED = (
     "data_status",
 )
 _NAMED_CAMPAIGNS = 5
-
-Row = dict[str, Any]
 
 
 class UnknownCampaign(Exception):
@@ -108,16 +104,16 @@ class Figures:
 
 def has_figures(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether the models exist and have a row of any export."""
-    tables = _rows(connection, "select table_name from information_schema.tables where table_schema = 'marts'")
+    tables = rows(connection, "select table_name from information_schema.tables where table_schema = 'marts'")
     if not {row["table_name"] for row in tables}.issuperset(_NEEDED):
         return False
-    return bool(_campaigns(connection) or _optional(connection, _SOUNDLINKS))
+    return bool(_campaigns(connection) or optional(connection, _SOUNDLINKS))
 
 
 def find_campaign(connection: duckdb.DuckDBPyConnection, wanted: str) -> Campaign:
     """The campaign with that id (of its rows or of the API's listing) or name. Raises UnknownCampaign."""
     known = _campaigns(connection)
-    listed = _optional(connection, "select row_subject_id from deliveries where subject_id = $wanted", wanted=wanted)
+    listed = optional(connection, "select row_subject_id from deliveries where subject_id = $wanted", wanted=wanted)
     ids = {wanted, *(row["row_subject_id"] for row in listed)}
     found = [campaign for campaign in known if campaign.campaign_id in ids]
     found = found or [campaign for campaign in known if campaign.name.casefold() == wanted.casefold()]
@@ -135,9 +131,9 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
     """Everything the report shows, of one campaign or of all. The database must have figures."""
     of = {"campaign": campaign.campaign_id if campaign else None}
     # They belong to no campaign; a file of a version that knew none has no table of them.
-    soundlinks = [] if campaign else _optional(connection, _SOUNDLINKS)
+    soundlinks = [] if campaign else optional(connection, _SOUNDLINKS)
     return Figures(
-        dates=_rows(
+        dates=rows(
             connection,
             f"""
             select report_date, bool_and(is_settled) as is_settled
@@ -147,51 +143,51 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
                 select report_date, campaign_id, is_settled from marts.track_engagement_daily
                 {_SOUNDLINK_DAYS if soundlinks else ""}
             )
-            where {_OF_CAMPAIGN} group by report_date order by report_date
+            where {OF_CAMPAIGN} group by report_date order by report_date
             """,
             **of,
         ),
-        days=_rows(
+        days=rows(
             connection,
             f"""
             select report_date, currency, sum(spend_total) as spend_total, sum(streams)::bigint as streams,
                 sum(followers)::bigint as followers, bool_and(is_settled) as is_settled
-            from marts.campaign_daily where {_OF_CAMPAIGN}
+            from marts.campaign_daily where {OF_CAMPAIGN}
             group by all order by report_date, currency
             """,
             **of,
         ),
-        headline=_rows(
+        headline=rows(
             connection,
             f"""
-            select currency, {_totals()} from marts.campaign_daily where {_OF_CAMPAIGN}
+            select currency, {_totals()} from marts.campaign_daily where {OF_CAMPAIGN}
             group by currency order by currency
             """,
             **of,
         ),
-        unique_listeners=_rows(
+        unique_listeners=rows(
             connection,
             f"""
             select coalesce(sum(new_listeners), 0)::bigint as unique_listeners,
                 coalesce(sum(new_listeners) filter (is_settled), 0)::bigint as settled_unique_listeners,
                 coalesce(bool_and(is_settled), false) as is_settled
-            from marts.track_engagement_daily where {_OF_CAMPAIGN}
+            from marts.track_engagement_daily where {OF_CAMPAIGN}
             """,
             **of,
         )[0],
-        campaigns=_rows(
+        campaigns=rows(
             connection,
             f"""
             select campaign_id, name as campaign_name, n.account_id, currency, {_totals()}
             from marts.campaign_daily join ({_NAMES}) as n using (campaign_id)
-            where {_OF_CAMPAIGN}
+            where {OF_CAMPAIGN}
             group by campaign_id, name, n.account_id, currency order by streams desc, campaign_id, currency
             """,
             **of,
         ),
         soundlinks=soundlinks,
         # The mart country_daily knows no campaigns; over all of them it says the same.
-        countries=_rows(
+        countries=rows(
             connection,
             f"""
             select country, currency, {_totals("rows.")},
@@ -202,12 +198,12 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
             join (select campaign_id, report_date, currency, is_settled from marts.campaign_daily)
                 using (campaign_id, report_date, currency)
             join (select distinct country_code, country from marts.country_summary) using (country_code)
-            where {_OF_CAMPAIGN}
+            where {OF_CAMPAIGN}
             group by country, currency order by streams desc, spend_total desc, country, currency
             """,
             **of,
         ),
-        tracks=_rows(
+        tracks=rows(
             connection,
             f"""
             select engaged_spotify_track_id,
@@ -219,23 +215,23 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
                 coalesce(sum(streams) filter (is_settled), 0)::bigint as settled_streams,
                 bool_and(is_settled) as is_settled,
                 sum(streams) / nullif(sum(sum(streams)) over (), 0) as streams_share
-            from marts.track_engagement_daily where {_OF_CAMPAIGN}
+            from marts.track_engagement_daily where {OF_CAMPAIGN}
             group by engaged_spotify_track_id, kind order by streams desc, engaged_spotify_track_id, kind
             """,
             **of,
         ),
-        curve=_rows(
+        curve=rows(
             connection,
             f"""
             select * from marts.revision_curve
             where export = 'campaign_country_daily' and account_id in (
-                select account_id from marts.campaign_daily where {_OF_CAMPAIGN}
+                select account_id from marts.campaign_daily where {OF_CAMPAIGN}
             )
             order by account_id, measure, currency, days_after_close
             """,
             **of,
         ),
-        status=_rows(
+        status=rows(
             connection,
             """
             select * from marts.data_status
@@ -247,7 +243,7 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
         ),
         account_names={
             row["account_id"]: row["name"]
-            for row in _rows(
+            for row in rows(
                 connection,
                 """
                 select account_id, string_agg(name, ', ' order by name) as name
@@ -255,7 +251,7 @@ def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | Non
                 """,
             )
         },
-        publication=next(iter(_optional(connection, "select * from publication")), None),
+        publication=next(iter(optional(connection, "select * from publication")), None),
     )
 
 
@@ -268,24 +264,5 @@ def _totals(of: str = "") -> str:
 
 
 def _campaigns(connection: duckdb.DuckDBPyConnection) -> list[Campaign]:
-    rows = _rows(connection, f"{_NAMES} order by name, campaign_id")
-    return [Campaign(row["campaign_id"], row["name"]) for row in rows]
-
-
-def _optional(connection: duckdb.DuckDBPyConnection, sql: str, **values: object) -> list[Row]:
-    """The rows of a table that a database may lack."""
-    try:
-        return _rows(connection, sql, **values)
-    except duckdb.CatalogException:
-        return []
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, **values: object) -> list[Row]:
-    result = connection.execute(sql, values or None)
-    names = [column[0] for column in result.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
-def total(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
-    """The sum of a column that may be added up: counts, or money of one currency."""
-    return sum(row[name] for row in rows)
+    found = rows(connection, f"{_NAMES} order by name, campaign_id")
+    return [Campaign(row["campaign_id"], row["name"]) for row in found]

@@ -14,7 +14,8 @@ import pandas as pd
 
 from soundlink_pipeline.contracts.currencies import decimals
 from soundlink_pipeline.display import charts
-from soundlink_pipeline.report.figures import Campaign, Figures, Row, total
+from soundlink_pipeline.report.figures import Campaign, Figures, total
+from soundlink_pipeline.report.rows import Row
 
 _TREND_DAYS = 90
 _CALENDAR_WEEKS = 13

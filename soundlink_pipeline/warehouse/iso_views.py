@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from soundlink_pipeline.contracts.countries import COUNTRY_CODES
+from collections.abc import Iterable
+
+from soundlink_pipeline.contracts.countries import COUNTRY_NAMES
 from soundlink_pipeline.contracts.currencies import DECIMALS, UNLISTED_DECIMALS, minor_unit
 from soundlink_pipeline.contracts.table import MONEY, Column, Table
 from soundlink_pipeline.warehouse.sql import quote
 
+
+def _list(values: Iterable[str]) -> str:
+    """As a list in SQL. One text is read several times as fast as a row of VALUES for each: every check reads it."""
+    return f"string_split({quote(';'.join(values))}, ';')"
+
+
 COUNTRIES = Table(
     name="countries",
     kind="view",
-    meaning="The country codes that ISO 3166-1 assigns. One row per country_code.",
+    meaning="The country codes that ISO 3166-1 assigns, and their names. One row per country_code.",
     grain=("country_code",),
-    columns=(Column("country_code", "VARCHAR", "ISO 3166-1 alpha-2.", nullable=None),),
-    query=f"select unnest(string_split({quote(' '.join(sorted(COUNTRY_CODES)))}, ' ')) as country_code",
+    columns=(
+        Column("country_code", "VARCHAR", "ISO 3166-1 alpha-2.", nullable=None),
+        Column("country_name", "VARCHAR", "Short name in English: Namibia for NA.", nullable=None),
+    ),
+    query=(
+        f"select unnest({_list(COUNTRY_NAMES)}) as country_code,"
+        f" unnest({_list(COUNTRY_NAMES.values())}) as country_name"
+    ),
 )
 
 _NAMES = "currency, decimals, minor_unit"
