@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import dagster as dg
 
 from soundlink_pipeline.alerts.sensor import build_alerts
+from soundlink_pipeline.marketing.sensor import build_marketing_alerts
 from soundlink_pipeline.models.binding import BoundModels, load_models
 from soundlink_pipeline.orchestration.export_assets import build_assets
 from soundlink_pipeline.orchestration.jobs import (
@@ -30,6 +31,7 @@ from soundlink_pipeline.orchestration.run_context import daily_partitions
 from soundlink_pipeline.orchestration.schedules import build_schedules
 from soundlink_pipeline.orchestration.totals_check import campaign_totals, compare_totals, totals_agree
 from soundlink_pipeline.orchestration.upkeep import build_upkeep
+from soundlink_pipeline.settings.receivers import ALERT_URL, MARKETING_ALERT_URL
 from soundlink_pipeline.settings.settings import Settings, settings_from
 
 _log = logging.getLogger(__name__)
@@ -45,15 +47,16 @@ def build_definitions(
     read_secret: Callable[[str], str | None],
     *,
     read_alert_url: Callable[[], str | None] = lambda: None,
+    read_marketing_alert_url: Callable[[], str | None] = lambda: None,
     environment: Mapping[str, str] | None = None,
     models: BoundModels | None = None,
 ) -> dg.Definitions:
     """Everything Dagster serves, for these settings.
 
     `read_secret` returns an environment variable that an account names, such as SOUNDLINK_API_KEY, and is called when a
-    run needs it. `read_alert_url` returns the alert receiver's URL; it is called by each tick of the sensor, and once
-    here, which decides whether the sensor is on. `models` are those of the settings' folder where they have been
-    loaded already; else they are loaded here, and `env_var` reads `environment`.
+    run needs it. `read_alert_url` and `read_marketing_alert_url` return URLs of receivers, with blanks between them; they
+    are called by each tick of their sensor, and once here, which decides whether it is on. `models` are those of the
+    settings' folder where they have been loaded already; else they are loaded here, and `env_var` reads `environment`.
     """
     soundlink = Soundlink(settings, read_secret)
     models = models or load_models(settings.sql_dir, environment)
@@ -70,6 +73,7 @@ def build_definitions(
         sensors=[
             publication_sensor(),
             build_alerts(read_alert_url, settings.ui_url),
+            build_marketing_alerts(read_marketing_alert_url, settings),
             build_upkeep(settings.dagster_retention_days, settings.data_dir),
         ],
         resources=resources(soundlink),
@@ -84,6 +88,7 @@ def defs() -> dg.Definitions:
     return build_definitions(
         settings_from(os.environ),
         secret_from_environment,
-        read_alert_url=dg.EnvVar("SOUNDLINK_ALERT_URL").get_value,
+        read_alert_url=dg.EnvVar(ALERT_URL).get_value,
+        read_marketing_alert_url=dg.EnvVar(MARKETING_ALERT_URL).get_value,
         environment=os.environ,
     )

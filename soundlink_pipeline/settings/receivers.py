@@ -10,8 +10,10 @@ import re
 from dataclasses import dataclass, field
 
 ALERT_URL = "SOUNDLINK_ALERT_URL"
+MARKETING_ALERT_URL = "SOUNDLINK_MARKETING_ALERT_URL"
+REPORT_URL = "SOUNDLINK_REPORT_URL"
 # Every setting that names receivers.
-RECEIVER_SETTINGS = (ALERT_URL,)
+RECEIVER_SETTINGS = (ALERT_URL, MARKETING_ALERT_URL, REPORT_URL)
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://[^\s]+", re.IGNORECASE)
 
 

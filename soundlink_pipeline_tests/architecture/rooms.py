@@ -75,7 +75,10 @@ ROOMS = {
     "dagster_storage": Room(rooms=("orchestration",)),  # for one release: users' dagster.yaml names it
     "channels": Room(rooms=("settings", "wording"), libraries=("apprise", "httpx", "tenacity")),
     "alerts": Room(rooms=("channels", "orchestration", "settings", "wording"), libraries=("dagster",)),
-    "definitions": Room(rooms=("alerts", "models", "orchestration", "settings"), libraries=("dagster",)),
+    "marketing": Room(
+        rooms=("channels", "contracts", "publishing", "settings", "wording"), libraries=("dagster", "duckdb")
+    ),
+    "definitions": Room(rooms=("alerts", "marketing", "models", "orchestration", "settings"), libraries=("dagster",)),
     "doctor": Room(anything=True),
     "commands": Room(anything=True),
 }
