@@ -12,7 +12,7 @@ from soundlink_pipeline.warehouse.tables import DELIVERIES
 _FIRST = date(2026, 1, 1)
 _COUNTRIES, _TRACKS = 30, 4
 # Rows of both exports per campaign and day; a day has so many campaigns that any number of rows covers 222 days.
-_ROWS_PER_CAMPAIGN = _COUNTRIES * (1 + _TRACKS)
+ROWS_PER_CAMPAIGN = _COUNTRIES * (1 + _TRACKS)
 _ROWS_PER_CAMPAIGN_OVER_ALL_DAYS = 33_300
 
 
@@ -22,7 +22,7 @@ def fill(warehouse: NativeFile, rows: int, campaigns: int | None = None) -> Date
     Without `campaigns` there are as many as make the rows cover 222 days; with it, more rows are more days.
     """
     campaigns = campaigns or max(rows // _ROWS_PER_CAMPAIGN_OVER_ALL_DAYS, 1)
-    days = rows // (campaigns * _ROWS_PER_CAMPAIGN)
+    days = rows // (campaigns * ROWS_PER_CAMPAIGN)
     with warehouse.write() as connection:
         for export, tracks in zip(CAMPAIGN_EXPORTS, (1, _TRACKS), strict=True):
             per_day = campaigns * _COUNTRIES * tracks

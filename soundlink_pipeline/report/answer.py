@@ -36,7 +36,7 @@ class Value:
 
     @property
     def change(self) -> float | None:
-        """Against the days before, 0.1 is a tenth more; of what is provisional by its expected value, if there is one."""
+        """Against the days before, 0.1 is a tenth more; what is provisional by its expected value, if any."""
         known = self.now if self.expected is None else self.expected
         if known is None or not self.before:
             return None
@@ -77,9 +77,18 @@ class Answer:
         return self.first - timedelta(days=DAYS), self.first - timedelta(days=1)
 
     @property
+    def values(self) -> list[Value]:
+        """The sums, of which all else follows."""
+        sums = [value for of in self.currencies for value in (of.spend, of.followers, of.streams)]
+        return sums + ([self.new_listeners] if self.new_listeners else [])
+
+    @property
     def is_settled(self) -> bool:
-        values = [value for of in self.currencies for value in (of.spend, of.followers, of.streams)]
-        return all(value.is_settled for value in (*values, *filter(None, [self.new_listeners])))
+        return all(value.is_settled for value in self.values)
+
+    @property
+    def has_estimates(self) -> bool:
+        return any(value.expected is not None for value in self.values)
 
 
 def read_answer(connection: duckdb.DuckDBPyConnection, campaign_id: str | None) -> Answer | None:
@@ -181,6 +190,8 @@ def _estimated(estimates: Sequence[Row]) -> _Expected:
 
     def expected(day: Row, measure: str) -> Number | None:
         key = day["account_id"], day.get("currency"), day["report_date"], measure
+        now: Decimal | None
+        settled: Decimal | None
         now, settled = found.get(key, (None, None))
         # What is a part of the estimated value is taken to fill up as the whole does.
         if settled is None or now == day[measure]:

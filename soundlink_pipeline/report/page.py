@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -12,41 +15,49 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from soundlink_pipeline.contracts.countries import COUNTRY_NAMES
 from soundlink_pipeline.contracts.currencies import decimals
 from soundlink_pipeline.display import charts
-from soundlink_pipeline.report.figures import Campaign, Figures, total
-from soundlink_pipeline.report.rows import Row
+from soundlink_pipeline.report.figures import Campaign, Figures
+from soundlink_pipeline.report.rows import Row, total
 
+_TEMPLATES = Path(__file__).parent / "templates"
 _TREND_DAYS = 90
 _CALENDAR_WEEKS = 13
 _TOP = 10
+_COHORT_WEEKS = 13
 _CURVE_MEASURES = {"spend_total": "spend", "streams": "streams", "listeners": "listeners", "followers": "followers"}
 # A figure counts as nearly final within this share of its final value.
 _TRUSTED = 0.01
-_KINDS = {"promoted": "promoted track", "other": "other tracks", "playlist": "tracks in the promoted playlist"}
+_KINDS = {"promoted": "promoted tracks", "other": "other tracks", "playlist": "tracks in the promoted playlist"}
+_SHORT_ID = 8
 
 
 def render(campaign: Campaign | None, figures: Figures | None, published: str | None) -> str:
     """The page as HTML; without figures, it says so. `published`: name of the published file, if any."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, day=_day, percent=_percent, final=_final)
-    environment.globals.update(decimals=decimals)
-    template = environment.get_template("page.html.jinja")
-    shown = _shown(figures) if figures else {}
-    return template.render(
+    environment.filters.update(
+        number=_number, day=_day, percent=_percent, final=_final, money=_money, change=_change, country=_country
+    )
+    script = (_TEMPLATES / "sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("page.html.jinja").render(
         published=published,
         campaign=campaign,
         figures=figures,
         everything=_everything(figures),
         top=_TOP,
         kinds=_KINDS,
-        **shown,
+        style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        script=script,
+        script_digest=digest,
+        **(_shown(figures) if figures else {}),
     )
 
 
@@ -77,11 +88,43 @@ def _shown(figures: Figures) -> dict[str, Any]:
         ],
         "recent": recent[::-1],
         "sums": _sums(figures.headline),
+        "told_apart": _told_apart(figures.campaigns),
+        "why_no_state": _why_no_state,
+        "cohort_weeks": figures.cohorts[:_COHORT_WEEKS],
         "month": lambda day: charts.short_day(day).split()[1],
         "kind_totals": _kind_totals(figures.tracks),
         "curves": _curves(figures),
         "calendars": _calendars(figures.status),
     }
+
+
+def _told_apart(campaigns: Sequence[Row]) -> dict[str, str]:
+    """By id the beginning of it, for campaigns that share their name with another; as long as it must be."""
+    names = {row["campaign_id"]: row["campaign_name"] for row in campaigns}
+    often = Counter(names.values())
+    apart: dict[str, str] = {}
+    for name in (name for name, count in often.items() if count > 1):
+        own = [campaign_id for campaign_id, other in names.items() if other == name]
+        length = _SHORT_ID
+        while len({campaign_id[:length] for campaign_id in own}) < len(own):
+            length += 1
+        apart |= {campaign_id: campaign_id[:length] for campaign_id in own}
+    return apart
+
+
+def _why_no_state(row: Row) -> str:
+    """Why a campaign has no pace."""
+    if row["days_not_pulled"]:
+        days = row["days_not_pulled"]
+        return f"not known: {days} {'day was' if days == 1 else 'days were'} not pulled"
+    if row["total_budget"] is None:
+        listed = "no budget in this currency" if row["currency"] != "USD" else "no budget listed"
+        return f"not known: {listed}"
+    if row["run_start_date"] is None:
+        return "not begun: nothing spent yet"
+    if row["run_end_date"] is None:
+        return "not known: no duration listed"
+    return "goes on past its planned time"
 
 
 def _sums(headline: Sequence[Row]) -> Row:
@@ -92,13 +135,13 @@ def _sums(headline: Sequence[Row]) -> Row:
 
 
 def _kind_totals(tracks: Sequence[Row]) -> list[Row]:
-    """Unique listeners and streams of promoted and other tracks."""
+    """Streams of promoted and other tracks. Listeners of several tracks cannot be added up."""
     everything = total(tracks, "streams")
     totals = []
     for kind in _KINDS:
         own = [row for row in tracks if row["kind"] == kind]
         if own:
-            sums = {name: total(own, name) for name in ("unique_listeners", "streams", "settled_streams")}
+            sums = {name: total(own, name) for name in ("streams", "settled_streams")}
             settled = all(row["is_settled"] for row in own)
             share = sums["streams"] / everything if everything else None
             totals.append({"kind": kind, **sums, "is_settled": settled, "share": share})
@@ -190,8 +233,13 @@ def _state(row: Row) -> str:
     return "final" if row["is_settled"] else "provisional"
 
 
-def _number(value: Decimal | float, decimals: int = 0) -> str:
-    return f"{value:,.{decimals}f}"
+def _number(value: Decimal | float | None, decimals: int = 0) -> str:
+    return "n/a" if value is None else f"{value:,.{decimals}f}"
+
+
+def _money(value: Decimal | float | None, currency: str | None) -> str:
+    """With the currency's decimals, and its code."""
+    return "n/a" if value is None or currency is None else f"{value:,.{decimals(currency)}f}\u00a0{currency}"
 
 
 def _day(day: date) -> str:
@@ -202,9 +250,22 @@ def _percent(share: Decimal | float | None) -> str:
     return "n/a" if share is None else f"{float(share):.1%}".replace("%", "\u00a0%")
 
 
+def _change(share: float) -> str:
+    """With an arrow and a sign, so that nobody needs to see a colour."""
+    if round(share, 3) == 0:
+        return "\u2192 unchanged"
+    sign = "\u25b2 +" if share > 0 else "\u25bc \u2212"
+    return f"{sign}{abs(share):.1%}".replace("%", "\u00a0%")
+
+
+def _country(shown: str) -> str:
+    """A country's name in full; what ISO 3166-1 does not assign as the mart shows it."""
+    return COUNTRY_NAMES.get(shown, shown)
+
+
 def _final(row: Row, name: str) -> str:
     """How much of a row's number is final; never rounded up to 100 %."""
     if row["is_settled"]:
         return "final"
-    part, whole = float(row[f"settled_{name}"]), float(row[name])
+    part, whole = float(row[f"settled_{name}"] or 0), float(row[name] or 0)
     return f"{min(part / whole, 0.99):.0%} final".replace("%", "\u00a0%") if part and whole else "provisional"

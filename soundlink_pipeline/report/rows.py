@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -24,3 +25,8 @@ def optional(connection: duckdb.DuckDBPyConnection, sql: str, **values: object) 
         return rows(connection, sql, **values)
     except duckdb.CatalogException:
         return []
+
+
+def total(of: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """The sum of a column that may be added up: counts, or money of one currency."""
+    return sum(row[name] for row in of)

@@ -34,7 +34,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [360, 1600])
 @pytest.mark.parametrize("name", ["all", "one", "empty"])
 def test_page_is_whole_quiet_and_fits(
     browser: Any, pages: dict[str, Path], tmp_path: Path, name: str, width: int, scheme: str
@@ -58,3 +58,58 @@ def test_page_is_whole_quiet_and_fits(
     assert screenshot.stat().st_size > 10_000
     assert said == []
     assert [url for url in asked if not url.startswith(("file://", "data:"))] == []
+
+
+def test_a_heading_sorts_both_ways_and_keeps_currencies_apart(browser: Any, pages: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(pages["all"].as_uri())
+    # A third row, and numbers that sort otherwise as texts.
+    page.evaluate("""() => {
+        const rows = document.querySelectorAll(".sortable tbody tr");
+        rows[0].parentNode.append(rows[0].cloneNode(true));
+        [["100", "EUR", "20"], ["9", "USD", "3"], ["", "EUR", "100"]].forEach(([streams, currency, spend], place) => {
+            const cells = document.querySelectorAll(".sortable tbody tr")[place].cells;
+            cells[1].dataset.value = streams;
+            cells[4].dataset.group = currency;
+            cells[4].dataset.value = spend;
+        });
+    }""")
+
+    def sorted_by(heading: str, column: int) -> list[str]:
+        page.get_by_role("button", name=heading, exact=True).click()
+        rows = "[...document.querySelectorAll('.sortable tbody tr')]"
+        values: list[str] = page.evaluate(f"{rows}.map(row => row.cells[{column}].dataset.value)")
+        return values
+
+    assert sorted_by("Streams", 1) == ["100", "9", ""], "what is not known comes last"
+    assert sorted_by("Streams", 1) == ["9", "100", ""], "numbers, not texts"
+    assert page.locator("th[aria-sort=ascending]").inner_text().strip() == "Streams"
+    assert sorted_by("Spend", 4) == ["100", "20", "3"], "EUR, and then USD"
+    assert page.locator("th[aria-sort]").count() == 1
+    page.keyboard.press("Enter")
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    page.close()
+
+
+def test_without_scripts_the_page_is_whole(browser: Any, pages: dict[str, Path]) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(pages["all"].as_uri())
+    assert page.locator(".sortable tbody tr").count() == 2
+    assert page.locator(".sortable button").count() == 0
+    context.close()
+
+
+def test_on_paper_nothing_is_cut_off_and_the_page_is_light(
+    browser: Any, pages: dict[str, Path], tmp_path: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 700, "height": 1000}, color_scheme="dark")
+    page.goto(pages["all"].as_uri())
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate(
+        "[...document.querySelectorAll('.long, .scroll')].every(e => getComputedStyle(e).overflowY === 'visible')"
+    )
+    page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert (tmp_path / "report.pdf").stat().st_size > 20_000
+    page.close()
