@@ -31,8 +31,9 @@ from soundlink_pipeline.orchestration.run_context import daily_partitions
 from soundlink_pipeline.orchestration.schedules import build_schedules
 from soundlink_pipeline.orchestration.totals_check import campaign_totals, compare_totals, totals_agree
 from soundlink_pipeline.orchestration.upkeep import build_upkeep
-from soundlink_pipeline.settings.receivers import ALERT_URL, MARKETING_ALERT_URL
+from soundlink_pipeline.settings.receivers import ALERT_URL, MARKETING_ALERT_URL, REPORT_URL
 from soundlink_pipeline.settings.settings import Settings, settings_from
+from soundlink_pipeline.weekly.schedule import build_weekly_report
 
 _log = logging.getLogger(__name__)
 
@@ -48,14 +49,15 @@ def build_definitions(
     *,
     read_alert_url: Callable[[], str | None] = lambda: None,
     read_marketing_alert_url: Callable[[], str | None] = lambda: None,
+    read_report_url: Callable[[], str | None] = lambda: None,
     environment: Mapping[str, str] | None = None,
     models: BoundModels | None = None,
 ) -> dg.Definitions:
     """Everything Dagster serves, for these settings.
 
     `read_secret` returns an environment variable that an account names, such as SOUNDLINK_API_KEY, and is called when a
-    run needs it. `read_alert_url` and `read_marketing_alert_url` return URLs of receivers, with blanks between them; they
-    are called by each tick of their sensor, and once here, which decides whether it is on. `models` are those of the
+    run needs it. `read_alert_url` and its like return the URLs of receivers, with blanks between them; they are called
+    by each tick of their sensor or schedule, and once here, which decides whether it is on. `models` are those of the
     settings' folder where they have been loaded already; else they are loaded here, and `env_var` reads `environment`.
     """
     soundlink = Soundlink(settings, read_secret)
@@ -63,13 +65,21 @@ def build_definitions(
     project = models.project
     for found in (*project.errors.values(), *project.notices):
         _log.warning("%s", found)
+    weekly_report, weekly_schedule = build_weekly_report(read_report_url, settings)
     partitions = daily_partitions(settings.start_date)
     upstream = [*build_assets(partitions, settings), *build_model_assets(project, models.tables)]
     return dg.Definitions(
         assets=[*upstream, campaign_totals, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day, totals_agree],
-        jobs=[daily_refresh, models_and_publication, freshness, compare_totals, rebuild_from_landing(project)],
-        schedules=build_schedules(settings.schedule, settings.start_date, project.not_built),
+        jobs=[
+            daily_refresh,
+            models_and_publication,
+            freshness,
+            compare_totals,
+            rebuild_from_landing(project),
+            weekly_report,
+        ],
+        schedules=[*build_schedules(settings.schedule, settings.start_date, project.not_built), weekly_schedule],
         sensors=[
             publication_sensor(),
             build_alerts(read_alert_url, settings.ui_url),
@@ -90,5 +100,6 @@ def defs() -> dg.Definitions:
         secret_from_environment,
         read_alert_url=dg.EnvVar(ALERT_URL).get_value,
         read_marketing_alert_url=dg.EnvVar(MARKETING_ALERT_URL).get_value,
+        read_report_url=dg.EnvVar(REPORT_URL).get_value,
         environment=os.environ,
     )

@@ -41,12 +41,12 @@ class SentLog:
         self._path = folder / FILE
 
     def claim(self, slot: Slot, items: Iterable[str], now: datetime) -> list[str]:
-        """Those of the items that nobody has claimed in this slot; from now on they are claimed."""
+        """Those of the items that nobody has in this slot, or that were refused in it; from now on they are claimed."""
         moment = now.astimezone(UTC).isoformat(timespec="seconds")
         values = [(slot.kind, slot.receiver, slot.period, item, moment) for item in items]
         with self._changing() as connection:
             oldest = (now.astimezone(UTC) - _KEPT).isoformat(timespec="seconds")
-            connection.execute("delete from sent where at < ?", [oldest])
+            connection.execute("delete from sent where at < ? or state = 'refused'", [oldest])
             return [
                 value[3]
                 for value in values
@@ -57,12 +57,12 @@ class SentLog:
         """They were sent."""
         self._each("update sent set state = 'sent' where", slot, items)
 
-    def release(self, slot: Slot, items: Iterable[str]) -> None:
-        """They were not sent: whoever claims them next may try."""
-        self._each("delete from sent where", slot, items)
+    def release(self, slot: Slot, items: Iterable[str], *, refused: bool = False) -> None:
+        """They were not sent: whoever claims them next may try. `refused`: only a person should, for it will fail."""
+        self._each("update sent set state = 'refused' where" if refused else "delete from sent where", slot, items)
 
     def states(self, kind: str, period: str) -> dict[int, str]:
-        """Of each receiver whether a period's one item is `sent`, or `sending`: by a process now, or one killed."""
+        """The state of a period's one item, of each receiver: `sent`, `refused`, or `sending`, now or when killed."""
         if not self._path.exists():
             return {}
         with closing(sqlite3.connect(self._path, timeout=_WAIT_SECONDS)) as connection:

@@ -78,7 +78,13 @@ ROOMS = {
     "marketing": Room(
         rooms=("channels", "contracts", "publishing", "settings", "wording"), libraries=("dagster", "duckdb")
     ),
-    "definitions": Room(rooms=("alerts", "marketing", "models", "orchestration", "settings"), libraries=("dagster",)),
+    "weekly": Room(
+        rooms=("channels", "contracts", "publishing", "report", "settings", "typed", "wording"),
+        libraries=("dagster", "duckdb", "jinja2"),
+    ),
+    "definitions": Room(
+        rooms=("alerts", "marketing", "models", "orchestration", "settings", "weekly"), libraries=("dagster",)
+    ),
     "doctor": Room(anything=True),
     "commands": Room(anything=True),
 }
