@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import dagster as dg
 
@@ -47,25 +48,24 @@ def build_definitions(
     settings: Settings,
     read_secret: Callable[[str], str | None],
     *,
-    read_alert_url: Callable[[], str | None] = lambda: None,
-    read_marketing_alert_url: Callable[[], str | None] = lambda: None,
-    read_report_url: Callable[[], str | None] = lambda: None,
+    read_receivers: Callable[[str], str | None] = lambda _: None,
     environment: Mapping[str, str] | None = None,
     models: BoundModels | None = None,
 ) -> dg.Definitions:
     """Everything Dagster serves, for these settings.
 
     `read_secret` returns an environment variable that an account names, such as SOUNDLINK_API_KEY, and is called when a
-    run needs it. `read_alert_url` and its like return the URLs of receivers, with blanks between them; they are called
-    by each tick of their sensor or schedule, and once here, which decides whether it is on. `models` are those of the
-    settings' folder where they have been loaded already; else they are loaded here, and `env_var` reads `environment`.
+    run needs it. `read_receivers` returns the URLs in a setting of receivers, with blanks between them. Each tick of a
+    sensor or schedule that sends there calls it, and so does this function, which decides whether it is on. `models` are
+    those of the settings' folder where they have been loaded already; else they are loaded here, and `env_var` reads
+    `environment`.
     """
     soundlink = Soundlink(settings, read_secret)
     models = models or load_models(settings.sql_dir, environment)
     project = models.project
     for found in (*project.errors.values(), *project.notices):
         _log.warning("%s", found)
-    weekly_report, weekly_schedule = build_weekly_report(read_report_url, settings)
+    weekly_report, weekly_schedule = build_weekly_report(partial(read_receivers, REPORT_URL), settings)
     partitions = daily_partitions(settings.start_date)
     upstream = [*build_assets(partitions, settings), *build_model_assets(project, models.tables)]
     return dg.Definitions(
@@ -82,8 +82,8 @@ def build_definitions(
         schedules=[*build_schedules(settings.schedule, settings.start_date, project.not_built), weekly_schedule],
         sensors=[
             publication_sensor(),
-            build_alerts(read_alert_url, settings.ui_url),
-            build_marketing_alerts(read_marketing_alert_url, settings),
+            build_alerts(partial(read_receivers, ALERT_URL), settings.ui_url),
+            build_marketing_alerts(partial(read_receivers, MARKETING_ALERT_URL), settings),
             build_upkeep(settings.dagster_retention_days, settings.data_dir),
         ],
         resources=resources(soundlink),
@@ -98,8 +98,6 @@ def defs() -> dg.Definitions:
     return build_definitions(
         settings_from(os.environ),
         secret_from_environment,
-        read_alert_url=dg.EnvVar(ALERT_URL).get_value,
-        read_marketing_alert_url=dg.EnvVar(MARKETING_ALERT_URL).get_value,
-        read_report_url=dg.EnvVar(REPORT_URL).get_value,
+        read_receivers=secret_from_environment,
         environment=os.environ,
     )

@@ -107,7 +107,7 @@ def _line(name: str, value: Value, currency: str = "") -> Line:
     expected = "final" if value.is_settled else "not known"
     if not value.is_settled and value.expected is not None:
         expected = _shown(value.expected, currency)
-    change = "" if value.change is None else f"{value.change:+.0%}"
+    change = "" if value.change is None else f"{value.change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
     return Line(name, _shown(value.now, currency), expected, _shown(value.before, currency), change)
 
 

@@ -56,7 +56,9 @@ def notes(week: Week) -> list[str]:
     if answer.is_settled:
         found.append("These numbers do not change any more.")
     else:
-        found.append("Recent days may still change; expected is what they will be once settled, a little low.")
+        found.append("Recent days may still change.")
+    if answer.has_estimates:
+        found.append("Expected is what the days will be once settled, a little low.")
     return found
 
 

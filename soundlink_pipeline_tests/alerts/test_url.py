@@ -22,7 +22,7 @@ from soundlink_pipeline_tests.support.sql_folder import without_models
 
 def sensor_of(url: str | None) -> dg.SensorDefinition:
     settings = Settings(sql_dir=without_models())
-    return build_definitions(settings, lambda _: None, read_alert_url=lambda: url).resolve_sensor_def("alerts")
+    return build_definitions(settings, lambda _: None, read_receivers={ALERT_URL: url}.get).resolve_sensor_def("alerts")
 
 
 @pytest.mark.parametrize("url", [None, "", "  "])

@@ -211,7 +211,7 @@ def test_no_part_of_a_url_is_said_or_kept(look: Look, receiver: Receiver) -> Non
 def test_it_is_off_unless_there_is_a_url_and_a_bad_one_is_an_error_without_it(tmp_path: Path) -> None:
     def sensor(url: str | None) -> dg.SensorDefinition:
         settings = Settings(sql_dir=without_models())
-        defs = build_definitions(settings, lambda _: None, read_marketing_alert_url=lambda: url)
+        defs = build_definitions(settings, lambda _: None, read_receivers={"SOUNDLINK_MARKETING_ALERT_URL": url}.get)
         return defs.resolve_sensor_def("marketing_alerts")
 
     assert sensor(None).default_status is dg.DefaultSensorStatus.STOPPED

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.settings.env_file import read_env_file
+from soundlink_pipeline.settings.receivers import RECEIVER_SETTINGS
 from soundlink_pipeline.settings.settings import Settings, settings_from
 from soundlink_pipeline_tests.support.project import REPOSITORY
 
@@ -29,6 +31,10 @@ SETTINGS = (
     "SOUNDLINK_DAGSTER_RETENTION_DAYS",
     "SOUNDLINK_ALERT_URL",
     "SOUNDLINK_UI_URL",
+    "SOUNDLINK_MARKETING_ALERT_URL",
+    "SOUNDLINK_MAX_COST_PER_FOLLOWER",
+    "SOUNDLINK_MAX_COST_PER_LISTENER",
+    "SOUNDLINK_REPORT_URL",
 )
 
 
@@ -49,6 +55,8 @@ SETTINGS = (
         ("SOUNDLINK_REQUESTS_PER_HOUR", "300", "requests_per_hour", 300),
         ("SOUNDLINK_LANDING_RETENTION_DAYS", "30", "landing_retention_days", 30),
         ("SOUNDLINK_DAGSTER_RETENTION_DAYS", "30", "dagster_retention_days", 30),
+        ("SOUNDLINK_MAX_COST_PER_FOLLOWER", "0.50", "max_cost_per_follower", Decimal("0.50")),
+        ("SOUNDLINK_MAX_COST_PER_LISTENER", "3", "max_cost_per_listener", Decimal("3")),
     ],
 )
 def test_each_setting_is_read(name: str, text: str, field: str, value: object) -> None:
@@ -57,9 +65,7 @@ def test_each_setting_is_read(name: str, text: str, field: str, value: object) -
     assert {name: getattr(settings_from({"X": "1", name: ""}), name) for name in others} == others
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in SETTINGS if name not in ("SOUNDLINK_API_KEY", "SOUNDLINK_ALERT_URL")]
-)
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("SOUNDLINK_API_KEY", *RECEIVER_SETTINGS)])
 def test_an_empty_setting_is_the_default(name: str) -> None:
     assert settings_from({name: "  "}) == settings_from({})
 
