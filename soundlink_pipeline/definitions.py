@@ -56,8 +56,8 @@ def build_definitions(
 
     `read_secret` returns an environment variable that an account names, such as SOUNDLINK_API_KEY, and is called when a
     run needs it. `read_receivers` returns the URLs in a setting of receivers, with blanks between them. Each tick of a
-    sensor or schedule that sends there calls it, and so does this function, which decides whether it is on. `models` are
-    those of the settings' folder where they have been loaded already; else they are loaded here, and `env_var` reads
+    sensor or schedule that sends there calls it, and so does this function, which decides whether it is on. `models`
+    are of the settings' folder where they have been loaded already; else they are loaded here, and `env_var` reads
     `environment`.
     """
     soundlink = Soundlink(settings, read_secret)

@@ -25,8 +25,8 @@ _LEAST_DAYS = 3
 _PAST_DAYS = 56
 _LEAST_PAST_DAYS = 28
 # Usual reaches as far beyond the quartiles as twice the distance between them, on a scale of ratios, and at least a
-# quarter off the median. Of simulated campaigns that never change, 1 to 3 in 100 are out of that; of those whose
-# followers come to cost twice as much, eight in ten at 10 followers a day or more, and a quarter at one.
+# quarter off the median. Of simulated campaigns that never change, up to 3 in 100 are out of that; of those whose
+# followers come to cost twice as much, three in four at 10 followers a day and one in four at one.
 _REACH = 2
 _LEAST_CHANGE = 0.25
 # Days with spend and without streams, before it is worth a message.
