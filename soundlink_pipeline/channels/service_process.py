@@ -12,7 +12,8 @@ import logging
 import os
 import re
 import sys
-from typing import Any
+import threading
+from typing import Any, TextIO
 
 from soundlink_pipeline.channels.receiver import File, Message, NotDelivered
 from soundlink_pipeline.settings.urls import is_loopback
@@ -23,19 +24,45 @@ _FINAL_STATUSES = (400, 401, 403, 404, 405, 410, 413, 422)
 
 def main() -> int:
     # The answer has the output for itself: whatever a library prints goes nowhere.
-    answer, sys.stdout = sys.stdout, sys.stderr
+    answer, sys.stdout = _Answer(sys.stdout), sys.stderr
     note, problem, passing = "", "", False
     try:
         order = json.load(sys.stdin)
-        note = _carry_out(order["url"], _message(order["message"]), float(order["seconds"]))
+        note = _carry_out(order["url"], _message(order["message"]), float(order["seconds"]), answer)
     except NotDelivered as refused:
         problem, passing = str(refused), refused.passing
     except Exception as error:
         # By its kind alone: its words may hold the URL.
         problem, passing = f"sending failed with {type(error).__name__}", True
-    answer.write(json.dumps({"problem": problem, "passing": passing, "note": note}))
-    answer.flush()
+    answer.give(problem, passing=passing, note=note)
     return 0
+
+
+class _Answer:
+    """The one answer of this process: of its work, or that the time for it is over, whichever comes first."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._first = threading.Lock()
+
+    def give(self, problem: str, *, passing: bool, note: str = "") -> bool:
+        """Whether it was the first."""
+        if not self._first.acquire(blocking=False):
+            return False
+        self._stream.write(json.dumps({"problem": problem, "passing": passing, "note": note}))
+        self._stream.flush()
+        return True
+
+    def end_after(self, seconds: float) -> None:
+        """End the process then, with an answer: a server that drips bytes passes every time-out of a read."""
+
+        def end() -> None:
+            if self.give("the receiver did not answer in time", passing=True):
+                os._exit(0)
+
+        timer = threading.Timer(seconds, end)
+        timer.daemon = True
+        timer.start()
 
 
 def _message(fields: dict[str, Any] | None) -> Message | None:
@@ -70,7 +97,7 @@ class _Statuses(logging.Handler):
         self.is_unreached |= "onnection error" in text
 
 
-def _carry_out(url: str, message: Message | None, seconds: float) -> str:
+def _carry_out(url: str, message: Message | None, seconds: float, answer: _Answer) -> str:
     from apprise import Apprise, AppriseAsset  # noqa: PLC0415
 
     # This machine is never reached through a proxy.
@@ -88,6 +115,7 @@ def _carry_out(url: str, message: Message | None, seconds: float) -> str:
     _check_not_in_clear(plugin)
     if message is None:
         return ""
+    answer.end_after(seconds)
     if _is_mail(plugin):
         from soundlink_pipeline.channels.mail import send_mail  # noqa: PLC0415
 

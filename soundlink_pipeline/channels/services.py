@@ -17,21 +17,23 @@ from typing import Any
 from soundlink_pipeline.channels.receiver import File, Message, NotDelivered
 
 _PROCESS = "soundlink_pipeline.channels.service_process"
-# Starting it takes a second; on a busy machine several.
-_LEAST_SECONDS = 5.0
+# Starting the process takes a second and a half of a processor, which on a busy machine is many. Its time to send
+# begins after that, and it ends by itself when that is over.
+_START_SECONDS = 25.0
+_LEAST_SECONDS = 3.0
 
 
 def deliver_to_service(url: str, message: Message, seconds: float) -> str:
     """As `send`, for a URL that Apprise knows. Raises NotDelivered."""
     files = {"pictures": _encoded(message.pictures), "files": _encoded(message.files)}
     fields = {"title": message.title, "text": message.text, "html": message.html}
-    return _ask({"url": url, "seconds": seconds, "message": fields | files}, seconds)
+    return _ask({"url": url, "message": fields | files}, seconds)
 
 
 def problem_of_service(url: str, seconds: float = 30.0) -> str:
     """What is wrong with a URL, without the URL; empty if Apprise takes it. Sends nothing. Raises NotDelivered."""
     try:
-        _ask({"url": url, "seconds": seconds, "message": None}, seconds)
+        _ask({"url": url, "message": None}, seconds)
     except NotDelivered as problem:
         if problem.passing:
             raise
@@ -45,13 +47,14 @@ def _encoded(files: tuple[File, ...]) -> list[dict[str, str]]:
 
 def _ask(order: dict[str, Any], seconds: float) -> str:
     """The process's note. The order goes over its standard input: other users see a command line."""
+    seconds = max(seconds, _LEAST_SECONDS)
     try:
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-P", "-m", _PROCESS],
-            input=json.dumps(order).encode(),
+            input=json.dumps({**order, "seconds": seconds}).encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            timeout=max(seconds, _LEAST_SECONDS),
+            timeout=_START_SECONDS + seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:

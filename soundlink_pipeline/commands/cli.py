@@ -186,7 +186,7 @@ def doctor(context: click.Context) -> None:
 def report(
     context: click.Context, campaign: str | None, database: Path | None, output: Path | None, send: bool
 ) -> None:
-    """Write one page of charts beside the published file, or send the weekly report.
+    """Write one page of charts beside the published file.
 
     In a shell, put a name with $ or ' into the other kind of quotes: --campaign 'A$AP', --campaign "Don't Stop".
     """

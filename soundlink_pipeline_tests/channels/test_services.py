@@ -122,8 +122,8 @@ def test_a_service_that_nobody_answers_for_is_a_passing_fault() -> None:
 def test_a_service_that_drips_its_answer_costs_the_given_time_and_no_more(service: Service) -> None:
     service.drips = True
     begun = time.monotonic()
-    found = refusal(service.url, seconds=5)
-    assert time.monotonic() - begun < 15
+    found = refusal(service.url, seconds=3)
+    assert time.monotonic() - begun < 30
     assert (str(found), found.passing) == ("the receiver did not answer in time", True)
 
 

@@ -109,7 +109,7 @@ class _Session(socketserver.StreamRequestHandler):
     def _reply(self, word: str, usual: str) -> bool:
         """Answer a command; False where the session ends instead."""
         if self.server.hangs_at == word:
-            self.server.released.wait(30)
+            self.server.released.wait(60)
             return False
         text = self.server.answers.get(word, usual)
         if text:
