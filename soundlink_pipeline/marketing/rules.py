@@ -6,8 +6,8 @@ final numbers would not. Money is of the campaign's own currency; nothing is add
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -41,24 +41,23 @@ _RESULTS = {"follower": ("followers", "follower"), "listener": ("listeners", "li
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that a follower and a day's listener may cost, in each campaign's own currency; None: no limit."""
+    """The most that a follower and a day's listener may cost, by currency; under "" that of every other currency."""
 
-    follower: Decimal | None = None
-    listener: Decimal | None = None
+    follower: Mapping[str, Decimal] = field(default_factory=dict)
+    listener: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 def find_all(connection: duckdb.DuckDBPyConnection, limits: Limits) -> list[Finding]:
     """What breaks any rule in a published file, by campaign. Raises duckdb.Error for a file without the marts."""
     found = [*silent(connection), *off_pace(connection)]
-    for result, limit in (("follower", limits.follower), ("listener", limits.listener)):
-        if limit is not None:
-            found += too_dear(connection, result, limit)
+    for result, prices in (("follower", limits.follower), ("listener", limits.listener)):
+        found += too_dear(connection, result, prices)
         found += unusual(connection, result)
     return sorted(found, key=lambda item: (item.campaign_name, item.campaign_id, item.rule, item.currency))
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, **values: Any) -> list[dict[str, Any]]:
-    found = connection.execute(query, values or None)
+def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    found = connection.execute(query)
     names = [column[0] for column in found.description]
     return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
@@ -102,14 +101,14 @@ _LIVE = f"""
 """
 
 
-def too_dear(connection: duckdb.DuckDBPyConnection, result: str, limit: Decimal) -> Iterator[Finding]:
+def too_dear(connection: duckdb.DuckDBPyConnection, result: str, limits: Mapping[str, Decimal]) -> Iterator[Finding]:
     """Campaigns whose cost per `result` over the week is above the limit; without a result, once one would be."""
     count, _ = _RESULTS[result]
-    query = f"""
-        {_windows(count)}
-        select * from windows where days >= {_LEAST_DAYS} and spend > $limit * greatest(high, 1)
-    """
-    for row in _rows(connection, query, limit=float(limit)):
+    query = f"{_windows(count)} select * from windows where days >= {_LEAST_DAYS}"
+    for row in _rows(connection, query) if limits else ():
+        limit = limits.get(row["currency"], limits.get(""))
+        if limit is None or row["spend"] <= float(limit) * max(row["high"], 1):
+            continue
         yield _finding(f"cost_per_{result}_above_limit", row, result, f"The limit is {money(limit, row['currency'])}")
 
 

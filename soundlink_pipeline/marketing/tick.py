@@ -68,7 +68,7 @@ def tick(state: State, receivers: Sequence[Receiver], settings: Settings, now: d
         return f"Waiting to try again: {state.problem}"
     try:
         with read_published(file) as connection:
-            limits = Limits(settings.max_cost_per_follower, settings.max_cost_per_listener)
+            limits = Limits(dict(settings.max_cost_per_follower), dict(settings.max_cost_per_listener))
             findings = find_all(connection, limits)
     except duckdb.Error as error:
         # Perhaps it is of another version; the next publication is not.

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +31,8 @@ SQL_FOLDER = Path("dbt_like_sql")
 ACCOUNTS_FILE = Path("accounts.toml")
 # What an accounts file says for each account. Beside one, whose is it?
 _NOT_BESIDE_ACCOUNTS = (API_KEY, "SOUNDLINK_AUTH", "SOUNDLINK_CAMPAIGN_IDS")
+# Of each currency a price in it.
+Prices = tuple[tuple[str, Decimal], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +43,9 @@ class Settings:
     expression in UTC. Landed files are kept for `landing_retention_days` after their pull, what Dagster stores of its
     runs for `dagster_retention_days`. `sql_dir` is the folder of SQL models: `dbt_like_sql` of the working directory,
     if there is one, goes before the one of the package. `ui_url` is where people reach the Dagster UI: alerts link to
-    it. `max_cost_per_follower` and `max_cost_per_listener` are the limits of alerts for marketers, in each campaign's
-    own currency. `accounts` are those of the accounts file; without one there is `default`, made of the other settings.
+    it. `max_cost_per_follower` and `max_cost_per_listener` are the limits of alerts for marketers, by currency; under
+    "" that of every other one. `accounts` are those of the accounts file; without one there is `default`, made of the
+    other settings.
     """
 
     base_url: str = "https://api.getsoundlink.com"
@@ -57,8 +60,8 @@ class Settings:
     dagster_retention_days: int = 90
     schedule: str = "0 7 * * *"
     ui_url: str = "http://127.0.0.1:3000"
-    max_cost_per_follower: Decimal | None = None
-    max_cost_per_listener: Decimal | None = None
+    max_cost_per_follower: Prices = ()
+    max_cost_per_listener: Prices = ()
     accounts: tuple[Account, ...] = ()
 
     def __post_init__(self) -> None:
@@ -127,8 +130,8 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True,
         dagster_retention_days=read("SOUNDLINK_DAGSTER_RETENTION_DAYS", default.dagster_retention_days, _positive),
         schedule=read("SOUNDLINK_SCHEDULE", default.schedule, _cron),
         ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
-        max_cost_per_follower=read("SOUNDLINK_MAX_COST_PER_FOLLOWER", default.max_cost_per_follower, _price),
-        max_cost_per_listener=read("SOUNDLINK_MAX_COST_PER_LISTENER", default.max_cost_per_listener, _price),
+        max_cost_per_follower=read("SOUNDLINK_MAX_COST_PER_FOLLOWER", default.max_cost_per_follower, _prices),
+        max_cost_per_listener=read("SOUNDLINK_MAX_COST_PER_LISTENER", default.max_cost_per_listener, _prices),
     )
     if not with_accounts:
         return settings
@@ -195,14 +198,15 @@ def _first_day(text: str, today: date) -> date:
     return day
 
 
-def _price(text: str) -> Decimal:
-    try:
-        price = Decimal(text)
-    except InvalidOperation:
-        raise ValueError("must be a number such as 0.50") from None
-    if not (price.is_finite() and price > 0):
-        raise ValueError("must be a number above 0")
-    return price
+def _prices(text: str) -> Prices:
+    """Of `0.50`, or `0.50 EUR, 80 JPY`, or both: `0.50, 80 JPY`."""
+    prices = {}
+    for part in text.split(","):
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(?: ([A-Z]{3}))?", part.strip(), re.ASCII)
+        if not found or not Decimal(found[1]) or (found[2] or "") in prices:
+            raise ValueError("must be a number above 0 such as 0.50, or one for each currency: 0.50 EUR, 80 JPY")
+        prices[found[2] or ""] = Decimal(found[1])
+    return tuple(prices.items())
 
 
 def _positive(text: str) -> int:

@@ -13,8 +13,10 @@ from soundlink_pipeline_tests.marketing.shared import built, grew, provisional, 
 from soundlink_pipeline_tests.marts.shared import COUNTRY, OF_ROWS, Marts
 
 
-def dear(marts: Marts, limit: str = "1.00", result: str = "follower") -> list[Finding]:
-    return list(too_dear(built(marts), result, Decimal(limit)))
+def dear(marts: Marts, limit: str = "1.00", result: str = "follower", **of: str) -> list[Finding]:
+    """`limit` is that of all currencies that are not in `of`."""
+    limits = {currency: Decimal(price) for currency, price in {"": limit, **of}.items() if price}
+    return list(too_dear(built(marts), result, limits))
 
 
 def out_of_range(marts: Marts, result: str = "follower") -> list[Finding]:
@@ -94,6 +96,8 @@ def test_currencies_are_not_added_up(marts: Marts) -> None:
     found = dear(marts, "2.00")
     assert [(item.key.rpartition("/")[2], item.facts["spend"]) for item in found] == [("JPY", 3500)]
     assert "a follower costs 500 JPY" in found[0].number
+    assert dear(marts, "2.00", JPY="500") == []
+    assert [item.currency for item in dear(marts, "", USD="1.99")] == ["USD"]
 
 
 # Out of the usual range
@@ -247,7 +251,7 @@ def test_the_first_two_days_and_a_pace_within_a_tenth_are_no_alarm(marts: Marts,
 
 def test_all_rules_together_and_limits_only_where_they_are_set(marts: Marts) -> None:
     settled(marts, range(7), 10)
-    limits = Limits(follower=Decimal("1"), listener=Decimal("1"))
+    limits = Limits(follower={"": Decimal("1")}, listener={"USD": Decimal("1")})
     assert [item.rule for item in find_all(built(marts), limits)] == [
         "cost_per_follower_above_limit",
         "cost_per_listener_above_limit",
@@ -257,7 +261,7 @@ def test_all_rules_together_and_limits_only_where_they_are_set(marts: Marts) -> 
 
 
 def test_an_empty_file_breaks_no_rule(marts: Marts) -> None:
-    assert find_all(built(marts), Limits(Decimal(1), Decimal(1))) == []
+    assert find_all(built(marts), Limits({"": Decimal(1)}, {"": Decimal(1)})) == []
 
 
 def test_a_name_from_outside_is_made_harmless(marts: Marts) -> None:

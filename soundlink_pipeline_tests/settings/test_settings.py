@@ -55,8 +55,13 @@ SETTINGS = (
         ("SOUNDLINK_REQUESTS_PER_HOUR", "300", "requests_per_hour", 300),
         ("SOUNDLINK_LANDING_RETENTION_DAYS", "30", "landing_retention_days", 30),
         ("SOUNDLINK_DAGSTER_RETENTION_DAYS", "30", "dagster_retention_days", 30),
-        ("SOUNDLINK_MAX_COST_PER_FOLLOWER", "0.50", "max_cost_per_follower", Decimal("0.50")),
-        ("SOUNDLINK_MAX_COST_PER_LISTENER", "3", "max_cost_per_listener", Decimal("3")),
+        ("SOUNDLINK_MAX_COST_PER_FOLLOWER", "0.50", "max_cost_per_follower", (("", Decimal("0.50")),)),
+        (
+            "SOUNDLINK_MAX_COST_PER_LISTENER",
+            "0.5 EUR, 80 JPY,3",
+            "max_cost_per_listener",
+            (("EUR", Decimal("0.5")), ("JPY", Decimal("80")), ("", Decimal("3"))),
+        ),
     ],
 )
 def test_each_setting_is_read(name: str, text: str, field: str, value: object) -> None:
@@ -158,3 +163,11 @@ def test_a_byte_order_mark_does_not_hide_the_first_setting(tmp_path: Path) -> No
     file = tmp_path / ".env"
     file.write_text("SOUNDLINK_START_DATE=2026-02-01\nSOUNDLINK_AUTH=bearer\n", encoding="utf-8-sig")
     assert read_env_file(file) == {"SOUNDLINK_START_DATE": "2026-02-01", "SOUNDLINK_AUTH": "bearer"}
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "0,50", "1e3", "inf", "0.5 EUR 3 USD", "0.5 eur", "1, 2", "1 EUR, 2 EUR", "EUR"]
+)
+def test_a_price_that_cannot_be_one_is_an_error_that_says_how_one_looks(text: str) -> None:
+    with pytest.raises(ValueError, match=r"the setting SOUNDLINK_MAX_COST_PER_FOLLOWER cannot be read from .* 80 JPY"):
+        settings_from({"SOUNDLINK_MAX_COST_PER_FOLLOWER": text})
