@@ -141,6 +141,7 @@ fuzz: install ## Test 100,000 damaged deliveries, 200 histories of pulls and 1,0
 
 endurance: install ## Simulate a year of daily refreshes, revisions, outages and kills, and chart time, memory and disk
 	$(BIN)/python -m benchmarks.endurance
+	$(BIN)/python -W ignore -m benchmarks.settling --picture benchmarks/results/endurance/estimates.png | tee benchmarks/results/endurance/estimates.md
 
 audit: ## Look up every pinned dependency in the public list of known vulnerabilities
 	test -x .venv-audit/bin/pip-audit || $(PYTHON) -m venv .venv-audit

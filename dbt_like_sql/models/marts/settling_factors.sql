@@ -1,7 +1,8 @@
 -- By how much the values of the last settled days still grew, from each day after their close on.
 {% set measures = settling_measures() %}
-{# The share of values on either side of a range, the widest range first. #}
-{% set tails = [0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3] %}
+{# The share of values that a range is to hold, and pairs of percentiles by the share outside on either side. #}
+{% set to_hold = 0.8 %}
+{% set tails = [0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3] %}
 
 with settling_days as (
     select
@@ -73,29 +74,29 @@ learned as (
     group by all
 ),
 
--- Of the tenth and the ninetieth percentile, and of narrower pairs.
+-- The tenth and the ninetieth percentile, and wider and narrower pairs, with the share of new values that each would
+-- hold: one of the values in the list is the one to come.
 ranges as (
     select
         learned.*,
         tails.tail,
         {{ expected_quantile('factors', 'tails.tail') }} as low_factor,
-        {{ expected_quantile('factors', '(1 - tails.tail)') }} as high_factor
+        {{ expected_quantile('factors', '(1 - tails.tail)') }} as high_factor,
+        (len(list_filter(factors, lambda factor: factor between low_factor and high_factor)) - 1)
+        / (values_compared + 1) as held_share
     from learned
     cross join (select unnest({{ tails }}) as tail) as tails
 ),
 
--- Many values are alike where counts are small, and an end that falls on such a value takes all of them in: then the
--- range holds more than four in five. So it is the narrowest that still holds them.
-narrowest as (
+-- Many values are alike where counts are small, and an end that falls on such a value takes all of them in: the tenth and
+-- the ninetieth percentile would hold nine in ten. So it is the narrowest of the pairs that come nearest to
+-- four in five.
+nearest as (
     select *
     from ranges
-    where
-        tail = {{ tails[0] }}
-        or len(list_filter(factors, lambda factor: factor between low_factor and high_factor)) - 1
-        >= {{ 1 - 2 * tails[0] }} * (values_compared + 1)
     qualify row_number() over (
         partition by account_id, export, grain, measure, currency, days_after_close, values_from
-        order by tail desc
+        order by round(abs(held_share - {{ to_hold }}), 9), high_factor - low_factor, tail
     ) = 1
 ),
 
@@ -118,7 +119,7 @@ final as (
         {{ expected_quantile('factors', 0.5) }} as median_factor,
         low_factor,
         high_factor
-    from narrowest
+    from nearest
 )
 
 select * from final
