@@ -46,7 +46,11 @@ class SentLog:
         values = [(slot.kind, slot.receiver, slot.period, item, moment) for item in items]
         with self._changing() as connection:
             oldest = (now.astimezone(UTC) - _KEPT).isoformat(timespec="seconds")
-            connection.execute("delete from sent where at < ? or state = 'refused'", [oldest])
+            connection.execute("delete from sent where at < ?", [oldest])
+            own = "kind = ? and receiver = ? and period = ?"
+            connection.execute(
+                f"delete from sent where state = 'refused' and {own}", [slot.kind, slot.receiver, slot.period]
+            )
             return [
                 value[3]
                 for value in values

@@ -180,6 +180,15 @@ def test_two_processes_claim_each_item_once(tmp_path: Path) -> None:
     assert sum(int(process.communicate()[0]) for process in both) == 151
 
 
+def test_what_was_refused_waits_for_its_own_slot_to_be_claimed_again(tmp_path: Path) -> None:
+    log, other = SentLog(tmp_path), Slot("weekly report", 1, "2026-W10")
+    assert log.claim(other, ["report"], NOW) == ["report"]
+    log.release(other, ["report"], refused=True)
+    log.claim(SLOT, ["a"], NOW)
+    assert log.states("weekly report", "2026-W10") == {1: "refused"}
+    assert log.claim(other, ["report"], NOW) == ["report"]
+
+
 def test_old_claims_are_deleted(tmp_path: Path) -> None:
     log = SentLog(tmp_path)
     log.claim(SLOT, ["a"], NOW)
