@@ -89,8 +89,8 @@ doctor: install ## Find what would make a run fail, and what to do about it; cha
 sql: install ## Ask the published file in a small shell, read-only
 	@cd "$(HOME_DIR)" && $(COMMAND) sql
 
-report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist 1" (in single quotes: 'A$AP')
-	@cd "$(HOME_DIR)" && $(COMMAND) report $(OF_CAMPAIGN)
+report: install ## Write report.html beside the database: make report CAMPAIGN="Sleep Playlist 1" (in single quotes: 'A$AP'); SEND=1 sends the weekly report
+	@cd "$(HOME_DIR)" && $(COMMAND) report $(OF_CAMPAIGN) $(if $(SEND),--send)
 
 totals: install ## Compare the rows of every live campaign with Soundlink's own totals: one request each
 	@cd "$(HOME_DIR)" && $(COMMAND) totals

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import dagster as dg
 
 from soundlink_pipeline.alerts.sensor import build_alerts
+from soundlink_pipeline.marketing.sensor import build_marketing_alerts
 from soundlink_pipeline.models.binding import BoundModels, load_models
 from soundlink_pipeline.orchestration.export_assets import build_assets
 from soundlink_pipeline.orchestration.jobs import (
@@ -30,7 +32,9 @@ from soundlink_pipeline.orchestration.run_context import daily_partitions
 from soundlink_pipeline.orchestration.schedules import build_schedules
 from soundlink_pipeline.orchestration.totals_check import campaign_totals, compare_totals, totals_agree
 from soundlink_pipeline.orchestration.upkeep import build_upkeep
+from soundlink_pipeline.settings.receivers import ALERT_URL, MARKETING_ALERT_URL, REPORT_URL
 from soundlink_pipeline.settings.settings import Settings, settings_from
+from soundlink_pipeline.weekly.schedule import build_weekly_report
 
 _log = logging.getLogger(__name__)
 
@@ -44,32 +48,42 @@ def build_definitions(
     settings: Settings,
     read_secret: Callable[[str], str | None],
     *,
-    read_alert_url: Callable[[], str | None] = lambda: None,
+    read_receivers: Callable[[str], str | None] = lambda _: None,
     environment: Mapping[str, str] | None = None,
     models: BoundModels | None = None,
 ) -> dg.Definitions:
     """Everything Dagster serves, for these settings.
 
     `read_secret` returns an environment variable that an account names, such as SOUNDLINK_API_KEY, and is called when a
-    run needs it. `read_alert_url` returns the alert receiver's URL; it is called by each tick of the sensor, and once
-    here, which decides whether the sensor is on. `models` are those of the settings' folder where they have been
-    loaded already; else they are loaded here, and `env_var` reads `environment`.
+    run needs it. `read_receivers` returns the URLs in a setting of receivers, with blanks between them. Each tick of a
+    sensor or schedule that sends there calls it, and so does this function, which decides whether it is on. `models`
+    are of the settings' folder where they have been loaded already; else they are loaded here, and `env_var` reads
+    `environment`.
     """
     soundlink = Soundlink(settings, read_secret)
     models = models or load_models(settings.sql_dir, environment)
     project = models.project
     for found in (*project.errors.values(), *project.notices):
         _log.warning("%s", found)
+    weekly_report, weekly_schedule = build_weekly_report(partial(read_receivers, REPORT_URL), settings)
     partitions = daily_partitions(settings.start_date)
     upstream = [*build_assets(partitions, settings), *build_model_assets(project, models.tables)]
     return dg.Definitions(
         assets=[*upstream, campaign_totals, published_database(project, last_assets(upstream))],
         asset_checks=[newest_day, totals_agree],
-        jobs=[daily_refresh, models_and_publication, freshness, compare_totals, rebuild_from_landing(project)],
-        schedules=build_schedules(settings.schedule, settings.start_date, project.not_built),
+        jobs=[
+            daily_refresh,
+            models_and_publication,
+            freshness,
+            compare_totals,
+            rebuild_from_landing(project),
+            weekly_report,
+        ],
+        schedules=[*build_schedules(settings.schedule, settings.start_date, project.not_built), weekly_schedule],
         sensors=[
             publication_sensor(),
-            build_alerts(read_alert_url, settings.ui_url),
+            build_alerts(partial(read_receivers, ALERT_URL), settings.ui_url),
+            build_marketing_alerts(partial(read_receivers, MARKETING_ALERT_URL), settings),
             build_upkeep(settings.dagster_retention_days, settings.data_dir),
         ],
         resources=resources(soundlink),
@@ -84,6 +98,6 @@ def defs() -> dg.Definitions:
     return build_definitions(
         settings_from(os.environ),
         secret_from_environment,
-        read_alert_url=dg.EnvVar("SOUNDLINK_ALERT_URL").get_value,
+        read_receivers=secret_from_environment,
         environment=os.environ,
     )

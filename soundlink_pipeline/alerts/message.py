@@ -1,7 +1,5 @@
 """The content of an alert: read from the events of a run that ended badly, and made harmless to show."""
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,11 +7,12 @@ from urllib.parse import quote
 
 import dagster as dg
 
+from soundlink_pipeline.channels.harmless import clean, cut, for_slack, without_mentions
+from soundlink_pipeline.channels.receiver import Message
 from soundlink_pipeline.orchestration.run_context import BACKFILL, RANGE_END, RANGE_START
 from soundlink_pipeline.wording import counted
 
 _PARTITION = "dagster/partition"
-_SLACK_HOSTS = ("hooks.slack.com", "hooks.slack-gov.com")
 
 # Slack refuses texts over 40,000 characters; nobody reads 3,000.
 TEXT_LIMIT = 3000
@@ -21,8 +20,6 @@ _LINE_LIMIT = 300
 _REASON_LIMIT = 1000
 _MOST_LINES = 8
 _MOST_LISTED = 20
-# Unicode's control, format (direction, zero width), surrogate and private characters.
-_HIDDEN_KINDS = ("Cc", "Cf", "Cs", "Co")
 
 
 @dataclass(frozen=True)
@@ -165,12 +162,15 @@ def _to_do(*, succeeded: bool, begun: bool) -> str:
     return 'No step had begun. Press "Re-execute all" in the run.'
 
 
-def payload(alert: Alert, host: str) -> dict[str, Any]:
-    """The JSON for a receiver: for Slack the text, for others the text and the facts in it."""
-    if host in _SLACK_HOSTS:
-        return {"text": text_of(alert, _for_slack)}
+def message_of(alert: Alert) -> Message:
+    """The alert as every receiver may take it."""
+    title, _, text = text_of(alert, without_mentions).partition("\n")
+    return Message(title=title, text=text, slack=text_of(alert, for_slack), facts=_facts(alert))
+
+
+def _facts(alert: Alert) -> dict[str, Any]:
+    """What a webhook's JSON says beside the text."""
     return {
-        "text": text_of(alert, _without_mentions),
         "run_id": alert.run_id,
         "job": _field(alert.job),
         "status": alert.status,
@@ -226,29 +226,10 @@ def _fitted(head: list[str], body: list[str], tail: list[str]) -> str:
     return "\n".join(head + shown + tail)
 
 
-def clean(text: str) -> str:
-    """Without control characters and those that hide or reverse text; other white space becomes spaces."""
-    kept = (" " if c.isspace() else "" if unicodedata.category(c) in _HIDDEN_KINDS else c for c in text)
-    return "".join(kept).strip()
-
-
-def cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
 def _line(text: str) -> str:
     return cut(clean(text), _LINE_LIMIT)
 
 
 def _field(text: str) -> str:
     lines = (clean(line) for line in text.splitlines())
-    return _without_mentions(cut("\n".join(lines), _REASON_LIMIT))
-
-
-def _for_slack(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _without_mentions(text: str) -> str:
-    """Chat servers that show the webhook's text would notify everybody if a campaign's name contained a mention."""
-    return re.sub(r"<(?=[!@#])|@(?=channel|here|everyone|all\b)", r"\g<0> ", text, flags=re.IGNORECASE)
+    return without_mentions(cut("\n".join(lines), _REASON_LIMIT))

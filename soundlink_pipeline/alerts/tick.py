@@ -2,15 +2,18 @@
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
 import dagster as dg
-import httpx
 
-from soundlink_pipeline.alerts.delivery import NotDelivered, deliver, hidden
-from soundlink_pipeline.alerts.message import payload, read_alert
+from soundlink_pipeline.alerts.message import message_of, read_alert
+from soundlink_pipeline.channels.harmless import hidden
+from soundlink_pipeline.channels.receiver import Message, NotDelivered
+from soundlink_pipeline.channels.send import send
+from soundlink_pipeline.settings.receivers import Receiver
 from soundlink_pipeline.wording import counted
 
 _WILL_RETRY = "dagster/will_retry"
@@ -32,11 +35,17 @@ _REMEMBERED = 10
 
 @dataclass
 class Pending:
-    """A pending alert: when its run ended, attempts so far, next attempt (Unix seconds)."""
+    """A pending alert: when its run ended, attempts so far, next attempt (Unix seconds).
+
+    `done` are the receivers, by their place in the setting, that have taken it or refused it for good; all of them are
+    tried again where there are no longer `receivers` of them.
+    """
 
     ended: float
     tries: int = 0
     due: float = 0.0
+    done: list[int] = field(default_factory=list)
+    receivers: int = 1
 
 
 @dataclass
@@ -92,12 +101,17 @@ class Tick:
     """One evaluation: finds runs that have ended, sends the alerts that are due, and changes `state` accordingly."""
 
     def __init__(
-        self, context: dg.SensorEvaluationContext, state: State, url: httpx.URL, ui_url: str, now: float
+        self,
+        context: dg.SensorEvaluationContext,
+        state: State,
+        receivers: Sequence[Receiver],
+        ui_url: str,
+        now: float,
     ) -> None:
         self._log = context.log
         self._instance = context.instance
         self._state = state
-        self._url = url
+        self._receivers = receivers
         self._ui_url = ui_url
         self._now = now
         self._until = time.monotonic() + _TICK_SECONDS
@@ -156,20 +170,47 @@ class Tick:
     def _send(self, run: dg.DagsterRun, pending: Pending) -> None:
         try:
             alert = read_alert(self._instance, run, self._ui_url)
-            if alert is not None:
-                deliver(self._url, payload(alert, self._url.host), self._until - time.monotonic())
-        except NotDelivered as problem:
-            self._failed(run, pending, str(problem), passing=problem.passing)
+            problems, passing = self._send_to_all(pending, message_of(alert)) if alert else ([], False)
         except Exception as error:
             # Whatever it is, the other runs must still get their alert.
-            self._failed(run, pending, hidden(self._url, f"{type(error).__name__}: {error}"), passing=True)
-        else:
-            del self._state.held[run.run_id]
-            self._state.undelivered.pop(run.run_id, None)
-            if alert is not None:
-                self._sent.append(run.run_id)
-                self._state.told = [*self._state.told, run.run_id][-_REMEMBERED:]
-                self._note(run, f'The sensor "alerts" sent an alert for this run ({run.status.value}).')
+            problems, passing = [self._hidden(f"{type(error).__name__}: {error}")], True
+        if problems:
+            self._failed(run, pending, "; ".join(problems), passing=passing)
+            return
+        del self._state.held[run.run_id]
+        self._state.undelivered.pop(run.run_id, None)
+        if alert is not None:
+            self._sent.append(run.run_id)
+            self._state.told = [*self._state.told, run.run_id][-_REMEMBERED:]
+            self._note(run, f'The sensor "alerts" sent an alert for this run ({run.status.value}).')
+
+    def _send_to_all(self, pending: Pending, message: Message) -> tuple[list[str], bool]:
+        """Send to the receivers that have not had it: what went wrong, and whether a retry may help with any of it."""
+        if pending.receivers != len(self._receivers):
+            pending.done, pending.receivers = [], len(self._receivers)
+        problems, passing = [], False
+        left = [number for number in range(len(self._receivers)) if number not in pending.done]
+        for place, number in enumerate(left):
+            # A receiver that does not answer leaves the others their share of the time.
+            seconds = (self._until - time.monotonic()) / (len(left) - place)
+            try:
+                note = send(self._receivers[number], message, seconds)
+            except NotDelivered as problem:
+                which = f"receiver {number + 1} of {len(self._receivers)}: " if len(self._receivers) > 1 else ""
+                problems.append(f"{which}{problem}")
+                passing |= problem.passing
+                if problem.passing:
+                    continue
+            else:
+                if note:
+                    self._log.warning(note)
+            pending.done.append(number)
+        return problems, passing
+
+    def _hidden(self, text: str) -> str:
+        for receiver in self._receivers:
+            text = hidden(receiver.url, text)
+        return text
 
     def _failed(self, run: dg.DagsterRun, pending: Pending, reason: str, *, passing: bool) -> None:
         """Schedule the next attempt, or give up after the last one or an error that a retry would not change."""

@@ -181,8 +181,11 @@ def doctor(context: click.Context) -> None:
 @click.option("--campaign", type=_Name(), metavar="NAME", help="A campaign's id or name; without it, all campaigns.")
 @click.option("--database", metavar="FILE", type=_Path(), help="Another published file.")
 @click.option("--output", metavar="FILE", type=_Path(), help="Where the page goes.")
+@click.option("--send", is_flag=True, help="Send the weekly report to SOUNDLINK_REPORT_URL instead.")
 @click.pass_context
-def report(context: click.Context, campaign: str | None, database: Path | None, output: Path | None) -> None:
+def report(
+    context: click.Context, campaign: str | None, database: Path | None, output: Path | None, send: bool
+) -> None:
     """Write one page of charts beside the published file.
 
     In a shell, put a name with $ or ' into the other kind of quotes: --campaign 'A$AP', --campaign "Don't Stop".
@@ -191,6 +194,13 @@ def report(context: click.Context, campaign: str | None, database: Path | None, 
     from soundlink_pipeline.report.__main__ import write_report  # noqa: PLC0415
 
     here = Path.cwd()
+    if send:
+        if campaign or database or output:
+            raise click.UsageError("--send is for the weekly report: it takes no campaign, database or output.")
+        require_data(enter_project())
+        from soundlink_pipeline.commands.send_report import send_report  # noqa: PLC0415
+
+        context.exit(send_report())
     if database is None:
         require_data(enter_project())
     context.exit(write_report(campaign, database and here / database, output and here / output))

@@ -34,7 +34,7 @@ def run_checks(
     `in_file` holds the variables of `.env`, `environment` those of the process, which win.
     """
     both = {**in_file, **environment}
-    secrets = [secret for name in SECRETS if (secret := both.get(name, "").strip())]
+    secrets = [secret for name in SECRETS for secret in both.get(name, "").split()]
     yield "Installation", _safely("Installation", check_versions(), secrets)
     project, findings = check_settings(in_file, environment, clock)
     if project is not None:

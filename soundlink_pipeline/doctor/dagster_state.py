@@ -17,15 +17,23 @@ from soundlink_pipeline.doctor.daemon import daemon_state
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, minute, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
 from soundlink_pipeline.doctor.runs import last_backfill, last_runs, runs_under_way
+from soundlink_pipeline.marketing.sensor import SENSOR as MARKETING_ALERTS
+from soundlink_pipeline.marketing.tick import State as MarketingState
 from soundlink_pipeline.orchestration.orphaned_runs import find_orphaned_runs
 from soundlink_pipeline.orchestration.publication_sensor import SENSOR as PUBLICATION
 from soundlink_pipeline.orchestration.run_context import UNDER_WAY
 from soundlink_pipeline.orchestration.upkeep import UPKEEP
+from soundlink_pipeline.settings.receivers import ALERT_URL, MARKETING_ALERT_URL, REPORT_URL
+from soundlink_pipeline.weekly.schedule import SCHEDULE as WEEKLY_REPORT
 from soundlink_pipeline.wording import counted
 
 # What does not happen while a sensor is stopped.
+# The settings that switch on what is off by default.
+_SWITCHED_ON_BY = {ALERTS: ALERT_URL, MARKETING_ALERTS: MARKETING_ALERT_URL, WEEKLY_REPORT: REPORT_URL}
 _LOST = {
     ALERTS: ": failed runs raise no alert",
+    MARKETING_ALERTS: ": marketers get no alert",
+    WEEKLY_REPORT: ": nobody gets the weekly report",
     PUBLICATION: ": what a backfill in the UI loads is not published",
     UPKEEP: ": nobody deletes what Dagster keeps of old runs, and queued runs do not say what they wait for",
 }
@@ -141,6 +149,8 @@ def _automation(instance: dg.DagsterInstance, project: ProjectState) -> Iterator
             yield _instigator(instance, definition, state, project.clock())
             if state is not None and definition.name == ALERTS:
                 yield from _undelivered(state)
+            if state is not None and definition.name == MARKETING_ALERTS:
+                yield from _undelivered_to_marketers(state)
 
 
 def _instigator(
@@ -156,7 +166,7 @@ def _instigator(
             definition.name, f"is stopped{_LOST.get(definition.name, '')}", "switch it on in the UI: Automation"
         )
     if switched != "RUNNING" and not on_by_default:
-        return ok(definition.name, "is stopped: SOUNDLINK_ALERT_URL is not set")
+        return ok(definition.name, f"is stopped: {_SWITCHED_ON_BY[definition.name]} is not set")
     message = "is running" if state else "is on by default, no daemon has seen it yet"
     if isinstance(definition, dg.ScheduleDefinition):
         message += f"; next tick {minute(next_tick(definition, now))}"
@@ -190,3 +200,11 @@ def _undelivered(alerts: _Switch) -> Iterator[Finding]:
         newest = max(state.undelivered.values(), key=lambda item: item.at)
         message = f"{counted(len(state.undelivered), 'alert')} not delivered; newest: {first_line(newest.message)}"
         yield warn("alert delivery", message, "check SOUNDLINK_ALERT_URL and its receiver")
+
+
+def _undelivered_to_marketers(alerts: _Switch) -> Iterator[Finding]:
+    """A warning for the last tick's alerts that a receiver has not taken; the sensor's cursor keeps why."""
+    problem = MarketingState.read(getattr(alerts.instigator_data, "cursor", None)).problem
+    if problem:
+        message = f"alerts for marketers not delivered: {first_line(problem)}"
+        yield warn("marketing alert delivery", message, f"check {MARKETING_ALERT_URL} and its receiver")

@@ -14,13 +14,15 @@ from soundlink_pipeline.contracts.days import last_closed_day
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.doctor.finding import Finding, fault, first_line, ok, warn
 from soundlink_pipeline.doctor.project_state import ProjectState
+from soundlink_pipeline.doctor.receivers import check_receivers
 from soundlink_pipeline.models.binding import load_models
 from soundlink_pipeline.models.errors import ModelError, readable
+from soundlink_pipeline.settings.receivers import RECEIVER_SETTINGS
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.typed import installing
 
 # Not part of the settings: read only when needed, and never shown.
-SECRETS = ("SOUNDLINK_API_KEY", "SOUNDLINK_ALERT_URL")
+SECRETS = ("SOUNDLINK_API_KEY", *RECEIVER_SETTINGS)
 _PACKAGE = "soundlink-pipeline"
 
 
@@ -52,7 +54,6 @@ def check_settings(
     Settings are read as the commands read them: from the environment, and from `.env` those it does not set.
     """
     both = {**in_file, **environment}
-    alert_url = both.get("SOUNDLINK_ALERT_URL", "").strip()
     rest = warn("everything else", "not checked: the other checks need valid settings and definitions")
     try:
         today = clock().astimezone(UTC).date()
@@ -60,13 +61,14 @@ def check_settings(
             return None, [*unreadable, rest]
         settings = settings_from(both, today=today)
         models = load_models(settings.sql_dir, both)
-        definitions = build_definitions(settings, lambda _: None, read_alert_url=lambda: alert_url, models=models)
+        definitions = build_definitions(settings, lambda _: None, read_receivers=both.get, models=models)
         repository = definitions.get_repository_def()
         repository.load_all_definitions()
     except Exception as error:  # they may break in as many ways as Dagster has rules
         return None, [fault("definitions", f"Dagster cannot load them: {first_line(error)}"), rest]
     found = [ok("settings", "are valid"), ok("definitions", "Dagster can load them")]
     found += [warn("accounts", account.notice) for account in settings.accounts if account.notice]
+    found += check_receivers(both)
     found += _ignored(in_file, environment, {account.secret_env for account in settings.accounts})
     if settings.start_date > last_closed_day(clock()):
         message = f"no day since {settings.start_date} has closed yet: there is nothing to pull"

@@ -1,7 +1,7 @@
 """The settings a user may change, with their defaults, and how they are read from environment variables.
 
-Secrets, which are keys, the secrets of OAuth clients and the URL for alerts, are not among them: they are read when
-they are needed, and kept nowhere. The URL is checked here with the settings, so that every command refuses a bad one.
+Secrets, which are keys, the secrets of OAuth clients and the URLs of receivers, are not among them: they are read when
+they are needed, and kept nowhere. The URLs are checked here with the settings, so that every command refuses a bad one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ from soundlink_pipeline.settings.accounts import (
     day_of,
     is_one_id,
 )
+from soundlink_pipeline.settings.receivers import RECEIVER_SETTINGS, receivers_of
 
 # Of the project, if it has one; else the one that is installed with the package.
 SQL_FOLDER = Path("dbt_like_sql")
@@ -29,6 +31,8 @@ SQL_FOLDER = Path("dbt_like_sql")
 ACCOUNTS_FILE = Path("accounts.toml")
 # What an accounts file says for each account. Beside one, whose is it?
 _NOT_BESIDE_ACCOUNTS = (API_KEY, "SOUNDLINK_AUTH", "SOUNDLINK_CAMPAIGN_IDS")
+# Of each currency a price in it.
+Prices = tuple[tuple[str, Decimal], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,9 @@ class Settings:
     expression in UTC. Landed files are kept for `landing_retention_days` after their pull, what Dagster stores of its
     runs for `dagster_retention_days`. `sql_dir` is the folder of SQL models: `dbt_like_sql` of the working directory,
     if there is one, goes before the one of the package. `ui_url` is where people reach the Dagster UI: alerts link to
-    it. `accounts` are those of the accounts file; without one there is `default`, made of the other settings.
+    it. `max_cost_per_follower` and `max_cost_per_listener` are the limits of alerts for marketers, by currency; under
+    "" that of every other one. `accounts` are those of the accounts file; without one there is `default`, made of the
+    other settings.
     """
 
     base_url: str = "https://api.getsoundlink.com"
@@ -54,6 +60,8 @@ class Settings:
     dagster_retention_days: int = 90
     schedule: str = "0 7 * * *"
     ui_url: str = "http://127.0.0.1:3000"
+    max_cost_per_follower: Prices = ()
+    max_cost_per_listener: Prices = ()
     accounts: tuple[Account, ...] = ()
 
     def __post_init__(self) -> None:
@@ -95,7 +103,7 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True,
     """
 
     today = today or datetime.now(UTC).date()
-    names = {"SOUNDLINK_ALERT_URL"}  # of all settings
+    names = set(RECEIVER_SETTINGS)  # of all settings
 
     def read(name: str, default: T, parse: Callable[[str], T]) -> T:
         names.add(name)
@@ -106,9 +114,9 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True,
             raise unreadable(name, text, error) from None
 
     default = Settings()
-    alert_url = _checked_alert_url(environment)
+    receivers = [of for name in RECEIVER_SETTINGS for of in receivers_of(name, environment.get(name))]
     base_url = read("SOUNDLINK_BASE_URL", default.base_url, _base_url)
-    _check_proxy(environment, [base_url, *alert_url])
+    _check_proxy(environment, [base_url, *(receiver.url for receiver in receivers if receiver.is_webhook)])
     settings = Settings(
         base_url=base_url,
         auth=read("SOUNDLINK_AUTH", default.auth, auth_of),
@@ -122,6 +130,8 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True,
         dagster_retention_days=read("SOUNDLINK_DAGSTER_RETENTION_DAYS", default.dagster_retention_days, _positive),
         schedule=read("SOUNDLINK_SCHEDULE", default.schedule, _cron),
         ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
+        max_cost_per_follower=read("SOUNDLINK_MAX_COST_PER_FOLLOWER", default.max_cost_per_follower, _prices),
+        max_cost_per_listener=read("SOUNDLINK_MAX_COST_PER_LISTENER", default.max_cost_per_listener, _prices),
     )
     if not with_accounts:
         return settings
@@ -159,15 +169,6 @@ def _ui_url(text: str) -> str:
     return checked_ui_url(text)
 
 
-def _checked_alert_url(environment: Mapping[str, str]) -> list[str]:
-    text = environment.get("SOUNDLINK_ALERT_URL", "").strip()
-    if not text:
-        return []
-    from soundlink_pipeline.settings.urls import checked_alert_url  # noqa: PLC0415
-
-    return [str(checked_alert_url(text))]
-
-
 def _check_proxy(environment: Mapping[str, str], urls: Iterable[str]) -> None:
     if not any(name.lower() in ("https_proxy", "all_proxy") for name in environment):
         return
@@ -195,6 +196,17 @@ def _first_day(text: str, today: date) -> date:
     day = day_of(text)
     check_has_begun(day, today)
     return day
+
+
+def _prices(text: str) -> Prices:
+    """Of `0.50`, or `0.50 EUR, 80 JPY`, or both: `0.50, 80 JPY`."""
+    prices = {}
+    for part in text.split(","):
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(?: ([A-Z]{3}))?", part.strip(), re.ASCII)
+        if not found or not Decimal(found[1]) or (found[2] or "") in prices:
+            raise ValueError("must be a number above 0 such as 0.50, or one for each currency: 0.50 EUR, 80 JPY")
+        prices[found[2] or ""] = Decimal(found[1])
+    return tuple(prices.items())
 
 
 def _positive(text: str) -> int:

@@ -23,19 +23,19 @@ def checked_base_url(text: str) -> httpx.URL:
     return url
 
 
-def checked_alert_url(text: str) -> httpx.URL:
-    """The receiver, or a ValueError that does not show it: https, or http on loopback only."""
+def checked_webhook(name: str, text: str) -> httpx.URL:
+    """The webhook that the setting `name` holds, or a ValueError that does not show it: https, or http on loopback."""
     try:
         url = httpx.URL(text.strip())
         host = url.host
     except (httpx.InvalidURL, ValueError):
-        raise ValueError("SOUNDLINK_ALERT_URL is not a URL (it is not shown: it is a secret)") from None
+        raise ValueError(f"{name} is not a URL (it is not shown: it is a secret)") from None
     if url.scheme not in ("http", "https") or not host:
-        raise ValueError("SOUNDLINK_ALERT_URL must be a URL such as https://hooks.slack.com/services/…")
+        raise ValueError(f"{name} must be a URL such as https://hooks.slack.com/services/…")
     if url.userinfo:
-        raise ValueError("SOUNDLINK_ALERT_URL must hold no user name or password")
+        raise ValueError(f"{name} must hold no user name or password")
     if url.scheme == "http" and not is_loopback(host):
-        raise ValueError("SOUNDLINK_ALERT_URL is plain http: the secret in it would travel in clear; use https")
+        raise ValueError(f"{name} is plain http: the secret in it would travel in clear; use https")
     return url
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from soundlink_pipeline.alerts import delivery
+from soundlink_pipeline.channels import webhook
 from soundlink_pipeline_tests.alerts.receiver import Receiver
 from soundlink_pipeline_tests.alerts.watch import Watch
 from soundlink_pipeline_tests.support.instances import instance_at
@@ -26,7 +26,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "_FIRST_BACKOFF_SECONDS", 0.005)
+    monkeypatch.setattr(webhook, "_FIRST_BACKOFF_SECONDS", 0.005)
 
 
 @pytest.fixture

@@ -4,11 +4,18 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from soundlink_pipeline.alerts.message import TEXT_LIMIT, Alert, FailedCheck, FailedStep, payload
+from soundlink_pipeline.alerts.message import TEXT_LIMIT, Alert, FailedCheck, FailedStep, message_of
+from soundlink_pipeline.channels.send import webhook_body
 from soundlink_pipeline_tests.alerts.watch import FAILED_PULLS, UI
+
+
+def payload(alert: Alert, host: str) -> dict[str, Any]:
+    return webhook_body(message_of(alert), host)
+
 
 SLACK, WEBHOOK = "hooks.slack.com", "chat.example.com"
 ALERT = Alert(

@@ -9,8 +9,9 @@ import pytest
 
 from soundlink_pipeline.alerts.sensor import build_alerts
 from soundlink_pipeline.definitions import build_definitions
+from soundlink_pipeline.settings.receivers import ALERT_URL, receivers_of
 from soundlink_pipeline.settings.settings import Settings, settings_from
-from soundlink_pipeline.settings.urls import checked_alert_url, checked_ui_url
+from soundlink_pipeline.settings.urls import checked_ui_url
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
 from soundlink_pipeline_tests.alerts.watch import UI, Watch, run_job
 from soundlink_pipeline_tests.support.instances import instance_at
@@ -21,7 +22,7 @@ from soundlink_pipeline_tests.support.sql_folder import without_models
 
 def sensor_of(url: str | None) -> dg.SensorDefinition:
     settings = Settings(sql_dir=without_models())
-    return build_definitions(settings, lambda _: None, read_alert_url=lambda: url).resolve_sensor_def("alerts")
+    return build_definitions(settings, lambda _: None, read_receivers={ALERT_URL: url}.get).resolve_sensor_def("alerts")
 
 
 @pytest.mark.parametrize("url", [None, "", "  "])
@@ -117,7 +118,6 @@ def test_others_still_have_what_httpx_logs(watch: Watch, receiver: Receiver, cap
     [
         (f"http://hooks.example.com/{SECRET}", "is plain http"),
         (f"http://192.168.0.7/{SECRET}", "is plain http"),
-        (f"ftp://hooks.example.com/{SECRET}", "must be a URL such as"),
         (f"hooks.example.com/{SECRET}", "must be a URL such as"),
         (f"https://me:{TOKEN}@hooks.example.com/{SECRET}", "must hold no user name or password"),
         (f"https://hooks.example.com:port/{SECRET}", "is not a URL"),
@@ -135,7 +135,8 @@ def test_a_url_that_cannot_be_one_stops_dagster_with_its_name_and_is_not_shown(u
     "url", ["https://hooks.slack.com/services/a", "http://localhost:8080/a?b=c", "http://127.0.0.7", "http://[::1]:1/a"]
 )
 def test_https_and_loopback_are_good(url: str) -> None:
-    assert str(checked_alert_url(f" {url}\n")).startswith(url)
+    [receiver] = receivers_of(ALERT_URL, f" {url}\n")
+    assert receiver.url.startswith(url)
 
 
 # Where people find the UI

@@ -73,8 +73,18 @@ ROOMS = {
         libraries=("dagster", "duckdb", "pydantic", "sqlalchemy"),
     ),
     "dagster_storage": Room(rooms=("orchestration",)),  # for one release: users' dagster.yaml names it
-    "alerts": Room(rooms=("orchestration", "settings", "wording"), libraries=("dagster", "httpx", "tenacity")),
-    "definitions": Room(rooms=("alerts", "models", "orchestration", "settings"), libraries=("dagster",)),
+    "channels": Room(rooms=("settings", "wording"), libraries=("apprise", "httpx", "tenacity")),
+    "alerts": Room(rooms=("channels", "orchestration", "settings", "wording"), libraries=("dagster",)),
+    "marketing": Room(
+        rooms=("channels", "contracts", "publishing", "settings", "wording"), libraries=("dagster", "duckdb")
+    ),
+    "weekly": Room(
+        rooms=("channels", "contracts", "publishing", "report", "settings", "typed", "wording"),
+        libraries=("dagster", "duckdb", "jinja2"),
+    ),
+    "definitions": Room(
+        rooms=("alerts", "marketing", "models", "orchestration", "settings", "weekly"), libraries=("dagster",)
+    ),
     "doctor": Room(anything=True),
     "commands": Room(anything=True),
 }

@@ -122,7 +122,7 @@ def test_schedule_that_is_stopped_is_warned_of_and_one_that_runs_tells_its_next_
 def test_alerts_that_are_wanted_but_stopped_are_warned_of_and_their_url_is_neither_shown_nor_asked(
     here: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("soundlink_pipeline.alerts.tick.deliver", lambda *_: pytest.fail("a message was sent"))
+    monkeypatch.setattr("soundlink_pipeline.alerts.tick.send", lambda *_: pytest.fail("a message was sent"))
 
     def told(url: str) -> tuple[str, str]:
         examined = Examined(here, SOUNDLINK_ALERT_URL=url)

@@ -19,7 +19,7 @@ DECISIONS = (ROOT / "DECISIONS.md").read_text(encoding="utf-8")
 SETTINGS_TEXT = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 TABLES = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
 CHECKS = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
-READ_IN = ("settings/accounts.py", "definitions.py", "settings/settings.py")
+READ_IN = ("settings/accounts.py", "definitions.py", "settings/receivers.py", "settings/settings.py")
 SETTINGS = sorted(
     {
         name

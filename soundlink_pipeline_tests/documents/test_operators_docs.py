@@ -17,10 +17,12 @@ from dagster._config import Shape, validate_config
 from dagster._core.instance.config import dagster_instance_config_schema
 from dagster._core.workspace.config_schema import process_workspace_config
 
+from soundlink_pipeline.channels.services import problem_of_service
 from soundlink_pipeline.commands.backfill import ACCEPT_SMALLER, REFETCH
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH, REBUILD
+from soundlink_pipeline.settings.receivers import receivers_of
 from soundlink_pipeline.settings.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -299,3 +301,15 @@ def test_command_of_a_unit_is_installed_and_knows_its_options(
     options = [word for word in rest if word.startswith("-")]
     assert options
     assert [word for word in options if not re.search(rf"^ +(?:--\w[\w-]*, )?{word},? ", told, re.MULTILINE)] == []
+
+
+def test_every_receiver_in_the_table_is_a_url_that_can_be_one() -> None:
+    section = TEXT.partition("### Receivers")[2].partition("\n### ")[0]
+    urls = re.findall(r"^\| [^|]+ \| `([a-z]+://[^`]+)`", section, re.MULTILINE)
+    assert len(urls) >= 8, FOUND
+    for url in urls:
+        filled = url.replace("BOT_TOKEN", "123456789:abcdefg_hijklmnop-qrstuvwxyzabcdef").replace("CHAT_ID", "12345")
+        filled = filled.replace("HOST", "example.com").replace("WORKFLOW", "a" * 32).replace("SIGNATURE", "b" * 43)
+        filled = filled.replace("USER_KEY", "c" * 30).replace("TOKEN", "d" * 30).replace("…", "e")
+        for receiver in receivers_of("SOUNDLINK_ALERT_URL", filled):
+            assert receiver.is_webhook or problem_of_service(receiver.url) == "", url

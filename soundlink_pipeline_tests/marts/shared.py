@@ -147,13 +147,21 @@ class Marts:
 
     def rows(self, table: str, columns: str, where: str = "true") -> Rows:
         """Rows in the order of the columns asked for; dates as text. `table` may be a query: it sees all models."""
-        needed: set[str] = set()
-        for model in reversed(self.project.models.values()):
-            if model.table == table or model.name in needed:
-                needed |= {model.name, *model.refs}
-        self._build_now(needed or set(self.project.models))
+        self._build_now(self._needed(table) or set(self.project.models))
         found = self._connection.execute(f"select {columns} from {table} where {where} order by all").fetchall()
         return [tuple(str(v) if isinstance(v, date) else v for v in line) for line in found]
+
+    def with_models(self, *tables: str) -> duckdb.DuckDBPyConnection:
+        """The warehouse, with these models alone and what they read."""
+        self._build_now(self._needed(*tables))
+        return self._connection
+
+    def _needed(self, *tables: str) -> set[str]:
+        needed: set[str] = set()
+        for model in reversed(self.project.models.values()):
+            if model.table in tables or model.name in needed:
+                needed |= {model.name, *model.refs}
+        return needed
 
     def everything(self) -> dict[str, Rows]:
         """Every mart, all rows."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.settings.env_file import read_env_file
+from soundlink_pipeline.settings.receivers import RECEIVER_SETTINGS
 from soundlink_pipeline.settings.settings import Settings, settings_from
 from soundlink_pipeline_tests.support.project import REPOSITORY
 
@@ -29,6 +31,10 @@ SETTINGS = (
     "SOUNDLINK_DAGSTER_RETENTION_DAYS",
     "SOUNDLINK_ALERT_URL",
     "SOUNDLINK_UI_URL",
+    "SOUNDLINK_MARKETING_ALERT_URL",
+    "SOUNDLINK_MAX_COST_PER_FOLLOWER",
+    "SOUNDLINK_MAX_COST_PER_LISTENER",
+    "SOUNDLINK_REPORT_URL",
 )
 
 
@@ -49,6 +55,13 @@ SETTINGS = (
         ("SOUNDLINK_REQUESTS_PER_HOUR", "300", "requests_per_hour", 300),
         ("SOUNDLINK_LANDING_RETENTION_DAYS", "30", "landing_retention_days", 30),
         ("SOUNDLINK_DAGSTER_RETENTION_DAYS", "30", "dagster_retention_days", 30),
+        ("SOUNDLINK_MAX_COST_PER_FOLLOWER", "0.50", "max_cost_per_follower", (("", Decimal("0.50")),)),
+        (
+            "SOUNDLINK_MAX_COST_PER_LISTENER",
+            "0.5 EUR, 80 JPY,3",
+            "max_cost_per_listener",
+            (("EUR", Decimal("0.5")), ("JPY", Decimal("80")), ("", Decimal("3"))),
+        ),
     ],
 )
 def test_each_setting_is_read(name: str, text: str, field: str, value: object) -> None:
@@ -57,9 +70,7 @@ def test_each_setting_is_read(name: str, text: str, field: str, value: object) -
     assert {name: getattr(settings_from({"X": "1", name: ""}), name) for name in others} == others
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in SETTINGS if name not in ("SOUNDLINK_API_KEY", "SOUNDLINK_ALERT_URL")]
-)
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in ("SOUNDLINK_API_KEY", *RECEIVER_SETTINGS)])
 def test_an_empty_setting_is_the_default(name: str) -> None:
     assert settings_from({name: "  "}) == settings_from({})
 
@@ -134,7 +145,7 @@ def test_every_setting_is_documented(document: str) -> None:
     text = (REPOSITORY / document).read_text(encoding="utf-8")
     if len(text) < 200:
         pytest.skip(f"{document} is not written yet")
-    files = ("definitions.py", "settings/settings.py")
+    files = ("definitions.py", "settings/receivers.py", "settings/settings.py")
     code = "".join((REPOSITORY / "soundlink_pipeline" / file).read_text() for file in files)
     read = set(re.findall(r"SOUNDLINK_[A-Z_]+", code))
     assert read == set(SETTINGS)
@@ -152,3 +163,11 @@ def test_a_byte_order_mark_does_not_hide_the_first_setting(tmp_path: Path) -> No
     file = tmp_path / ".env"
     file.write_text("SOUNDLINK_START_DATE=2026-02-01\nSOUNDLINK_AUTH=bearer\n", encoding="utf-8-sig")
     assert read_env_file(file) == {"SOUNDLINK_START_DATE": "2026-02-01", "SOUNDLINK_AUTH": "bearer"}
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "0,50", "1e3", "inf", "0.5 EUR 3 USD", "0.5 eur", "1, 2", "1 EUR, 2 EUR", "EUR"]
+)
+def test_a_price_that_cannot_be_one_is_an_error_that_says_how_one_looks(text: str) -> None:
+    with pytest.raises(ValueError, match=r"the setting SOUNDLINK_MAX_COST_PER_FOLLOWER cannot be read from .* 80 JPY"):
+        settings_from({"SOUNDLINK_MAX_COST_PER_FOLLOWER": text})

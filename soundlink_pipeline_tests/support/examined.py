@@ -25,6 +25,7 @@ from soundlink_pipeline.doctor import installation
 from soundlink_pipeline.doctor.checks import run_checks
 from soundlink_pipeline.doctor.finding import Finding
 from soundlink_pipeline.models.binding import BoundModels, load_models
+from soundlink_pipeline.settings.receivers import RECEIVER_SETTINGS
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline_tests.support.instances import instance_settings
 from soundlink_pipeline_tests.support.project import KEY, Project, models_of, project, pull, small_world, utc
@@ -33,8 +34,10 @@ NOW = utc("2026-03-02T06:00")
 
 
 @lru_cache(maxsize=8)
-def _definitions(settings: Settings, alert_url: str | None, models: BoundModels) -> dg.Definitions:
-    return build_definitions(settings, lambda _: None, read_alert_url=lambda: alert_url, models=models)
+def _definitions(
+    settings: Settings, receivers: tuple[tuple[str, str | None], ...], models: BoundModels
+) -> dg.Definitions:
+    return build_definitions(settings, lambda _: None, read_receivers=dict(receivers).get, models=models)
 
 
 def _models(folder: Path, environment: Mapping[str, str]) -> BoundModels:
@@ -50,10 +53,11 @@ def _definitions_shared() -> Iterator[None]:
     """
 
     def shared(
-        settings: Settings, _: object, read_alert_url: Callable[[], str | None], models: BoundModels
+        settings: Settings, _: object, read_receivers: Callable[[str], str | None], models: BoundModels
     ) -> dg.Definitions:
         elsewhere = replace(settings, base_url=Settings().base_url, data_dir=Settings().data_dir)
-        return _definitions(elsewhere, read_alert_url(), models)
+        receivers = tuple((name, read_receivers(name)) for name in RECEIVER_SETTINGS)
+        return _definitions(elsewhere, receivers, models)
 
     with pytest.MonkeyPatch.context() as patch:
         if vars(installation)["build_definitions"] is build_definitions:  # else a test has put its own there

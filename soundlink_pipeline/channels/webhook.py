@@ -10,26 +10,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import tenacity
 
-from soundlink_pipeline.alerts.message import clean, cut
+from soundlink_pipeline.channels.harmless import clean, cut, hidden
+from soundlink_pipeline.channels.receiver import NotDelivered
 from soundlink_pipeline.settings.proxies import proxy_for
 
 _TRY_SECONDS = 10.0
 _TRIES_AT_ONCE = 3
 _FIRST_BACKOFF_SECONDS = 0.5
-
-
-class NotDelivered(Exception):
-    """The receiver did not take a message; `passing` if a retry may succeed. The text does not contain the URL."""
-
-    def __init__(self, reason: str, *, passing: bool, retry_after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.passing = passing
-        self.retry_after = retry_after
 
 
 def deliver(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
@@ -77,7 +68,7 @@ async def _post(url: httpx.URL, body: dict[str, Any], seconds: float) -> None:
     except (TimeoutError, httpx.TimeoutException):
         raise NotDelivered("the receiver did not answer in time", passing=True) from None
     except (httpx.HTTPError, httpx.StreamError) as fault:
-        reason = hidden(url, str(fault)) or type(fault).__name__
+        reason = hidden(str(url), str(fault)) or type(fault).__name__
         raise NotDelivered(f"the receiver could not be reached: {reason}", passing=True) from None
 
 
@@ -85,7 +76,7 @@ async def _refusal(url: httpx.URL, response: httpx.Response) -> NotDelivered:
     status = response.status_code
     if response.is_redirect:
         return NotDelivered(
-            f"the receiver redirects (HTTP {status}), which is not followed: set SOUNDLINK_ALERT_URL to its target",
+            f"the receiver redirects (HTTP {status}), which is not followed: set its setting to the target",
             passing=False,
         )
     beginning = b""
@@ -93,7 +84,7 @@ async def _refusal(url: httpx.URL, response: httpx.Response) -> NotDelivered:
         beginning += chunk
         if len(beginning) > 2000:
             break
-    text = hidden(url, clean(beginning.decode("utf-8", "replace")))
+    text = hidden(str(url), clean(beginning.decode("utf-8", "replace")))
     return NotDelivered(
         f"the receiver answered HTTP {status}" + (f": {cut(text, 200)}" if text else ""),
         passing=status >= 500 or status in (408, 425, 429),
@@ -129,13 +120,3 @@ def _nothing_logged() -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeFilter(of_others)
-
-
-def hidden(url: httpx.URL, text: str) -> str:
-    """A text of a server or proxy without the URL and its parts, which it may echo."""
-    target = url.raw_path.decode("ascii")
-    parts = {str(url), target, *re.split(r"[/?&=;]", target), url.host}
-    parts |= {unquote(part) for part in parts}
-    for part in sorted((part for part in parts if len(part) >= 5), key=len, reverse=True):
-        text = re.sub(re.escape(part), "[hidden]", text, flags=re.IGNORECASE)
-    return text

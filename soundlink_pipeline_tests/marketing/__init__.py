@@ -1,0 +1,1 @@
+"""Alerts for marketers: the rules over real marts, and that each is told once a day."""

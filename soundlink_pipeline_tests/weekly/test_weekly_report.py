@@ -1,0 +1,190 @@
+"""The weekly report over real SMTP and HTTP: the mail that arrives, each week once, and no word of the URL."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import dagster as dg
+import pytest
+
+from soundlink_pipeline.channels.sent_log import SentLog, Slot
+from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.weekly.schedule import build_weekly_report
+from soundlink_pipeline_tests.alerts.conftest import _no_waiting, receiver
+from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
+from soundlink_pipeline_tests.support.instances import instance_at
+from soundlink_pipeline_tests.support.mail_server import PASSWORD, USER, MailServer, mail_server
+from soundlink_pipeline_tests.support.report_database import QUIET, published_database
+
+__all__ = ["_no_waiting", "receiver"]
+# The database's newest day is Monday 2026-04-20, its first 2026-04-01.
+MONDAY = datetime(2026, 4, 21, 9, 40, tzinfo=UTC)
+WEEK = "2026-W17"
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return published_database(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture
+def folder(database: Path, tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    shutil.copy(database, tmp_path / "data" / "soundlink.duckdb")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    with mail_server() as made:
+        yield made
+
+
+def mail_url(server: MailServer) -> str:
+    login = f"{USER}:{quote(PASSWORD, safe='')}"
+    return f"mailto://{login}@127.0.0.1:{server.port}/?from=reports@example.com&to=anna@example.com"
+
+
+def run(folder: Path, url: str | None, **options: Any) -> dg.ExecuteInProcessResult:
+    job, _ = build_weekly_report(lambda: url, Settings(data_dir=folder), lambda: MONDAY)
+    return job.execute_in_process(raise_on_error=False, **options)
+
+
+def reason(result: dg.ExecuteInProcessResult) -> str:
+    assert not result.success
+    [failure] = [event for event in result.all_events if event.event_type is dg.DagsterEventType.STEP_FAILURE]
+    data = failure.step_failure_data.user_failure_data
+    assert data is not None
+    return data.description or ""
+
+
+def tick(folder: Path, url: str | None, at: datetime = MONDAY) -> dg.RunRequest | str:
+    _, schedule = build_weekly_report(lambda: url, Settings(data_dir=folder))
+    with dg.build_schedule_context(scheduled_execution_time=at) as context:
+        done = schedule.evaluate_tick(context)
+    return done.run_requests[0] if done.run_requests else done.skip_message or ""
+
+
+def test_a_mail_has_the_answer_first_pictures_inline_and_the_page_attached(folder: Path, server: MailServer) -> None:
+    assert run(folder, mail_url(server)).success
+    mail = server.arrived[0].mail
+    assert mail["Subject"] == "Soundlink, 2026-04-14 to 2026-04-20"
+    alternative, page = mail.iter_parts()
+    text, related = alternative.iter_parts()
+    html, *pictures = related.iter_parts()
+    # Seven days of 1234.50, of which one is settled; 80 streams a day of each of two campaigns.
+    shown = html.get_content()
+    assert shown.index("8,641.50 EUR") < shown.index("<img")
+    assert "1,120" not in shown
+    assert "560" in shown
+    assert [picture["Content-ID"] for picture in pictures] == ["<spend0>", "<spend1>", "<streams>"]
+    for picture in pictures:
+        assert f'src="cid:{picture["Content-ID"].strip("<>")}"' in shown
+        assert picture.get_content().startswith(b"\x89PNG")
+    assert not [word for word in ("<svg", "data:", "<script", "<style", "http") if word in shown]
+    assert "&lt;b&gt;" in shown  # a campaign's name from outside
+    assert text.get_content().startswith("Spend: 8,641.50 EUR")
+    assert f"- {QUIET}: 8,641.50 EUR, " in text.get_content()
+    assert page.get_filename() == "report.html"
+    attached = page.get_content()
+    assert attached.lower().startswith("<!doctype html>")
+    assert QUIET in attached
+
+
+def test_a_webhook_gets_text_and_figures(folder: Path, receiver: Receiver) -> None:
+    assert run(folder, receiver.url).success
+    [body] = receiver.bodies
+    assert body["text"].splitlines()[0] == "Soundlink, 2026-04-14 to 2026-04-20"
+    assert (body["week"], body["from"], body["to"]) == (WEEK, "2026-04-14", "2026-04-20")
+    assert {"name": "Spend", "now": "8,641.50 EUR"}.items() <= body["figures"][0].items()
+
+
+def test_a_week_is_sent_once_whatever_runs_again(folder: Path, server: MailServer) -> None:
+    url = mail_url(server)
+    assert isinstance(tick(folder, url), dg.RunRequest)
+    assert run(folder, url).success
+    assert run(folder, url).success
+    assert len(server.arrived) == 1
+    assert tick(folder, url) == f"The report of {WEEK} was sent."
+
+
+def test_what_failed_is_sent_by_the_next_run_and_to_those_alone_who_have_not_had_it(
+    folder: Path, server: MailServer, receiver: Receiver
+) -> None:
+    url = f"{receiver.url} {mail_url(server)}"
+    server.answers["MAIL"] = "451 later"
+    assert reason(run(folder, url)) == "Receiver 2 of 2: the mail server refused the sender (SMTP 451)"
+    assert isinstance(tick(folder, url), dg.RunRequest)
+    del server.answers["MAIL"]
+    assert run(folder, url).success
+    assert (len(receiver.bodies), len(server.arrived)) == (1, 1)
+
+
+def test_what_was_refused_for_good_is_tried_again_by_people_only(folder: Path, server: MailServer) -> None:
+    url = mail_url(server)
+    server.answers["AUTH"] = "535 no"
+    assert reason(run(folder, url)) == "Receiver 1 of 1: the mail server refused the login (SMTP 535)"
+    assert tick(folder, url) == (
+        f"1 receiver refused the report of {WEEK} for good: see the failed run, then launch the job again."
+    )
+    del server.answers["AUTH"]
+    assert run(folder, url).success
+    assert len(server.arrived) == 1
+
+
+def test_a_run_that_was_killed_while_it_sent_is_not_repeated_and_says_so(folder: Path, server: MailServer) -> None:
+    SentLog(folder).claim(Slot("weekly report", 0, WEEK), ["report"], MONDAY)
+    assert "nobody knows whether it arrived" in reason(run(folder, mail_url(server)))
+    assert server.arrived == []
+
+
+def test_the_schedule_waits_for_sunday_and_says_what_it_waits_for(folder: Path, server: MailServer) -> None:
+    url = mail_url(server)
+    assert tick(folder, url, datetime(2026, 4, 27, 9, 40, tzinfo=UTC)) == (
+        "Waiting for 2026-04-26 to be published: the newest day is 2026-04-20."
+    )
+    assert tick(folder, None) == "No receiver: SOUNDLINK_REPORT_URL is not set."
+    assert tick(folder.parent, url) == "Nothing has been published yet, so there is no report."
+    requested = tick(folder, url, datetime(2026, 4, 20, 9, 40, tzinfo=UTC))
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.tags["soundlink/week"] == "2026-W16"
+
+
+def test_without_a_receiver_or_a_file_the_run_fails_in_words(folder: Path, server: MailServer) -> None:
+    assert reason(run(folder, None)) == "No receiver: SOUNDLINK_REPORT_URL is not set."
+    assert reason(run(folder.parent, mail_url(server))) == "Nothing has been published yet, so there is no report."
+    (folder / "soundlink.duckdb").write_bytes(b"nonsense")
+    assert reason(run(folder, mail_url(server))).startswith("The published file cannot be read: ")
+
+
+def test_it_is_off_unless_there_is_a_url() -> None:
+    for url, status in ((None, "STOPPED"), ("mailtos://a:b@example.com", "RUNNING")):
+        _, schedule = build_weekly_report(lambda url=url: url, Settings())  # type: ignore[misc]
+        assert schedule.default_status.value == status
+
+
+def test_no_part_of_a_url_is_in_dagsters_storage_or_its_logs(
+    folder: Path,
+    tmp_path: Path,
+    server: MailServer,
+    receiver: Receiver,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.answers["AUTH"] = f"535 {USER} {PASSWORD}"
+    receiver.answer(400, body=f"{SECRET} {TOKEN}".encode())
+    url = f"{mail_url(server)} {receiver.url} nosuchservice://{TOKEN}"
+    with instance_at(tmp_path / "instance") as instance:
+        said = reason(run(folder, url, instance=instance))
+    assert said.count("\n") == 2
+    shown = [said, caplog.text, *capfd.readouterr()]
+    shown += [str(path.read_bytes()) for path in tmp_path.rglob("*") if path.is_file()]
+    for secret in (USER, PASSWORD, quote(PASSWORD, safe=""), *SECRET.split("/"), TOKEN, "anna@example.com"):
+        assert not [text[:200] for text in shown if secret in text]
