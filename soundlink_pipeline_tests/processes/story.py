@@ -20,10 +20,13 @@ from soundlink_pipeline.orchestration.run_context import RANGE_START
 from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
 from soundlink_pipeline_tests.alerts.receiver import Receiver
 from soundlink_pipeline_tests.support.deployment import BIN, FIRST_DAY, Deployment, process_environment, until
+from soundlink_pipeline_tests.support.mail_server import mail_server
 from soundlink_pipeline_tests.support.project import REPOSITORY
 
 # With characters that are written differently in a URL, in JSON and in HTML.
 KEY = "sk_test_Wq7+Zr2xY/pL9sKd4wT6uB8=="
+# Of a mail server that does not know them, and says so with both.
+MAIL_LOGIN, MAIL_PASSWORD = "report-Hk3vQz81", "pa/ss:Yt6+word@Rw94"
 # Each is the day of a run that fails.
 MIXED, UNKNOWN_KEY, NO_SCOPE, ELSEWHERE = DAYS = [FIRST_DAY + timedelta(days=100 + number) for number in range(4)]
 # The days of the backfill from the UI, in three runs. After it this one alone fails, so its day is none of them.
@@ -56,18 +59,26 @@ class Story:
     def run_commands(self) -> None:
         """Once no run is left that a shell would have to wait for."""
         self.here.until_all_runs_ended()
-        for name, target in (("backfill", [f"FROM={BY_HAND}", f"TO={BY_HAND}"]), ("doctor", []), ("report", [])):
-            with (self.folder / f"{name}.log").open("wb") as log:
-                subprocess.run(
-                    ["make", "--old-file=install", name, f"HOME_DIR={self.here.home}", f"BIN={BIN}", *target],
-                    cwd=REPOSITORY,
-                    env=process_environment(self.here.home, self.here.environment),
-                    stdout=log,
-                    stderr=log,
-                    timeout=300,
-                    check=False,
-                )
+        self._make("backfill", f"FROM={BY_HAND}", f"TO={BY_HAND}")
+        self._make("report")
+        with mail_server() as server:
+            to = {"SOUNDLINK_REPORT_URL": f"mailto://{quote(MAIL_LOGIN)}:{quote(MAIL_PASSWORD, safe='')}@127.0.0.1"}
+            to["SOUNDLINK_REPORT_URL"] += f":{server.port}/?from=a@example.com&to=b@example.com"
+            self._make("doctor", **to)
+            self._make("report", "SEND=1", log="send", **to)
         self.statuses = {day: self.here.status(run_id) for day, run_id in self.runs.items()}
+
+    def _make(self, target: str, *variables: str, log: str = "", **environment: str) -> None:
+        with (self.folder / f"{log or target}.log").open("wb") as file:
+            subprocess.run(
+                ["make", "--old-file=install", target, f"HOME_DIR={self.here.home}", f"BIN={BIN}", *variables],
+                cwd=REPOSITORY,
+                env=process_environment(self.here.home, {**self.here.environment, **environment}),
+                stdout=file,
+                stderr=file,
+                timeout=300,
+                check=False,
+            )
 
     def wait_for_alerts(self) -> None:
         days = {str(day) for day in (*DAYS, BY_HAND)}

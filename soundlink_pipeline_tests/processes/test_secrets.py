@@ -1,4 +1,4 @@
-"""The API key and the URL for alerts are looked for everywhere, after runs that went well and runs that failed.
+"""The API key, the URL for alerts and a mail server's login are looked for everywhere, after good runs and bad ones.
 
 One deployment, whose API is hostile: it says the key back in errors, pages, redirects and rows. What may hold it are
 the files of landing and quarantine that were delivered with it in them, for they are the bytes as they came.
@@ -29,7 +29,17 @@ from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.simulator import BREAKDOWN, KeyInfo, World, running_simulator
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN
-from soundlink_pipeline_tests.processes.story import ELSEWHERE, KEY, MIXED, NO_SCOPE, SCHEDULED, UNKNOWN_KEY, Story
+from soundlink_pipeline_tests.processes.story import (
+    ELSEWHERE,
+    KEY,
+    MAIL_LOGIN,
+    MAIL_PASSWORD,
+    MIXED,
+    NO_SCOPE,
+    SCHEDULED,
+    UNKNOWN_KEY,
+    Story,
+)
 from soundlink_pipeline_tests.support.deployment import Deployment, until
 from soundlink_pipeline_tests.support.project import KEY as PLAIN_KEY
 from soundlink_pipeline_tests.support.project import failure_of, project
@@ -51,7 +61,7 @@ def written(secret: str) -> list[bytes]:
     return [text.encode() for text in plain] + [text for text in encoded if len(text) > 16]
 
 
-SECRETS = (KEY, KEY.rpartition("_")[2], SECRET, *SECRET.split("/"), TOKEN)
+SECRETS = (KEY, KEY.rpartition("_")[2], SECRET, *SECRET.split("/"), TOKEN, MAIL_LOGIN, MAIL_PASSWORD)
 NEEDLES = [form for secret in SECRETS for form in written(secret)]
 
 
@@ -173,6 +183,7 @@ def test_the_runs_failed_as_they_were_meant_to(story: Story) -> None:
     assert "[key]" in said[str(MIXED)]
     assert "where NDJSON was due" in (story.folder / "backfill.log").read_text()
     assert "doctor" in (story.folder / "doctor.log").read_text().lower()
+    assert "535" in (story.folder / "send.log").read_text()
     assert (story.here.home / "data" / "report.html").exists()
 
 
