@@ -20,7 +20,7 @@ _TITLE = "Soundlink"
 _SQL = Path(__file__).parent / "sql"
 _CSS = (Path(__file__).parent / "narrow.css").read_text(encoding="utf-8")
 _ROOT, _GRID, _TABS = "ROOT_ID", "GRID_ID", "TABS-pages"
-_PIXELS_A_UNIT = 8
+_COLUMNS, _PIXELS_A_UNIT = 12, 8
 
 
 def bundle(file: Path) -> dict[str, str]:
@@ -31,7 +31,7 @@ def bundle(file: Path) -> dict[str, str]:
     }
     for sql in sorted(_SQL.glob("*.sql")):
         made[f"datasets/soundlink/{sql.stem}.yaml"] = _dataset(file, sql)
-    charts = [chart for page in PAGES for row in page.rows for chart in row]
+    charts = [chart for page in PAGES for chart in page.charts]
     for chart in charts:
         made[f"charts/{_uuid(chart.title)}.yaml"] = _chart(chart)
     made["dashboards/soundlink.yaml"] = _dashboard()
@@ -126,13 +126,12 @@ def _position() -> dict[str, Any]:
     for number, page in enumerate(PAGES):
         tab = add("TAB", f"TAB-{number}", tabs, text=page.title)
         row = add("ROW", f"ROW-{number}-says", tab, background="BACKGROUND_TRANSPARENT")
-        add("MARKDOWN", f"MARKDOWN-{number}", row, code=page.says, width=12, height=7)
-        for place, charts in enumerate(page.rows):
+        add("MARKDOWN", f"MARKDOWN-{number}", row, code=page.says, width=_COLUMNS, height=7)
+        for place, chart in enumerate(page.charts):
             row = add("ROW", f"ROW-{number}-{place}", tab, background="BACKGROUND_TRANSPARENT")
-            for chart in charts:
-                size = {"width": chart.width, "height": chart.height // _PIXELS_A_UNIT}
-                uuid = _uuid(chart.title)
-                add("CHART", f"CHART-{uuid}", row, uuid=uuid, sliceName=chart.title, chartId=0, **size)
+            size = {"width": _COLUMNS, "height": chart.height // _PIXELS_A_UNIT}
+            uuid = _uuid(chart.title)
+            add("CHART", f"CHART-{uuid}", row, uuid=uuid, sliceName=chart.title, chartId=0, **size)
     return parts
 
 

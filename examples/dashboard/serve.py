@@ -1,7 +1,7 @@
 """`make dashboard`: serves the dashboard on the published file, to this machine alone.
 
-`python serve.py FILE PORT`. Its state is in .venv-dashboard/state and is made anew at each start from pages.py and sql/:
-what is changed in the browser does not stay.
+`python serve.py FILE PORT`. Its state is in .venv-clients/superset/state, and is made anew at each start from pages.py and
+sql/: what is changed in the browser does not stay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _STATE = Path(sys.prefix) / "state"
 _BIN = Path(sys.executable).parent
-_OWNER = "soundlink"
 
 
 def main() -> None:
@@ -27,7 +26,7 @@ def main() -> None:
     _prepare_environment()
     empty = _empty_database()
     shutil.copyfile(empty, _STATE / "superset.db")
-    _import(file)
+    _run([sys.executable, _HERE / "load.py", file])
     print(f"The dashboard: http://127.0.0.1:{port}/superset/dashboard/soundlink/ (Ctrl+C ends it)", flush=True)
     # One process: DuckDB's readers within it share one instance of the file. It needs no more.
     command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "8"]
@@ -54,35 +53,17 @@ def _empty_database() -> Path:
     print("Preparing Superset, once: a minute or two", flush=True)
     database = _STATE / "superset.db"
     database.unlink(missing_ok=True)
-    for arguments in (["db", "upgrade"], ["init"]):
-        done = subprocess.run([_BIN / "superset", *arguments], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"superset {arguments[0]} failed:\n{done.stdout}{done.stderr}")
+    _run([_BIN / "superset", "db", "upgrade"])
+    _run([_BIN / "superset", "init"])
     database.replace(empty)
     return empty
 
 
-def _import(file: Path) -> None:
-    from bundle import bundle
-    from superset.app import create_app
-
-    with create_app().app_context():
-        from superset import db, security_manager
-        from superset.commands.dashboard.importers.v1 import ImportDashboardsCommand
-        from superset.models.core import Database
-        from superset.utils.core import override_user
-
-        # Owns what is imported. Nobody knows its password, so nobody signs in as it.
-        owner = security_manager.add_user(
-            *(_OWNER, "Soundlink", "Pipeline", "nobody@localhost", security_manager.find_role("Admin")),
-            password=secrets.token_urlsafe(32),
-        )
-        with override_user(owner):
-            ImportDashboardsCommand(bundle(file), overwrite=True).run()
-        database = db.session.query(Database).filter_by(database_name="Soundlink").one()
-        granted = security_manager.add_permission_view_menu("database_access", database.perm)
-        security_manager.add_permission_role(security_manager.find_role("Public"), granted)
-        db.session.commit()
+def _run(command: list[str | Path]) -> None:
+    """Says what it printed only if it failed: Superset is talkative."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{Path(command[0]).name} {command[1]} failed:\n{done.stdout}")
 
 
 if __name__ == "__main__":
