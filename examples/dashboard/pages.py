@@ -58,6 +58,7 @@ def _chart(title: str, data: str, kind: str, x: str, y: tuple[str, ...], height:
         "x_axis": x,
         "metrics": [_sum(column) for column in y],
         "groupby": [],
+        "adhoc_filters": [],
         "row_limit": 10000,
         "show_legend": True,
         "legendType": "scroll",

@@ -11,7 +11,7 @@ _STATE = Path(os.environ["SUPERSET_HOME"])
 APP_NAME = "Soundlink"
 # Made on the first start, for this machine alone (serve.py).
 SECRET_KEY = (_STATE / "secret_key").read_text(encoding="ascii")
-SQLALCHEMY_DATABASE_URI = f"sqlite:///{_STATE / 'superset.db'}"
+SQLALCHEMY_DATABASE_URI = f"sqlite:///{os.environ['SUPERSET_DATABASE']}"
 # Nobody signs in: it is served to this machine alone, and whoever opens it may read, not change.
 AUTH_ROLE_PUBLIC = "Public"
 PUBLIC_ROLE_LIKE = "Public"
@@ -22,3 +22,5 @@ for _source in ("img-src", "connect-src", "style-src", "font-src"):
     TALISMAN_CONFIG["content_security_policy"][_source] = [
         source for source in _allowed if source.startswith("'") or source in ("blob:", "data:")
     ]
+# Its own log of each query and each translation file would bury the address.
+LOG_LEVEL = "ERROR"
