@@ -18,6 +18,8 @@ from asked import FILE, answer
 LANGUAGE = sys.argv[3]
 _ENGLISH = "1033"
 _OFFICE, _TABLE = (f"{{urn:oasis:names:tc:opendocument:xmlns:{name}:1.0}}" for name in ("office", "table"))
+_HOME = tempfile.TemporaryDirectory(prefix="soundlink-calc-")
+_PROFILE = f"-env:UserInstallation=file://{_HOME.name}"
 # A campaign's name is free, so it may be one; ids of digits are those of other systems beside which the file is put.
 _FORMULA, _DIGITS = "select '=1+1' as answer", "select '007' as answer"
 
@@ -33,8 +35,7 @@ def ask(sql: str, language: str = LANGUAGE, quoted: bool = False) -> object:
             connection.execute(f"copy (select answer, 1 from ({sql})) to '{csv}' (format csv, header{options})")
         # Fields by comma, texts in quotes, UTF-8, from line 1; then language, quoted fields are texts, dates are found.
         tokens = f"44,34,76,1,,{language},{str(quoted).lower()},true"
-        profile = f"-env:UserInstallation=file://{folder}/profile"
-        command = ["soffice", profile, "--headless", f"--infilter=CSV:{tokens}", "--convert-to", "fods"]
+        command = ["soffice", _PROFILE, "--headless", f"--infilter=CSV:{tokens}", "--convert-to", "fods"]
         subprocess.run([*command, "--outdir", folder, str(csv)], capture_output=True, check=True, timeout=120)
         return _cell(csv.with_suffix(".fods"), value)
 
