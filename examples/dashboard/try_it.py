@@ -77,6 +77,7 @@ def _look(page: Page, address: str, file: Path, picture: Path | None) -> list[st
             wrong.append(f"{tab.title} is wider than the screen")
         if picture:
             picture.parent.mkdir(parents=True, exist_ok=True)
+            page.evaluate("window.scrollTo(0, 0)")  # or the heading, which sticks to the top, is in the middle
             page.screenshot(path=f"{picture}-{number + 1}.png", full_page=True)
     return wrong
 
