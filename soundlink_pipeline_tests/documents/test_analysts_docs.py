@@ -218,9 +218,9 @@ def test_every_mart_and_every_table_for_analysts_is_used_or_told_of(dictionary: 
     assert {name for name in told if name not in text} == set()
 
 
-def _dashboard(name: str, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+def _dashboard(name: str, connection: duckdb.DuckDBPyConnection, columns: str = "*") -> duckdb.DuckDBPyConnection:
     sql = (DASHBOARD / "sql" / f"{name}.sql").read_text(encoding="utf-8")
-    return connection.execute(f"select * from ({sql})")
+    return connection.execute(f"select {columns} from ({sql})")
 
 
 def test_every_chart_of_the_dashboard_finds_its_columns_and_rows(connection: duckdb.DuckDBPyConnection) -> None:
@@ -240,6 +240,8 @@ def test_every_chart_of_the_dashboard_finds_its_columns_and_rows(connection: duc
         assert set(drawn) <= there, chart.title
         assert set(chart.settings.get("column_config", {})) <= set(drawn), chart.title
         assert found.fetchall(), chart.title
+        measures = ", ".join(metric["sqlExpression"] for metric in chart.settings.get("metrics", [])) or "1"
+        assert _dashboard(chart.data, connection, measures).fetchall(), chart.title
 
 
 def test_week_of_the_dashboard_is_that_of_the_questions(connection: duckdb.DuckDBPyConnection) -> None:
