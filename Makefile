@@ -8,6 +8,7 @@ WORKERS ?= 3
 STAMP := $(VENV)/.installed
 BROWSER_STAMP := $(VENV)/.browser-installed
 DBT_STAMP := .venv-dbt/.installed
+SUPERSET_STAMP := .venv-clients/superset/.installed
 
 # The project folder that Dagster works in: this one if it has an .env, else the demo's.
 HOME_DIR := $(if $(wildcard .env),$(CURDIR),$(if $(wildcard demo/.env),$(CURDIR)/demo,$(CURDIR)))
@@ -35,7 +36,7 @@ OF_SOUNDLINK := $(if $(filter command environment,$(origin SOUNDLINK)),--soundli
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench clients alternatives docs clean
+.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench clients dashboard trydashboard alternatives docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -164,9 +165,21 @@ tests:
 bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks
 
-clients: install ## Ask the demo's published file by every client of docs/analysts.md, each in its own environment (needs npm for Node)
+clients: install ## Ask the demo's published file by every client of docs/analysts.md, each in its own environment (needs npm and LibreOffice)
 	test -e demo/data/soundlink.duckdb || $(COMMAND) demo
 	$(BIN)/python examples/clients/run.py
+
+$(SUPERSET_STAMP): examples/clients/requirements-superset.txt
+	$(PYTHON) -m venv .venv-clients/superset
+	.venv-clients/superset/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r examples/clients/requirements-superset.txt
+	@touch $(SUPERSET_STAMP)
+
+dashboard: $(SUPERSET_STAMP) ## Serve the dashboard of four pages on 127.0.0.1:8088 (PORT=…; installs Superset, 1 GB)
+	@.venv-clients/superset/bin/python examples/dashboard/serve.py "$(HOME_DIR)/data/soundlink.duckdb" $(if $(filter command,$(origin PORT)),"$$MAKE_PORT",8088)
+
+trydashboard: $(BROWSER_STAMP) $(SUPERSET_STAMP) ## Look at all four pages of the dashboard in a real Chromium (needs the system's chromium)
+	test -e demo/data/soundlink.duckdb || $(COMMAND) demo
+	$(BIN)/python examples/dashboard/try_it.py demo/data/soundlink.duckdb .venv-clients/superset/bin/python
 
 alternatives: ## Install what make bench compares with: dlt, pandas, row by row
 	for name in dlt pandas rows; do \

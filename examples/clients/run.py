@@ -1,7 +1,8 @@
 """`make clients`: asks the demo's published file by each client, each in an environment of its own.
 
 Writes the table in docs/analysts.md. Fails where a client no longer does what stands there: then the way around, or
-the type that we chose, is to be looked at again. Needs the package registries of Python and, for Node, of npm.
+the type that we chose, is to be looked at again. Needs the package registries of Python and, for Node, of npm, and
+LibreOffice. `run.py FILE NAME…` asks the clients of these names alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _ROOT = _HERE.parents[1]
 _DOCUMENT = _ROOT / "docs" / "analysts.md"
 _ENVIRONMENTS = _ROOT / ".venv-clients"
 _NEXT_RUN = "the next run"
+_LIBREOFFICE = "LibreOffice"
 _PLACE = re.compile(r"(?<=<!-- clients -->\n).*(?=<!-- end of clients -->)", re.DOTALL)
 
 
@@ -36,10 +38,16 @@ class Client:
     requirements: str  # requirements-….txt; "" for Node
     packages: tuple[str, ...]  # whose versions the table names
     fails: dict[str, str] = field(default_factory=dict)  # by question, with the way around
+    arguments: tuple[str, ...] = ()  # of the script, after the files
 
 
 _MONEY = "money becomes float64: fetch `to_arrow_table()`, and `types_mapper=pd.ArrowDtype`, or sum in SQL"
 _REFLECT = "a reflected `Table` fails: write `text()`, or name the columns yourself"
+_QUOTED = 'put quotes around texts, `force_quote (campaign_name)`, and tick "Format quoted field as text"'
+_CALC = {
+    "names like =1+1": f"such a name becomes a formula: {_QUOTED}",
+    "texts like 007": "it becomes 7: the same helps",
+}
 CLIENTS = (
     Client(
         "DuckDB CLI",
@@ -80,15 +88,44 @@ CLIENTS = (
     Client("JupySQL", "with_jupysql", "jupysql", ("jupysql", "duckdb")),
     Client("marimo", "with_marimo", "marimo", ("marimo", "polars", "duckdb")),
     Client("Node", "with_node", "", ("@duckdb/node-api",)),
+    Client("Superset", "with_superset", "superset", ("apache-superset", "sqlalchemy", "duckdb-engine", "duckdb")),
+    Client(
+        "LibreOffice Calc, by CSV, in English",
+        "with_calc",
+        "python-1.5",
+        ("duckdb", _LIBREOFFICE),
+        _CALC,
+        ("1033",),
+    ),
+    Client(
+        "LibreOffice Calc, by CSV, in German",
+        "with_calc",
+        "python-1.5",
+        ("duckdb", _LIBREOFFICE),
+        {
+            **_CALC,
+            "money": "`224.41` becomes a text, and `1.234` is read as 1234: import with the language English (USA)",
+            "ratios": "",
+            "a money of three decimals": "",
+        },
+        ("1031",),
+    ),
 )
 
 
 def main() -> None:
     published = Path(sys.argv[1] if len(sys.argv) > 1 else _ROOT / "demo/data/soundlink.duckdb")
+    chosen = sys.argv[2:]
     lines, changed = ["| client | tried with | works | does not, and the way around |", "|---|---|---|---|"], []
     with tempfile.TemporaryDirectory(prefix="soundlink-clients-") as scratch:
         right, newer = _right(published), _newer(published, Path(scratch) / "newer.duckdb")
         for client in CLIENTS:
+            versions = ", ".join(f"{name} {_version(client, name)}" for name in client.packages)
+            lines.append(
+                f"| {client.name} | {versions} | {_told(client)} | {'; '.join(filter(None, client.fails.values()))} |"
+            )
+            if chosen and client.name not in chosen:
+                continue
             print(f"{client.name} ({client.requirements or 'npm'})", file=sys.stderr, flush=True)
             python = _installed(client)
             file = Path(scratch) / "soundlink.duckdb"
@@ -98,8 +135,6 @@ def main() -> None:
             changed += [
                 f"{client.name}, {client.requirements}: {name}: {wrong.get(name, 'works now')}" for name in unlike
             ]
-            versions = ", ".join(f"{name} {_version(client, name)}" for name in client.packages)
-            lines.append(f"| {client.name} | {versions} | {_told(client)} | {'; '.join(client.fails.values())} |")
     text = _DOCUMENT.read_text(encoding="utf-8")
     _DOCUMENT.write_text(_PLACE.sub(lambda _: "\n".join(lines) + "\n", text), encoding="utf-8")
     if changed:
@@ -107,7 +142,8 @@ def main() -> None:
 
 
 def _told(client: Client) -> str:
-    return f"all but {' and '.join(client.fails)}" if client.fails else "all"
+    *most, last = client.fails or [""]
+    return f"all but {', '.join(most)}{' and ' if most else ''}{last}" if client.fails else "all"
 
 
 def _newer(published: Path, file: Path) -> Path:
@@ -138,7 +174,11 @@ def _asked(client: Client, python: Path, file: Path, newer: Path) -> dict[str, d
     script = str(_HERE / f"{client.script}.py")
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [str(python), script, str(file), str(newer)], stdout=subprocess.PIPE, text=True, check=True, env=environment
+        [str(python), script, str(file), str(newer), *client.arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=environment,
     )
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"question"')]
     return {line.pop("question"): line for line in told}
@@ -158,10 +198,19 @@ def _right(published: Path) -> dict[str, str | None]:
         values = {name: connection.execute(sql).fetchall()[0][0] for name, sql in QUESTIONS.items()}
     right = {name: None if value is None else str(value) for name, value in values.items()}
     asked_otherwise = {"money as Arrow": right["money"], "nulls in CSV": "", "columns": "True", "list_tables()": "True"}
+    asked_otherwise |= {"names like =1+1": "=1+1", "such names, quoted": "=1+1", "texts like 007": "007"}
+    asked_otherwise |= {
+        "such texts, quoted": "007",
+        "a money of three decimals": "1.234",
+        "the same, as English": "1.234",
+    }
     return {**right, **asked_otherwise, "next publication": _NEXT_RUN}
 
 
 def _version(client: Client, package: str) -> str:
+    if package == _LIBREOFFICE:
+        told = subprocess.run(["soffice", "--version"], capture_output=True, text=True, check=True).stdout
+        return told.split()[1]
     locked = _HERE / (f"requirements-{client.requirements}.txt" if client.requirements else "node/package.json")
     found = re.search(
         rf'(?:^|"){re.escape(package)}(?:==|": ")([^\s"]+)', locked.read_text(encoding="utf-8"), re.MULTILINE

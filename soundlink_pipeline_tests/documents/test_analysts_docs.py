@@ -1,6 +1,7 @@
 """What analysts are told is so: every query gives the answer shown, and the dictionary fits the published file."""
 
 import importlib.util
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from soundlink_pipeline_tests.documents.analysts_docs import (
 )
 from soundlink_pipeline_tests.support.sql_folder import sql_folder
 
+DASHBOARD = DOCUMENT.parents[1] / "examples" / "dashboard"
 DICTIONARY = DOCUMENT.with_name("data-dictionary.md")
 AGAIN = "python -m soundlink_pipeline_tests.documents.analysts_docs writes the answers anew"
 
@@ -214,3 +216,40 @@ def test_every_mart_and_every_table_for_analysts_is_used_or_told_of(dictionary: 
     spared = {"marts.country_summary"}  # country_daily answers the same question for settled days
     told = {table.name for table in dictionary if not table.name.startswith("staging.")} - spared
     assert {name for name in told if name not in text} == set()
+
+
+def _dashboard(name: str, connection: duckdb.DuckDBPyConnection, columns: str = "*") -> duckdb.DuckDBPyConnection:
+    sql = (DASHBOARD / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    return connection.execute(f"select {columns} from ({sql})")
+
+
+def test_every_chart_of_the_dashboard_finds_its_columns_and_rows(connection: duckdb.DuckDBPyConnection) -> None:
+    spec = importlib.util.spec_from_file_location("pages", DASHBOARD / "pages.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["pages"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    del sys.modules["pages"]
+    charts = [chart for page in module.PAGES for chart in page.charts]
+    assert {chart.data for chart in charts} == {path.stem for path in (DASHBOARD / "sql").glob("*.sql")}
+    for chart in charts:
+        found = _dashboard(chart.data, connection)
+        there = {column for column, *_ in found.description}
+        drawn = chart.settings.get("all_columns", [])
+        drawn = drawn or [chart.settings["x_axis"], *chart.settings["groupby"]]
+        assert set(drawn) <= there, chart.title
+        assert set(chart.settings.get("column_config", {})) <= set(drawn), chart.title
+        assert found.fetchall(), chart.title
+        measures = ", ".join(metric["sqlExpression"] for metric in chart.settings.get("metrics", [])) or "1"
+        assert _dashboard(chart.data, connection, measures).fetchall(), chart.title
+
+
+def test_week_of_the_dashboard_is_that_of_the_questions(connection: duckdb.DuckDBPyConnection) -> None:
+    found = _dashboard("week", connection)
+    names = [column for column, *_ in found.description]
+    rows = {row["measure"]: row for row in (dict(zip(names, values, strict=True)) for values in found.fetchall())}
+    # As the last query of question 20 has them.
+    assert (rows["Followers"]["week_before"], rows["Followers"]["this_week"]) == ("273", "127")
+    spend = rows["Spend with fees, USD"]
+    assert (spend["week_before"], spend["was_it_final"]) == ("1,402.80", "final")
+    assert (spend["this_week"], spend["is_it_final"], spend["change"]) == ("834.13", "provisional", "-41 %")

@@ -190,7 +190,7 @@ def test_each_client_was_tried_with_the_versions_that_are_locked() -> None:
     files = [CLIENTS / "node" / "package.json", *CLIENTS.glob("requirements-*.txt")]
     locked = [path.read_text(encoding="utf-8") for path in files if path in LOCKED or path.suffix == ".json"]
     for _, tried, *_ in rows:
-        pins = [tuple(package.split(" ")) for package in tried.split(", ")]
+        pins = [tuple(package.split(" ")) for package in tried.split(", ") if not package.startswith("LibreOffice ")]
         assert any(
             all(f"{name}=={version} " in text or f'"{name}": "{version}"' in text for name, version in pins)
             for text in locked
