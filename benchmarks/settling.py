@@ -23,7 +23,7 @@ from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.deliveries import Delivery, HashedDelivery
 from soundlink_pipeline.loading.batch import load_batch
-from soundlink_pipeline.models.build import build_models
+from soundlink_pipeline.models.build import build_model, build_models
 from soundlink_pipeline.models.project import read_project
 from soundlink_pipeline.simulator import World, ndjson
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -126,8 +126,10 @@ def _held(seed: int, days: int) -> pd.DataFrame:
             if not last and random.random() < _MISSED:
                 continue
             dates = _pull(connection, world, Path(folder), morning, back=morning if last else 8)
-            build_models(connection, project, dates)
+            build_model(connection, project, project.models["settling_days"], dates)
             if morning % 7 == 0 and morning <= days:
+                for name in ("settling_factors", "settled_estimates"):
+                    build_model(connection, project, project.models[name])
                 connection.execute(_LOOK, [morning])
         return connection.execute(_HELD).df()
 

@@ -1,8 +1,8 @@
 -- By how much the values of the last settled days still grew, from each day after their close on.
 {% set measures = settling_measures() %}
-{# The share of values that a range is to hold, and pairs of percentiles by the share outside on either side. #}
+{# The share of values that a range is to hold, and pairs of percentiles by the share outside on either side, the widest first. #}
 {% set to_hold = 0.8 %}
-{% set tails = [0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3] %}
+{% set tails = [0.1, 0.125, 0.15, 0.175, 0.2, 0.25, 0.3] %}
 
 with settling_days as (
     select
@@ -74,23 +74,25 @@ learned as (
     group by all
 ),
 
--- The tenth and the ninetieth percentile, and wider and narrower pairs, with the share of new values that each would
--- hold: one of the values in the list is the one to come.
+-- The tenth and the ninetieth percentile, and narrower pairs, with the share of new values that each holds: what is
+-- between percentiles, or where values are alike what lies on the ends, too. One of the list counts as the one to come.
 ranges as (
     select
         learned.*,
         tails.tail,
         {{ expected_quantile('factors', 'tails.tail') }} as low_factor,
         {{ expected_quantile('factors', '(1 - tails.tail)') }} as high_factor,
-        (len(list_filter(factors, lambda factor: factor between low_factor and high_factor)) - 1)
-        / (values_compared + 1) as held_share
+        greatest(
+            1 - 2 * tails.tail,
+            (len(list_filter(factors, lambda factor: factor between low_factor and high_factor)) - 1)
+            / (values_compared + 1)
+        ) as held_share
     from learned
     cross join (select unnest({{ tails }}) as tail) as tails
 ),
 
 -- Many values are alike where counts are small, and an end that falls on such a value takes all of them in: the tenth and
--- the ninetieth percentile would hold nine in ten. So it is the narrowest of the pairs that come nearest to
--- four in five.
+-- the ninetieth percentile would hold nine in ten. So it is the narrowest of the pairs that come nearest to four in five.
 nearest as (
     select *
     from ranges
