@@ -70,6 +70,12 @@ def tick(state: State, receivers: Sequence[Receiver], settings: Settings, now: d
         with read_published(file) as connection:
             limits = Limits(dict(settings.max_cost_per_follower), dict(settings.max_cost_per_listener))
             findings = find_all(connection, limits)
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
+        state.seen = version
+        return (
+            f"The published file lacks what the rules read ({str(error).splitlines()[0]}): its models are of another"
+            " version. Rebuild them."
+        )
     except duckdb.Error as error:
         # Perhaps it is of another version; the next publication is not.
         state.seen = version

@@ -57,7 +57,7 @@ class InCurrency:
 
 @dataclass(frozen=True)
 class Answer:
-    """The newest seven days, `first` to `last`, UTC, both included.
+    """Seven days, `first` to `last`, UTC, both included: the newest, unless others were requested.
 
     `new_listeners` are those of promoted tracks, the only ones that add up to people within a campaign; None where no
     track is promoted. `has_before` is false if not all of the seven days before were pulled, or nothing had begun by
@@ -91,12 +91,17 @@ class Answer:
         return any(value.expected is not None for value in self.values)
 
 
-def read_answer(connection: duckdb.DuckDBPyConnection, campaign_id: str | None) -> Answer | None:
-    """Of one campaign, or of all. None without any day of an ads' export that was pulled."""
+def read_answer(
+    connection: duckdb.DuckDBPyConnection, campaign_id: str | None, last: date | None = None
+) -> Answer | None:
+    """Of one campaign, or of all; of the seven days up to `last`, or else of the newest.
+
+    None without any day of an ads' export that was pulled.
+    """
     (newest,) = rows(connection, _NEWEST, campaign=campaign_id)
     if newest["day"] is None:
         return None
-    last = newest["day"]
+    last = last or newest["day"]
     first = last - timedelta(days=DAYS - 1)
     of_first = {"campaign": campaign_id, "first": first}
     of_days = {**of_first, "last": last}

@@ -52,14 +52,21 @@ class Week:
 
     @property
     def period(self) -> str:
-        """The ISO week that the seven days end in, such as 2026-W48."""
+        """The ISO week that the seven days are, such as 2026-W48."""
         year, week, _ = self.answer.last.isocalendar()
         return f"{year}-W{week:02}"
 
 
 def read_week(connection: duckdb.DuckDBPyConnection) -> Week | None:
-    """From a published file; None before any day was pulled. Raises duckdb.Error for a file without the marts."""
-    answer = read_answer(connection, None)
+    """The newest week, Monday to Sunday, that is over in a published file; None before any day of one was pulled.
+
+    Raises duckdb.Error for a file without the marts.
+    """
+    (pulled,) = rows(connection, _PULLED)
+    if pulled["last"] is None:
+        return None
+    sunday = date.fromordinal(pulled["last"].toordinal() - pulled["last"].isoweekday() % 7)
+    answer = read_answer(connection, None, sunday) if pulled["first"] <= sunday else None
     if answer is None:
         return None
     found = rows(connection, _CAMPAIGNS, first=answer.first, last=answer.last)
@@ -72,6 +79,12 @@ def read_week(connection: duckdb.DuckDBPyConnection) -> Week | None:
         more_campaigns=max(len(found) - _MOST_CAMPAIGNS, 0),
     )
 
+
+_PULLED = """
+    select min(report_date) as first, max(report_date) as last
+    from marts.data_status
+    where export = 'campaign_country_daily' and last_pulled_at is not null
+"""
 
 _CAMPAIGNS = """
     select campaign_id, max_by(campaign_name, report_date) as campaign_name, currency, sum(spend_total) as spend,

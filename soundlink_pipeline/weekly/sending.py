@@ -33,7 +33,7 @@ class NotSent(Exception):
 
 
 def read_weekly(published: Path) -> Week:
-    """The week that the published file ends with. Raises NotSent."""
+    """The newest week that is over in the published file. Raises NotSent."""
     if not published.is_file():
         raise NotSent("Nothing has been published yet, so there is no report.")
     try:
@@ -42,7 +42,7 @@ def read_weekly(published: Path) -> Week:
     except duckdb.Error as error:
         raise NotSent(f"The published file cannot be read: {str(error).splitlines()[0]}") from None
     if week is None:
-        raise NotSent("No day has been pulled yet, so there is no report.")
+        raise NotSent("No day of a week that is over has been pulled yet, so there is no report.")
     return week
 
 
@@ -121,7 +121,7 @@ def why_not_yet(published: Path, receivers: int, sunday: date) -> str:
     except NotSent as error:
         return str(error)
     if week.answer.last < sunday:
-        return f"Waiting for {sunday} to be published: the newest day is {week.answer.last}."
+        return f"Waiting for {sunday} to be published: the newest week in the file ends on {week.answer.last}."
     try:
         states = SentLog(published.parent).states(KIND, week.period)
     except sqlite3.Error as error:
