@@ -120,8 +120,10 @@ def _tell(
             except Exception as error:
                 unsent = [finding.key for finding in new[new.index(part[0]) :]]
                 log.release(slot, unsent)
-                reason = error if isinstance(error, NotDelivered) else f"{type(error).__name__}: {error}"
-                problems.append(f"Receiver {number + 1} of {len(receivers)}: {hidden(receiver.url, str(reason))}")
+                # A NotDelivered has nothing of the URL, and would lose words that a URL has too, such as starttls.
+                is_ours = isinstance(error, NotDelivered)
+                reason = str(error) if is_ours else hidden(receiver.url, f"{type(error).__name__}: {error}")
+                problems.append(f"Receiver {number + 1} of {len(receivers)}: {reason}")
                 passing |= not isinstance(error, NotDelivered) or error.passing
                 break
             log.finish(slot, keys)

@@ -127,8 +127,7 @@ def find_campaign(connection: duckdb.DuckDBPyConnection, wanted: str) -> Campaig
 def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | None) -> Figures:
     """Everything the report shows, of one campaign or of all. The database must have figures."""
     of = {"campaign": campaign.campaign_id if campaign else None}
-    # They belong to no campaign. What a file of an older version, or of a project's own older models, has no table of is
-    # left out of the page.
+    # They belong to no campaign. What a file of older models has no table of is left out of the page.
     soundlinks = [] if campaign else optional(connection, queries.SOUNDLINKS)
     return Figures(
         answer=read_answer(connection, of["campaign"]),

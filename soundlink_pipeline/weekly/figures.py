@@ -19,7 +19,7 @@ _MOST_CAMPAIGNS = 10
 
 @dataclass(frozen=True)
 class Line:
-    """One figure as text: now, as expected once settled, before, and the change between both."""
+    """One figure as text: now, as expected once settled, before, and the change from before to expected, or so far."""
 
     name: str
     now: str
@@ -120,7 +120,8 @@ def _line(name: str, value: Value, currency: str = "") -> Line:
     expected = "final" if value.is_settled else "not known"
     if not value.is_settled and value.expected is not None:
         expected = _shown(value.expected, currency)
-    change = "" if value.change is None else f"{value.change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
+    so_far = "so far " if expected == "not known" else ""
+    change = "" if value.change is None else so_far + f"{value.change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
     return Line(name, _shown(value.now, currency), expected, _shown(value.before, currency), change)
 
 
@@ -156,6 +157,7 @@ def _by_day(cid: str, name: str, by_day: dict[date, Row], measure: str, currency
 def _campaign(row: Row) -> dict[str, str]:
     cost = row["spend"] / row["followers"] if row["followers"] else None
     return {
+        "id": row["campaign_id"],
         "name": row["campaign_name"],
         "spend": _shown(row["spend"], row["currency"]),
         "streams": _shown(row["streams"], ""),

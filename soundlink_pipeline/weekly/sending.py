@@ -110,8 +110,10 @@ def send_now(published: Path, receivers: Sequence[Receiver], log: Log) -> None:
 
 
 def _reason(error: Exception, receiver: Receiver) -> str:
-    text = str(error) if isinstance(error, NotDelivered) else f"{type(error).__name__}: {error}"
-    return hidden(receiver.url, text)
+    """Without the URL. A NotDelivered has nothing of it, and would lose words that a URL has too, such as starttls."""
+    if isinstance(error, NotDelivered):
+        return str(error)
+    return hidden(receiver.url, f"{type(error).__name__}: {error}")
 
 
 def why_not_yet(published: Path, receivers: int, sunday: date) -> str:

@@ -17,11 +17,12 @@ import pytest
 from soundlink_pipeline.channels.sent_log import SentLog, Slot
 from soundlink_pipeline.settings.settings import Settings
 from soundlink_pipeline.weekly.schedule import build_weekly_report
+from soundlink_pipeline.weekly.sending import make_message
 from soundlink_pipeline_tests.alerts.conftest import _no_waiting, receiver
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
 from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.mail_server import PASSWORD, USER, MailServer, mail_server
-from soundlink_pipeline_tests.support.report_database import QUIET, published_database
+from soundlink_pipeline_tests.support.report_database import LOUD_ID, QUIET, QUIET_ID, published_database
 
 __all__ = ["_no_waiting", "receiver"]
 # The database's newest day is Monday 2026-04-20, its first 2026-04-01: the week that is over ended the day before.
@@ -106,6 +107,24 @@ def test_a_webhook_gets_text_and_figures(folder: Path, receiver: Receiver) -> No
     assert {"name": "Spend", "now": "8,641.50 EUR"}.items() <= body["figures"][0].items()
 
 
+def test_what_is_provisional_is_no_fall_and_campaigns_of_one_name_are_told_apart(folder: Path) -> None:
+    file = folder / "soundlink.duckdb"
+    file.chmod(0o600)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("update marts.campaign_daily set campaign_name = 'Same'")
+        connection.execute("update marts.campaign_daily set streams = 40 where report_date >= date '2026-04-13'")
+        connection.execute("delete from marts.settled_estimates")
+    _, message = make_message(file)
+    assert "Streams (EUR): 280, so far -50% against 560" in message.text
+    assert "so far -50%" in message.html
+    for campaign in (LOUD_ID, QUIET_ID):
+        assert f"Same ({campaign})" in message.text
+        assert f"Same ({campaign})" in message.html
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("update marts.campaign_daily set campaign_name = ''")
+    assert f"- {QUIET_ID}: " in make_message(file)[1].text
+
+
 def test_a_week_is_sent_once_whatever_runs_again(folder: Path, server: MailServer) -> None:
     url = mail_url(server)
     assert isinstance(tick(folder, url), dg.RunRequest)
@@ -157,6 +176,13 @@ def test_what_was_refused_for_good_is_tried_again_by_people_only(folder: Path, s
     del server.answers["AUTH"]
     assert run(folder, url).success
     assert len(server.arrived) == 1
+
+
+def test_words_of_a_reason_that_are_in_the_url_too_stay(folder: Path, server: MailServer) -> None:
+    url = f"{mail_url(server).replace('mailto:', 'mailtos:')}&mode=starttls"
+    assert reason(run(folder, url)) == (
+        "Receiver 1 of 1: the mail server offers no STARTTLS: check port and mode of the URL"
+    )
 
 
 def test_a_run_that_was_killed_while_it_sent_is_not_repeated_and_says_so(folder: Path, server: MailServer) -> None:
