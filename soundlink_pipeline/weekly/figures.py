@@ -42,7 +42,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Week:
-    """`campaigns` are those of the seven days with the most spend, as texts; `more_campaigns` how many others."""
+    """`campaigns` are those of the seven days with the most spend in their currency, as texts.
+
+    `more_campaigns` is how many others there are.
+    """
 
     answer: Answer
     lines: list[Line]
@@ -69,13 +72,14 @@ def read_week(connection: duckdb.DuckDBPyConnection) -> Week | None:
     answer = read_answer(connection, None, sunday) if pulled["first"] <= sunday else None
     if answer is None:
         return None
+    # Of each currency those with the most spend, in turn: amounts of two currencies do not compare.
     found = rows(connection, _CAMPAIGNS, first=answer.first, last=answer.last)
     days = rows(connection, _DAYS, first=answer.last, days=_PICTURE_DAYS)
     return Week(
         answer=answer,
         lines=list(_lines(answer)),
         series=list(_series(days)),
-        campaigns=[_campaign(row) for row in found[:_MOST_CAMPAIGNS]],
+        campaigns=[_campaign(row) for row in sorted(found[:_MOST_CAMPAIGNS], key=_by_currency)],
         more_campaigns=max(len(found) - _MOST_CAMPAIGNS, 0),
     )
 
@@ -92,7 +96,7 @@ _CAMPAIGNS = """
     from marts.campaign_daily
     where report_date between $first and $last
     group by campaign_id, currency
-    order by spend desc, streams desc, campaign_id, currency
+    order by row_number() over (partition by currency order by spend desc, campaign_id), streams desc, campaign_id
 """
 
 _DAYS = """
@@ -152,6 +156,10 @@ def _by_day(cid: str, name: str, by_day: dict[date, Row], measure: str, currency
     values = [float(by_day[day][measure]) if day in by_day else 0.0 for day in days]
     final = [bool(by_day[day]["is_settled"]) if day in by_day else True for day in days]
     return Series(cid, name, days, values, final, _shown(max(values), currency))
+
+
+def _by_currency(row: Row) -> tuple[str, Decimal, str]:
+    return row["currency"], -row["spend"], row["campaign_id"]
 
 
 def _campaign(row: Row) -> dict[str, str]:

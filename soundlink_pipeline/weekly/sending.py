@@ -42,7 +42,7 @@ def read_weekly(published: Path) -> Week:
     except duckdb.Error as error:
         raise NotSent(f"The published file cannot be read: {str(error).splitlines()[0]}") from None
     if week is None:
-        raise NotSent("No day of a week that is over has been pulled yet, so there is no report.")
+        raise NotSent("No campaign has a day of a week that is over yet, so there is no report.")
     return week
 
 
@@ -128,13 +128,22 @@ def why_not_yet(published: Path, receivers: int, sunday: date) -> str:
         states = SentLog(published.parent).states(KIND, week.period)
     except sqlite3.Error as error:
         return f"sent.sqlite in the data folder cannot be used ({error})."
-    dealt_with = [states.get(number) for number in range(receivers)]
-    if None in dealt_with:
+    return _why_none_is_left([states.get(number) for number in range(receivers)], week.period)
+
+
+def _why_none_is_left(states: Sequence[str | None], period: str) -> str:
+    """Of each receiver its state in the log; empty if one has not been dealt with."""
+    if None in states:
         return ""
-    if "refused" in dealt_with:
-        refused = counted(dealt_with.count("refused"), "receiver")
-        return f"{refused} refused the report of {week.period} for good: see the failed run, then launch the job again."
-    return f"The report of {week.period} was sent."
+    if "refused" in states:
+        refused = counted(states.count("refused"), "receiver")
+        return f"{refused} refused the report of {period} for good: see the failed run, then launch the job again."
+    if "sending" in states:
+        return (
+            f"The report of {period} is being sent, or the process that did was killed: then nobody knows whether it"
+            f" arrived. If it did not: {typed('report --send')}"
+        )
+    return f"The report of {period} was sent."
 
 
 def last_sunday(now: datetime) -> date:

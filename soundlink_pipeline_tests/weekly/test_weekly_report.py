@@ -16,13 +16,14 @@ import pytest
 
 from soundlink_pipeline.channels.sent_log import SentLog, Slot
 from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.weekly.figures import read_week
 from soundlink_pipeline.weekly.schedule import build_weekly_report
 from soundlink_pipeline.weekly.sending import make_message
 from soundlink_pipeline_tests.alerts.conftest import _no_waiting, receiver
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
 from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.mail_server import PASSWORD, USER, MailServer, mail_server
-from soundlink_pipeline_tests.support.report_database import LOUD_ID, QUIET, QUIET_ID, published_database
+from soundlink_pipeline_tests.support.report_database import LOUD, LOUD_ID, QUIET, QUIET_ID, published_database
 
 __all__ = ["_no_waiting", "receiver"]
 # The database's newest day is Monday 2026-04-20, its first 2026-04-01: the week that is over ended the day before.
@@ -125,6 +126,22 @@ def test_what_is_provisional_is_no_fall_and_campaigns_of_one_name_are_told_apart
     assert f"- {QUIET_ID}: " in make_message(file)[1].text
 
 
+def test_no_currency_crowds_out_another(folder: Path) -> None:
+    file = folder / "soundlink.duckdb"
+    file.chmod(0o600)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(
+            "insert into marts.campaign_daily select * exclude (number) replace ('yen-' || number as campaign_id,"
+            " 'Yen ' || number as campaign_name, 'JPY' as currency, 200000 + number as spend_total)"
+            " from marts.campaign_daily, range(12) as numbers(number) where currency = 'EUR'"
+        )
+        week = read_week(connection)
+    assert week is not None
+    names = [row["name"] for row in week.campaigns]
+    assert names == [QUIET, *(f"Yen {number}" for number in range(11, 3, -1)), LOUD]
+    assert week.more_campaigns == 4
+
+
 def test_a_week_is_sent_once_whatever_runs_again(folder: Path, server: MailServer) -> None:
     url = mail_url(server)
     assert isinstance(tick(folder, url), dg.RunRequest)
@@ -188,6 +205,9 @@ def test_words_of_a_reason_that_are_in_the_url_too_stay(folder: Path, server: Ma
 def test_a_run_that_was_killed_while_it_sent_is_not_repeated_and_says_so(folder: Path, server: MailServer) -> None:
     SentLog(folder).claim(Slot("weekly report", 0, WEEK), ["report"], TUESDAY)
     assert "nobody knows whether it arrived" in reason(run(folder, mail_url(server)))
+    said = tick(folder, mail_url(server))
+    assert isinstance(said, str)
+    assert "nobody knows whether it arrived" in said
     assert server.arrived == []
 
 
