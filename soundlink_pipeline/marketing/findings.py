@@ -20,7 +20,8 @@ class Finding:
     """One rule, broken by one campaign in one currency.
 
     `number` and `usual` are sentences about the campaign's own figures. `final_on` is the day on which the last of the
-    days behind them is final; None where all are. `facts` are the same for programs.
+    days behind them is final; None where all are. `facts` are the same for programs. `shares_name`: another campaign
+    has its name, so that its id must tell which it is.
     """
 
     rule: str
@@ -31,6 +32,7 @@ class Finding:
     usual: str
     final_on: date | None
     facts: dict[str, Any]
+    shares_name: bool = False
 
     @property
     def key(self) -> str:
@@ -40,6 +42,8 @@ class Finding:
     def text(self) -> str:
         """The finding in one line; the campaign's name is made harmless."""
         name = cut(clean(self.campaign_name) or self.campaign_id, _LONGEST_NAME)
+        if self.shares_name and name != self.campaign_id:
+            name += f" ({self.campaign_id})"
         changes = f"may still change until {self.final_on}" if self.final_on else "final"
         return f"{name}: {self.number}. {self.usual} ({changes})."
 

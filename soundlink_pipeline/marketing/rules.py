@@ -7,7 +7,7 @@ final numbers would not. Money is of the campaign's own currency; nothing is add
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -53,7 +53,14 @@ def find_all(connection: duckdb.DuckDBPyConnection, limits: Limits) -> list[Find
     for result, prices in (("follower", limits.follower), ("listener", limits.listener)):
         found += too_dear(connection, result, prices)
         found += unusual(connection, result)
+    shared = {row["campaign_name"] for row in _rows(connection, _SHARED_NAMES)}
+    found = [replace(item, shares_name=item.campaign_name in shared) for item in found]
     return sorted(found, key=lambda item: (item.campaign_name, item.campaign_id, item.rule, item.currency))
+
+
+_SHARED_NAMES = """
+    select campaign_name from marts.campaign_daily group by campaign_name having count(distinct campaign_id) > 1
+"""
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:

@@ -70,6 +70,12 @@ def tick(state: State, receivers: Sequence[Receiver], settings: Settings, now: d
         with read_published(file) as connection:
             limits = Limits(dict(settings.max_cost_per_follower), dict(settings.max_cost_per_listener))
             findings = find_all(connection, limits)
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
+        state.seen = version
+        return (
+            f"The published file lacks what the rules read ({str(error).splitlines()[0]}): its models are of another"
+            " version. Rebuild them."
+        )
     except duckdb.Error as error:
         # Perhaps it is of another version; the next publication is not.
         state.seen = version
@@ -114,8 +120,10 @@ def _tell(
             except Exception as error:
                 unsent = [finding.key for finding in new[new.index(part[0]) :]]
                 log.release(slot, unsent)
-                reason = error if isinstance(error, NotDelivered) else f"{type(error).__name__}: {error}"
-                problems.append(f"Receiver {number + 1} of {len(receivers)}: {hidden(receiver.url, str(reason))}")
+                # A NotDelivered has nothing of the URL, and would lose words that a URL has too, such as starttls.
+                is_ours = isinstance(error, NotDelivered)
+                reason = str(error) if is_ours else hidden(receiver.url, f"{type(error).__name__}: {error}")
+                problems.append(f"Receiver {number + 1} of {len(receivers)}: {reason}")
                 passing |= not isinstance(error, NotDelivered) or error.passing
                 break
             log.finish(slot, keys)

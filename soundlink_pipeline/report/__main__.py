@@ -95,7 +95,7 @@ def make_report(source: Source, wanted: str | None = None) -> tuple[str, Campaig
         raise NoReport(f"In {source.where}, {error}.") from None
     except (WarehouseLocked, WarehouseUnusable) as error:
         raise NoReport(f"The report was not made: {error}.") from error
-    except duckdb.BinderException as error:
+    except (duckdb.BinderException, duckdb.CatalogException) as error:
         raise NoReport(
             f"{source.where} was made by another version of the pipeline: {typed('rebuild')} makes its models anew."
         ) from error

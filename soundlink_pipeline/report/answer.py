@@ -36,9 +36,12 @@ class Value:
 
     @property
     def change(self) -> float | None:
-        """Against the days before, 0.1 is a tenth more; what is provisional by its expected value, if any."""
+        """Against the days before, 0.1 is a tenth more; what is provisional by its expected value, if any.
+
+        None where they have nothing, or less: corrections may make their spend negative.
+        """
         known = self.now if self.expected is None else self.expected
-        if known is None or not self.before:
+        if known is None or self.before is None or self.before <= 0:
             return None
         return float(known) / float(self.before) - 1
 
@@ -57,7 +60,7 @@ class InCurrency:
 
 @dataclass(frozen=True)
 class Answer:
-    """The newest seven days, `first` to `last`, UTC, both included.
+    """Seven days, `first` to `last`, UTC, both included: the newest, unless others were requested.
 
     `new_listeners` are those of promoted tracks, the only ones that add up to people within a campaign; None where no
     track is promoted. `has_before` is false if not all of the seven days before were pulled, or nothing had begun by
@@ -91,27 +94,37 @@ class Answer:
         return any(value.expected is not None for value in self.values)
 
 
-def read_answer(connection: duckdb.DuckDBPyConnection, campaign_id: str | None) -> Answer | None:
-    """Of one campaign, or of all. None without any day of an ads' export that was pulled."""
+def read_answer(
+    connection: duckdb.DuckDBPyConnection, campaign_id: str | None, last: date | None = None
+) -> Answer | None:
+    """Of one campaign, or of all; of the seven days up to `last`, or else of the newest.
+
+    None without any day of an ads' export that was pulled.
+    """
     (newest,) = rows(connection, _NEWEST, campaign=campaign_id)
     if newest["day"] is None:
         return None
-    last = newest["day"]
+    last = last or newest["day"]
     first = last - timedelta(days=DAYS - 1)
     of_first = {"campaign": campaign_id, "first": first}
     of_days = {**of_first, "last": last}
     has_before = rows(connection, _BEFORE, **of_first)[0]["is_comparable"]
+    (status,) = rows(connection, _ARE_SETTLED, **of_days)
+
+    def total(of: Sequence[Row], measure: str) -> Value:
+        return _total(of, measure, expected, has_before=has_before, are_settled=status["are_settled"])
+
     (lacking,) = rows(connection, _LACKING, **of_days)
-    days = rows(connection, _DAYS, **of_days)
+    days, listening = rows(connection, _DAYS, **of_days), rows(connection, _NEW_LISTENERS, **of_days)
     expected = _estimated(optional(connection, _ESTIMATES, **of_first))
     return Answer(
         first=first,
         last=last,
         currencies=[
-            _in_currency(currency, [day for day in days if day["currency"] == currency], expected, has_before)
+            _in_currency(currency, [day for day in days if day["currency"] == currency], total)
             for currency in sorted({day["currency"] for day in days})
         ],
-        new_listeners=_new_listeners(rows(connection, _NEW_LISTENERS, **of_days), expected, has_before),
+        new_listeners=total(listening, "new_listeners") if listening else None,
         has_before=has_before,
         lacking=lacking["days"],
     )
@@ -139,6 +152,12 @@ _BEFORE = f"""
     from marts.data_status
     where export = 'campaign_country_daily' and last_pulled_at is not null
         and report_date between $first - {DAYS} and $first - 1 and {_ACCOUNTS}
+"""
+
+_ARE_SETTLED = f"""
+    select coalesce(bool_and(is_settled), false) as are_settled
+    from marts.data_status
+    where export = 'campaign_country_daily' and report_date between $first and $last and {_ACCOUNTS}
 """
 
 _LACKING = f"""
@@ -201,26 +220,20 @@ def _estimated(estimates: Sequence[Row]) -> _Expected:
     return expected
 
 
-def _in_currency(currency: str, days: Sequence[Row], expected: _Expected, has_before: bool) -> InCurrency:
-    def total(measure: str) -> Value:
-        return _total(days, measure, expected, has_before)
-
-    spend, followers = total("spend_total"), total("followers")
+def _in_currency(currency: str, days: Sequence[Row], total: Callable[[Sequence[Row], str], Value]) -> InCurrency:
+    spend, followers = total(days, "spend_total"), total(days, "followers")
     return InCurrency(
         currency=currency,
         spend=spend,
         followers=followers,
-        streams=total("streams"),
+        streams=total(days, "streams"),
         cost_per_follower=_ratio(spend, followers),
-        media_cost_per_follower=_ratio(total("spend_media"), followers),
+        media_cost_per_follower=_ratio(total(days, "spend_media"), followers),
     )
 
 
-def _new_listeners(days: Sequence[Row], expected: _Expected, has_before: bool) -> Value | None:
-    return _total(days, "new_listeners", expected, has_before) if days else None
-
-
-def _total(days: Sequence[Row], measure: str, expected: _Expected, has_before: bool) -> Value:
+def _total(days: Sequence[Row], measure: str, expected: _Expected, *, has_before: bool, are_settled: bool) -> Value:
+    """`are_settled`: whether the seven days are. Where they have no row, nothing else says if one may still come."""
     now = [day for day in days if day["is_now"]]
     open_days = [day for day in now if not day["is_settled"]]
     settled = sum(day[measure] for day in now if day["is_settled"])
@@ -230,7 +243,7 @@ def _total(days: Sequence[Row], measure: str, expected: _Expected, has_before: b
         before=sum(day[measure] for day in days if not day["is_now"]) if has_before else None,
         expected=settled + sum(estimates) if open_days and len(estimates) == len(open_days) else None,
         settled=settled,
-        is_settled=not open_days,
+        is_settled=not open_days if now else are_settled,
     )
 
 

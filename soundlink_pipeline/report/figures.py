@@ -127,20 +127,20 @@ def find_campaign(connection: duckdb.DuckDBPyConnection, wanted: str) -> Campaig
 def read_figures(connection: duckdb.DuckDBPyConnection, campaign: Campaign | None) -> Figures:
     """Everything the report shows, of one campaign or of all. The database must have figures."""
     of = {"campaign": campaign.campaign_id if campaign else None}
-    # They belong to no campaign; a file of a version that knew none has no table of them.
+    # They belong to no campaign. What a file of older models has no table of is left out of the page.
     soundlinks = [] if campaign else optional(connection, queries.SOUNDLINKS)
     return Figures(
         answer=read_answer(connection, of["campaign"]),
         dates=rows(connection, queries.dates(with_soundlinks=bool(soundlinks)), **of),
-        days=rows(connection, queries.DAYS, **of),
+        days=optional(connection, queries.DAYS, **of) or rows(connection, queries.DAYS_ALONE, **of),
         headline=rows(connection, queries.HEADLINE, **of),
-        pacing=rows(connection, queries.PACING, **of),
+        pacing=optional(connection, queries.PACING, **of),
         campaigns=rows(connection, queries.CAMPAIGNS, **of),
         soundlinks=soundlinks,
         countries=rows(connection, queries.COUNTRIES, **of),
         tracks=rows(connection, queries.TRACKS, **of),
-        cohorts=rows(connection, queries.COHORTS, **of),
-        returns=rows(connection, queries.RETURNS, **of),
+        cohorts=optional(connection, queries.COHORTS, **of),
+        returns=optional(connection, queries.RETURNS, **of),
         curve=rows(connection, queries.CURVE, **of),
         status=rows(connection, queries.STATUS, **of),
         account_names={row["account_id"]: row["name"] for row in rows(connection, queries.ACCOUNT_NAMES)},

@@ -31,8 +31,22 @@ def dates(*, with_soundlinks: bool) -> str:
     """
 
 
-# Streams as they are expected to be once settled; their range where it is one estimate, for ranges cannot be added up.
-DAYS = f"""
+_ESTIMATES = """
+        select account_id, report_date, currency, settled_estimate, settled_low, settled_high
+        from marts.settled_estimates
+        where export = 'campaign_country_daily' and measure = 'streams'
+            and ($campaign::varchar is null and grain = 'account' or grain = 'subject' and subject_id = $campaign)
+"""
+
+_NO_ESTIMATES = """
+        select '' as account_id, null::date as report_date, '' as currency, null::bigint as settled_estimate,
+            null::bigint as settled_low, null::bigint as settled_high
+        where false
+"""
+
+
+def _days(estimates: str) -> str:
+    return f"""
     with days as (
         select account_id, report_date, currency, sum(spend_total) as spend_total, sum(streams)::bigint as streams,
             sum(followers)::bigint as followers, bool_and(is_settled) as is_settled
@@ -40,11 +54,7 @@ DAYS = f"""
         group by all
     ),
     estimates as (
-        select account_id, report_date, currency, settled_estimate, settled_low, settled_high
-        from marts.settled_estimates
-        where export = 'campaign_country_daily' and measure = 'streams'
-            and ($campaign::varchar is null and grain = 'account' or grain = 'subject' and subject_id = $campaign)
-    )
+{estimates}    )
     select report_date, currency, sum(spend_total) as spend_total, sum(streams)::bigint as streams,
         sum(followers)::bigint as followers, bool_and(is_settled) as is_settled,
         case when not bool_and(is_settled) and bool_and(is_settled or settled_estimate is not null)
@@ -53,7 +63,13 @@ DAYS = f"""
         case when count(*) = 1 then any_value(settled_high)::bigint end as streams_high
     from days left join estimates using (account_id, report_date, currency)
     group by report_date, currency order by report_date, currency
-"""
+    """
+
+
+# Streams as they are expected to be once settled; their range where it is one estimate, for ranges cannot be added up.
+DAYS = _days(_ESTIMATES)
+# Of a file without the mart of estimates.
+DAYS_ALONE = _days(_NO_ESTIMATES)
 
 HEADLINE = f"""
     select currency, {_totals()}, min(report_date) as first_report_date, max(report_date) as last_report_date

@@ -19,7 +19,7 @@ _MOST_CAMPAIGNS = 10
 
 @dataclass(frozen=True)
 class Line:
-    """One figure as text: now, as expected once settled, before, and the change between both."""
+    """One figure as text: now, as expected once settled, before, and the change from before to expected, or so far."""
 
     name: str
     now: str
@@ -42,7 +42,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Week:
-    """`campaigns` are those of the seven days with the most spend, as texts; `more_campaigns` how many others."""
+    """`campaigns` are those of the seven days with the most spend in their currency, as texts.
+
+    `more_campaigns` is how many others there are.
+    """
 
     answer: Answer
     lines: list[Line]
@@ -52,26 +55,40 @@ class Week:
 
     @property
     def period(self) -> str:
-        """The ISO week that the seven days end in, such as 2026-W48."""
+        """The ISO week that the seven days are, such as 2026-W48."""
         year, week, _ = self.answer.last.isocalendar()
         return f"{year}-W{week:02}"
 
 
 def read_week(connection: duckdb.DuckDBPyConnection) -> Week | None:
-    """From a published file; None before any day was pulled. Raises duckdb.Error for a file without the marts."""
-    answer = read_answer(connection, None)
+    """The newest week, Monday to Sunday, that is over in a published file; None before any day of one was pulled.
+
+    Raises duckdb.Error for a file without the marts.
+    """
+    (pulled,) = rows(connection, _PULLED)
+    if pulled["last"] is None:
+        return None
+    sunday = date.fromordinal(pulled["last"].toordinal() - pulled["last"].isoweekday() % 7)
+    answer = read_answer(connection, None, sunday) if pulled["first"] <= sunday else None
     if answer is None:
         return None
+    # Of each currency those with the most spend, in turn: amounts of two currencies do not compare.
     found = rows(connection, _CAMPAIGNS, first=answer.first, last=answer.last)
     days = rows(connection, _DAYS, first=answer.last, days=_PICTURE_DAYS)
     return Week(
         answer=answer,
         lines=list(_lines(answer)),
         series=list(_series(days)),
-        campaigns=[_campaign(row) for row in found[:_MOST_CAMPAIGNS]],
+        campaigns=[_campaign(row) for row in sorted(found[:_MOST_CAMPAIGNS], key=_by_currency)],
         more_campaigns=max(len(found) - _MOST_CAMPAIGNS, 0),
     )
 
+
+_PULLED = """
+    select min(report_date) as first, max(report_date) as last
+    from marts.data_status
+    where export = 'campaign_country_daily' and last_pulled_at is not null
+"""
 
 _CAMPAIGNS = """
     select campaign_id, max_by(campaign_name, report_date) as campaign_name, currency, sum(spend_total) as spend,
@@ -79,7 +96,7 @@ _CAMPAIGNS = """
     from marts.campaign_daily
     where report_date between $first and $last
     group by campaign_id, currency
-    order by spend desc, streams desc, campaign_id, currency
+    order by row_number() over (partition by currency order by spend desc, campaign_id), streams desc, campaign_id
 """
 
 _DAYS = """
@@ -107,7 +124,8 @@ def _line(name: str, value: Value, currency: str = "") -> Line:
     expected = "final" if value.is_settled else "not known"
     if not value.is_settled and value.expected is not None:
         expected = _shown(value.expected, currency)
-    change = "" if value.change is None else f"{value.change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
+    so_far = "so far " if expected == "not known" else ""
+    change = "" if value.change is None else so_far + f"{value.change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
     return Line(name, _shown(value.now, currency), expected, _shown(value.before, currency), change)
 
 
@@ -140,9 +158,14 @@ def _by_day(cid: str, name: str, by_day: dict[date, Row], measure: str, currency
     return Series(cid, name, days, values, final, _shown(max(values), currency))
 
 
+def _by_currency(row: Row) -> tuple[str, Decimal, str]:
+    return row["currency"], -row["spend"], row["campaign_id"]
+
+
 def _campaign(row: Row) -> dict[str, str]:
     cost = row["spend"] / row["followers"] if row["followers"] else None
     return {
+        "id": row["campaign_id"],
         "name": row["campaign_name"],
         "spend": _shown(row["spend"], row["currency"]),
         "streams": _shown(row["streams"], ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def message_of(week: Week, page: str) -> Message:
         File(f"{series.cid}.png", "image/png", bars(series.values, is_final=series.is_final), series.cid)
         for series in week.series
     )
-    shown = {"title": title, "week": week, "answer": answer, "notes": notes(week), "name": _name}
+    shown = {"title": title, "week": week, "answer": answer, "notes": notes(week), "name": _names(week).__getitem__}
     html = environment.get_template("mail.html.jinja").render(**shown, width=WIDTH // 2, height=HEIGHT // 2)
     return Message(
         title=title,
@@ -64,9 +65,10 @@ def notes(week: Week) -> list[str]:
 
 def _text(week: Week, escape: Callable[[str], str]) -> str:
     lines = [_line(line) for line in week.lines]
+    names = _names(week)
     for row in week.campaigns:
         lines.append(
-            f"- {_name(row['name'])}: {row['spend']}, {row['followers']} followers at {row['cost']}, {row['streams']}"
+            f"- {names[row['id']]}: {row['spend']}, {row['followers']} followers at {row['cost']}, {row['streams']}"
             f" streams ({row['status']})"
         )
     if week.more_campaigns:
@@ -84,5 +86,8 @@ def _facts(week: Week) -> list[dict[str, str]]:
     return [vars(line) for line in week.lines]
 
 
-def _name(text: str) -> str:
-    return cut(clean(text), _LONGEST_NAME)
+def _names(week: Week) -> dict[str, str]:
+    """By id how each campaign is called: by its id too where others look the same, and by that alone without a name."""
+    names = {row["id"]: cut(clean(row["name"]), _LONGEST_NAME) for row in week.campaigns}
+    often = Counter(names.values())
+    return {own: f"{name} ({own})" if name and often[name] > 1 else name or own for own, name in names.items()}

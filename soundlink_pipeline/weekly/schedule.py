@@ -44,8 +44,8 @@ def build_weekly_report(
     @dg.job(
         name=WEEKLY_REPORT,
         description=(
-            "Sends the figures of the newest seven days, with the whole report, to SOUNDLINK_REPORT_URL: each receiver"
-            " gets a week once. soundlink report --send sends it again."
+            "Sends the figures of the newest week that is over, Monday to Sunday, with the whole report, to"
+            " SOUNDLINK_REPORT_URL: each receiver gets a week once. soundlink report --send sends it again."
         ),
     )
     def weekly_report() -> None:

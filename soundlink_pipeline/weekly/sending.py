@@ -33,7 +33,7 @@ class NotSent(Exception):
 
 
 def read_weekly(published: Path) -> Week:
-    """The week that the published file ends with. Raises NotSent."""
+    """The newest week that is over in the published file. Raises NotSent."""
     if not published.is_file():
         raise NotSent("Nothing has been published yet, so there is no report.")
     try:
@@ -42,7 +42,7 @@ def read_weekly(published: Path) -> Week:
     except duckdb.Error as error:
         raise NotSent(f"The published file cannot be read: {str(error).splitlines()[0]}") from None
     if week is None:
-        raise NotSent("No day has been pulled yet, so there is no report.")
+        raise NotSent("No campaign has a day of a week that is over yet, so there is no report.")
     return week
 
 
@@ -110,8 +110,10 @@ def send_now(published: Path, receivers: Sequence[Receiver], log: Log) -> None:
 
 
 def _reason(error: Exception, receiver: Receiver) -> str:
-    text = str(error) if isinstance(error, NotDelivered) else f"{type(error).__name__}: {error}"
-    return hidden(receiver.url, text)
+    """Without the URL. A NotDelivered has nothing of it, and would lose words that a URL has too, such as starttls."""
+    if isinstance(error, NotDelivered):
+        return str(error)
+    return hidden(receiver.url, f"{type(error).__name__}: {error}")
 
 
 def why_not_yet(published: Path, receivers: int, sunday: date) -> str:
@@ -121,18 +123,27 @@ def why_not_yet(published: Path, receivers: int, sunday: date) -> str:
     except NotSent as error:
         return str(error)
     if week.answer.last < sunday:
-        return f"Waiting for {sunday} to be published: the newest day is {week.answer.last}."
+        return f"Waiting for {sunday} to be published: the newest week in the file ends on {week.answer.last}."
     try:
         states = SentLog(published.parent).states(KIND, week.period)
     except sqlite3.Error as error:
         return f"sent.sqlite in the data folder cannot be used ({error})."
-    dealt_with = [states.get(number) for number in range(receivers)]
-    if None in dealt_with:
+    return _why_none_is_left([states.get(number) for number in range(receivers)], week.period)
+
+
+def _why_none_is_left(states: Sequence[str | None], period: str) -> str:
+    """Of each receiver its state in the log; empty if one has not been dealt with."""
+    if None in states:
         return ""
-    if "refused" in dealt_with:
-        refused = counted(dealt_with.count("refused"), "receiver")
-        return f"{refused} refused the report of {week.period} for good: see the failed run, then launch the job again."
-    return f"The report of {week.period} was sent."
+    if "refused" in states:
+        refused = counted(states.count("refused"), "receiver")
+        return f"{refused} refused the report of {period} for good: see the failed run, then launch the job again."
+    if "sending" in states:
+        return (
+            f"The report of {period} is being sent, or the process that did was killed: then nobody knows whether it"
+            f" arrived. If it did not: {typed('report --send')}"
+        )
+    return f"The report of {period} was sent."
 
 
 def last_sunday(now: datetime) -> date:

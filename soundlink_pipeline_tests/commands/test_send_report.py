@@ -40,7 +40,7 @@ def test_it_sends_now_and_again_and_says_so(folder: Path) -> None:
         for _ in range(2):
             said = soundlink("report", "--send", cwd=folder)
             assert (said.code, said.out, said.err) == (0, "Receiver 1 of 1: sent.\n", "")
-        assert [arrived.mail["Subject"] for arrived in server.arrived] == ["Soundlink, 2026-04-14 to 2026-04-20"] * 2
+        assert [arrived.mail["Subject"] for arrived in server.arrived] == ["Soundlink, 2026-04-13 to 2026-04-19"] * 2
         server.answers["AUTH"] = f"535 {USER} {PASSWORD}"
         said = soundlink("report", "--send", cwd=folder)
         assert (said.code, said.out) == (1, "")

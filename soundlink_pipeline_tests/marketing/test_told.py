@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 import pytest
 
 from soundlink_pipeline.channels.sent_log import SentLog, Slot
@@ -201,6 +202,22 @@ def test_a_file_that_is_missing_or_cannot_be_read_is_said_and_kills_no_tick(tmp_
     assert look.tick() == ["Nothing is published yet."]
     (tmp_path / "soundlink.duckdb").write_bytes(b"nonsense")
     assert look.tick()[0].startswith("The published file could not be read: ")
+
+
+def test_a_file_of_older_models_is_said_with_what_to_do(look: Look, receiver: Receiver) -> None:
+    with duckdb.connect(str(look.folder / "soundlink.duckdb")) as connection:
+        connection.execute("drop table marts.settled_estimates")
+    assert look.tick()[0].endswith("its models are of another version. Rebuild them.")
+    assert look.tick() == ["Nothing has been published since the last look."]
+
+
+def test_campaigns_of_one_name_are_told_apart(look: Look, receiver: Receiver) -> None:
+    with duckdb.connect(str(look.folder / "soundlink.duckdb")) as connection:
+        connection.execute("update marts.campaign_daily set campaign_name = 'Same'")
+    look.tick()
+    [body] = receiver.bodies
+    for campaign in ("c1", "c2"):
+        assert f"- Same ({campaign}): no stream for " in body["text"]
 
 
 def test_a_log_that_is_damaged_is_said_and_nothing_is_sent_twice_for_it(look: Look, receiver: Receiver) -> None:

@@ -67,6 +67,31 @@ def test_it_is_about_the_newest_seven_days_and_the_seven_before(database: duckdb
     assert found.lacking == 0
 
 
+def test_nothing_is_a_share_of_corrections_below_zero(database: duckdb.DuckDBPyConnection) -> None:
+    database.execute("update marts.campaign_daily set spend_total = -100 where report_date < date '2026-04-14'")
+    for of in answer(database).currencies:
+        assert of.spend.before == -700
+        assert of.spend.change is None
+        assert of.cost_per_follower.change is None
+        assert of.streams.change == 0
+
+
+def test_days_without_a_row_so_far_are_not_final(database: duckdb.DuckDBPyConnection) -> None:
+    database.execute("delete from marts.campaign_daily where report_date >= date '2026-04-14' and currency = 'EUR'")
+    [of, _] = answer(database).currencies
+    assert (of.spend.now, of.spend.is_settled, of.streams.is_settled) == (0, False, False)
+    database.execute("update marts.data_status set is_settled = true")
+    [of, _] = answer(database).currencies
+    assert of.spend.is_settled
+
+
+def test_seven_days_may_be_requested(database: duckdb.DuckDBPyConnection) -> None:
+    found = read_answer(database, None, date(2026, 4, 19))
+    assert found is not None
+    assert (found.first, found.last) == (date(2026, 4, 13), date(2026, 4, 19))
+    assert [of.spend.settled for of in found.currencies] == [2 * SPEND] * 2
+
+
 def test_cost_per_follower_is_of_the_seven_days_sums(database: duckdb.DuckDBPyConnection) -> None:
     database.execute("update marts.campaign_daily set followers = 3")
     for of in answer(database).currencies:

@@ -84,6 +84,12 @@ def test_a_heading_sorts_both_ways_and_keeps_currencies_apart(browser: Any, page
     assert sorted_by("Streams", 1) == ["100", "9", ""], "what is not known comes last"
     assert sorted_by("Streams", 1) == ["9", "100", ""], "numbers, not texts"
     assert page.locator("th[aria-sort=ascending]").inner_text().strip() == "Streams"
+    for place, name in enumerate(("9", "10", "5x")):
+        page.evaluate(
+            "([place, name]) => document.querySelectorAll('.sortable tbody tr')[place].cells[0].dataset.value = name",
+            [place, name],
+        )
+    assert sorted_by("Campaign", 0) == ["5x", "9", "10"], "names, of which some are numbers"
     assert sorted_by("Spend", 4) == ["100", "20", "3"], "EUR, and then USD"
     assert page.locator("th[aria-sort]").count() == 1
     page.keyboard.press("Enter")

@@ -144,3 +144,13 @@ def test_what_it_earned_is_shown_where_there_is_a_statement(text_after: Callable
 
 def test_the_page_of_a_campaign_that_shares_its_name_shows_its_id(text_after: Callable[..., str]) -> None:
     assert QUIET_ID in text_after(campaign=QUIET_ID)
+
+
+def test_a_file_of_models_before_0_8_has_a_page_without_what_it_lacks(text_after: Callable[..., str]) -> None:
+    lacking = ("campaign_pacing", "campaign_return_summary", "cohort", "settled_estimates")
+    shown = text_after(*(f"drop table marts.{table}" for table in lacking))
+    for heading in ("The last 7 days", "Day by day", "All days", "Campaigns", "Countries"):
+        assert heading in shown
+    assert "no estimate" in shown
+    for heading in ("Pacing", "Do they come back?", "What it earned"):
+        assert heading not in shown

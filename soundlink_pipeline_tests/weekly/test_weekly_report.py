@@ -5,27 +5,30 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import dagster as dg
+import duckdb
 import pytest
 
 from soundlink_pipeline.channels.sent_log import SentLog, Slot
 from soundlink_pipeline.settings.settings import Settings
+from soundlink_pipeline.weekly.figures import read_week
 from soundlink_pipeline.weekly.schedule import build_weekly_report
+from soundlink_pipeline.weekly.sending import make_message
 from soundlink_pipeline_tests.alerts.conftest import _no_waiting, receiver
 from soundlink_pipeline_tests.alerts.receiver import SECRET, TOKEN, Receiver
 from soundlink_pipeline_tests.support.instances import instance_at
 from soundlink_pipeline_tests.support.mail_server import PASSWORD, USER, MailServer, mail_server
-from soundlink_pipeline_tests.support.report_database import QUIET, published_database
+from soundlink_pipeline_tests.support.report_database import LOUD, LOUD_ID, QUIET, QUIET_ID, published_database
 
 __all__ = ["_no_waiting", "receiver"]
-# The database's newest day is Monday 2026-04-20, its first 2026-04-01.
-MONDAY = datetime(2026, 4, 21, 9, 40, tzinfo=UTC)
-WEEK = "2026-W17"
+# The database's newest day is Monday 2026-04-20, its first 2026-04-01: the week that is over ended the day before.
+TUESDAY = datetime(2026, 4, 21, 9, 40, tzinfo=UTC)
+WEEK = "2026-W16"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def mail_url(server: MailServer) -> str:
 
 
 def run(folder: Path, url: str | None, **options: Any) -> dg.ExecuteInProcessResult:
-    job, _ = build_weekly_report(lambda: url, Settings(data_dir=folder), lambda: MONDAY)
+    job, _ = build_weekly_report(lambda: url, Settings(data_dir=folder), lambda: TUESDAY)
     return job.execute_in_process(raise_on_error=False, **options)
 
 
@@ -64,7 +67,7 @@ def reason(result: dg.ExecuteInProcessResult) -> str:
     return data.description or ""
 
 
-def tick(folder: Path, url: str | None, at: datetime = MONDAY) -> dg.RunRequest | str:
+def tick(folder: Path, url: str | None, at: datetime = TUESDAY) -> dg.RunRequest | str:
     _, schedule = build_weekly_report(lambda: url, Settings(data_dir=folder))
     with dg.build_schedule_context(scheduled_execution_time=at) as context:
         done = schedule.evaluate_tick(context)
@@ -74,11 +77,11 @@ def tick(folder: Path, url: str | None, at: datetime = MONDAY) -> dg.RunRequest 
 def test_a_mail_has_the_answer_first_pictures_inline_and_the_page_attached(folder: Path, server: MailServer) -> None:
     assert run(folder, mail_url(server)).success
     mail = server.arrived[0].mail
-    assert mail["Subject"] == "Soundlink, 2026-04-14 to 2026-04-20"
+    assert mail["Subject"] == "Soundlink, 2026-04-13 to 2026-04-19"
     alternative, page = mail.iter_parts()
     text, related = alternative.iter_parts()
     html, *pictures = related.iter_parts()
-    # Seven days of 1234.50, of which one is settled; 80 streams a day of each of two campaigns.
+    # Seven days of 1234.50, of which two are settled; 80 streams a day of each of two campaigns.
     shown = html.get_content()
     assert shown.index("8,641.50 EUR") < shown.index("<img")
     assert "1,120" not in shown
@@ -100,9 +103,43 @@ def test_a_mail_has_the_answer_first_pictures_inline_and_the_page_attached(folde
 def test_a_webhook_gets_text_and_figures(folder: Path, receiver: Receiver) -> None:
     assert run(folder, receiver.url).success
     [body] = receiver.bodies
-    assert body["text"].splitlines()[0] == "Soundlink, 2026-04-14 to 2026-04-20"
-    assert (body["week"], body["from"], body["to"]) == (WEEK, "2026-04-14", "2026-04-20")
+    assert body["text"].splitlines()[0] == "Soundlink, 2026-04-13 to 2026-04-19"
+    assert (body["week"], body["from"], body["to"]) == (WEEK, "2026-04-13", "2026-04-19")
     assert {"name": "Spend", "now": "8,641.50 EUR"}.items() <= body["figures"][0].items()
+
+
+def test_what_is_provisional_is_no_fall_and_campaigns_of_one_name_are_told_apart(folder: Path) -> None:
+    file = folder / "soundlink.duckdb"
+    file.chmod(0o600)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("update marts.campaign_daily set campaign_name = 'Same'")
+        connection.execute("update marts.campaign_daily set streams = 40 where report_date >= date '2026-04-13'")
+        connection.execute("delete from marts.settled_estimates")
+    _, message = make_message(file)
+    assert "Streams (EUR): 280, so far -50% against 560" in message.text
+    assert "so far -50%" in message.html
+    for campaign in (LOUD_ID, QUIET_ID):
+        assert f"Same ({campaign})" in message.text
+        assert f"Same ({campaign})" in message.html
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("update marts.campaign_daily set campaign_name = ''")
+    assert f"- {QUIET_ID}: " in make_message(file)[1].text
+
+
+def test_no_currency_crowds_out_another(folder: Path) -> None:
+    file = folder / "soundlink.duckdb"
+    file.chmod(0o600)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(
+            "insert into marts.campaign_daily select * exclude (number) replace ('yen-' || number as campaign_id,"
+            " 'Yen ' || number as campaign_name, 'JPY' as currency, 200000 + number as spend_total)"
+            " from marts.campaign_daily, range(12) as numbers(number) where currency = 'EUR'"
+        )
+        week = read_week(connection)
+    assert week is not None
+    names = [row["name"] for row in week.campaigns]
+    assert names == [QUIET, *(f"Yen {number}" for number in range(11, 3, -1)), LOUD]
+    assert week.more_campaigns == 4
 
 
 def test_a_week_is_sent_once_whatever_runs_again(folder: Path, server: MailServer) -> None:
@@ -112,6 +149,26 @@ def test_a_week_is_sent_once_whatever_runs_again(folder: Path, server: MailServe
     assert run(folder, url).success
     assert len(server.arrived) == 1
     assert tick(folder, url) == f"The report of {WEEK} was sent."
+
+
+def test_the_days_after_a_week_are_no_week_of_their_own(folder: Path, database: Path, server: MailServer) -> None:
+    file, url = folder / "soundlink.duckdb", mail_url(server)
+    # On Monday the file ends with Sunday.
+    file.chmod(0o600)
+    with duckdb.connect(str(file)) as connection:
+        for table in ("campaign_daily", "track_engagement_daily", "data_status"):
+            connection.execute(f"delete from marts.{table} where report_date > date '2026-04-19'")
+    monday = TUESDAY - timedelta(days=1)
+    requested = tick(folder, url, monday)
+    assert isinstance(requested, dg.RunRequest)
+    assert requested.tags["soundlink/week"] == WEEK
+    assert run(folder, url).success
+    # On Tuesday it ends with Monday.
+    file.unlink()
+    shutil.copy(database, file)
+    assert tick(folder, url) == f"The report of {WEEK} was sent."
+    assert run(folder, url).success
+    assert [mail.mail["Subject"] for mail in server.arrived] == ["Soundlink, 2026-04-13 to 2026-04-19"]
 
 
 def test_what_failed_is_sent_by_the_next_run_and_to_those_alone_who_have_not_had_it(
@@ -138,16 +195,26 @@ def test_what_was_refused_for_good_is_tried_again_by_people_only(folder: Path, s
     assert len(server.arrived) == 1
 
 
+def test_words_of_a_reason_that_are_in_the_url_too_stay(folder: Path, server: MailServer) -> None:
+    url = f"{mail_url(server).replace('mailto:', 'mailtos:')}&mode=starttls"
+    assert reason(run(folder, url)) == (
+        "Receiver 1 of 1: the mail server offers no STARTTLS: check port and mode of the URL"
+    )
+
+
 def test_a_run_that_was_killed_while_it_sent_is_not_repeated_and_says_so(folder: Path, server: MailServer) -> None:
-    SentLog(folder).claim(Slot("weekly report", 0, WEEK), ["report"], MONDAY)
+    SentLog(folder).claim(Slot("weekly report", 0, WEEK), ["report"], TUESDAY)
     assert "nobody knows whether it arrived" in reason(run(folder, mail_url(server)))
+    said = tick(folder, mail_url(server))
+    assert isinstance(said, str)
+    assert "nobody knows whether it arrived" in said
     assert server.arrived == []
 
 
 def test_the_schedule_waits_for_sunday_and_says_what_it_waits_for(folder: Path, server: MailServer) -> None:
     url = mail_url(server)
     assert tick(folder, url, datetime(2026, 4, 27, 9, 40, tzinfo=UTC)) == (
-        "Waiting for 2026-04-26 to be published: the newest day is 2026-04-20."
+        "Waiting for 2026-04-26 to be published: the newest week in the file ends on 2026-04-19."
     )
     assert tick(folder, None) == "No receiver: SOUNDLINK_REPORT_URL is not set."
     assert tick(folder.parent, url) == "Nothing has been published yet, so there is no report."
