@@ -75,7 +75,7 @@ demo: install ## Run the pipeline against a local Soundlink API: no key, no ques
 	@$(COMMAND) demo
 
 dev: install ## Open the Dagster UI, with daemon, on 127.0.0.1:3000 (PORT=…)
-	@cd "$(HOME_DIR)" && $(COMMAND) dev --port="$$MAKE_PORT"
+	@cd "$(HOME_DIR)" && exec $(COMMAND) dev --port="$$MAKE_PORT"
 
 backfill: install ## Pull days: make backfill DAYS=90, or FROM=2026-01-01 TO=2026-03-31 (REFETCH=1: settled ones too; CAMPAIGN=…; SOUNDLINK=…; ACCOUNT=…; ACCEPT_SMALLER=1)
 	@test -n "$$MAKE_DAYS" || test -n "$$MAKE_FROM" -a -n "$$MAKE_TO" || { echo 'Missing range: make backfill DAYS=90, or FROM=2026-01-01 TO=2026-03-31'; exit 2; }

@@ -56,6 +56,7 @@ _PORT, _PORTS = 8765, 50
 # What the demo consists of, its settings first; and where an earlier one waits for the new one to be made.
 _OF_DEMO = (ENV_FILE, INSTANCE_FILE, WORKSPACE_FILE, "data", ".dagster")
 _BEFORE = ".before"
+_OWN = Path("data", "own")
 _TEMPLATES = Path(__file__).with_name("project")
 _NEXT = {
     "dev": "the Dagster UI on this demo: every partition, run and number above",
@@ -144,7 +145,8 @@ def _demo(home: Path, port: int) -> None:
 def _new_folder(home: Path) -> Iterator[None]:
     """A demo folder without a demo, for one to be made there; where none is, the earlier one is put back.
 
-    So it is after a crash, too: what was there waits in `_BEFORE`. Other files that lie in the folder stay.
+    So it is after a crash, too: what was there waits in `_BEFORE`. Other files that lie in the folder stay, and so does
+    what people have added to an earlier demo: own files of the data folder, and settings.
     """
     is_new = not home.exists()
     home.mkdir(exist_ok=True)
@@ -156,13 +158,28 @@ def _new_folder(home: Path) -> Iterator[None]:
         try:
             for name in (INSTANCE_FILE, WORKSPACE_FILE):
                 shutil.copyfile(_TEMPLATES / name, home / name)
+            if (before / _OWN).is_dir():
+                shutil.copytree(before / _OWN, home / _OWN, symlinks=True)
             yield
+            _keep_settings(before / ENV_FILE, home / ENV_FILE)
         except BaseException:
             _move(before, home)
             if is_new:
                 shutil.rmtree(home)
             raise
         shutil.rmtree(before)
+
+
+def _keep_settings(before: Path, env_file: Path) -> None:
+    """Add what the earlier file sets beyond a demo's own settings, lines as they are."""
+    if not before.is_file():
+        return
+    lines, made = before.read_text(encoding="utf-8").splitlines(), read_env_file(env_file)
+    added = [line for line in lines if line.partition("=")[0].removeprefix("export ").strip() not in made]
+    if any(line.strip() for line in added):
+        with env_file.open("a", encoding="utf-8") as file:
+            file.write("\n".join(added) + "\n")
+        say(f"   Kept from the demo before: what else {FOLDER / ENV_FILE} had.")
 
 
 def _move(source: Path, target: Path) -> None:

@@ -132,8 +132,8 @@ def alone(folder: Path, command: str) -> Iterator[None]:
     with _locked(folder / _IN_USE, fcntl.LOCK_EX, command) as lock:
         if lock.holders:
             raise CommandFailed(
-                f"{' and '.join(lock.holders)} is at work in {folder}, which {command} would make anew: stop it first,"
-                f" or run {command} in another folder"
+                f"{' and '.join(lock.holders)} {'is' if len(lock.holders) == 1 else 'are'} at work in {folder}, which"
+                f" {command} would make anew: stop it first, or run {command} in another folder"
             )
         with served(folder, command, f"{command} would make that anew"):
             yield

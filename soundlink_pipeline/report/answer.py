@@ -23,8 +23,8 @@ Number = Decimal | float | int
 class Value:
     """A sum or ratio of the seven days.
 
-    `now` is None for a ratio without a divisor. `before` is the same of the seven days before; None where they cannot
-    be compared (`Answer.has_before`). `expected` is what it is expected to be once settled; None if it is settled, or
+    `now` is None for a ratio without spend or divisor. `before` is the same of the seven days before; None where they
+    cannot be compared (`Answer.has_before`). `expected` is what it is expected to be once settled; None if it is settled, or
     an estimate is lacking. `settled` is the part of `now` on settled days; None for a ratio.
     """
 
@@ -258,4 +258,5 @@ def _ratio(over: Value, under: Value) -> Value:
 
 
 def _divided(over: Number | None, under: Number | None) -> float | None:
-    return float(over) / float(under) if over is not None and under else None
+    # What costs nothing has no cost: somebody followed after the campaign had stopped to spend.
+    return float(over) / float(under) if over and under else None

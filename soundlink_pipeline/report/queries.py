@@ -98,7 +98,7 @@ CAMPAIGNS = f"""
         where is_promoted_track and {OF_CAMPAIGN}
         group by campaign_id
     )
-    select summary.*, target_name, spend_total / nullif(followers, 0) as cost_per_follower,
+    select summary.*, target_name, nullif(spend_total, 0) / nullif(followers, 0) as cost_per_follower,
         case when engagement_new_listeners is not null then new_listeners end as new_listeners,
         coalesce(listening_is_settled, true) as listening_is_settled
     from marts.campaign_summary as summary left join promoted using (campaign_id)
@@ -116,7 +116,7 @@ SOUNDLINKS = """
 # The mart country_daily knows no campaigns; over all of them it says the same.
 COUNTRIES = f"""
     select country, currency, {_totals("rows.")},
-        sum(rows.spend_total) / nullif(sum(rows.followers), 0) as cost_per_follower,
+        nullif(sum(rows.spend_total), 0) / nullif(sum(rows.followers), 0) as cost_per_follower,
         sum(rows.streams) / nullif(sum(sum(rows.streams)) over (partition by currency), 0) as streams_share,
         sum(rows.spend_total) / nullif(sum(sum(rows.spend_total)) over (partition by currency), 0) as spend_share
     from campaign_country_daily as rows

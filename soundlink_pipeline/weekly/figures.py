@@ -163,7 +163,7 @@ def _by_currency(row: Row) -> tuple[str, Decimal, str]:
 
 
 def _campaign(row: Row) -> dict[str, str]:
-    cost = row["spend"] / row["followers"] if row["followers"] else None
+    cost = row["spend"] / row["followers"] if row["spend"] and row["followers"] else None
     return {
         "id": row["campaign_id"],
         "name": row["campaign_name"],

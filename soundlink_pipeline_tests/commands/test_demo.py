@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -57,3 +58,28 @@ def test_the_demo_says_which_oddity_is_behind_a_warning(capsys: pytest.CaptureFi
     assert "9. Checks of the last run: 1 passed, 2 did not" in told
     assert "   known_countries of rows: listeners without a country have the codes A1 and T1" in told
     assert "   fees_add_up of rows: none of the account's oddities explains it" in told
+
+
+def test_what_people_added_to_a_demo_outlives_the_next_one(tmp_path: Path) -> None:
+    def made(*settings: str) -> None:
+        with demo._new_folder(tmp_path):
+            (tmp_path / "data").mkdir(exist_ok=True)
+            (tmp_path / "data" / "soundlink.duckdb").write_text("new")
+            (tmp_path / ".env").write_text("\n".join(["SOUNDLINK_BASE_URL=http://new", *settings]) + "\n")
+
+    made()
+    own = tmp_path / "data" / "own" / "plan.csv"
+    own.parent.mkdir()
+    own.write_text("a\n1\n")
+    (tmp_path / "data" / "soundlink.duckdb").write_text("old")
+    with (tmp_path / ".env").open("a") as file:
+        file.write("# mine\nSOUNDLINK_REPORT_URL='mailto://localhost'\nSOUNDLINK_BASE_URL=http://old\n")
+    made()
+    assert own.read_text() == "a\n1\n"
+    assert (tmp_path / "data" / "soundlink.duckdb").read_text() == "new"
+    kept = "# mine\nSOUNDLINK_REPORT_URL='mailto://localhost'\n"
+    assert (tmp_path / ".env").read_text() == f"SOUNDLINK_BASE_URL=http://new\n{kept}"
+    with pytest.raises(RuntimeError), demo._new_folder(tmp_path):
+        raise RuntimeError
+    assert own.read_text() == "a\n1\n", "once, and where it was"
+    assert not (tmp_path / ".before").exists()
