@@ -24,8 +24,8 @@ class Value:
     """A sum or ratio of the seven days.
 
     `now` is None for a ratio without spend or divisor. `before` is the same of the seven days before; None where they
-    cannot be compared (`Answer.has_before`). `expected` is what it is expected to be once settled; None if it is settled, or
-    an estimate is lacking. `settled` is the part of `now` on settled days; None for a ratio.
+    cannot be compared (`Answer.has_before`). `expected` is what it is expected to be once settled; None if it is
+    settled, or an estimate is lacking. `settled` is the part of `now` on settled days; None for a ratio.
     """
 
     now: Number | None
