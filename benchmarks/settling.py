@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+from matplotlib.dates import DateFormatter
 from matplotlib.figure import Figure
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
@@ -158,6 +159,7 @@ def _draw(held: pd.DataFrame, file: Path) -> None:
     beside.plot(newest["report_date"], newest["settled"].astype(float), "k+", label="settled")
     beside.plot(newest["report_date"], newest["now"].astype(float), "x", color="tab:red", label="known the day after")
     beside.set(title="Attributed streams of an account's day, once a week", ylim=(0, None))
+    beside.xaxis.set_major_formatter(DateFormatter("%b"))
     beside.legend()
     figure.savefig(file, dpi=110)
 
