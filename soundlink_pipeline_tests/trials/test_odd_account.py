@@ -124,7 +124,7 @@ def test_report_shows_each_currency_in_its_decimals_and_codes_of_no_country(publ
             connection.execute("select currency, sum(spend_total) from marts.campaign_daily group by all").fetchall()
         )
     for currency, decimals in (("USD", 2), ("EUR", 2), ("JPY", 0), ("KWD", 3)):
-        assert f'Spend, {currency}</dt>\n<dd class="value">{sums[currency]:,.{decimals}f}</dd>' in page
+        assert f"<td>{sums[currency]:,.{decimals}f}\u00a0{currency}<br>" in page
         assert f"Spend per day (UTC), {currency}, as bars" in page
     assert "unknown (T1)" in page
     assert "unknown (A1)" in page
