@@ -159,7 +159,7 @@ def _draw(held: pd.DataFrame, file: Path) -> None:
     beside.plot(newest["report_date"], newest["settled"].astype(float), "k+", label="settled")
     beside.plot(newest["report_date"], newest["now"].astype(float), "x", color="tab:red", label="known the day after")
     beside.set(title="Attributed streams of an account's day, once a week", ylim=(0, None))
-    beside.xaxis.set_major_formatter(DateFormatter("%b"))
+    beside.xaxis.set_major_formatter(DateFormatter("%b"))  # type: ignore[no-untyped-call]
     beside.legend()
     figure.savefig(file, dpi=110)
 

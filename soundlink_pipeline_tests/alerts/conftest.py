@@ -1,6 +1,5 @@
 """A receiver, and a sensor that tells it of the runs of an instance of its own."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +10,13 @@ from soundlink_pipeline.channels import webhook
 from soundlink_pipeline_tests.alerts.receiver import Receiver
 from soundlink_pipeline_tests.alerts.watch import Watch
 from soundlink_pipeline_tests.support.instances import instance_at
+from soundlink_pipeline_tests.support.loopback import answering
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with answering(Receiver()) as server:
         yield server
-        server.released.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from soundlink_pipeline.channels.receiver import File, Message, NotDelivered
 from soundlink_pipeline.channels.send import send
 from soundlink_pipeline.channels.services import problem_of_service
 from soundlink_pipeline.settings.receivers import Receiver
+from soundlink_pipeline_tests.support.loopback import answering
 
 USER, PASSWORD, TOKEN = "somebody-SECRET1", "word-SECRET2", "token-SECRET3"
 _SECRETS = ("SECRET", USER, PASSWORD, TOKEN)
@@ -73,13 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    with Service() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with answering(Service()) as server:
         yield server
-        server.released.set()
-        server.shutdown()
-        thread.join()
 
 
 def sent(url: str, seconds: float = 20) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -14,6 +13,7 @@ from soundlink_pipeline_tests.alerts.receiver import Receiver
 from soundlink_pipeline_tests.alerts.watch import UI
 from soundlink_pipeline_tests.processes.story import BACKFILLED, KEY, SCHEDULED, Story, watched_command_lines
 from soundlink_pipeline_tests.support.deployment import TODAY, Deployment, deployment, simulated_api, until
+from soundlink_pipeline_tests.support.loopback import answering
 from soundlink_pipeline_tests.support.project import pull
 
 SCHEDULE = "daily_refresh_schedule"
@@ -22,13 +22,8 @@ PULLED_BEFORE = str(TODAY - timedelta(days=1))
 
 @pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with answering(Receiver()) as server:
         yield server
-        server.released.set()
-        server.shutdown()
-        thread.join()
 
 
 def _is_wanted(request: pytest.FixtureRequest, fixture: str) -> bool:

@@ -15,6 +15,8 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 
+from soundlink_pipeline_tests.support.loopback import answering
+
 USER, PASSWORD = "reporter-SECRET31", "pa/ss:SECRET-word@77"
 _USUAL = {"STARTTLS": "220 go", "DATA": "354 go", "QUIT": "221 bye", "RSET": "250 fine"}
 
@@ -142,15 +144,8 @@ class QuietMailServer(_Quiet, MailServer):
 
 @contextmanager
 def mail_server(tls: ssl.SSLContext | None = None, **options: bool) -> Iterator[MailServer]:
-    with QuietMailServer(tls, **options) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.released.set()
-            server.shutdown()
-            thread.join()
+    with answering(QuietMailServer(tls, **options)) as server:
+        yield server
 
 
 def make_certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
