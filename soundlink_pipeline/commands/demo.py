@@ -175,8 +175,12 @@ def _keep_settings(before: Path, env_file: Path) -> None:
     if not before.is_file():
         return
     lines, made = before.read_text(encoding="utf-8").splitlines(), read_env_file(env_file)
-    added = [line for line in lines if line.partition("=")[0].removeprefix("export ").strip() not in made]
-    if any(line.strip() for line in added):
+    added = [
+        line
+        for line in lines
+        if line.startswith("#") or "=" in line and line.partition("=")[0].removeprefix("export ").strip() not in made
+    ]
+    if added:
         with env_file.open("a", encoding="utf-8") as file:
             file.write("\n".join(added) + "\n")
         say(f"   Kept from the demo before: what else {FOLDER / ENV_FILE} had.")
