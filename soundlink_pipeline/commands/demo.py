@@ -178,7 +178,7 @@ def _keep_settings(before: Path, env_file: Path) -> None:
     added = [
         line
         for line in lines
-        if line.startswith("#") or "=" in line and line.partition("=")[0].removeprefix("export ").strip() not in made
+        if line.startswith("#") or ("=" in line and line.partition("=")[0].removeprefix("export ").strip() not in made)
     ]
     if added:
         with env_file.open("a", encoding="utf-8") as file:
