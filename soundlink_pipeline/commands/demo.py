@@ -158,7 +158,10 @@ def _new_folder(home: Path) -> Iterator[None]:
         try:
             for name in (INSTANCE_FILE, WORKSPACE_FILE):
                 shutil.copyfile(_TEMPLATES / name, home / name)
-            if (before / _OWN).is_dir():
+            if (before / _OWN).is_symlink():
+                (home / _OWN).parent.mkdir()
+                (home / _OWN).symlink_to((before / _OWN).readlink())
+            elif (before / _OWN).is_dir():
                 shutil.copytree(before / _OWN, home / _OWN, symlinks=True)
             yield
             _keep_settings(before / ENV_FILE, home / ENV_FILE)
@@ -174,14 +177,16 @@ def _keep_settings(before: Path, env_file: Path) -> None:
     """Add what the earlier file sets beyond a demo's own settings, lines as they are."""
     if not before.is_file():
         return
-    lines, made = before.read_text(encoding="utf-8").splitlines(), read_env_file(env_file)
+    # Whatever bytes a comment has: they are written as they were.
+    lines = before.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    made = read_env_file(env_file)
     added = [
         line
         for line in lines
         if line.startswith("#") or ("=" in line and line.partition("=")[0].removeprefix("export ").strip() not in made)
     ]
     if added:
-        with env_file.open("a", encoding="utf-8") as file:
+        with env_file.open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.write("\n".join(added) + "\n")
         say(f"   Kept from the demo before: what else {FOLDER / ENV_FILE} had.")
 

@@ -9,9 +9,8 @@ from typing import Any
 
 from soundlink_pipeline.channels.harmless import clean, cut
 from soundlink_pipeline.contracts.currencies import decimals
+from soundlink_pipeline.contracts.days import SETTLED_AFTER_DAYS
 
-# A day is final once it was pulled this many days after it (docs/tables.md).
-_FINAL_AFTER_DAYS = 8
 _LONGEST_NAME = 80
 
 
@@ -60,7 +59,7 @@ class Finding:
 
 
 def final_on(last_day: date, *, is_settled: bool) -> date | None:
-    return None if is_settled else last_day + timedelta(days=_FINAL_AFTER_DAYS)
+    return None if is_settled else last_day + timedelta(days=SETTLED_AFTER_DAYS)
 
 
 def money(amount: Decimal | float, currency: str) -> str:

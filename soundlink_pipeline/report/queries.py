@@ -93,14 +93,13 @@ PACING = f"""
 CAMPAIGNS = f"""
     with promoted as (
         select campaign_id, max_by(engaged_track_name, report_date) as target_name,
-            sum(new_listeners)::bigint as new_listeners, bool_and(is_settled) as listening_is_settled
+            sum(new_listeners)::bigint as new_listeners
         from marts.track_engagement_daily
         where is_promoted_track and {OF_CAMPAIGN}
         group by campaign_id
     )
     select summary.*, target_name, nullif(spend_total, 0) / nullif(followers, 0) as cost_per_follower,
-        case when engagement_new_listeners is not null then new_listeners end as new_listeners,
-        coalesce(listening_is_settled, true) as listening_is_settled
+        case when engagement_new_listeners is not null then new_listeners end as new_listeners
     from marts.campaign_summary as summary left join promoted using (campaign_id)
     where {OF_CAMPAIGN}
     order by streams desc nulls last, campaign_id, currency

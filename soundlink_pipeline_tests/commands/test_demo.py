@@ -83,3 +83,16 @@ def test_what_people_added_to_a_demo_outlives_the_next_one(tmp_path: Path) -> No
         raise RuntimeError
     assert own.read_text() == "a\n1\n", "once, and where it was"
     assert not (tmp_path / ".before").exists()
+
+
+def test_a_link_and_odd_bytes_that_people_added_to_a_demo_stay_as_they_are(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "demo", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (home / "data").mkdir(parents=True)
+    (home / "data" / "own").symlink_to(elsewhere)
+    (home / ".env").write_bytes(b"export A='1'\r\n# caf\xe9\nSOUNDLINK_BASE_URL=http://old\n")
+    with demo._new_folder(home):
+        (home / "data").mkdir(exist_ok=True)
+        (home / ".env").write_text("SOUNDLINK_BASE_URL=http://new\n")
+    assert (home / "data" / "own").readlink() == elsewhere
+    assert (home / ".env").read_bytes() == b"SOUNDLINK_BASE_URL=http://new\nexport A='1'\n# caf\xe9\n"
