@@ -255,7 +255,7 @@ def _change(share: float) -> str:
     if round(share, 3) == 0:
         return "\u2192 unchanged"
     sign = "\u25b2 +" if share > 0 else "\u25bc \u2212"
-    return f"{sign}{abs(share):.1%}".replace("%", "\u00a0%")
+    return f"{sign}{abs(share):,.1%}".replace("%", "\u00a0%")
 
 
 def _country(shown: str) -> str:
