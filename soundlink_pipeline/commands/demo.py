@@ -62,7 +62,7 @@ _NEXT = {
     "dev": "the Dagster UI on this demo: every partition, run and number above",
     "sql": "ask the analysts' database: docs/analysts.md has questions to begin with",
     "status": "what is loaded, settled and published, on one screen",
-    "report": "one page with the pictures of all that: trend, countries, tracks, what is final",
+    "report": "one page: last week, pacing, campaigns, countries, tracks, and what of it is final",
 }
 # What real accounts bring, so that the demo shows what becomes of it. All but rows that vanish for no reason, which
 # would hide how figures grow.
