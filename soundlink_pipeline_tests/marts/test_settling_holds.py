@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
+import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_COUNTRY_DAILY
@@ -18,7 +19,9 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.landing.deliveries import HashedDelivery
 from soundlink_pipeline.loading.batch import load_batch
 from soundlink_pipeline.models.build import build_model
+from soundlink_pipeline.models.project import SqlProject
 from soundlink_pipeline.simulator import World, ndjson
+from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.marts.shared import COUNTRY, Marts
 from soundlink_pipeline_tests.support.deliveries import arrival
 
@@ -93,15 +96,25 @@ def backtest(marts: Marts, folder: Path, seed: int) -> list[Held]:
     ).fetchall()
 
 
+def in_a_new_warehouse(project: SqlProject, folder: Path, seed: int) -> list[Held]:
+    with NativeFile(folder).write() as connection:
+        marts = Marts(connection, project)
+        marts.build()
+        assert marts.rows("marts.settled_estimates", "*") == []  # makes what it is made of, and no other mart
+        return backtest(marts, folder, seed)
+
+
 @pytest.fixture(scope="module")
-def held(warehouse: Marts, tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
+def held(project: SqlProject, tmp_path_factory: pytest.TempPathFactory) -> list[Held]:
     found: list[Held] = []
-    warehouse.clear()
-    warehouse.build()
-    assert warehouse.rows("marts.settled_estimates", "*") == []  # makes what it is made of, and no other mart
     for seed in (1, 2):
-        warehouse.clear()
-        found += backtest(warehouse, tmp_path_factory.mktemp("landed"), seed)
+        try:
+            found += in_a_new_warehouse(project, tmp_path_factory.mktemp("first"), seed)
+        except duckdb.Error as error:
+            # By chance DuckDB 2.0.1 fails to merge, and the pipeline tries once more with a new engine (DECISIONS 162).
+            if "Corrupted" not in str(error):
+                raise
+            found += in_a_new_warehouse(project, tmp_path_factory.mktemp("second"), seed)
     return found
 
 
