@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import duckdb
 
@@ -75,20 +75,22 @@ def build_model(
         standing = standing or Standing(connection)
         state = standing.state(model)
         as_before = state is not None and state.fingerprint == fingerprint
+        if model.materialized == "ephemeral":
+            return Built(model, None, None, time.perf_counter() - started, project.render(model, incremental=False))
+        read = _read_by(project, model)
+        alike = as_before and state is not None and state.bound == standing.bound(read, standing.columns(model))
         with transaction(connection):
             if as_before and standing.kind(model) == "table":
                 window = _window(connection, model, dates, standing)
             query = project.compile(model, incremental=window is not None, dates=window)
-            if model.materialized != "ephemeral":
-                comment, columns = _make(connection, model, query, window, standing, as_before=as_before)
-                state = _save_state(connection, model, BuildState(fingerprint, standing.newest_load), state)
-        if model.materialized != "ephemeral" and state:
-            standing.note(model, comment, columns, state)
+            comment, columns, rows = _make(connection, model, query, window, standing, alike=alike)
+            built_of = BuildState(fingerprint, standing.newest_load, standing.bound(read, columns))
+            _save_state(connection, model, built_of, state)
+        standing.note(model, comment, columns, built_of)
     except duckdb.Error as error:
         if is_of_the_file(error):
             raise
         raise sql_error(model.path, error, query) from error
-    rows = _count(connection, model, window) if model.materialized in ("table", "incremental") else None
     return Built(model, window, rows, time.perf_counter() - started, query.sql)
 
 
@@ -99,29 +101,36 @@ def _make(
     window: DateRange | None,
     standing: Standing,
     *,
-    as_before: bool,
-) -> tuple[str | None, list[Column]]:
-    """Make the model's table or view, or replace the days of `window` in it, or all its rows; its comment and columns.
+    alike: bool,
+) -> tuple[str | None, list[Column], int | None]:
+    """Make the model's table or view, or replace the days of `window` in it, or all its rows.
 
-    `as_before`: whether what stands was made of the same SQL. Then it is made anew only where its columns change: a
-    table below may have others now. What is not made anew keeps its comments, which cost a statement each.
+    `alike`: whether it would be made with the columns that it has. Then it is not made anew, and keeps its comments,
+    which cost a statement each. Returns its comment, its columns and, of a table, how many rows it was given.
     """
     kind, comment, columns = standing.kind(model), standing.comment(model), standing.columns(model)
-    may_stay = as_before and kind == model.made_as and model.materialized != "incremental"
-    if window is None and not (may_stay and _is_bound_alike(connection, query, columns, model)):
+    may_stay = alike and kind == model.made_as and model.materialized != "incremental"
+    rows = None
+    if window is None and not may_stay:
         making = statement(f"create or replace {model.made_as} {model.relation} as", query, model.path)
         if not standing.has_schema(model):
             connection.execute(f"create schema if not exists {quote_name(model.schema)}")
         if kind not in (None, model.made_as):
             connection.execute(f"drop {kind} {model.relation}")
-        connection.execute(making)
+        rows = _changed(connection.execute(making))
         comment, columns = None, _columns(connection, model)
     elif model.made_as == "table":
         days = f" where {DATE_COLUMN} between date '{window.start}' and date '{window.end}'" if window else ""
         inserting = statement(f"insert into {model.relation} by name", query, model.path)
         connection.execute(f"delete from {model.relation}{days}")
-        connection.execute(inserting)
-    return _comment(connection, model, comment, columns)
+        rows = _changed(connection.execute(inserting))
+    return *_comment(connection, model, comment, columns), rows
+
+
+def _changed(executed: duckdb.DuckDBPyConnection) -> int | None:
+    """The number of rows of an insert, or of a table that was made; a view has none."""
+    found = executed.fetchall()
+    return int(found[0][0]) if found else None
 
 
 def mark_failed(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
@@ -197,13 +206,23 @@ def _fingerprint(model: Model, project: SqlProject) -> str:
 
 def _save_state(
     connection: duckdb.DuckDBPyConnection, model: Model, state: BuildState, before: BuildState | None
-) -> BuildState:
-    if state != before:
-        if before is not None:
-            connection.execute(f"delete from {STATE_TABLE} where model = ?", [model.table])
-        values = [model.table, state.fingerprint, state.load_order]
-        connection.execute(f"insert into {STATE_TABLE} values (?, ?, ?)", values)
-    return state
+) -> None:
+    if before is None:
+        connection.execute(f"insert into {STATE_TABLE} values (?, ?, ?, ?)", [model.table, *astuple(state)])
+    elif state != before:
+        connection.execute(
+            f"update {STATE_TABLE} set fingerprint = ?, load_order = ?, bound = ? where model = ?",
+            [*astuple(state), model.table],
+        )
+
+
+def _read_by(project: SqlProject, model: Model) -> list[Model]:
+    """The models that stand in a model's SQL, and those in the SQL of an ephemeral one there."""
+    found: dict[str, Model] = {}
+    for other in (project.models[name] for name in model.refs if name in project.models):
+        found |= {item.name: item for item in _read_by(project, other)} if other.materialized == "ephemeral" else {}
+        found[other.name] = other
+    return list(found.values())
 
 
 def _window(
@@ -218,14 +237,6 @@ def _window(
     since = "select min(start_date), max(end_date) from deliveries where load_order > ?"
     ((first, last),) = connection.execute(since, [state.load_order]).fetchall()
     return dates if first is None else DateRange(min(first, dates.start), max(last, dates.end))
-
-
-def _is_bound_alike(
-    connection: duckdb.DuckDBPyConnection, query: Rendered, columns: list[Column], model: Model
-) -> bool:
-    """Whether the model would get the columns it has: where a table below has others now, it must be made anew."""
-    described = connection.execute(statement("describe select * from", query, model.path)).fetchall()
-    return [(name, kind) for name, kind, *_ in described] == [(column.name, column.kind) for column in columns]
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, model: Model) -> list[Column]:
@@ -254,9 +265,3 @@ def _comment(
             text = quote(column.comment) if column.comment else "null"
             connection.execute(f"comment on column {model.relation}.{quote_name(column.name)} is {text}")
     return comment, commented
-
-
-def _count(connection: duckdb.DuckDBPyConnection, model: Model, window: DateRange | None) -> int:
-    days = f" where {DATE_COLUMN} between date '{window.start}' and date '{window.end}'" if window else ""
-    row = connection.execute(f"select count(*) from {model.relation}{days}").fetchone()
-    return int(row[0]) if row else 0

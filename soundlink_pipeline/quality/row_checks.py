@@ -35,9 +35,10 @@ _WEEKS, _FEWEST_WEEKS, _FEWEST_ROWS = 8, 3, 20
 class RowCheck:
     """What must hold of an export's rows in a window, and what an operator does where it does not.
 
-    `failing_rows_sql` binds the parameters of `CheckedDays`. `count_sql`, where there is one, is an aggregate over the
-    window's rows that is 0 where the check passes, so that one scan answers for all of them. `blocking`: models and
-    published file would be wrong, so they are not built. `unit`: what one failing row stands for (row, delivery, day).
+    `failing_rows_sql` binds the parameters of `CheckedDays`. Most checks pass, and one statement shows it of all of
+    them: `count_sql` is an aggregate over the window's rows that is 0 where the check passes, `possible_sql` a query
+    for rows without which nothing can fail. A check has one of the two. `blocking`: models and published file would be
+    wrong, so they are not built. `unit`: what one failing row stands for (row, delivery, day).
     """
 
     name: str
@@ -46,6 +47,7 @@ class RowCheck:
     severity: Literal["error", "warn"]
     failing_rows_sql: str
     count_sql: str = ""
+    possible_sql: str = ""
     blocking: bool = False
     unit: str = "row"
 
@@ -97,22 +99,25 @@ def run_checks(
 ) -> list[CheckResult]:
     """The result of every check of `export` on the days of `dates` and those that the deliveries `loaded` changed."""
     checks, window = row_checks(export), checked_days(connection, export, dates, loaded).parameters()
-    cheap = [check for check in checks if check.count_sql]
-    (counts,) = connection.execute(
-        f"select {', '.join(check.count_sql for check in cheap)} from {export.name} where {_IN_DAYS}",
-        {"days": window["days"]},
-    ).fetchall()
-    clean = {check.name for check, count in zip(cheap, counts, strict=True) if not count}
-    return [CheckResult(check) if check.name in clean else _run(connection, check, window) for check in checks]
+    may_fail = [check.count_sql or f"exists ({check.possible_sql})" for check in checks]
+    looked_for = f"select {', '.join(may_fail)} from {export.name} where {_IN_DAYS}"
+    (found,) = connection.execute(looked_for, _bound(looked_for, window)).fetchall()
+    return [
+        _run(connection, check, window) if may_have_failed else CheckResult(check)
+        for check, may_have_failed in zip(checks, found, strict=True)
+    ]
 
 
 def _run(connection: duckdb.DuckDBPyConnection, check: RowCheck, window: Mapping[str, object]) -> CheckResult:
-    bound = {name: value for name, value in window.items() if f"${name}" in check.failing_rows_sql}
-    found = connection.execute(
-        f"select *, count(*) over () from ({check.failing_rows_sql}\n) limit {SHOWN_ROWS}", bound
-    )
+    query = f"select *, count(*) over () from ({check.failing_rows_sql}\n) limit {SHOWN_ROWS}"
+    found = connection.execute(query, _bound(query, window))
     columns, rows = [name for name, *_ in found.description or ()][:-1], found.fetchall()
     return CheckResult(check, rows[0][-1], columns, [row[:-1] for row in rows]) if rows else CheckResult(check)
+
+
+def _bound(query: str, window: Mapping[str, object]) -> dict[str, object]:
+    """Those of the parameters that the query names; DuckDB takes no others."""
+    return {name: value for name, value in window.items() if f"${name}" in query}
 
 
 _IN_DAYS = f"{DATE_COLUMN} in (select unnest($days))"
@@ -182,6 +187,9 @@ def _integrity(export: Export) -> Iterator[RowCheck]:
         from newest left join found using (delivery_id)
         where loaded <> in_the_table or coalesce(declared_rows, rows) <> rows
         order by subject_id
+        """,
+        possible_sql=f"""
+            from deliveries where export = {quote(export.name)} and start_date <= $last and end_date >= $first
         """,
         blocking=True,
         unit="delivery",
@@ -267,6 +275,11 @@ def _history(export: Export) -> Iterator[RowCheck]:
             and {changed_for_good(export)}
         order by revised_at desc, {", ".join(f"h.{name}" for name in export.row_key)}
         """,
+        possible_sql=f"""
+            from {history_table(export)} as h
+            where {_touched(f"h.{DATE_COLUMN}", "h._valid_until")}
+                and (h._vanished or h._pulled_at >= h.{DATE_COLUMN} + interval {SETTLED_AFTER_DAYS} days)
+        """,
     )
     yield RowCheck(
         "no_late_rows",
@@ -275,7 +288,12 @@ def _history(export: Export) -> Iterator[RowCheck]:
         " settled have grown. Tell those who reported them; ask Soundlink why if it goes on.",
         "warn",
         late_rows(export),
+        possible_sql=f"""
+            from {export.name} where {DATE_COLUMN} between $first and $last and _valid_from >= $since
+                and _valid_from >= {DATE_COLUMN} + interval {SETTLED_AFTER_DAYS} days
+        """,
     )
+    vanished = f"from vanished_rows where export = {quote(export.name)} and {_touched('report_date', 'vanished_at')}"
     yield RowCheck(
         "no_vanished_keys",
         "Every key that was ever delivered for a day is in the newest delivery of that day.",
@@ -287,6 +305,7 @@ def _history(export: Export) -> Iterator[RowCheck]:
         where export = {quote(export.name)} and {_touched("report_date", "vanished_at")} and {gone_for_good(export)}
         order by vanished_at desc, {key.split(", ")[0]}, key
         """,
+        possible_sql=vanished,
     )
     yield RowCheck(
         "no_rows_gone",
@@ -296,6 +315,7 @@ def _history(export: Export) -> Iterator[RowCheck]:
         " config, and ask Soundlink if they stay away.",
         "warn",
         rows_gone(export),
+        possible_sql=vanished,
         unit="day",
     )
 
@@ -319,6 +339,7 @@ def _habits(export: Export) -> Iterator[RowCheck]:
             and delivery_id in (select distinct _delivery_id {_in_window(export)})
         order by subject_id
         """,
+        possible_sql=f"from deliveries where export = {quote(export.name)} and len(unknown_fields) > 0",
         unit="delivery",
     )
     yield RowCheck(
@@ -359,6 +380,10 @@ def _habits(export: Export) -> Iterator[RowCheck]:
         having weeks >= {_FEWEST_WEEKS} and usual_rows >= {_FEWEST_ROWS}
             and not a.rows between usual_rows / 2 and usual_rows * 2
         order by a.{DATE_COLUMN}
+        """,
+        # Of a day without rows, too, if there were some on one like it.
+        possible_sql=f"""
+            from {export.name} where {DATE_COLUMN} between list_min($days) - {7 * _WEEKS} and list_max($days)
         """,
         unit="day",
     )
