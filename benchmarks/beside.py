@@ -1,8 +1,9 @@
-"""A refresh beside that of a recorded commit: `python -m benchmarks.beside [--rounds …] [--commit …]`.
+"""A refresh beside that of a recorded commit: `python -m benchmarks.beside [--rounds …] [--commit …] [--without …]`.
 
 The commit is checked out as a git worktree with an environment of its own. Both pull the two campaign exports of 30
 campaigns from one simulator, 90 days first and then 8 days a round, turn and turn about, with the models that the
-commit has; what came since is measured once more with all models. Each runs in a process of its own, as Dagster runs a
+commit has; what came since is measured once more with all models, and with `--without NAME,…` with all but these and
+what reads them. Each runs in a process of its own, as Dagster runs a
 job, and tells its processor time. A last round counts calls of DuckDB.
 """
 
@@ -16,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -30,6 +32,7 @@ _COMMIT = "f89b957"
 _NOW = datetime(2026, 4, 1, 7, tzinfo=UTC)
 _ROOT = Path(__file__).parents[1]
 _CHILD = Path(__file__).parent / "beside_child.py"
+_MODELS = _ROOT / "dbt_like_sql"
 _REF = re.compile(r"\bref\('(\w+)'\)")
 
 
@@ -37,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.beside", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="of refreshes; the table shows medians")
     parser.add_argument("--commit", default=_COMMIT)
+    parser.add_argument("--without", help="models, with commas between them")
     given = parser.parse_args()
     then = _worktree(given.commit)
     world = World(
@@ -57,8 +61,11 @@ def main() -> None:
         sides = [
             Side(given.commit, then, then / ".venv/bin/python", then / "dbt_like_sql"),
             Side("now, the same models", _ROOT, Path(sys.executable), pruned),
-            Side("now, all models", _ROOT, Path(sys.executable), _ROOT / "dbt_like_sql"),
+            Side("now, all models", _ROOT, Path(sys.executable), _MODELS),
         ]
+        if given.without:
+            fewer = _all_but(given.without.split(","), folder / "fewer")
+            sides.insert(2, Side(f"now, without {given.without}", _ROOT, Path(sys.executable), fewer))
         for number, side in enumerate(sides):
             side.start(folder / str(number), simulator.base_url)
             side.refresh(_NOW.date() - timedelta(days=90), _NOW.date() - timedelta(days=1))
@@ -147,17 +154,40 @@ def _worktree(commit: str) -> Path:
 
 def _models_of(then: Path, folder: Path) -> Path:
     """Our models and tests of those that the other tree has, and what these read; staging whole, for it is views."""
-    shutil.copytree(_ROOT / "dbt_like_sql", folder)
-    files = {path.stem: path for path in (folder / "models").rglob("*.sql")}
-    reads = {name: set(_REF.findall(path.read_text(encoding="utf-8"))) for name, path in files.items()}
+    reads = _reads()
     known = {path.stem for path in (then / "dbt_like_sql").rglob("*.sql")}
     kept: set[str] = set()
-    found = known & files.keys() | {name for name in files if name.startswith("stg_")}
+    found = known & reads.keys() | {name for name in reads if name.startswith("stg_")}
     while found:
         kept |= found
         found = set().union(*(reads[name] for name in found)) - kept
-    for path in [*files.values(), *(folder / "tests").glob("*.sql")]:
-        if path.stem not in kept | known:
+    return _copy_of(kept, folder, known)
+
+
+def _all_but(names: list[str], folder: Path) -> Path:
+    """Our models without these and what reads them."""
+    reads, gone = _reads(), set[str]()
+    found = set(names)
+    if unknown := found - reads.keys():
+        raise SystemExit(f"no such models: {', '.join(sorted(unknown))}")
+    while found:
+        gone |= found
+        found = {name for name, of in reads.items() if of & gone} - gone
+    tests = {path.stem: set(_REF.findall(path.read_text(encoding="utf-8"))) for path in _MODELS.glob("tests/*.sql")}
+    return _copy_of(reads.keys() - gone, folder, {name for name, of in tests.items() if not of & gone})
+
+
+def _reads() -> dict[str, set[str]]:
+    """What each of our models refs."""
+    files = (_MODELS / "models").rglob("*.sql")
+    return {path.stem: set(_REF.findall(path.read_text(encoding="utf-8"))) for path in files}
+
+
+def _copy_of(kept: Set[str], folder: Path, tests: Set[str]) -> Path:
+    """A folder of our models that are `kept`, with the singular `tests`."""
+    shutil.copytree(_MODELS, folder)
+    for path in [*(folder / "models").rglob("*.sql"), *(folder / "tests").glob("*.sql")]:
+        if path.stem not in (tests if path.parent.name == "tests" else kept):
             path.unlink()
     for path in (folder / "models").rglob("*.yml"):
         described = yaml.safe_load(path.read_text(encoding="utf-8"))

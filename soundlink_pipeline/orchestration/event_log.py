@@ -20,12 +20,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from sqlalchemy import Connection, Engine, QueuePool, create_engine
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, inspect, text
+from sqlalchemy.exc import DatabaseError
 
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
@@ -36,7 +38,11 @@ except ImportError:
     DagsterSqliteStorage = type("_Moved", (), {})  # type: ignore[assignment,misc]
 try:
     from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
-    from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+    from dagster._core.storage.event_log.schema import (
+        AssetCheckExecutionsTable,
+        SqlEventLogStorageMetadata,
+        SqlEventLogStorageTable,
+    )
     from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 except ImportError:  # the base class alone is needed at import
     SqliteEventLogStorage = type("_Moved", (), {})  # type: ignore[assignment,misc]
@@ -50,6 +56,8 @@ _OPEN_DATABASES = 4
 _BUSY_SECONDS = 60
 # Dagster hands events over in batches only if this variable says how large they may be.
 _BATCH_SIZE = ("DAGSTER_EVENT_BATCH_SIZE", "1000")
+# Where Alembic keeps the revision of a database's tables.
+_REVISION = "alembic_version"
 # The events of a step's outputs and checks. More events of the step follow, and these are committed with the next one;
 # a crash in between leaves none of them, and the step counts as not done.
 _HELD = {dg.DagsterEventType.STEP_OUTPUT, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
@@ -89,11 +97,11 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
-        super().__init__(base_dir)
-        self._db_lock: Any = threading.RLock()  # a batch has both its run's database and the index open
         self._seen: set[str] = set()  # tables, columns and migrations: once there, they stay
         self._open: dict[str, Connection] = {}  # within `_connect`, by the thread that has the lock
         self._held: list[dg.EventLogEntry] = []  # not stored yet
+        super().__init__(base_dir)
+        self._db_lock: Any = threading.RLock()  # a batch has both its run's database and the index open
         os.environ.setdefault(*_BATCH_SIZE)
 
     def store_event(self, event: dg.EventLogEntry) -> None:
@@ -156,9 +164,35 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
         last = {(rows[at]["asset_key"], rows[at]["dagster_event_type"]): at for at in about_assets}
         for at in last.values():
             self._store_asset_event(index, events[at], ids[at])
-        for event, event_id in zip(events, ids, strict=True):
-            if event.dagster_event_type in ASSET_CHECK_EVENTS:
+        planned: list[dict[str, Any]] = []
+        for event, event_id, row in zip(events, ids, rows, strict=True):
+            if event.dagster_event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+                planned += self._planned_checks(event, event_id, row["event"])
+            elif event.dagster_event_type in ASSET_CHECK_EVENTS:
                 self.store_asset_check_event(event, event_id)
+        if planned:
+            index.execute(AssetCheckExecutionsTable.insert(), planned)
+
+    def _planned_checks(self, event: dg.EventLogEntry, event_id: int, serialized: str) -> list[dict[str, Any]]:
+        """The rows of Dagster's `store_asset_check_event` for a check that a run intends to execute.
+
+        A run plans all its checks at once: a statement for each, compiled and serialized anew, is a tenth of its start.
+        """
+        planned: Any = event.dagster_event.event_specific_data if event.dagster_event else None
+        partitions = planned.partitions_subset.get_partition_keys() if planned.partitions_subset else [None]
+        return [
+            {
+                "asset_key": planned.asset_key.to_string(),
+                "check_name": planned.check_name,
+                "partition": partition,
+                "run_id": event.run_id,
+                "execution_status": "PLANNED",
+                "evaluation_event": serialized,
+                "evaluation_event_timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None),
+                "evaluation_event_storage_id": event_id,
+            }
+            for partition in partitions
+        ]
 
     def delete_events(self, run_id: str) -> None:
         """Delete a run's events and its database file, which Dagster would only empty."""
@@ -219,6 +253,37 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 if shard != INDEX_SHARD_NAME and sqlite.total_changes != before:
                     # The UI watches the database file's mtime; with WAL, SQLite writes to the -wal file first.
                     os.utime(self.path_for_shard(shard))
+
+    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
+        """As Dagster's, which asks Alembic, and that reads a hundred scripts for each run's new database.
+
+        A database that bears a revision is whole. A new one of a run gets the revision that the index bears.
+        """
+        if not for_index_shard and (self._bears_revision(engine) or self._made_like_the_index(engine)):
+            return
+        super()._initdb(engine, for_index_shard)
+
+    def _bears_revision(self, engine: Engine) -> str | None:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(_REVISION):
+                return None
+            revision: str | None = connection.scalar(text(f"select version_num from {_REVISION}"))
+            return revision
+
+    def _made_like_the_index(self, engine: Engine) -> bool:
+        """Whether this has made the database. Not if another process is at it, or an older one stands there."""
+        revision = self._bears_revision(self._engine(INDEX_SHARD_NAME))
+        with suppress(DatabaseError), engine.connect() as connection:
+            if revision is None or inspect(connection).get_table_names():
+                return False
+            connection.rollback()  # the mode cannot be changed within a transaction
+            connection.execute(text("pragma journal_mode = wal"))
+            SqlEventLogStorageMetadata.create_all(connection)
+            connection.execute(text(f"create table {_REVISION} (version_num VARCHAR(32) not null primary key)"))
+            connection.execute(text(f"insert into {_REVISION} values (:revision)"), {"revision": revision})
+            connection.commit()
+            return True
+        return False
 
     def _engine(self, shard: str) -> Engine:
         if shard not in self._engines:

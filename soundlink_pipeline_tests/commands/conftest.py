@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, running_simulator
-from soundlink_pipeline_tests.support.instances import copied_run_databases, copy_empty_storage
+from soundlink_pipeline_tests.support.instances import copy_empty_storage
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, environment, small_world, utc
 from soundlink_pipeline_tests.support.sql_folder import no_models
 from soundlink_pipeline_tests.support.terminal import Said, soundlink
@@ -56,6 +56,5 @@ def sim() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, sim: Simulator) -> Iterator[Folder]:
-    with copied_run_databases():
-        yield make_folder(tmp_path / "project", sim)
+def here(tmp_path: Path, sim: Simulator) -> Folder:
+    return make_folder(tmp_path / "project", sim)

@@ -20,7 +20,6 @@ from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.simulator import KeyInfo, SimClock, running_simulator
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.commands.conftest import Folder, make_folder
-from soundlink_pipeline_tests.support.instances import copied_run_databases
 from soundlink_pipeline_tests.support.project import KEY, TABLES, small_world, utc
 
 
@@ -29,9 +28,8 @@ def pulled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folder]:
     """A project that has pulled three days; each test works on a copy of it."""
     world, clock = small_world(4), SimClock(utc("2026-03-02T06:00"))
     with running_simulator(world, clock, keys={KEY: KeyInfo()}, per_minute=None, per_hour=None) as sim:
-        with copied_run_databases():
-            here = make_folder(tmp_path_factory.mktemp("pulled") / "project", sim)
-            assert here.soundlink("pull", "--from", "2026-02-10", "--to", "2026-02-12").code == 0
+        here = make_folder(tmp_path_factory.mktemp("pulled") / "project", sim)
+        assert here.soundlink("pull", "--from", "2026-02-10", "--to", "2026-02-12").code == 0
         yield here
 
 

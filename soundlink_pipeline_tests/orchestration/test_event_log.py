@@ -5,8 +5,6 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,12 @@ import pytest
 import yaml
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from sqlalchemy import text
 
 from soundlink_pipeline.orchestration import event_log
 from soundlink_pipeline.orchestration.event_log import TESTED, PooledSqliteEventLog, PooledSqliteStorage
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
-from soundlink_pipeline_tests.support.instances import copied_run_databases, copy_empty_storage, instance_settings
+from soundlink_pipeline_tests.support.instances import copy_empty_storage, instance_settings
 from soundlink_pipeline_tests.support.project import REPOSITORY
 
 
@@ -88,14 +87,6 @@ def _as_told(instance: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
     return told
 
 
-@pytest.fixture(autouse=True)
-def _copied_run_databases(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Making a run's database takes longer than most of what is tested with it. One test is about the making, too."""
-    made = request.function is test_what_is_written_is_dagsters_own_and_either_storage_goes_on_with_the_other
-    with nullcontext() if made else copied_run_databases():
-        yield
-
-
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -128,6 +119,41 @@ def test_what_is_written_is_dagsters_own_and_either_storage_goes_on_with_the_oth
             for run_id in runs:
                 assert _said(instance, run_id) == ["said"]
                 assert instance.get_run_by_id(run_id).status == dg.DagsterRunStatus.SUCCESS  # type: ignore[union-attr]
+
+
+def test_a_runs_database_is_the_one_that_dagster_would_have_made(tmp_path: Path) -> None:
+    copy_empty_storage(tmp_path / "storage")
+    log = PooledSqliteEventLog(str(tmp_path / "storage" / "history" / "runs"))
+    made = {}
+    for name, makes in (("ours", PooledSqliteEventLog), ("theirs", SqliteEventLogStorage)):
+        engine = log._engine(name)
+        makes._initdb(log, engine)
+        with engine.connect() as connection:
+            made[name] = [
+                connection.execute(text(asked)).fetchall()
+                for asked in (
+                    "select type, name, sql from sqlite_master where tbl_name <> 'alembic_version' order by 2",
+                    "select version_num from alembic_version",
+                    "pragma journal_mode",
+                    "pragma table_info(alembic_version)",
+                )
+            ]
+    log.dispose()
+    assert made["ours"] == made["theirs"]
+    assert made["ours"][2] == [("wal",)]
+
+
+# By an older Dagster, say: what is there is looked at by Dagster itself.
+def test_a_runs_database_with_tables_and_no_revision_is_left_to_dagster(tmp_path: Path) -> None:
+    copy_empty_storage(tmp_path / "storage")
+    log = PooledSqliteEventLog(str(tmp_path / "storage" / "history" / "runs"))
+    with log._engine("r").begin() as connection:
+        connection.execute(text("create table event_logs (id integer primary key, run_id varchar)"))
+    log._initdb(log._engine("r"))
+    with log._engine("r").connect() as connection:
+        assert connection.execute(text("select count(*) from alembic_version")).scalar() == 1
+        assert {"id", "run_id"} == {row[1] for row in connection.execute(text("pragma table_info(event_logs)"))}
+    log.dispose()
 
 
 def test_partitions_stored_as_a_batch_are_told_of_as_if_each_had_been_stored_by_itself(tmp_path: Path) -> None:

@@ -1,29 +1,23 @@
-"""Dagster instances that begin as copies: its databases, and each run's own, are made once a worker and then copied."""
+"""Dagster instances that begin as copies: their databases are made once a worker and then copied."""
 
 from __future__ import annotations
 
 import atexit
 import shutil
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pytest
 from dagster._core.execution.compute_logs import redirect_to_file
 from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
 from dagster._utils import ensure_file, touch_file
-from sqlalchemy import Engine
-
-_make_database = SqliteEventLogStorage._initdb
 
 
 def instance_settings(home: Path) -> dict[str, Any]:
@@ -53,24 +47,11 @@ class FiledOutput(LocalComputeLogManager):
 
 @contextmanager
 def instance_at(home: Path, storage: Path | None = None, **settings: Any) -> Iterator[dg.DagsterInstance]:
-    """An instance without a run, or with those of a storage.
-
-    Until the block ends, the database of each run in this process is a copy, too.
-    """
+    """An instance without a run, or with those of a storage."""
     home.mkdir()
     shutil.copytree(storage or _empty_storage(), home / "storage")
-    with (
-        dg.DagsterInstance.local_temp(str(home), {**instance_settings(home), **settings}) as instance,
-        copied_run_databases(),
-    ):
+    with dg.DagsterInstance.local_temp(str(home), {**instance_settings(home), **settings}) as instance:
         yield instance
-
-
-@contextmanager
-def copied_run_databases() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SqliteEventLogStorage, "_initdb", _copy_database)
-        yield
 
 
 def copy_empty_storage(base_dir: Path) -> None:
@@ -92,18 +73,3 @@ def _empty_storage() -> Path:
     with dg.DagsterInstance.local_temp(str(home), instance_settings(home)) as instance:
         instance.get_runs_count()
     return home / "storage"
-
-
-def _copy_database(storage: SqliteEventLogStorage, engine: Engine, for_index_shard: bool = False) -> None:
-    """A run's database without an event: making it takes a tenth of a second."""
-    path, template = Path(str(engine.url.database)), _templates() / "run.db"
-    if for_index_shard or path.exists():
-        _make_database(storage, engine, for_index_shard)
-    elif template.exists():
-        shutil.copyfile(template, path)
-    else:
-        _make_database(storage, engine)
-        with closing(sqlite3.connect(path)) as made:
-            made.execute("vacuum into ?", [str(template)])
-        with closing(sqlite3.connect(template)) as copy:
-            copy.execute("pragma journal_mode = wal")
