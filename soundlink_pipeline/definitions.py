@@ -16,6 +16,7 @@ import dagster as dg
 from soundlink_pipeline.alerts.sensor import build_alerts
 from soundlink_pipeline.marketing.sensor import build_marketing_alerts
 from soundlink_pipeline.models.binding import BoundModels, load_models
+from soundlink_pipeline.models.bound_before import FILE as BOUND_MODELS
 from soundlink_pipeline.orchestration.export_assets import build_assets
 from soundlink_pipeline.orchestration.jobs import (
     daily_refresh,
@@ -61,7 +62,7 @@ def build_definitions(
     `environment`.
     """
     soundlink = Soundlink(settings, read_secret)
-    models = models or load_models(settings.sql_dir, environment)
+    models = models or load_models(settings.sql_dir, environment, memory=settings.data_dir / BOUND_MODELS)
     project = models.project
     for found in (*project.errors.values(), *project.notices):
         _log.warning("%s", found)

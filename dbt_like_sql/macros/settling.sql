@@ -109,14 +109,18 @@ case
 
 
 {#
-    The value that a share p of new ones will stay below, from n that are sorted in a list: between the two that are
-    nearest to place p * (n + 1). Counting n + 1 and not n, the tenth and the ninetieth percentile hold 80 % of values
-    that are yet to come, and not of those in the list alone.
+    The place in a sorted list of n values that a share p of new ones will stay below: p * (n + 1), from the first to the
+    last. Counting n + 1 and not n, the tenth and the ninetieth percentile hold 80 % of values that are yet to come, and
+    not of those in the list alone.
 #}
-{% macro expected_quantile(sorted, p) -%}
-{%- set place -%}
+{% macro expected_place(sorted, p) -%}
 least(greatest({{ p }} * (len({{ sorted }}) + 1), 1), len({{ sorted }}))
-{%- endset -%}
+{%- endmacro %}
+
+
+{# The value at that place: between the two that are nearest. #}
+{% macro expected_quantile(sorted, p) -%}
+{%- set place = expected_place(sorted, p) -%}
 (
             {{ sorted }}[floor({{ place }})::bigint]
             + ({{ place }} - floor({{ place }}))

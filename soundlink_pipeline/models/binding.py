@@ -1,6 +1,6 @@
 """Binds all models and tests to an empty warehouse: which columns they make, and which of them cannot be built or run.
 
-Nothing is executed, no file is written and no extension is loaded: a definition that is loaded must not depend on it.
+Nothing of them is executed and no extension is loaded: a definition that is loaded must not depend on it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import duckdb
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.schema import DATE_COLUMN, Export
 from soundlink_pipeline.contracts.table import Column, Table
+from soundlink_pipeline.models import bound_before
 from soundlink_pipeline.models.errors import ModelError, Notice
 from soundlink_pipeline.models.model import Model, SqlProject
 from soundlink_pipeline.models.project import read_project
@@ -40,13 +41,29 @@ class BoundModels:
     tables: Mapping[str, Table]
 
 
-def load_models(folder: Path, environment: Mapping[str, str] | None = None) -> BoundModels:
+def load_models(
+    folder: Path, environment: Mapping[str, str] | None = None, *, memory: Path | None = None
+) -> BoundModels:
     """Read a folder and bind all that is in it. `environment` is what `env_var` reads.
 
-    Never raises for the folder's content: what is wrong is in the project's `errors` and `notices`.
+    A folder that has not changed since `memory` was written is not bound again. Never raises for the folder's content:
+    what is wrong is in the project's `errors` and `notices`.
     """
     project = read_project(folder, environment)
-    return BoundModels(project, check_models(project))
+    if memory is None or project.errors:
+        return BoundModels(project, check_models(project))
+    try:
+        state = bound_before.state_of(folder, environment or {})
+    except OSError:
+        return BoundModels(project, check_models(project))
+    types, broken = bound_before.remembered(memory, state), sum(test.error is not None for test in project.tests)
+    if types is not None and types.keys() == project.models.keys():
+        return BoundModels(project, {name: _table(project, project.models[name], types[name]) for name in types})
+    tables = check_models(project)
+    if not project.errors and sum(test.error is not None for test in project.tests) == broken:
+        found = {name: {column.name: column.type for column in table.columns} for name, table in tables.items()}
+        bound_before.remember(memory, state, found)
+    return BoundModels(project, tables)
 
 
 def check_models(project: SqlProject, exports: Iterable[Export] = EXPORTS) -> dict[str, Table]:
@@ -140,7 +157,7 @@ def _bind(connection: duckdb.DuckDBPyConnection, project: SqlProject, model: Mod
     return _table(project, model, found)
 
 
-def _table(project: SqlProject, model: Model, found: dict[str, str]) -> Table:
+def _table(project: SqlProject, model: Model, found: Mapping[str, str]) -> Table:
     present = {name.lower() for name in found}
     for name in model.columns:
         if name.lower() not in present:

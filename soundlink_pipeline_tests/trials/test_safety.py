@@ -263,7 +263,7 @@ def assert_data_folder_is_in_order(here: Project) -> None:
         rf"(landing|quarantine)/({exports})/[0-9A-Za-z%_-]+/{DAY}_{DAY}_asked-\S+\.ndjson(\.zst)?(\.reason\.txt)?"
         r"|landing/(campaigns|soundlinks)/asked-\S+\.ndjson\.zst|(warehouse|soundlink)\.duckdb|run\.lock"
         r"|warehouse\.(lock|contract)"
-        r"|api_scheme\.json|requests\.sqlite(\.lock)?|report(-[0-9A-Za-z-]*)?\.html"
+        r"|(api_scheme|bound_models)\.json|requests\.sqlite(\.lock)?|report(-[0-9A-Za-z-]*)?\.html"
     )
     files = [str(path.relative_to(here.data)) for path in here.data.rglob("*") if not path.is_dir()]
     assert [name for name in files if not re.fullmatch(known, name)] == []

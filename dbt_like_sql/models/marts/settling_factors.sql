@@ -74,21 +74,37 @@ learned as (
     group by all
 ),
 
--- The tenth and the ninetieth percentile, and narrower pairs, with the share of new values that each holds: what is
--- between percentiles, or where values are alike what lies on the ends, too. One of the list counts as the one to come.
-ranges as (
+-- The tenth and the ninetieth percentile, and narrower pairs.
+ends as (
     select
         learned.*,
         tails.tail,
         {{ expected_quantile('factors', 'tails.tail') }} as low_factor,
-        {{ expected_quantile('factors', '(1 - tails.tail)') }} as high_factor,
-        greatest(
-            1 - 2 * tails.tail,
-            (len(list_filter(factors, lambda factor: factor between low_factor and high_factor)) - 1)
-            / (values_compared + 1)
-        ) as held_share
+        {{ expected_quantile('factors', '(1 - tails.tail)') }} as high_factor
     from learned
     cross join (select unnest({{ tails }}) as tail) as tails
+),
+
+-- The share of new values that each pair holds: what is between percentiles, or where values are alike what lies on the
+-- ends, too. One of the list counts as the one to come. The list is sorted, so that places tell how many lie between.
+ranges as (
+    select
+        *,
+        greatest(
+            1 - 2 * tail,
+            (
+                coalesce(
+                    values_compared + 1 - list_position(list_reverse(factors), high_factor),
+                    floor({{ expected_place('factors', '(1 - tail)') }})
+                )
+                - coalesce(
+                    list_position(factors, low_factor) - 1,
+                    floor({{ expected_place('factors', 'tail') }})
+                )
+                - 1
+            ) / (values_compared + 1)
+        ) as held_share
+    from ends
 ),
 
 -- Many values are alike where counts are small, and an end that falls on such a value takes all of them in: the tenth and

@@ -43,7 +43,7 @@ BACKFILL, REFRESH = ("2026-02-06", "2026-02-09"), ("2026-02-17", "2026-02-25")
 RUN_STEPS = 4
 # What analysts and the next run find in the data folder, and nothing else.
 KEPT = {"api_scheme.json", "landing", "requests.sqlite", "requests.sqlite.lock", "run.lock", "soundlink.duckdb"}
-KEPT |= {f"warehouse.{kind}" for kind in ("duckdb", "lock", "contract")}
+KEPT |= {"bound_models.json"} | {f"warehouse.{kind}" for kind in ("duckdb", "lock", "contract")}
 
 
 @dataclass(frozen=True)
