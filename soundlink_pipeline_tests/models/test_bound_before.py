@@ -124,7 +124,8 @@ def test_a_damaged_file_is_not_believed(folder: Path, memory: Path, content: byt
 def test_types_that_are_no_types_in_a_file_of_this_state_are_not_believed(folder: Path, memory: Path) -> None:
     load_models(folder, memory=memory)
     kept = json.loads(memory.read_text())
-    for types in ([], {"given": 5}, {}, None):
+    wrong: list[object] = [[], {"given": 5}, {}, None]
+    for types in wrong:
         memory.write_text(json.dumps({**kept, "types": types}))
         assert _types(load_models(folder, memory=memory))["a"] == "INTEGER"
 
