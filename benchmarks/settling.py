@@ -127,6 +127,7 @@ def _held(seed: int, days: int) -> pd.DataFrame:
             if not last and random.random() < _MISSED:
                 continue
             dates = _pull(connection, world, Path(folder), morning, back=morning if last else 8)
+            build_model(connection, project, project.models["stg_report_date_status"])
             build_model(connection, project, project.models["settling_days"], dates)
             if morning % 7 == 0 and morning <= days:
                 for name in ("settling_factors", "settled_estimates"):

@@ -49,7 +49,8 @@ def _source(reading: Reading, document: Document, source: YamlMap, table: YamlMa
         if not isinstance(value, str) or not value:
             raise document.error(part.line_of(word), f"{word} must be text, not {shown(value)}")
         texts.append(str(templates.value(document.path, part.line_of(word), value, scope)))
-    assets = config.meta().get("assets", _assets_by_name(reading, texts[1], table["name"]))
+    meta = config.meta()
+    assets = meta["assets"] if "assets" in meta else _assets_by_name(reading, texts[1], table["name"])
     if not isinstance(assets, list) or not all(isinstance(asset, str) for asset in assets):
         raise config.error("meta", f"assets must be a list of names, not {shown(assets)}")
     for asset in assets:

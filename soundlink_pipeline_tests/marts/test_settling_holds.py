@@ -30,7 +30,7 @@ FIRST = date(2026, 1, 1)
 LOOKS, LAST = (27, 34, 41, 48), 56
 MISSED = 0.1  # share of mornings without a pull
 MEASURES = ("impressions", "link_clicks", "streams", "listeners", "followers", "spend_total")
-NEEDED = ("settling_days", "settling_factors", "settled_estimates")
+NEEDED = ("stg_report_date_status", "settling_days", "settling_factors", "settled_estimates")
 # Of one grain, what was shown, estimated, the range and what it became.
 Held = tuple[str, float, float, float, float, float]
 

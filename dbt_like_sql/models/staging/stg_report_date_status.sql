@@ -1,3 +1,6 @@
+-- A table, as most marts read it: the view below goes through the whole ledger each time.
+{{ config(materialized='table') }}
+
 with source as (
     select * from {{ source('soundlink', 'report_date_status') }}
 ),
