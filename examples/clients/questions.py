@@ -8,6 +8,6 @@ QUESTIONS = {
     "days": "select min(report_date) as answer from marts.campaign_daily",
     "times": "select max(exported_at) as answer from marts.campaign_daily",
     "nulls": "select cast(null as varchar) as answer",
-    "views": "select count(*) as answer from staging.stg_report_date_status",
+    "views": "select count(*) as answer from staging.stg_deliveries",
 }
 VERSION = "select run_id as answer from publication"
