@@ -107,7 +107,9 @@ def _row_of(place: Any, key: str, page: Any) -> Any:
 def screen(browser: Any, here: Deployment, tmp_path: Path) -> Iterator[Screen]:
     """A fresh browser window. Whatever a test looks at in it: no error, nothing asked of others, no key."""
     answers = tmp_path / "answers.har"
-    context = browser.new_context(viewport=DESK, record_har_path=answers, record_har_url_filter="**/graphql*")
+    # Nothing glides, and a sixteenth of the dots: the graph on the WALL would be drawn for half of a test's time.
+    looks = {"viewport": DESK, "device_scale_factor": 0.25, "reduced_motion": "reduce"}
+    context = browser.new_context(**looks, record_har_path=answers, record_har_url_filter="**/graphql*")
     context.set_default_timeout(SLOW)
     expect.set_options(timeout=SLOW)
     made = Screen(context.new_page(), here.url, tmp_path)
