@@ -42,6 +42,17 @@ _LONGEST_SECONDS = 20.0
 _MAY_TAKE_LONG = ("daemon", "slow", "browser", "dbt")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Who asks for the tests of one marker alone need not import every other file, which takes as long as some tests.
+
+    A file that has such a test says the marker's name. (The marker `daemon` is its folder's.)
+    """
+    only = config.getoption("markexpr")
+    if only not in ("slow", "browser", "dbt") or not collection_path.match("test_*.py"):
+        return None
+    return f"mark.{only}" not in collection_path.read_text(encoding="utf-8") or None
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what its folder says, and keep together what shares a fixture."""
     if _room(item) == "processes" and not item.get_closest_marker("browser"):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from soundlink_pipeline.publishing import file_copy
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, running_simulator
 from soundlink_pipeline_tests.support.instances import copy_empty_storage
 from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, environment, small_world, utc
@@ -56,5 +57,6 @@ def sim() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def here(tmp_path: Path, sim: Simulator) -> Folder:
+def here(tmp_path: Path, sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setattr(file_copy, "_OPENING_SECONDS", 0.01)  # no other process opens what is published here
     return make_folder(tmp_path / "project", sim)

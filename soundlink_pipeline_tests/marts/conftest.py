@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.models.project import SqlProject, read_project
-from soundlink_pipeline.warehouse.native_file import NativeFile
+from soundlink_pipeline.warehouse.instances import in_memory
+from soundlink_pipeline.warehouse.migration import migrate
 from soundlink_pipeline_tests.marts.shared import FOLDER, Marts
 
 
@@ -19,8 +21,10 @@ def project() -> SqlProject:
 
 
 @pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory, project: SqlProject) -> Iterator[Marts]:
-    with NativeFile(tmp_path_factory.mktemp("marts")).write() as connection:
+def warehouse(project: SqlProject) -> Iterator[Marts]:
+    with in_memory() as connection:
+        migrate(connection, EXPORTS)
+        connection.execute("set threads = 1")  # of so few rows, a second one costs more than it brings
         yield Marts(connection, project)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.contracts.soundlink_exports import SOUNDLINK_COUNTRY_DAILY, SOUNDLINK_ENGAGEMENT_DAILY
 from soundlink_pipeline.models.build import build_model, build_models, run_tests
 from soundlink_pipeline.models.project import SqlProject
+from soundlink_pipeline.models.standing import Standing
 from soundlink_pipeline_tests.support.deliveries import row
 
 FOLDER = Path(__file__).parents[2] / "dbt_like_sql"
@@ -140,9 +142,10 @@ class Marts:
             build_models(self.connection, self.project, dates)
 
     def _build_now(self, names: set[str]) -> None:
-        for model in self.project.models.values():
-            if model.name in names & self._to_build:
-                build_model(self._connection, self.project, model)
+        wanted = [model for model in self.project.models.values() if model.name in names & self._to_build]
+        standing = Standing(self._connection) if wanted else None  # asked once, as build_models does
+        for model in wanted:
+            build_model(self._connection, self.project, model, standing=standing)
         self._to_build -= names
 
     def rows(self, table: str, columns: str, where: str = "true") -> Rows:
@@ -170,9 +173,10 @@ class Marts:
 
     def failing(self, *, singular: bool = False) -> list[str]:
         """The tests that find bad rows; `singular`: of those in dbt_like_sql/tests only."""
-        models = self.project.models.values()
-        found = [item for model in models for item in run_tests(self.connection, self.project, model)]
-        return [item.test.name for item in found if not item.passed and (item.test.singular or not singular)]
+        tests = [test for test in self.project.tests if test.singular or not singular]
+        project = replace(self.project, tests=tests)
+        found = [item for model in project.models.values() for item in run_tests(self.connection, project, model)]
+        return [item.test.name for item in found if not item.passed]
 
     def clear(self) -> None:
         rows = [name for export in EXPORTS for name in (export.name, f"{export.name}_history")]

@@ -22,6 +22,7 @@ from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.landing.deliveries import HashedDelivery
 from soundlink_pipeline.loading.batch import load_batch
 from soundlink_pipeline.models.build import build_model
+from soundlink_pipeline.models.standing import Standing
 from soundlink_pipeline.simulator import (
     BREAKDOWN,
     ENGAGEMENT,
@@ -193,9 +194,10 @@ def test_marts_add_up_to_what_would_be_answered_now(marts: Marts, tmp_path: Path
         batches.append(answers(pull, tmp_path))
         result = load_batch(marts.connection, EXPORTS, batches[-1])
         assert not result.rejected, told
+        standing = Standing(marts.connection)
         for model in marts.project.models.values():  # each after those that it is made of
             if model.name in {*SUMS, "stg_report_date_status"}:
-                build_model(marts.connection, marts.project, model, pull.dates)
+                build_model(marts.connection, marts.project, model, pull.dates, standing)
         for export in EXPORTS:
             for index in pull.numbers:
                 for day in pull.dates.dates():

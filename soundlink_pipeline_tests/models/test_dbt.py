@@ -69,8 +69,18 @@ class Twins:
     def dbts(self) -> NativeFile:
         return NativeFile(self.folder / "dbts")
 
+    @property
+    def made(self) -> tuple[NativeFile, ...]:
+        """Ours, and dbt's once there is one."""
+        return (self.ours, self.dbts) if self.dbts.path.exists() else (self.ours,)
+
+    def make_dbts(self) -> None:
+        """As ours is by now: to load all of it once more takes as long as to build the models."""
+        self.dbts.path.parent.mkdir()
+        shutil.copyfile(self.ours.path, self.dbts.path)
+
     def pull(self, now: datetime, dates: DateRange) -> None:
-        """What a run at `now` loads, into both."""
+        """What a run at `now` loads, into all that are made."""
         listings = {ours: self.world.listing(now, theirs) for ours, theirs in SUBJECTS.items()}
         arrivals = [
             arrival(
@@ -84,7 +94,7 @@ class Twins:
             for export in EXPORTS
             for item in listings[export.subject]
         ]
-        for warehouse in (self.ours, self.dbts):
+        for warehouse in self.made:
             landing = Landing(warehouse.path.parent)
             for subject, listed in listings.items():
                 items = [dumps(item).encode() for item in listed]
@@ -92,8 +102,8 @@ class Twins:
             assert not load(warehouse, *arrivals).rejected
 
     def pay(self) -> None:
-        """A distributor's statement of every track, into both, as the folder of own files would bring it."""
-        for warehouse in (self.ours, self.dbts):
+        """A distributor's statement of every track, as the folder of own files would bring it."""
+        for warehouse in self.made:
             with warehouse.write() as connection:
                 connection.execute(_STATEMENT)
 
@@ -150,6 +160,7 @@ def twins(tmp_path: Path) -> Twins:
     for morning in range(1, 11):
         refresh(twins, morning)
     twins.pay()
+    twins.make_dbts()
     return twins
 
 

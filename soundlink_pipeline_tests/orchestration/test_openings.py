@@ -14,7 +14,8 @@ import pytest
 
 from soundlink_pipeline.simulator.stats import Record, Stats
 from soundlink_pipeline.warehouse.native_file import ClosedFile, NativeFile
-from soundlink_pipeline_tests.support.project import REPOSITORY, Project, project, utc
+from soundlink_pipeline_tests.support.project import Project, project, utc
+from soundlink_pipeline_tests.support.sql_folder import sql_folder
 
 LOADING = "_load"
 # The product's function that opens it, and how often a refresh of both exports does.
@@ -61,7 +62,7 @@ def _opener() -> str:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Project]:
-    with project(tmp_path, sql_dir=REPOSITORY / "dbt_like_sql") as made:
+    with project(tmp_path, sql_dir=sql_folder(tmp_path / "sql")) as made:
         yield made
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -17,10 +19,35 @@ from soundlink_pipeline.simulator import BREAKDOWN, ENGAGEMENT, Fault
 from soundlink_pipeline_tests.orchestration.told import lines_of
 from soundlink_pipeline_tests.support.examined import Examined
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
-from soundlink_pipeline_tests.support.project import KEY, Project, asked, each_day, failure_of, pull, truth, utc
+from soundlink_pipeline_tests.support.project import (
+    KEY,
+    Project,
+    asked,
+    each_day,
+    failure_of,
+    project,
+    pull,
+    truth,
+    utc,
+)
 
 NOW = utc("2026-03-02T06:00")
 REFETCH = {"ops": {"exports": {"config": {"refetch": True}}}}
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five days that are all settled by now; to be copied."""
+    folder = tmp_path_factory.mktemp("settled")
+    with project(folder) as made:
+        assert made.refresh("2026-02-10", "2026-02-14").success
+    return folder
+
+
+@pytest.fixture
+def loaded(tmp_path: Path, settled: Path) -> Iterator[Project]:
+    with project(tmp_path, like=settled) as made:
+        yield made
 
 
 def last_result(here: Project, asset: str, check: str) -> dg.AssetCheckEvaluation:
@@ -208,9 +235,9 @@ def test_the_warehouse_rebuilt_from_landed_files_is_the_one_that_was_lost(here: 
 
 
 def test_a_rebuild_with_damaged_files_loads_the_others_and_names_the_command_that_pulls_what_is_missing(
-    here: Project,
+    loaded: Project,
 ) -> None:
-    assert here.refresh("2026-02-10", "2026-02-14").success  # all of it is settled by now
+    here = loaded
     whole = here.everything()
     landing = here.soundlink.landing
     bad = next(d for d in landing.deliveries() if d.export == BREAKDOWN and d.declared_rows)
@@ -248,8 +275,8 @@ def test_a_rebuild_with_damaged_files_loads_the_others_and_names_the_command_tha
     assert not [finding for finding in examined.group("Data") if finding.what == "campaign listing"]
 
 
-def test_the_command_that_pulls_a_damaged_file_again_is_one_that_pull_takes(here: Project) -> None:
-    assert here.refresh("2026-02-10", "2026-02-14").success
+def test_the_command_that_pulls_a_damaged_file_again_is_one_that_pull_takes(loaded: Project) -> None:
+    here = loaded
     landing = here.soundlink.landing
     bad = next(d for d in landing.deliveries() if d.export == BREAKDOWN and d.declared_rows)
     bad.path.write_bytes(bad.path.read_bytes()[:-4])

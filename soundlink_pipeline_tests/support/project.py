@@ -28,6 +28,7 @@ from soundlink_pipeline.models.binding import BoundModels, load_models
 from soundlink_pipeline.orchestration.jobs import DAILY_REFRESH
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
+from soundlink_pipeline.publishing import file_copy
 from soundlink_pipeline.pulling.fetcher import Source
 from soundlink_pipeline.pulling.listing import list_subject, save_and_ask
 from soundlink_pipeline.pulling.outcome import PullResult
@@ -186,6 +187,7 @@ def project(
     ):
         settings = environment(sim.base_url, folder / "data", SOUNDLINK_SQL_DIR=str(sql_dir or without_models()))
         patch.setenv("SOUNDLINK_API_KEY", settings.pop("SOUNDLINK_API_KEY"))
+        patch.setattr(file_copy, "_OPENING_SECONDS", 0.01)  # no other process opens what is published here
         yield Project(sim, instance, folder, settings)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # type: ignore[import-not-found]
 from dbt.cli.main import dbtRunner  # type: ignore[import-not-found]
+from dbt_common.tests import enable_test_caching  # type: ignore[import-not-found]
 
 # Models are built before anything is tested, as the pipeline does; `dbt build` skips what is behind a failing test.
 _NO_TESTS = ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
@@ -92,6 +93,7 @@ def _of_node(node: Any) -> dict[str, Any]:
 
 
 def main(jobs: Path, results: Path) -> None:
+    enable_test_caching()  # dbt's own, for its tests: what it reads of a text holds for all projects that have it
     found = []
     for job in json.loads(jobs.read_text(encoding="utf-8")):
         os.environ.update(job["environment"])

@@ -25,7 +25,8 @@ from soundlink_pipeline.api.client import SoundlinkClient
 from soundlink_pipeline.api.pacing import Pacer
 from soundlink_pipeline.contracts.days import settled_at
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
-from soundlink_pipeline_tests.support.project import asked, day, each_day, project, truth
+from soundlink_pipeline_tests.support.project import REPOSITORY, asked, day, each_day, project, truth
+from soundlink_pipeline_tests.support.sql_folder import sql_folder
 from soundlink_pipeline_tests.trials.crashes.trial import (
     BACKFILL,
     EARLIER,
@@ -65,16 +66,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Past:
+def past(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Past:
     folder = tmp_path_factory.mktemp("past")
+    # A view, an incremental model and a table take a third of the time of all models, which a few kills hardly hit.
+    many = pytestconfig.getoption("--kills") >= MANY_KILLS
+    models = REPOSITORY / "dbt_like_sql" if many else sql_folder(tmp_path_factory.mktemp("sql"))
     with api(EARLIER[0][2]) as sim:
         steps = []
         for start, end, moment in EARLIER:
             sim.clock.set(moment)
-            steps.append(run(Order(folder, settings(sim, folder), start, end)).steps())
+            steps.append(run(Order(folder, settings(sim, folder, models), start, end)).steps())
     never = STEPS.keys() - {step.name for of_run in steps for step in of_run}
     assert not never, f"no run comes to {never}: the product calls it by another name now"
-    return Past(folder, dict(zip((BACKFILL, REFRESH), steps, strict=True)))
+    return Past(folder, models, dict(zip((BACKFILL, REFRESH), steps, strict=True)))
 
 
 # Killed

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,16 @@ import duckdb
 from soundlink_pipeline.contracts.campaigns import CAMPAIGN
 from soundlink_pipeline.contracts.schema import Export
 from soundlink_pipeline.models.build import STATE_TABLE, build_models
-from soundlink_pipeline.models.project import read_project
+from soundlink_pipeline.models.project import SqlProject, read_project
 from soundlink_pipeline.orchestration.resource import Soundlink
 from soundlink_pipeline.orchestration.run_context import RANGE_END, RANGE_START
 from soundlink_pipeline.publishing.file_copy import compare, figures_of
 from soundlink_pipeline.settings.settings import settings_from
 from soundlink_pipeline.simulator import KeyInfo, SimClock, Simulator, World, running_simulator
 from soundlink_pipeline_tests.support.exports import CAMPAIGN_EXPORTS
-from soundlink_pipeline_tests.support.project import KEY, REPOSITORY, asked, each_day, environment, truth, utc
+from soundlink_pipeline_tests.support.project import KEY, asked, each_day, environment, truth, utc
 from soundlink_pipeline_tests.trials.crashes.worker import Order, Step, Worker, instance_of, outcome, run, working
 
-SQL = read_project(REPOSITORY / "dbt_like_sql")
 WORLD = World(campaigns=5, countries_per_campaign=2, tracks_per_campaign=1)
 # Two runs before, the second of which finds the first one's values revised. As the schedule's do, each begins with the
 # first day that the run before has not pulled since it was final: no campaign has anything to make up for, and every
@@ -48,10 +48,19 @@ KEPT |= {"bound_models.json"} | {f"warehouse.{kind}" for kind in ("duckdb", "loc
 
 @dataclass(frozen=True)
 class Past:
-    """A project folder with two runs behind it, and their steps: what can be expected of the runs to come."""
+    """A project folder with two runs behind it, and their steps: what can be expected of the runs to come.
+
+    `models` is the folder of the SQL models that its runs build.
+    """
 
     folder: Path
+    models: Path
     steps: dict[tuple[str, str], list[Step]]
+
+
+@cache
+def models_of(folder: Path) -> SqlProject:
+    return read_project(folder)
 
 
 @contextmanager
@@ -60,9 +69,9 @@ def api(now: datetime) -> Iterator[Simulator]:
         yield sim
 
 
-def settings(sim: Simulator, folder: Path, days: tuple[str, str] = EARLIER[0][:2]) -> dict[str, str]:
+def settings(sim: Simulator, folder: Path, models: Path, days: tuple[str, str] = EARLIER[0][:2]) -> dict[str, str]:
     first_day = min(days[0], EARLIER[0][0])  # no refresh makes up for what is before
-    more = {"SOUNDLINK_SQL_DIR": str(REPOSITORY / "dbt_like_sql"), "SOUNDLINK_START_DATE": first_day}
+    more = {"SOUNDLINK_SQL_DIR": str(models), "SOUNDLINK_START_DATE": first_day}
     made = environment(sim.base_url, folder / "data", **more)
     del made["SOUNDLINK_API_KEY"]
     return made
@@ -74,7 +83,8 @@ class Trial:
     def __init__(self, past: Past, folder: Path, sim: Simulator, days: tuple[str, str] = REFRESH) -> None:
         shutil.copytree(past.folder, folder, dirs_exist_ok=True)
         self.sim, self.folder, self.days, self.pulled_at = sim, folder, days, NOW
-        self.settings = settings(sim, folder, days)
+        self.settings = settings(sim, folder, past.models, days)
+        self.models = models_of(past.models)
         self.data = folder / "data"
         self.soundlink = Soundlink(settings_from(self.settings), lambda _: KEY)
 
@@ -190,9 +200,9 @@ class Trial:
         with duckdb.connect(str(copy)) as connection:
             built = _rows_of(connection, "staging", "marts")
             connection.execute(f"delete from {STATE_TABLE}")
-            build_models(connection, SQL)
+            build_models(connection, self.models)
             assert _rows_of(connection, "staging", "marts") == built
-        assert {model.table for model in SQL.models.values()} == built.keys()
+        assert {model.table for model in self.models.models.values()} == built.keys()
 
     def _assert_published(self) -> None:
         warehouse = self.soundlink.warehouse
