@@ -226,7 +226,7 @@ class _Export:
         length = written.stat().st_size
         with written.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        name = f"{VERSIONS}/{copy.removesuffix(_COPY)}{sha256[:16]}.parquet"
+        name = f"{VERSIONS}/{table.folder}/{f'{day}-' if day else ''}{sha256[:16]}.parquet"
         if self._there.get(name) == length:  # put by an export that did not come to its manifest
             written.unlink()
         else:

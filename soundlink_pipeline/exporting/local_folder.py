@@ -26,6 +26,7 @@ class LocalFolder:
     def __init__(self, folder: Path) -> None:
         self.where = str(folder)
         self._folder = folder
+        self._not_durable: set[Path] = set()  # folders with new names
         if folder.exists() and not folder.is_dir():
             raise ExportFailed(f"{folder} is a file: name a folder to export to")
 
@@ -42,22 +43,16 @@ class LocalFolder:
 
     def put(self, file: Path, name: str) -> None:
         with self._failing("written"):
-            sync_path(file)
             place = self._folder / name
+            make_folder(place.parent)
+            part = place.with_name(place.name + _PART)
             try:
-                move(file, place)
-            except OSError as error:
-                if not file.exists() or not place.parent.is_dir():
-                    raise
-                # On another disk; or what keeps the first from being moved keeps the second from being written.
-                part = place.with_name(place.name + _PART)
-                try:
-                    shutil.copyfile(file, part)
-                    sync_path(part)
-                    move(part, place)
-                except OSError:
-                    part.unlink(missing_ok=True)
-                    raise error from None
+                shutil.move(file, part)  # a copy where the folder is on another disk
+                sync_path(part)
+                self._name(part, place)
+            except OSError:
+                part.unlink(missing_ok=True)
+                raise
 
     def put_bytes(self, content: bytes, name: str) -> None:
         with self._failing("written"):
@@ -66,6 +61,9 @@ class LocalFolder:
             part = place.with_name(place.name + _PART)
             part.write_bytes(content)
             sync_path(part)
+            # What these bytes name is there after a power cut, too.
+            while self._not_durable:
+                sync_path(self._not_durable.pop())
             move(part, place)
 
     def copy(self, name: str, to: str) -> None:
@@ -79,7 +77,7 @@ class LocalFolder:
             except OSError:  # such a disk, or so many names already
                 shutil.copyfile(self._folder / name, part)
                 sync_path(part)
-            move(part, place)
+            self._name(part, place)
             part.unlink(missing_ok=True)  # POSIX: of two names of one file, none is moved onto the other
 
     def delete(self, names: Iterable[str]) -> None:
@@ -91,6 +89,10 @@ class LocalFolder:
                     for folder in place.relative_to(self._folder).parents:
                         if folder != Path():
                             (self._folder / folder).rmdir()
+
+    def _name(self, part: Path, place: Path) -> None:
+        part.replace(place)
+        self._not_durable.add(place.parent)
 
     @contextlib.contextmanager
     def _failing(self, what: str) -> Iterator[None]:

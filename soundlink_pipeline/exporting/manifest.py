@@ -7,7 +7,7 @@ has all of one state. `copy` is the fixed name of its partition, for readers by 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from soundlink_pipeline.exporting.store import ExportFailed
@@ -75,7 +75,7 @@ class Manifest:
             "rows": sum(file.rows for file in self.files.values()),
             "bytes": sum(file.bytes for file in self.files.values()),
         }
-        return json.dumps(head | totals | asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+        return json.dumps(head | totals | vars(self), default=vars, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def read_manifest(content: bytes, where: str) -> Manifest:
