@@ -67,8 +67,7 @@ class _InOrder(click.Group):
 def soundlink() -> None:
     """Keep a DuckDB warehouse true to Soundlink's exports.
 
-    Commands work on the project in this folder (its .env), or else on the demo in
-    ./demo. `soundlink COMMAND --help` shows the options of one.
+    Commands work on the project in this folder (its .env), or else on ./demo.
     """
     try:
         Path.cwd()

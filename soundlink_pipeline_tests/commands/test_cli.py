@@ -25,6 +25,7 @@ COMMANDS = (
     "sql",
     "rebuild",
     "publish",
+    "export",
     "totals",
     "backup",
 )

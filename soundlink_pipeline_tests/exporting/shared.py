@@ -113,7 +113,8 @@ def with_rows(tables: Rows) -> Rows:
 @cache
 def _reader() -> duckdb.DuckDBPyConnection:
     """One for all: an instance takes longer to make than a table to read."""
-    connection = duckdb.connect(config={"TimeZone": "UTC"})
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'")
     atexit.register(connection.close)
     return connection
 
@@ -140,7 +141,8 @@ def exported(source: Source, timestamps: Timestamps = "utc") -> Rows:
         group by all order by all
         """
     )
-    with duckdb.connect(str(source.published), read_only=True, config={"TimeZone": "UTC"}) as connection:
+    with duckdb.connect(str(source.published), read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
         return {
             f"{'raw' if schema == 'main' else schema}.{table}": connection.execute(
                 f'select {columns} from {schema}."{table}" order by all'
