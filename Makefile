@@ -36,7 +36,7 @@ OF_SOUNDLINK := $(if $(filter command environment,$(origin SOUNDLINK)),--soundli
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench clients dashboard trydashboard alternatives docs clean
+.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish export backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench clients dashboard trydashboard alternatives docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -101,6 +101,9 @@ rebuild: install ## Load every landed delivery that the warehouse lacks; makes n
 
 publish: install ## Publish a file of one account's rows alone: make publish ACCOUNT=label_a
 	@cd "$(HOME_DIR)" && $(COMMAND) publish $(OF_ACCOUNT)
+
+export: install ## Export the published file as Parquet, what has changed: make export TO=/lake, or TO=s3://… (without: SOUNDLINK_EXPORT_TO)
+	@case "$$MAKE_TO" in /*|*://*|'') ;; *) MAKE_TO="$(CURDIR)/$$MAKE_TO" ;; esac; cd "$(HOME_DIR)" && $(COMMAND) export $(if $(value TO),--to="$$MAKE_TO")
 
 backup: install ## Copy what cannot be had again into a new folder, also while runs go on: make backup DIR=…
 	@test -n "$$MAKE_DIR" || { echo 'Missing folder: make backup DIR=/backups/2026-11-28'; exit 2; }

@@ -4,10 +4,9 @@ Off unless `SOUNDLINK_EXPORT_TO` names a target. The run is one of its own, whic
 and lets no other wait: a target that is slow or down fails this asset, and never a pull or a publication.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -26,7 +25,7 @@ class ParquetExport:
     """What Dagster serves of the export; nothing where it is off."""
 
     assets: list[dg.AssetsDefinition] = field(default_factory=list)
-    jobs: list[dg.UnresolvedAssetJobDefinition] = field(default_factory=list)
+    jobs: list[Any] = field(default_factory=list)  # their class is private to Dagster
     sensors: list[dg.SensorDefinition] = field(default_factory=list)
 
 

@@ -48,8 +48,9 @@ def test_it_follows_the_publication_in_a_run_of_its_own(tmp_path: Path) -> None:
         assert dg.AssetKey(PARQUET_EXPORT) not in definitions.resolve_job_def(job).asset_layer.executable_asset_keys
     only = definitions.resolve_job_def(JOB)
     assert only.asset_layer.executable_asset_keys == {dg.AssetKey(PARQUET_EXPORT)}
-    # It has no turn in the data folder, which other runs would have to wait for.
-    assert not {"soundlink", "soundlink_reader"} & only.resource_defs.keys()
+    # It takes no turn in the data folder, for which other runs would have to wait.
+    (asset,) = build_parquet_export(settings, "published_database").assets
+    assert asset.required_resource_keys <= {"io_manager"}
 
 
 def test_its_page_says_what_was_exported(small: Source, target: Path) -> None:
@@ -91,6 +92,7 @@ def test_each_published_file_is_asked_for_once(small: Source, target: Path) -> N
 
 def test_a_refresh_publishes_whatever_the_target_does(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("mine")
+    (tmp_path / "project").mkdir()
     with project(tmp_path / "project") as made:
         made.settings["SOUNDLINK_EXPORT_TO"] = str(tmp_path / "target")
         assert made.refresh("2026-02-20", "2026-02-21").success
