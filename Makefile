@@ -168,9 +168,10 @@ tests:
 bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks
 
-clients: install ## Ask the demo's published file by every client of docs/analysts.md, each in its own environment (needs npm and LibreOffice)
+clients: install ## Ask the demo's published file by every client of docs/analysts.md, and its Parquet by every reader of docs/parquet.md, each in its own environment (needs npm and LibreOffice)
 	test -e demo/data/soundlink.duckdb || $(COMMAND) demo
 	$(BIN)/python examples/clients/run.py
+	$(BIN)/python examples/parquet/run.py
 
 $(SUPERSET_STAMP): examples/clients/requirements-superset.txt
 	$(PYTHON) -m venv .venv-clients/superset
