@@ -12,7 +12,7 @@ from soundlink_pipeline.commands.outcome import CommandFailed
 from soundlink_pipeline.commands.project_folder import enter_project, in_use, require_project
 from soundlink_pipeline.exporting.export import export, summary
 from soundlink_pipeline.exporting.store import ExportFailed
-from soundlink_pipeline.settings.export_target import EXPORT_TO, Timestamps
+from soundlink_pipeline.settings.export_target import Timestamps
 from soundlink_pipeline.settings.settings import export_target
 
 
@@ -29,7 +29,7 @@ def export_published(target: str | None, timestamps: Timestamps | None) -> None:
             raise click.UsageError(f"--to: {error}.") from None
     target = target or settings.export_to
     if target is None:
-        raise click.UsageError(f"Give a target, --to, or set {EXPORT_TO}.")
+        raise click.UsageError("Give a target, --to, or set SOUNDLINK_EXPORT_TO.")
     with in_use(folder, "soundlink export"):
         try:
             exported = export(

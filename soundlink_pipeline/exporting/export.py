@@ -26,6 +26,7 @@ from pathlib import Path
 
 import duckdb
 
+from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.exporting.manifest import (
     MANIFEST,
     PIPELINE,
@@ -39,12 +40,13 @@ from soundlink_pipeline.exporting.store import ExportFailed, Store, open_store
 from soundlink_pipeline.exporting.tables import (
     Part,
     SourceTable,
+    batches_of,
     made_by,
     organizations_in,
     parts_of,
     published_head,
     source_tables,
-    write_part,
+    write_parts,
 )
 from soundlink_pipeline.publishing.file_copy import read_published
 from soundlink_pipeline.settings.export_target import Timestamps
@@ -98,7 +100,8 @@ def export(
         raise ExportFailed(f"{target} is where the pipeline keeps what is temporary: name another folder")
     try:
         with _alone(published.parent / "export.lock"), _emptied(scratch), read_published(published) as connection:
-            connection.execute(f"set memory_limit = '{_MEMORY}'")
+            # One thread: most files are small, and a second one would only wait for the first.
+            connection.execute(f"set threads = 1; set memory_limit = '{_MEMORY}'")
             connection.execute(f"set temp_directory = {quote(str(scratch / 'spilled'))}")
             connection.execute("set TimeZone = 'UTC'")
             return _Export(connection, opened(target), scratch, timestamps=timestamps, now=now, longest=longest).run()
@@ -193,17 +196,24 @@ class _Export:
 
     def _exported(self, table: SourceTable, written_with: str, putting: _Putting) -> ExportedTable:
         before = self._table_before(table.full_name, table.columns_by_name, written_with)
-        files = []
-        for part in parts_of(self._connection, table):
-            day = None if part.day is None else part.day.isoformat()
-            copy = f"{table.folder_of(part.day)}/{_COPY}"
-            last = before.get(copy)
+        files: dict[str, ExportedFile] = {}
+        changed: list[Part] = []
+        parts = parts_of(self._connection, table)
+        for part in parts:
+            last = before.get(_copy_of(table, part))
             if last and (last.fingerprint, last.rows) == (part.fingerprint, part.rows):
-                files.append(replace(last, sums=part.sums))
+                files[last.copy] = last
             else:
-                files.append(self._written(table, part, day, copy, putting))
-        days = "report_date" if table.has_days else None
-        return ExportedTable(table.full_name, table.folder, days, table.columns_by_name, written_with, files)
+                changed.append(part)
+        for batch in batches_of(changed):
+            self._check_time()
+            written = write_parts(self._connection, table, batch, self._scratch / str(putting.next_number()))
+            for part, file in zip(batch, written, strict=True):
+                put = self._put(table, part, file, putting)
+                files[put.copy] = put
+        ordered = [files[_copy_of(table, part)] for part in parts]
+        days = DATE_COLUMN if table.has_days else None
+        return ExportedTable(table.full_name, table.folder, days, table.columns_by_name, written_with, ordered)
 
     def _table_before(self, name: str, columns: dict[str, str], written_with: str) -> dict[str, ExportedFile]:
         """What the target has of a table and keeps, by fixed name: nothing once the columns or types are others.
@@ -215,22 +225,24 @@ class _Export:
                 return {file.copy: file for file in table.files if self._there.get(file.file) == file.bytes}
         return {}
 
-    def _written(self, table: SourceTable, part: Part, day: str | None, copy: str, putting: _Putting) -> ExportedFile:
+    def _check_time(self) -> None:
         if self._longest is not None and time.monotonic() - self._started > self._longest:
             raise ExportFailed(
                 f"{self._store.where} was not reached within {self._longest / 60:,.0f} minutes; the next export goes on"
                 f" with what is missing, and {typed('export')} without such a limit"
             )
-        written = self._scratch / f"{putting.count}.parquet"
-        write_part(self._connection, table, part, written)
+
+    def _put(self, table: SourceTable, part: Part, written: Path, putting: _Putting) -> ExportedFile:
         length = written.stat().st_size
         with written.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        day = None if part.day is None else part.day.isoformat()
         name = f"{VERSIONS}/{table.folder}/{f'{day}-' if day else ''}{sha256[:16]}.parquet"
         if self._there.get(name) == length:  # put by an export that did not come to its manifest
             written.unlink()
         else:
             putting.put(written, name)
+        copy = _copy_of(table, part)
         return ExportedFile(day, name, copy, part.rows, length, sha256, part.sums, part.fingerprint, self._now)
 
     def _with_pending(self, manifest: Manifest) -> Manifest:
@@ -287,17 +299,25 @@ class _Export:
         )
 
 
+def _copy_of(table: SourceTable, part: Part) -> str:
+    return f"{table.folder_of(part.day)}/{_COPY}"
+
+
 class _Putting:
     """Puts files while others are written, and holds so few that the scratch folder stays small."""
 
     def __init__(self, pool: ThreadPoolExecutor, store: Store) -> None:
         self._pool, self._store = pool, store
         self._under_way: list[Future[None]] = []
-        self.count = 0
+        self._number = 0
+
+    def next_number(self) -> int:
+        """For a folder of files to put."""
+        self._number += 1
+        return self._number
 
     def put(self, file: Path, name: str) -> None:
         """Raises what an earlier one has met."""
-        self.count += 1
         if self._store.workers == 1:
             self._put(file, name)
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-EXPORT_TO = "SOUNDLINK_EXPORT_TO"
 BUCKETS = ("s3", "gs")
 # As Parquet keeps a moment: adjusted to UTC (BigQuery's TIMESTAMP), or without a zone (Snowflake's TIMESTAMP_NTZ).
 Timestamps = Literal["utc", "naive"]

@@ -23,7 +23,7 @@ from soundlink_pipeline.settings.accounts import (
     day_of,
     is_one_id,
 )
-from soundlink_pipeline.settings.export_target import EXPORT_TO, Timestamps, export_target_of, timestamps_of
+from soundlink_pipeline.settings.export_target import Timestamps, export_target_of, timestamps_of
 from soundlink_pipeline.settings.receivers import RECEIVER_SETTINGS, receivers_of
 
 # Of the project, if it has one; else the one that is installed with the package.
@@ -136,7 +136,7 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True,
         ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
         max_cost_per_follower=read("SOUNDLINK_MAX_COST_PER_FOLLOWER", default.max_cost_per_follower, _prices),
         max_cost_per_listener=read("SOUNDLINK_MAX_COST_PER_LISTENER", default.max_cost_per_listener, _prices),
-        export_to=read(EXPORT_TO, default.export_to, export_target),
+        export_to=read("SOUNDLINK_EXPORT_TO", default.export_to, export_target),
         export_timestamps=read("SOUNDLINK_EXPORT_TIMESTAMPS", default.export_timestamps, timestamps_of),
     )
     if not with_accounts:

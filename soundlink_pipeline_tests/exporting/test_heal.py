@@ -144,7 +144,7 @@ export.export(Path(published), target, timestamps="utc", now=datetime(2026, 4, 2
 
 @pytest.mark.parametrize(
     ("moment", "number"),
-    [("write_part", 3), ("put", 2), ("put_bytes", 1), ("copy", 1), ("copy", 3), ("put_bytes", 2)],
+    [("write_parts", 3), ("put", 2), ("put_bytes", 1), ("copy", 1), ("copy", 3), ("put_bytes", 2)],
 )
 def test_a_killed_export_is_healed_by_the_next(small: Source, target: Path, moment: str, number: int) -> None:
     old = exported(small)
@@ -157,7 +157,7 @@ def test_a_killed_export_is_healed_by_the_next(small: Source, target: Path, mome
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert killed.returncode == -signal.SIGKILL
-    assert by_manifest(target) == (old if moment in ("write_part", "put") else new)
+    assert by_manifest(target) == (old if moment in ("write_parts", "put") else new)
     _check_days_are_old_or_new(target, old, new)
     small.export(target)
     assert by_manifest(target) == new
