@@ -91,12 +91,14 @@ def export(
 ) -> Exported:
     """Bring the target to what the file `published` holds. `now` is aware; `longest` is in seconds.
 
-    Raises ExportFailed: by the manifest, the target's state is then the old one.
+    Raises ExportFailed: by the manifest the target then has its old state, whole, or the new one where only fixed names
+    had still to follow.
     """
     if not published.is_file():
         raise ExportFailed(f"nothing is published yet: {typed('pull --from=DAY --to=DAY')} does it")
-    scratch = published.parent / "tmp" / "parquet"
-    if "://" not in target and Path(target).resolve().is_relative_to(scratch.parent.resolve()):
+    # Not in `tmp`, which DuckDB makes for a publication that spills, and removes whole.
+    scratch = published.parent / "exporting"
+    if "://" not in target and Path(target).resolve().is_relative_to(scratch.resolve()):
         raise ExportFailed(f"{target} is where the pipeline keeps what is temporary: name another folder")
     try:
         with _alone(published.parent / "export.lock"), _emptied(scratch), read_published(published) as connection:
@@ -274,12 +276,16 @@ class _Export:
         """
         files = manifest.files
         with ThreadPoolExecutor(self._store.workers) as pool:
-            for _ in pool.map(lambda copy: self._store.copy(files[copy].file, copy), manifest.to_copy):
+            for _ in pool.map(lambda copy: self._copy(files[copy].file, copy), manifest.to_copy):
                 pass
         self._store.delete(manifest.to_delete)
         self._store.put_bytes(replace(manifest, to_copy=[], to_delete=[]).as_json(), MANIFEST)
         named = {file.file for of in (manifest, self._before) if of for file in of.files.values()}
         self._store.delete([name for name in self._there if name.startswith(f"{VERSIONS}/") and name not in named])
+
+    def _copy(self, name: str, to: str) -> None:
+        self._check_time()
+        self._store.copy(name, to)
 
     def _told(self, manifest: Manifest) -> Exported:
         before = self._before.files if self._before else {}

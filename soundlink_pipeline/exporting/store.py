@@ -10,7 +10,7 @@ from soundlink_pipeline.settings.export_target import BUCKETS
 
 
 class ExportFailed(Exception):
-    """Nothing of this export is visible by the manifest; one sentence says why and what to do."""
+    """The export has not come to its end, and the next one goes on; one sentence says why and what to do."""
 
 
 class Store(Protocol):

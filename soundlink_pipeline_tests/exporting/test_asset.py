@@ -11,8 +11,9 @@ import pytest
 
 from soundlink_pipeline.definitions import build_definitions
 from soundlink_pipeline.exporting.asset import JOB, PARQUET_EXPORT, SENSOR, ParquetExport, build_parquet_export
+from soundlink_pipeline.orchestration.jobs import REBUILD
 from soundlink_pipeline.settings.settings import Settings, settings_from
-from soundlink_pipeline_tests.exporting.shared import Source, by_manifest, exported, manifest
+from soundlink_pipeline_tests.exporting.shared import Source, by_manifest, exported, fixed_files, manifest
 from soundlink_pipeline_tests.support.project import project
 from soundlink_pipeline_tests.support.sql_folder import no_models
 
@@ -101,6 +102,15 @@ def test_a_refresh_publishes_whatever_the_target_does(tmp_path: Path) -> None:
         (tmp_path / "target").unlink()
         assert made.execute(JOB).success
         assert by_manifest(tmp_path / "target") == exported(Source(made.data))
+        before = fixed_files(tmp_path / "target")
+        # A warehouse made anew from what has landed: by the same rows the same days.
+        for path in made.data.glob("warehouse.duckdb*"):
+            path.unlink()
+        assert made.execute(REBUILD).success
+        assert made.execute(JOB).success
+        assert by_manifest(tmp_path / "target") == exported(Source(made.data))
+        after = fixed_files(tmp_path / "target")
+        assert [name for name in after if "report_date=" in name and after[name] != before.get(name)] == []
 
 
 @pytest.mark.parametrize(

@@ -163,4 +163,4 @@ def test_a_killed_export_is_healed_by_the_next(small: Source, target: Path, mome
     assert by_manifest(target) == new
     assert by_pattern(target) == with_rows(new)
     assert not list(target.rglob("*.part"))
-    assert not (small.folder / "tmp" / "parquet").exists()
+    assert not (small.folder / "exporting").exists()

@@ -28,7 +28,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(small: Sou
 def test_the_data_folder_itself_and_its_scratch_are_refused(small: Source) -> None:
     before = sorted(small.folder.rglob("*"))
     assert "which no export has put there" in refusal(small, small.folder)
-    assert "what is temporary" in refusal(small, small.folder / "tmp" / "parquet" / "here")
+    assert "what is temporary" in refusal(small, small.folder / "exporting" / "here")
     assert [path for path in sorted(small.folder.rglob("*")) if path in before] == before
 
 
