@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 
@@ -102,7 +103,9 @@ def by_manifest(target: Path) -> Rows:
 def by_pattern(target: Path) -> Rows:
     """The rows of the tables that have some, as a reader of the fixed names has them, who knows of no manifest."""
     folders = [folder for part in ("raw", "marts") for folder in sorted((target / part).glob("*"))]
-    found = {f"{folder.parent.name}.{folder.name}": read(sorted(folder.rglob("*.parquet"))) for folder in folders}
+    found = {
+        f"{folder.parent.name}.{unquote(folder.name)}": read(sorted(folder.rglob("*.parquet"))) for folder in folders
+    }
     return with_rows(found)
 
 

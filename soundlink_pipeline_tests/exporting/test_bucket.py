@@ -51,6 +51,7 @@ def refusal(source: Source, target: str = TARGET) -> str:
 
 
 def test_s3_gets_what_a_folder_gets(small: Source, bucket: BucketServer, tmp_path: Path) -> None:
+    small.change("create schema marts", 'create table marts."a b/é" as select 1 as x')
     small.export(TARGET)
     assert all(name.startswith("team/soundlink/") for name in bucket.objects)
     here = downloaded(bucket, tmp_path / "here")

@@ -33,7 +33,6 @@ class BucketServer(ThreadingHTTPServer):
         self.fail_at: int | None = None
         self.failure = (500, "InternalError")
         self.done = False
-        self.hangs = False
         self.lock = threading.Lock()
 
     @property
@@ -70,8 +69,6 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.requests.append(f"{self.command} {self.path}")
             fails = self.server.fails_now()
-            if self.server.hangs:
-                self.server.released.wait()
             if fails and not self.server.done:
                 self._fail(*self.server.failure)
                 return
