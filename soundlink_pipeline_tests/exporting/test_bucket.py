@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from soundlink_pipeline.exporting.asset import JOB
 from soundlink_pipeline.exporting.object_store import open_bucket
 from soundlink_pipeline.exporting.store import ExportFailed, Store
 from soundlink_pipeline_tests.exporting.shared import Rows, Source, by_manifest, by_pattern, exported, with_rows
 from soundlink_pipeline_tests.support.bucket_server import ACCESS_KEY, SECRET_KEY, BucketServer, running_bucket
+from soundlink_pipeline_tests.support.project import project
 
 TARGET = "s3://exports/team/soundlink"
 
@@ -163,3 +165,17 @@ def test_a_prefix_that_holds_something_else_is_refused(small: Source, bucket: Bu
     bucket.objects["team/soundlinks.csv"] = b"beside it"
     assert "holds report.csv, which no export has put there" in refusal(small)
     assert len(bucket.objects) == 2
+
+
+def test_credentials_appear_nowhere(tmp_path: Path, bucket: BucketServer, capfd: pytest.CaptureFixture[str]) -> None:
+    with project(tmp_path) as made:
+        made.settings["SOUNDLINK_EXPORT_TO"] = TARGET
+        assert made.refresh("2026-02-20", "2026-02-21").success
+        assert made.execute(JOB).success
+        bucket.fail_at, bucket.failure = 1, (403, "SignatureDoesNotMatch")
+        assert not made.execute(JOB, raise_on_error=False).success
+        seen = {str(path): content for path, content in made.texts()} | bucket.objects
+    seen |= {"output": "".join(capfd.readouterr()).encode()}
+    for name, content in seen.items():
+        for secret in (ACCESS_KEY, SECRET_KEY):
+            assert secret.encode() not in content, name
