@@ -69,7 +69,7 @@ class SourceTable:
     def full_name(self) -> str:
         return f"{_FOLDERS[self.schema]}.{self.name}"
 
-    @property
+    @cached_property
     def folder(self) -> str:
         return f"{_FOLDERS[self.schema]}/{escaped(self.name, safe='')}"
 
