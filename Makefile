@@ -36,7 +36,7 @@ OF_SOUNDLINK := $(if $(filter command environment,$(origin SOUNDLINK)),--soundli
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench clients dashboard trydashboard alternatives docs clean
+.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish export backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench clients dashboard trydashboard alternatives docs clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -102,6 +102,9 @@ rebuild: install ## Load every landed delivery that the warehouse lacks; makes n
 publish: install ## Publish a file of one account's rows alone: make publish ACCOUNT=label_a
 	@cd "$(HOME_DIR)" && $(COMMAND) publish $(OF_ACCOUNT)
 
+export: install ## Export the published file as Parquet, what has changed: make export TO=/lake, or TO=s3://… (without: SOUNDLINK_EXPORT_TO)
+	@case "$$MAKE_TO" in /*|*://*|'') ;; *) MAKE_TO="$(CURDIR)/$$MAKE_TO" ;; esac; cd "$(HOME_DIR)" && $(COMMAND) export $(if $(value TO),--to="$$MAKE_TO")
+
 backup: install ## Copy what cannot be had again into a new folder, also while runs go on: make backup DIR=…
 	@test -n "$$MAKE_DIR" || { echo 'Missing folder: make backup DIR=/backups/2026-11-28'; exit 2; }
 	@case "$$MAKE_DIR" in /*) ;; *) MAKE_DIR="$(CURDIR)/$$MAKE_DIR" ;; esac; cd "$(HOME_DIR)" && $(COMMAND) backup "$$MAKE_DIR"
@@ -165,9 +168,10 @@ tests:
 bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks
 
-clients: install ## Ask the demo's published file by every client of docs/analysts.md, each in its own environment (needs npm and LibreOffice)
+clients: install ## Ask the demo's published file by every client of docs/analysts.md, and its Parquet by every reader of docs/parquet.md, each in its own environment (needs npm and LibreOffice)
 	test -e demo/data/soundlink.duckdb || $(COMMAND) demo
 	$(BIN)/python examples/clients/run.py
+	$(BIN)/python examples/parquet/run.py
 
 $(SUPERSET_STAMP): examples/clients/requirements-superset.txt
 	$(PYTHON) -m venv .venv-clients/superset

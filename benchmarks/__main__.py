@@ -21,6 +21,7 @@ _PARTS = (
     ["models"],
     ["loading_models"],
     ["publishing"],
+    ["exporting"],
     ["report"],
 )
 

@@ -14,6 +14,7 @@ from functools import partial
 import dagster as dg
 
 from soundlink_pipeline.alerts.sensor import build_alerts
+from soundlink_pipeline.exporting.asset import build_parquet_export
 from soundlink_pipeline.marketing.sensor import build_marketing_alerts
 from soundlink_pipeline.models.binding import BoundModels, load_models
 from soundlink_pipeline.models.bound_before import FILE as BOUND_MODELS
@@ -27,7 +28,7 @@ from soundlink_pipeline.orchestration.jobs import (
 )
 from soundlink_pipeline.orchestration.model_assets import build_model_assets
 from soundlink_pipeline.orchestration.publication_sensor import publication_sensor
-from soundlink_pipeline.orchestration.published_asset import last_assets, published_database
+from soundlink_pipeline.orchestration.published_asset import PUBLISHED, last_assets, published_database
 from soundlink_pipeline.orchestration.resource import Soundlink, resources
 from soundlink_pipeline.orchestration.run_context import daily_partitions
 from soundlink_pipeline.orchestration.schedules import build_schedules
@@ -68,9 +69,10 @@ def build_definitions(
         _log.warning("%s", found)
     weekly_report, weekly_schedule = build_weekly_report(partial(read_receivers, REPORT_URL), settings)
     partitions = daily_partitions(settings.start_date)
+    exporting = build_parquet_export(settings, PUBLISHED)
     upstream = [*build_assets(partitions, settings), *build_model_assets(project, models.tables)]
     return dg.Definitions(
-        assets=[*upstream, campaign_totals, published_database(project, last_assets(upstream))],
+        assets=[*upstream, campaign_totals, published_database(project, last_assets(upstream)), *exporting.assets],
         asset_checks=[newest_day, totals_agree],
         jobs=[
             daily_refresh,
@@ -79,6 +81,7 @@ def build_definitions(
             compare_totals,
             rebuild_from_landing(project),
             weekly_report,
+            *exporting.jobs,
         ],
         schedules=[*build_schedules(settings.schedule, settings.start_date, project.not_built), weekly_schedule],
         sensors=[
@@ -86,6 +89,7 @@ def build_definitions(
             build_alerts(partial(read_receivers, ALERT_URL), settings.ui_url),
             build_marketing_alerts(partial(read_receivers, MARKETING_ALERT_URL), settings),
             build_upkeep(settings.dagster_retention_days, settings.data_dir),
+            *exporting.sensors,
         ],
         resources=resources(soundlink),
         # One process, one connection to DuckDB at a time; and a chain of assets starts eight times faster.

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -67,8 +67,7 @@ class _InOrder(click.Group):
 def soundlink() -> None:
     """Keep a DuckDB warehouse true to Soundlink's exports.
 
-    Commands work on the project in this folder (its .env), or else on the demo in
-    ./demo. `soundlink COMMAND --help` shows the options of one.
+    Commands work on the project in this folder (its .env), or else on ./demo.
     """
     try:
         Path.cwd()
@@ -247,6 +246,24 @@ def publish(accounts: tuple[str, ...]) -> None:
     from soundlink_pipeline.commands.publish import publish_accounts  # noqa: PLC0415
 
     publish_accounts(accounts)
+
+
+@soundlink.command()
+@click.option(
+    "--to", "target", metavar="TARGET", type=_Text(), help="A folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX."
+)
+@click.option(
+    "--timestamps", type=click.Choice(["utc", "naive"]), help="Adjusted to UTC (BigQuery), or not (Snowflake)."
+)
+def export(target: str | None, timestamps: Literal["utc", "naive"] | None) -> None:
+    """Export the published file as Parquet: the days that changed.
+
+    Without --to it goes where SOUNDLINK_EXPORT_TO says. Credentials of a bucket are read from the environment and .env,
+    by the names that docs/parquet.md lists.
+    """
+    from soundlink_pipeline.commands.export import export_published  # noqa: PLC0415
+
+    export_published(target, timestamps)
 
 
 @soundlink.command()

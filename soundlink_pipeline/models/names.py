@@ -14,7 +14,7 @@ ASSETS = frozenset(
     (
         *(export.name for export in EXPORTS),
         *(subject.table for subject in SUBJECTS),
-        *("campaign_totals", "published_database", "soundlink_api"),
+        *("campaign_totals", "parquet_export", "published_database", "soundlink_api"),
     )
 )
 _ASSET_NAME = re.compile(r"[A-Za-z0-9_]+")

@@ -23,6 +23,7 @@ from soundlink_pipeline.settings.accounts import (
     day_of,
     is_one_id,
 )
+from soundlink_pipeline.settings.export_target import Timestamps, export_target_of, timestamps_of
 from soundlink_pipeline.settings.receivers import RECEIVER_SETTINGS, receivers_of
 
 # Of the project, if it has one; else the one that is installed with the package.
@@ -44,8 +45,9 @@ class Settings:
     runs for `dagster_retention_days`. `sql_dir` is the folder of SQL models: `dbt_like_sql` of the working directory,
     if there is one, goes before the one of the package. `ui_url` is where people reach the Dagster UI: alerts link to
     it. `max_cost_per_follower` and `max_cost_per_listener` are the limits of alerts for marketers, by currency; under
-    "" that of every other one. `accounts` are those of the accounts file; without one there is `default`, made of the
-    other settings.
+    "" that of every other one. `export_to` is the folder, from the root on, or the bucket that Parquet is exported to
+    after each publication; None for none. `accounts` are those of the accounts file; without one there is `default`,
+    made of the other settings.
     """
 
     base_url: str = "https://api.getsoundlink.com"
@@ -62,6 +64,8 @@ class Settings:
     ui_url: str = "http://127.0.0.1:3000"
     max_cost_per_follower: Prices = ()
     max_cost_per_listener: Prices = ()
+    export_to: str | None = None
+    export_timestamps: Timestamps = "utc"
     accounts: tuple[Account, ...] = ()
 
     def __post_init__(self) -> None:
@@ -132,6 +136,8 @@ def settings_from(environment: Mapping[str, str], *, with_accounts: bool = True,
         ui_url=read("SOUNDLINK_UI_URL", default.ui_url, _ui_url),
         max_cost_per_follower=read("SOUNDLINK_MAX_COST_PER_FOLLOWER", default.max_cost_per_follower, _prices),
         max_cost_per_listener=read("SOUNDLINK_MAX_COST_PER_LISTENER", default.max_cost_per_listener, _prices),
+        export_to=read("SOUNDLINK_EXPORT_TO", default.export_to, export_target),
+        export_timestamps=read("SOUNDLINK_EXPORT_TIMESTAMPS", default.export_timestamps, timestamps_of),
     )
     if not with_accounts:
         return settings
@@ -232,6 +238,12 @@ def _data_dir(folder: Path, environment: Mapping[str, str]) -> Path:
         given = environment.get("SOUNDLINK_DATA_DIR", "").strip() or str(folder)
         raise unreadable("SOUNDLINK_DATA_DIR", given, f"DuckDB keeps no file in {absolute!r}, since {reason}")
     return Path(absolute)
+
+
+def export_target(text: str, here: Path | None = None) -> str:
+    """A target of an export; a folder from the root on, where it is relative from `here`. Raises ValueError."""
+    target = export_target_of(text)
+    return target if "://" in target else str((here or Path.cwd()) / _folder(target))
 
 
 def _own(installed: Path) -> Path:

@@ -18,7 +18,7 @@ DOCUMENT = PACKAGE.parent / "docs" / "architecture.md"
 # From top to bottom: each room imports from its own row or from one below.
 ROWS = {
     "For people": ("commands", "definitions", "doctor", "weekly", "report"),
-    "In Dagster": ("alerts", "marketing", "orchestration"),
+    "In Dagster": ("alerts", "exporting", "marketing", "orchestration"),
     "The way of a row": (
         "pulling",
         "api",

@@ -82,8 +82,13 @@ ROOMS = {
         rooms=("channels", "contracts", "publishing", "report", "settings", "typed", "wording"),
         libraries=("dagster", "duckdb", "jinja2"),
     ),
+    "exporting": Room(
+        rooms=("contracts", "durable", "publishing", "settings", "typed", "warehouse", "wording"),
+        libraries=("dagster", "duckdb", "obstore"),
+    ),
     "definitions": Room(
-        rooms=("alerts", "marketing", "models", "orchestration", "settings", "weekly"), libraries=("dagster",)
+        rooms=("alerts", "exporting", "marketing", "models", "orchestration", "settings", "weekly"),
+        libraries=("dagster",),
     ),
     "doctor": Room(anything=True),
     "commands": Room(anything=True),

@@ -25,6 +25,7 @@ COMMANDS = (
     "sql",
     "rebuild",
     "publish",
+    "export",
     "totals",
     "backup",
 )
@@ -206,6 +207,9 @@ def test_make_passes_on_ranges_ports_and_folders(shown: Path) -> None:
     assert made(shown, "dev") == ["dev", "--port=3000"]
     assert made(shown, "dev", "PORT=3001") == ["dev", "--port=3001"]
     assert made(shown, "backup", "DIR=some where") == ["backup", f"{REPOSITORY}/some where"]
+    assert made(shown, "export", "TO=some where") == ["export", f"--to={REPOSITORY}/some where"]
+    assert made(shown, "export", "TO=s3://bucket/x") == ["export", "--to=s3://bucket/x"]
+    assert made(shown, "export") == ["export"]
     assert made(shown, "report") == ["report"]
 
 

@@ -110,7 +110,8 @@ def test_only_the_composition_root_names_environment_variables() -> None:
 
 
 def test_no_model_can_have_the_name_of_an_asset_of_the_pipeline(tmp_path: Path) -> None:
-    without_models = build_definitions(Settings(sql_dir=no_models(tmp_path)), lambda _: None)
+    with_all = Settings(sql_dir=no_models(tmp_path), export_to=str(tmp_path / "parquet"))
+    without_models = build_definitions(with_all, lambda _: None)
     assert {key.to_user_string() for key in without_models.resolve_asset_graph().get_all_asset_keys()} == ASSETS
 
 

@@ -35,6 +35,8 @@ SETTINGS = (
     "SOUNDLINK_MAX_COST_PER_FOLLOWER",
     "SOUNDLINK_MAX_COST_PER_LISTENER",
     "SOUNDLINK_REPORT_URL",
+    "SOUNDLINK_EXPORT_TO",
+    "SOUNDLINK_EXPORT_TIMESTAMPS",
 )
 
 
@@ -55,6 +57,9 @@ SETTINGS = (
         ("SOUNDLINK_REQUESTS_PER_HOUR", "300", "requests_per_hour", 300),
         ("SOUNDLINK_LANDING_RETENTION_DAYS", "30", "landing_retention_days", 30),
         ("SOUNDLINK_DAGSTER_RETENTION_DAYS", "30", "dagster_retention_days", 30),
+        ("SOUNDLINK_EXPORT_TO", "s3://bucket/a/b/", "export_to", "s3://bucket/a/b"),
+        ("SOUNDLINK_EXPORT_TO", "lake/", "export_to", str(Path.cwd() / "lake")),
+        ("SOUNDLINK_EXPORT_TIMESTAMPS", "naive", "export_timestamps", "naive"),
         ("SOUNDLINK_MAX_COST_PER_FOLLOWER", "0.50", "max_cost_per_follower", (("", Decimal("0.50")),)),
         (
             "SOUNDLINK_MAX_COST_PER_LISTENER",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import redelivery
+from benchmarks import exporting, redelivery
 from benchmarks.serving import answers, ours
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline.contracts.days import DateRange
@@ -26,6 +26,14 @@ def test_a_redelivery_into_synthetic_warehouses_of_two_sizes(
     said = capsys.readouterr().out
     assert re.search(r"Eight days delivered again: 2,400 rows", said)
     assert re.search(r"\| 6,000 \| [\d.]+ \| [\d.]+ \|", said)
+
+
+def test_an_export_beside_bare_copies_writes_as_many_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    exporting._large(tmp_path, 3000, 1)
+    said = capfd.readouterr().out
+    files = re.findall(r"\| [\d.]+ \| \d+ \| (\d+) \| \d+ \|$", said, re.MULTILINE)
+    assert len(files) == 2
+    assert files[0] == files[1]
 
 
 def test_a_first_load_of_ours_has_every_row_that_is_answered(tmp_path: Path) -> None:
