@@ -19,7 +19,7 @@ STATE_TABLE = MODEL_STATE
 CREATE_STATE = (
     f"create table if not exists {STATE_TABLE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT, bound VARCHAR)"
 )
-# What 0.9 made had no `bound`.
+# What 0.9 made has no `bound`.
 _COMPLETE_STATE = f"alter table {STATE_TABLE} add column if not exists bound VARCHAR"
 
 
