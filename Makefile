@@ -36,10 +36,10 @@ OF_SOUNDLINK := $(if $(filter command environment,$(origin SOUNDLINK)),--soundli
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish export backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench clients dashboard trydashboard alternatives docs clean
+.PHONY: help install lock demo dev backfill status doctor sql report totals rebuild publish export backup test check lint types tests browser pictures dbt chaos fuzz endurance audit bench bench-quick clients dashboard trydashboard alternatives docs clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## Create .venv with the locked requirements and the package
 
@@ -167,6 +167,9 @@ tests:
 
 bench: install ## Measure speed, memory and requests, and write docs/benchmarks.md (half an hour)
 	$(BIN)/python -m benchmarks
+
+bench-quick: install ## First load, redelivery and refresh, in a few minutes
+	$(BIN)/python -m benchmarks --quick
 
 clients: install ## Ask the demo's published file by every client of docs/analysts.md, and its Parquet by every reader of docs/parquet.md, each in its own environment (needs npm and LibreOffice)
 	test -e demo/data/soundlink.duckdb || $(COMMAND) demo

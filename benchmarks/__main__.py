@@ -1,5 +1,9 @@
-"""`make bench`: every measurement, one after the other, and the report they make: docs/benchmarks.md."""
+"""`make bench`: every measurement, one after the other, and the report they make: docs/benchmarks.md.
 
+`make bench-quick` (`--quick`): first load, redelivery and refresh in a few rounds, on the screen alone.
+"""
+
+import argparse
 import os
 import platform
 import subprocess
@@ -7,6 +11,8 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from benchmarks.serving import verdicts_in
 
 _DOCS = Path(__file__).parents[1] / "docs"
 _CHART = "first-load.svg"
@@ -16,6 +22,7 @@ _PARTS = (
     ["memory"],
     ["request_counts"],
     ["refresh"],
+    ["beside"],
     ["soundlinks"],
     ["accounts"],
     ["models"],
@@ -25,19 +32,38 @@ _PARTS = (
     ["report"],
 )
 
+_QUICK = (["first_load", "--rounds", "2"], ["redelivery", "--rows", "1000000"], ["beside", "--rounds", "3"])
+
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    quick: bool = parser.parse_args().quick
     sections: list[str] = []
-    for part, *options in _PARTS:
+    for part, *options in _QUICK if quick else _PARTS:
         print(f"--- {part}", file=sys.stderr, flush=True)
         command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{part}", *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         print(done.stdout, flush=True)
         sections.append(done.stdout.strip() if done.returncode == 0 else f"## {part}\n\nThis measurement failed.")
+        if quick:
+            continue
         if part == "first_load":
             sections[-1] += f"\n\n![First load, rows a second]({_CHART})"
         # After each, so that what was measured is kept whatever comes after.
-        (_DOCS / "benchmarks.md").write_text("\n\n".join([_head(), *sections]) + "\n", encoding="utf-8")
+        whole = "\n\n".join([_head(), *sections, _targets(sections)])
+        (_DOCS / "benchmarks.md").write_text(whole + "\n", encoding="utf-8")
+    print(_targets(sections))
+
+
+def _targets(sections: list[str]) -> str:
+    """The last table: every target of these sections, with what was found."""
+    rows = [
+        f"| {section.splitlines()[0].strip('# ')} | {target} | {'reached' if reached else '**not reached**'} |"
+        for section in sections
+        for target, reached in verdicts_in(section)
+    ]
+    return "\n".join(["## Targets\n", "| measurement | target (found) | |", "|---|---|---|", *rows])
 
 
 def _head() -> str:

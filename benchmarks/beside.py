@@ -25,10 +25,11 @@ from typing import Any
 
 import yaml
 
-from benchmarks.serving import say
+from benchmarks.serving import say, verdict
 from soundlink_pipeline.simulator import SimClock, World, running_simulator
 
 _COMMIT = "f89b957"
+_SAME = "now, the same models"
 _NOW = datetime(2026, 4, 1, 7, tzinfo=UTC)
 _ROOT = Path(__file__).parents[1]
 _CHILD = Path(__file__).parent / "beside_child.py"
@@ -60,7 +61,7 @@ def main() -> None:
         pruned = _models_of(then, folder / "models")
         sides = [
             Side(given.commit, then, then / ".venv/bin/python", then / "dbt_like_sql"),
-            Side("now, the same models", _ROOT, Path(sys.executable), pruned),
+            Side(_SAME, _ROOT, Path(sys.executable), pruned),
             Side("now, all models", _ROOT, Path(sys.executable), _MODELS),
         ]
         if given.without:
@@ -132,6 +133,14 @@ def _print(sides: list[Side]) -> None:
         cpu, wall = side.median("cpu"), side.median("wall")
         ratios = f"{cpu / then.median('cpu'):.2f} | {wall / then.median('wall'):.2f}"
         print(f"| {side.name} | {cpu:.2f} | {wall:.2f} | {ratios} | {side.said[-1]['calls']} |")
+    same = next(side for side in sides if side.name == _SAME)
+    calls, ratio = same.said[-1]["calls"], same.median("cpu") / then.median("cpu")
+    print(
+        f"\nMedians of {len(same.said) - 2} rounds. "
+        + verdict(f"a refresh at most 0.5 x the CPU of {then.name}'s", ratio <= 0.5, f"{ratio:.2f} x")
+        + " "
+        + verdict("a refresh in fewer than 300 calls of DuckDB", calls < 300, str(calls))
+    )
 
 
 def _worktree(commit: str) -> Path:

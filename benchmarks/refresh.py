@@ -88,7 +88,7 @@ def _start() -> None:
     print("## A daily refresh as Dagster runs it\n")
     print(
         f"`import dagster` {bare:.2f} s, with our definitions {ours:.2f} s.",
-        verdict("at most 1.0 s more", ours - bare <= 1),
+        verdict("definitions at most 0.35 s beyond `import dagster`", ours - bare <= 0.35, f"{ours - bare:.2f} s"),
     )
 
 
@@ -101,7 +101,9 @@ def _print(looks: list[Counter[str]]) -> None:
         print(f"| {part} | {seconds:.2f} | {seconds / total:.0%} |")
     other = statistics.median(1 - sum(look[part] for part in _WORK) / look.total() for look in looks)
     print(f"| all | {total:.2f} | other than HTTP and DuckDB: {other:.0%} |\n")
-    print(verdict("within 20 s, of which at most a third other than HTTP and DuckDB", total <= 20 and other <= 1 / 3))
+    told = f"{total:.1f} s, {other:.0%}"
+    target = "a refresh within 20 s, at most a third of it other than HTTP and DuckDB"
+    print(verdict(target, total <= 20 and other <= 1 / 3, told))
 
 
 def _instance(folder: Path) -> dg.DagsterInstance:

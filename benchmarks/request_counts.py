@@ -36,7 +36,12 @@ def main() -> None:
     print(f"| the campaign listing, {_PAGE} a page | {listings} |")
     print(f"| asking each campaign for each of 8 days would be | {2 * _CAMPAIGNS * 8 + pages:,} |")
     print(f"\n{result['rows']:,} rows. ", end="")
-    print(verdict("what is expected and the listing", (exports, listings) == (live + _with_ads(world, today), pages)))
+    print(
+        verdict(
+            "requests for what is expected, and the listing",
+            (exports, listings) == (live + _with_ads(world, today), pages),
+        )
+    )
 
 
 def _asked(simulator: Simulator) -> tuple[int, int]:

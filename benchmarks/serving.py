@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,8 +62,17 @@ def measured(command: list[str], cwd: Path | None = None) -> dict[str, Any]:
     return result
 
 
-def verdict(target: str, reached: bool) -> str:
-    return f"Target: {target}. {'Reached.' if reached else '**NOT reached.**'}"
+_VERDICT = re.compile(r"Target: (.+?)\. (Reached|\*\*NOT reached)\.")
+
+
+def verdict(target: str, reached: bool, found: str = "") -> str:
+    """A sentence for a report: what was to be reached, what was found, and whether that is it."""
+    return f"Target: {target}{f' ({found})' if found else ''}. {'Reached.' if reached else '**NOT reached.**'}"
+
+
+def verdicts_in(report: str) -> list[tuple[str, bool]]:
+    """The targets of a report, each with what was found, and whether it was reached."""
+    return [(target, reached == "Reached") for target, reached in _VERDICT.findall(report)]
 
 
 def say(line: str) -> None:
