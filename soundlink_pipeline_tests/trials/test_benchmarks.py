@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import exporting, redelivery
-from benchmarks.serving import answers, ours
+from benchmarks.serving import answers, ours, verdict, verdicts_in
 from soundlink_pipeline.contracts.campaign_exports import CAMPAIGN_EXPORTS
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.simulator import SimClock, World, running_simulator
@@ -26,6 +26,14 @@ def test_a_redelivery_into_synthetic_warehouses_of_two_sizes(
     said = capsys.readouterr().out
     assert re.search(r"Eight days delivered again: 2,400 rows", said)
     assert re.search(r"\| 6,000 \| [\d.]+ \| [\d.]+ \|", said)
+    ((target, _),) = verdicts_in(said)  # as the table at the end of `make bench` has it
+    assert re.fullmatch(r"at most 1\.5 x from the smallest to the largest warehouse \([\d.]+ x\)", target)
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_the_targets_of_a_report_are_found_whatever_stands_around_them(reached: bool) -> None:
+    said = f"Medians of 3. {verdict('at most 1.7 x. No more', reached, '2.0 x')} {verdict('less than 5 s', True)}\nEnd."
+    assert verdicts_in(said) == [("at most 1.7 x. No more (2.0 x)", reached), ("less than 5 s", True)]
 
 
 def test_an_export_beside_bare_copies_writes_as_many_files(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
