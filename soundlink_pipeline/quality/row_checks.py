@@ -37,8 +37,8 @@ class RowCheck:
 
     `failing_rows_sql` binds the parameters of `CheckedDays`. Most checks pass, and one statement shows it of all of
     them: `count_sql` is an aggregate over the window's rows that is 0 where the check passes, `possible_sql` a query
-    for rows without which nothing can fail. A check has one of the two. `blocking`: models and published file would be
-    wrong, so they are not built. `unit`: what one failing row stands for (row, delivery, day).
+    for rows without which nothing can fail. A check without either is run each time. `blocking`: models and published
+    file would be wrong, so they are not built. `unit`: what one failing row stands for (row, delivery, day).
     """
 
     name: str
@@ -99,7 +99,7 @@ def run_checks(
 ) -> list[CheckResult]:
     """The result of every check of `export` on the days of `dates` and those that the deliveries `loaded` changed."""
     checks, window = row_checks(export), checked_days(connection, export, dates, loaded).parameters()
-    may_fail = [check.count_sql or f"exists ({check.possible_sql})" for check in checks]
+    may_fail = [check.count_sql or f"exists ({check.possible_sql or 'select 1'})" for check in checks]
     looked_for = f"select {', '.join(may_fail)} from {export.name} where {_IN_DAYS}"
     (found,) = connection.execute(looked_for, _bound(looked_for, window)).fetchall()
     return [
