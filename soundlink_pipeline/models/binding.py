@@ -50,15 +50,16 @@ def load_models(
     what is wrong is in the project's `errors` and `notices`.
     """
     project = read_project(folder, environment)
-    if memory is None or project.errors:
+    state = None
+    if memory is not None and not project.errors:
+        with suppress(OSError):
+            state = bound_before.state_of(folder, environment or {})
+    if memory is None or state is None:
         return BoundModels(project, check_models(project))
-    try:
-        state = bound_before.state_of(folder, environment or {})
-    except OSError:
-        return BoundModels(project, check_models(project))
-    types, broken = bound_before.remembered(memory, state), sum(test.error is not None for test in project.tests)
-    if types is not None and types.keys() == project.models.keys():
-        return BoundModels(project, {name: _table(project, project.models[name], types[name]) for name in types})
+    if (types := bound_before.remembered(memory, state)) is not None and types.keys() == project.models.keys():
+        with suppress(ModelError):  # types that nothing of ours has written
+            return BoundModels(project, {name: _table(project, project.models[name], types[name]) for name in types})
+    broken = sum(test.error is not None for test in project.tests)
     tables = check_models(project)
     if not project.errors and sum(test.error is not None for test in project.tests) == broken:
         found = {name: {column.name: column.type for column in table.columns} for name, table in tables.items()}

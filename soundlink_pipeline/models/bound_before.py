@@ -1,13 +1,15 @@
 """What binding a folder of models has found, in a file: the next process need not bind it again, unless it has changed.
 
 Each run is a process of its own, and binding takes longer than all else that it does before its first step. A folder
-with a fault is not remembered, so that whatever is wrong is found and said anew. The file can be deleted at any time.
+with a fault is not remembered, so that whatever is wrong is found and said anew; nor is one whose columns may follow
+from what is not in it. The file can be deleted at any time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -21,17 +23,27 @@ from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 
 FILE = "bound_models.json"
 
+# What may make columns of other files or of values, and a variable's name that does not stand in the text. A word too
+# many costs time only.
+_FROM_OUTSIDE = re.compile(
+    rb"\b(read_\w+|\w+_scan|glob|pivot|pivot_wider|getvariable|getenv)\b"
+    rb"|\b(from|join)\s+'"
+    rb"|\benv_var\s*\(\s*(?!(?P<quote>['\"])\w+(?P=quote)\s*[,)])",
+    re.IGNORECASE,
+)
 # The types of each model's columns, by name.
 Types = Mapping[str, Mapping[str, str]]
 
 
-def state_of(folder: Path, environment: Mapping[str, str]) -> str:
+def state_of(folder: Path, environment: Mapping[str, str]) -> str | None:
     """A hash of all that binding depends on: the files, the variables they may name, our own tables, and the versions.
 
-    Raises OSError for what cannot be read.
+    None where it may depend on more. Raises OSError for what cannot be read.
     """
     content = {str(path.relative_to(folder)): path.read_bytes() for path in files(folder, "") if path.is_file()}
     texts = b"\n".join(content.values())
+    if _FROM_OUTSIDE.search(texts):
+        return None
     parts: Iterator[object] = iter(
         (
             version("soundlink-pipeline"),
@@ -46,7 +58,8 @@ def state_of(folder: Path, environment: Mapping[str, str]) -> str:
 
 def remembered(file: Path, state: str) -> Types | None:
     """What was found in this state; None where that is not known."""
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):  # it may hold anything
+    # It may hold anything.
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         found = json.loads(file.read_text(encoding="utf-8"))
         if found["state"] == state:
             return {str(name): {str(k): str(v) for k, v in types.items()} for name, types in found["types"].items()}

@@ -77,14 +77,12 @@ def build_model(
         as_before = state is not None and state.fingerprint == fingerprint
         if model.materialized == "ephemeral":
             return Built(model, None, None, time.perf_counter() - started, project.render(model, incremental=False))
-        read = _read_by(project, model)
-        alike = as_before and state is not None and state.bound == standing.bound(read, standing.columns(model))
         with transaction(connection):
             if as_before and standing.kind(model) == "table":
                 window = _window(connection, model, dates, standing)
             query = project.compile(model, incremental=window is not None, dates=window)
-            comment, columns, rows = _make(connection, model, query, window, standing, alike=alike)
-            built_of = BuildState(fingerprint, standing.newest_load, standing.bound(read, columns))
+            comment, columns, rows = _make(connection, model, query, window, standing, as_before=as_before)
+            built_of = BuildState(fingerprint, standing.newest_load)
             _save_state(connection, model, built_of, state)
         standing.note(model, comment, columns, built_of)
     except duckdb.Error as error:
@@ -101,17 +99,18 @@ def _make(
     window: DateRange | None,
     standing: Standing,
     *,
-    alike: bool,
+    as_before: bool,
 ) -> tuple[str | None, list[Column], int | None]:
     """Make the model's table or view, or replace the days of `window` in it, or all its rows.
 
-    `alike`: whether it would be made with the columns that it has. Then it is not made anew, and keeps its comments,
-    which cost a statement each. Returns its comment, its columns and, of a table, how many rows it was given.
+    `as_before`: whether what stands was made of the same SQL. Then it is made anew only where its columns change: they
+    follow from tables below, and of a pivot or a file from values. What is not made anew keeps its comments, which cost
+    a statement each. Returns its comment, its columns and, of a table, how many rows it was given.
     """
     kind, comment, columns = standing.kind(model), standing.comment(model), standing.columns(model)
-    may_stay = alike and kind == model.made_as and model.materialized != "incremental"
+    may_stay = as_before and kind == model.made_as and model.materialized != "incremental"
     rows = None
-    if window is None and not may_stay:
+    if window is None and not (may_stay and _is_bound_alike(connection, query, columns, model)):
         making = statement(f"create or replace {model.made_as} {model.relation} as", query, model.path)
         if not standing.has_schema(model):
             connection.execute(f"create schema if not exists {quote_name(model.schema)}")
@@ -208,21 +207,11 @@ def _save_state(
     connection: duckdb.DuckDBPyConnection, model: Model, state: BuildState, before: BuildState | None
 ) -> None:
     if before is None:
-        connection.execute(f"insert into {STATE_TABLE} values (?, ?, ?, ?)", [model.table, *astuple(state)])
+        connection.execute(f"insert into {STATE_TABLE} values (?, ?, ?)", [model.table, *astuple(state)])
     elif state != before:
         connection.execute(
-            f"update {STATE_TABLE} set fingerprint = ?, load_order = ?, bound = ? where model = ?",
-            [*astuple(state), model.table],
+            f"update {STATE_TABLE} set fingerprint = ?, load_order = ? where model = ?", [*astuple(state), model.table]
         )
-
-
-def _read_by(project: SqlProject, model: Model) -> list[Model]:
-    """The models that stand in a model's SQL, and those in the SQL of an ephemeral one there."""
-    found: dict[str, Model] = {}
-    for other in (project.models[name] for name in model.refs if name in project.models):
-        found |= {item.name: item for item in _read_by(project, other)} if other.materialized == "ephemeral" else {}
-        found[other.name] = other
-    return list(found.values())
 
 
 def _window(
@@ -237,6 +226,14 @@ def _window(
     since = "select min(start_date), max(end_date) from deliveries where load_order > ?"
     ((first, last),) = connection.execute(since, [state.load_order]).fetchall()
     return dates if first is None else DateRange(min(first, dates.start), max(last, dates.end))
+
+
+def _is_bound_alike(
+    connection: duckdb.DuckDBPyConnection, query: Rendered, columns: list[Column], model: Model
+) -> bool:
+    """Whether the model would get the columns it has."""
+    described = connection.execute(statement("describe select * from", query, model.path)).fetchall()
+    return [(name, kind) for name, kind, *_ in described] == [(column.name, column.kind) for column in columns]
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, model: Model) -> list[Column]:

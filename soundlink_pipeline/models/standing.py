@@ -5,8 +5,6 @@ Read once for all models, since each question to DuckDB's catalog costs as much 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import duckdb
@@ -16,11 +14,7 @@ from soundlink_pipeline.warehouse.tables import MODEL_STATE
 
 # What each model was built from: its SQL, and the last delivery then loaded. Private to the pipeline, not published.
 STATE_TABLE = MODEL_STATE
-CREATE_STATE = (
-    f"create table if not exists {STATE_TABLE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT, bound VARCHAR)"
-)
-# What 0.9 made has no `bound`.
-_COMPLETE_STATE = f"alter table {STATE_TABLE} add column if not exists bound VARCHAR"
+CREATE_STATE = f"create table if not exists {STATE_TABLE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT)"
 
 
 @dataclass(frozen=True)
@@ -34,23 +28,22 @@ class Column:
 
 @dataclass(frozen=True)
 class BuildState:
-    """The definition that a model was last built of, the last delivery that was loaded then, and `Standing.bound`."""
+    """The definition that a model was last built of, and the last delivery that was loaded then."""
 
     fingerprint: str
     load_order: int
-    bound: str | None
 
 
 class Standing:
     """What stood when it was read, and what `note` was told since. One connection's, while no other can write."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        connection.execute(f"{CREATE_STATE}; {_COMPLETE_STATE}")
+        connection.execute(CREATE_STATE)
         ((self.newest_load,),) = connection.execute("select coalesce(max(load_order), 0) from deliveries").fetchall()
         self._built = {
-            model: BuildState(*state)
-            for model, *state in connection.execute(
-                f"select model, fingerprint, load_order, bound from {STATE_TABLE}"
+            model: BuildState(fingerprint, load_order)
+            for model, fingerprint, load_order in connection.execute(
+                f"select model, fingerprint, load_order from {STATE_TABLE}"
             ).fetchall()
         }
         self._made = {_key(schema, name): (kind, comment) for schema, name, kind, comment in _commented(connection)}
@@ -60,9 +53,6 @@ class Standing:
             " where database_name = current_database() order by schema_name, table_name, column_index"
         ).fetchall():
             self._columns.setdefault(_key(schema, table), []).append(Column(*column))
-        of_models = {model.lower() for model in self._built}
-        sources = [(*key, _types(own)) for key, own in self._columns.items() if ".".join(key) not in of_models]
-        self._of_sources = hashlib.sha256(repr(sources).encode()).hexdigest()
 
     def kind(self, model: Model) -> str | None:
         """'table' or 'view'; None where there is nothing of the model's name."""
@@ -83,16 +73,6 @@ class Standing:
         """Whether something stands in the model's schema; an empty one is not known."""
         return any(schema == model.schema.lower() for schema, _ in self._made)
 
-    def bound(self, read: Iterable[Model], columns: list[Column]) -> str:
-        """A hash of what the columns of a model follow from, beside its SQL, and of these `columns`.
-
-        That is the columns of the models that it reads and of all tables that no model has made, and the version of
-        DuckDB. While the hash stays, the model would get the columns that it has.
-        """
-        of_models = [_types(self.columns(model)) for model in read]
-        parts = (duckdb.__version__, self._of_sources, of_models, _types(columns))
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-
     def note(self, model: Model, comment: str | None, columns: list[Column], state: BuildState) -> None:
         """Take over that a model was built: what it has now, and of what it was built."""
         key = _key(model.schema, model.alias)
@@ -110,10 +90,6 @@ def _commented(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, st
         f"select schema_name, table_name, 'table', comment from duckdb_tables() where {own}"
         f" union all select schema_name, view_name, 'view', comment from duckdb_views() where {own}"
     ).fetchall()
-
-
-def _types(columns: Iterable[Column]) -> list[tuple[str, str]]:
-    return [(column.name, column.kind) for column in columns]
 
 
 def _key(schema: str, name: str) -> tuple[str, str]:

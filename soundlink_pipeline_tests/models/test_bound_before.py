@@ -113,7 +113,7 @@ def test_what_is_said_of_a_model_is_said_of_a_remembered_one(folder: Path, memor
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"state": 1}', b'{"state": "x", "types": 5}']
+    "content", [b"", b"{", b"\xff\xfe", b"[]", b"null", b'{"state": 1}', b'{"state": "x", "types": 5}', b"[" * 100_000]
 )
 def test_a_damaged_file_is_not_believed(folder: Path, memory: Path, content: bytes) -> None:
     memory.write_bytes(content)
@@ -128,6 +128,36 @@ def test_types_that_are_no_types_in_a_file_of_this_state_are_not_believed(folder
     for types in wrong:
         memory.write_text(json.dumps({**kept, "types": types}))
         assert _types(load_models(folder, memory=memory))["a"] == "INTEGER"
+
+
+def test_types_that_a_models_documentation_contradicts_are_not_believed(tmp_path: Path, memory: Path) -> None:
+    folder = sql_folder(tmp_path / "sql")  # its models have grains
+    first = load_models(folder, memory=memory)
+    kept = json.loads(memory.read_text())
+    memory.write_text(json.dumps({**kept, "types": {name: {"zz": "INTEGER"} for name in kept["types"]}}))
+    assert load_models(folder, memory=memory).tables == first.tables
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select * from read_csv('{}')",
+        "select * from READ_CSV_AUTO('{}')",
+        "select * from '{}'",
+        "select * from (select 1) join '{}' on true",
+        "select * from (pivot (select * from read_csv('{}')) on a)",
+        "select * from parquet_scan('{}')",
+        "select '{{{{ env_var('SA' ~ 'ID', 'x') }}}}' as b",
+        "{{% set name = 'SAID' %}} select '{{{{ env_var(name, 'x') }}}}' as b",
+    ],
+)
+def test_what_may_follow_from_outside_the_folder_is_bound_each_time(
+    folder: Path, memory: Path, tmp_path: Path, sql: str
+) -> None:
+    (tmp_path / "given.csv").write_text("a\n1\n")
+    (folder / MODEL).write_text(sql.format(tmp_path / "given.csv"))
+    load_models(folder, {"SAID": "y"}, memory=memory)
+    assert not memory.exists()
 
 
 def test_without_a_place_to_write_it_is_bound_each_time(folder: Path, tmp_path: Path) -> None:

@@ -98,6 +98,50 @@ def test_a_view_has_the_columns_of_the_table_below_it_as_that_is_now(
     assert connection.execute("select distinct more from staging.stg_country").fetchall() == [(3,)]
 
 
+# Their SQL and the tables below them stay as they are.
+@pytest.mark.parametrize("kind", ["table", "view"])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("a,b\n1.7,2\n", [(1.7, 2)]),
+        ("a\n1\n", [(1,)]),
+        ("a,b,c\n1,2,3\n", [(1, 2, 3)]),
+        ("a,b\nword,2\n", [("word", 2)]),
+    ],
+)
+def test_columns_that_follow_from_a_file_are_those_it_has_now(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, kind: str, content: str, expected: list[Any]
+) -> None:
+    file = tmp_path / "given.csv"
+    file.write_text("a,b\n1,2\n")
+    sql = f"{{{{ config(materialized='{kind}') }}}} select * from read_csv('{file}')"
+    sound = project(tmp_path / "sql", **{"given.sql": sql})
+    build_models(connection, sound)
+    file.write_text(content)
+    build_models(connection, sound)
+    assert rows(connection, "marts.given") == expected
+    described = connection.execute("select column_name from duckdb_columns() where table_name = 'given'").fetchall()
+    assert [name for (name,) in described] == content.splitlines()[0].split(",")
+
+
+def test_columns_that_follow_from_values_are_those_of_now(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    sql = (
+        "{{ config(materialized='table') }}"
+        " select * from (pivot (select country_code, streams from main.campaign_country_daily)"
+        " on country_code using sum(streams))"
+    )
+    sound = project(tmp_path / "sql", **{"given.sql": sql})
+    build_models(connection, sound)
+    put(connection, SECOND, "b", 5, country="US")
+    build_models(connection, sound)
+    assert rows(connection, "marts.given") == [(11, 5)]
+    connection.execute("update campaign_country_daily set country_code = 'SE'")
+    build_models(connection, sound)
+    assert rows(connection, "marts.given") == [(16,)]
+
+
 def test_a_refresh_rebuilds_its_days_alone(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     models = project(tmp_path)
     build_models(connection, models)
