@@ -278,6 +278,7 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 return False
             connection.rollback()  # the mode cannot be changed within a transaction
             connection.execute(text("pragma journal_mode = wal"))
+            connection.execute(text("begin immediate"))  # or Python's driver would commit each table by itself
             SqlEventLogStorageMetadata.create_all(connection)
             connection.execute(text(f"create table {_REVISION} (version_num VARCHAR(32) not null primary key)"))
             connection.execute(text(f"insert into {_REVISION} values (:revision)"), {"revision": revision})

@@ -143,6 +143,27 @@ def test_a_runs_database_is_the_one_that_dagster_would_have_made(tmp_path: Path)
     assert made["ours"][2] == [("wal",)]
 
 
+def test_a_runs_database_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_empty_storage(tmp_path / "storage")
+    log = PooledSqliteEventLog(str(tmp_path / "storage" / "history" / "runs"))
+    tables = event_log.SqlEventLogStorageMetadata
+
+    class KilledAfterTables:
+        def create_all(self, connection: Any) -> None:
+            tables.create_all(connection)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(event_log, "SqlEventLogStorageMetadata", KilledAfterTables())
+        log._initdb(log._engine("r"))
+    with log._engine("r").connect() as connection:
+        assert connection.execute(text("select name from sqlite_master")).fetchall() == []
+    log._initdb(log._engine("r"))
+    with log._engine("r").connect() as connection:
+        assert connection.execute(text("select count(*) from alembic_version")).scalar() == 1
+    log.dispose()
+
+
 # By an older Dagster, say: what is there is looked at by Dagster itself.
 def test_a_runs_database_with_tables_and_no_revision_is_left_to_dagster(tmp_path: Path) -> None:
     copy_empty_storage(tmp_path / "storage")
