@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from sqlalchemy import text
 
@@ -146,16 +147,16 @@ def test_a_runs_database_is_the_one_that_dagster_would_have_made(tmp_path: Path)
 def test_a_runs_database_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy_empty_storage(tmp_path / "storage")
     log = PooledSqliteEventLog(str(tmp_path / "storage" / "history" / "runs"))
-    tables = event_log.SqlEventLogStorageMetadata
 
     class KilledAfterTables:
         def create_all(self, connection: Any) -> None:
-            tables.create_all(connection)
+            SqlEventLogStorageMetadata.create_all(connection)
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(event_log, "SqlEventLogStorageMetadata", KilledAfterTables())
-        log._initdb(log._engine("r"))
+        with pytest.raises(KeyboardInterrupt):
+            log._initdb(log._engine("r"))
     with log._engine("r").connect() as connection:
         assert connection.execute(text("select name from sqlite_master")).fetchall() == []
     log._initdb(log._engine("r"))
