@@ -93,13 +93,14 @@ final as (
         {{ settling_keys() }}
         rows.days_after_close,
 
-        -- measures; null is "not reported", and what was there on one side only counts 0 on the other
+        -- measures; null is "not reported", and what was there on one side only counts 0 on the other. Case, and not
+        -- filter: of so many sums DuckDB makes them in two thirds of the time.
         {%- for name in measures %}
         case when count({{ name }}) > 0
-            then try_cast(coalesce(sum({{ name }}) filter (where was_believed), 0) as decimal(18, 6))
+            then try_cast(coalesce(sum(case when was_believed then {{ name }} end), 0) as decimal(18, 6))
         end as {{ name }}_then,
         case when count({{ name }}) > 0
-            then try_cast(coalesce(sum({{ name }}) filter (where is_current), 0) as decimal(18, 6))
+            then try_cast(coalesce(sum(case when is_current then {{ name }} end), 0) as decimal(18, 6))
         end as {{ name }}_settled{{ ',' if not loop.last }}
         {%- endfor %}
     from versions_then as rows
