@@ -116,6 +116,10 @@ CLIENTS = (
 def main() -> None:
     published = Path(sys.argv[1] if len(sys.argv) > 1 else _ROOT / "demo/data/soundlink.duckdb")
     chosen = sys.argv[2:]
+    if missing := [name for name in ("node", "npm", "soffice") if shutil.which(name) is None]:
+        raise SystemExit(
+            f"make clients needs {' and '.join(missing)} on the path: on Debian, apt-get install npm libreoffice-calc"
+        )
     lines, changed = ["| client | tried with | works | does not, and the way around |", "|---|---|---|---|"], []
     with tempfile.TemporaryDirectory(prefix="soundlink-clients-") as scratch:
         right, newer = _right(published), _newer(published, Path(scratch) / "newer.duckdb")
