@@ -28,6 +28,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.exporting.manifest import (
+    COPY,
     MANIFEST,
     PIPELINE,
     VERSIONS,
@@ -58,7 +59,6 @@ from soundlink_pipeline.wording import counted, size
 _MEMORY = "256MB"
 # Files that wait in the scratch folder to be put, for each that is being put.
 _WAITING = 4
-_COPY = "data.parquet"
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ class _Export:
 
 
 def _copy_of(table: SourceTable, part: Part) -> str:
-    return f"{table.folder_of(part.day)}/{_COPY}"
+    return f"{table.folder_of(part.day)}/{COPY}"
 
 
 class _Putting:

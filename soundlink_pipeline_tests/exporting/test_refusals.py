@@ -9,6 +9,8 @@ import pytest
 from soundlink_pipeline.exporting.store import ExportFailed
 from soundlink_pipeline_tests.exporting.shared import Source, by_manifest, exported, manifest
 
+_DAMAGED = "is damaged, or is not a manifest that an export has written whole"
+
 
 def refusal(source: Source, target: Path | str) -> str:
     with pytest.raises(ExportFailed) as caught:
@@ -42,10 +44,13 @@ def test_a_file_in_the_place_of_the_folder_is_refused(small: Source, target: Pat
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"{", "is not a manifest that an export has written whole"),
-        (b"[]", "is not a manifest that an export has written whole"),
-        (b'{"format": 1, "pipeline": "other"}', "is not a manifest that an export has written whole"),
-        (b'{"format": 1, "pipeline": "soundlink-pipeline"}', "is not a manifest that an export has written whole"),
+        (b"{", _DAMAGED),
+        (b"[]", _DAMAGED),
+        (b'{"format": 1, "pipeline": "other"}', _DAMAGED),
+        (
+            b'{"format": 1, "pipeline": "soundlink-pipeline"}',
+            _DAMAGED,
+        ),
         (b'{"format": 2, "pipeline": "soundlink-pipeline"}', "was written by a newer version of the pipeline"),
     ],
 )
