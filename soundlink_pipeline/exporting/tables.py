@@ -41,8 +41,13 @@ class SourceColumn:
     type: str
 
     @property
+    def written(self) -> str:
+        """Its values as the export writes them. Nothing else is compared or summed: an ENUM's hash is of its number."""
+        return f"{quote_name(self.name)}::{self.type}"
+
+    @property
     def as_sql(self) -> str:
-        return f"{quote_name(self.name)}::{self.type} as {quote_name(self.name)}"
+        return f"{self.written} as {quote_name(self.name)}"
 
 
 @dataclass(frozen=True)
@@ -149,16 +154,17 @@ def _type(column: str, type: str, timestamps: Timestamps) -> str:
 def parts_of(connection: duckdb.DuckDBPyConnection, table: SourceTable) -> list[Part]:
     """The parts that have rows; a table without days is one part, also without rows. Raises duckdb.Error.
 
-    The fingerprint is the sum of the rows' hashes: rows in another order are the same rows.
+    The fingerprint is the sum of the rows' hashes: rows in another order are the same rows. Each value is hashed as it
+    is written, so that what a reader would find changed is found here.
     """
-    names = ", ".join(quote_name(column.name) for column in table.columns)
+    values = ", ".join(column.written for column in table.columns)
     summed = [c for c in table.columns if _SUMMED.fullmatch(c.type) and not c.name.startswith("_")]
     if table.is_empty:  # every third table of most accounts
         return [] if table.has_days else [Part(None, 0, "0", dict.fromkeys(column.name for column in summed))]
     sums = "".join(f", sum({quote_name(column.name)})::varchar" for column in summed)
     day = DATE_COLUMN if table.has_days else "null::date"
     group = "group by 1 order by 1" if table.has_days else ""
-    query = f"select {day}, count(*), coalesce(sum(hash({names})), 0)::varchar{sums} from {table.reads} {group}"
+    query = f"select {day}, count(*), coalesce(sum(hash({values})), 0)::varchar{sums} from {table.reads} {group}"
     return [
         Part(of, rows, fingerprint, dict(zip((column.name for column in summed), found, strict=True)))
         for of, rows, fingerprint, *found in connection.execute(query).fetchall()
