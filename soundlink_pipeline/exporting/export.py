@@ -17,6 +17,7 @@ import hashlib
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -42,6 +43,7 @@ from soundlink_pipeline.exporting.tables import (
     Part,
     SourceTable,
     batches_of,
+    first_line,
     made_by,
     organizations_in,
     parts_of,
@@ -111,9 +113,16 @@ def export(
         place = error.filename or scratch
         raise ExportFailed(f"{place} cannot be read or written ({error.strerror or error})") from None
     except duckdb.Error as error:
+        raise ExportFailed(f"{published} cannot be exported: {first_line(error)}. The target is as it was") from None
+    except ExportFailed:
+        raise
+    except Exception as error:
+        # Without its text, in which there may be a secret of a store.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
         raise ExportFailed(
-            f"{published} cannot be exported: {str(error).splitlines()[0]}. The target is as it was"
-        ) from None
+            f"the export has met what it does not know ({type(error).__name__} at {Path(frame.filename).name}:"
+            f"{frame.lineno}); by its manifest the target is whole. Please report it"
+        ) from error
 
 
 class _Export:

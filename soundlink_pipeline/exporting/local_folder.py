@@ -121,15 +121,19 @@ class LocalFolder:
 
 
 def _sizes(folder: str, below: str) -> Iterator[tuple[str, int]]:
-    """Without what begins with a dot: the system's own. A link has the length -1, so that it is never what was put."""
+    """Without files that begin with a dot, and such folders right here: the system's own.
+
+    A link has the length -1, so that it is never what was put.
+    """
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if entry.name.startswith(".") and not (is_folder and below):
             continue
-        if entry.is_dir(follow_symlinks=False):
+        if is_folder:
             yield from _sizes(entry.path, f"{below}{entry.name}/")
         elif entry.is_dir():
             raise _is_link(Path(entry.path))
