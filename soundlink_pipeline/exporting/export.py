@@ -40,6 +40,7 @@ from soundlink_pipeline.exporting.manifest import (
 )
 from soundlink_pipeline.exporting.store import ExportFailed, Store, open_store
 from soundlink_pipeline.exporting.tables import (
+    FIXED,
     Part,
     SourceTable,
     batches_of,
@@ -189,6 +190,11 @@ class _Export:
         for name, length in self._store.sizes():
             # An export that ended before its first manifest has left files below VERSIONS alone.
             if self._before is None and not name.startswith(f"{VERSIONS}/") and not name.endswith(".part"):
+                if name.startswith(FIXED) and name.endswith(f"/{COPY}"):
+                    raise ExportFailed(
+                        f"{self._store.where} holds {name} and no {MANIFEST}, by which an export knows its own files:"
+                        " put the manifest back, empty the place, or name another one"
+                    )
                 raise ExportFailed(
                     f"{self._store.where} holds {name}, which no export has put there: name an empty place or a new one"
                 )
@@ -196,9 +202,15 @@ class _Export:
         return there
 
     def _checked_organizations(self, ours: list[str]) -> list[str]:
-        """Raises ExportFailed where the target has the rows of others alone."""
+        """Raises ExportFailed where the target has the rows of others alone, or may have."""
         theirs = self._before.organizations if self._before else []
-        if ours and theirs and not set(ours) & set(theirs):
+        if theirs and not ours:
+            raise ExportFailed(
+                f"{self._store.where} holds the export of {', '.join(theirs)}, and the published file names no"
+                f" organization, so that it may be another's: {typed('pull --from=DAY --to=DAY')} makes it name its own;"
+                " or export to another place"
+            )
+        if theirs and not set(ours) & set(theirs):
             raise ExportFailed(
                 f"{self._store.where} holds the export of another organization ({', '.join(theirs)}), and this"
                 f" pipeline's is {', '.join(ours)}: name another place"
@@ -229,7 +241,8 @@ class _Export:
     def _table_before(self, name: str, columns: dict[str, str], written_with: str) -> dict[str, ExportedFile]:
         """What the target has of a table and keeps, by fixed name: nothing once the columns or types are others.
 
-        Nor a file that somebody has deleted or changed there.
+        Nor a file that somebody has deleted there, or that has another length. Other bytes of the same length are not
+        found: all of the target would have to be read.
         """
         for table in self._before.tables if self._before else ():
             if (table.name, list(table.columns.items()), table.made_by) == (name, list(columns.items()), written_with):

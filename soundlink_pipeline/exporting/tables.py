@@ -23,6 +23,8 @@ from soundlink_pipeline.settings.export_target import Timestamps
 from soundlink_pipeline.warehouse.sql import quote, quote_name
 
 _FOLDERS = {"main": "raw", "marts": "marts"}
+# What fixed names begin with.
+FIXED = tuple(f"{folder}/" for folder in _FOLDERS.values())
 # What every reader takes as it is.
 _PLAIN = re.compile(r"BOOLEAN|TINYINT|SMALLINT|INTEGER|BIGINT|FLOAT|DOUBLE|DATE|VARCHAR|DECIMAL\(\d+,\d+\)")
 # The type of null alone is that of a view's `null as x`.
@@ -291,6 +293,9 @@ def organizations_in(connection: duckdb.DuckDBPyConnection, tables: Sequence[Sou
     """The organizations whose rows the file has, or that its settings name."""
     for table in tables:
         if (table.schema, table.name) == ("main", "accounts"):
-            query = f"select distinct unnest(organization_ids) as id from {table.reads} order by id"
+            query = (
+                f"select id from (select distinct unnest(organization_ids) as id from {table.reads})"
+                " where id is not null order by id"
+            )
             return [id for (id,) in connection.execute(query).fetchall()]
     return []
