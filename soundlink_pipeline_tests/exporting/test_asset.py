@@ -124,6 +124,11 @@ def test_a_refresh_publishes_whatever_the_target_does(tmp_path: Path) -> None:
         ("s3://bucket/a?x=1", "a prefix has letters"),
         ("gs://bucket/a b", "a prefix has letters"),
         ("s3://AKIA:hidden@bucket/x", "looks like a secret"),
+        ("s3:/bucket/x", "must be a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"),
+        ("s3:bucket", "must be a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"),
+        ("https:/host/x", "a folder with a colon in its name is given as ./NAME"),
+        ("AKIA:hidden@bucket/x", "looks like a secret"),
+        ("AKIA:hidden@bucket", "looks like a secret"),
     ],
 )
 def test_a_target_that_cannot_be_one_is_a_bad_setting(target: str, why: str) -> None:
@@ -135,7 +140,14 @@ def test_a_target_that_cannot_be_one_is_a_bad_setting(target: str, why: str) -> 
 
 def test_targets_and_timestamps_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for text, read in (("parquet/", str(tmp_path / "parquet")), ("gs://bucket/", "gs://bucket"), ("", None)):
+    for text, read in (
+        ("parquet/", str(tmp_path / "parquet")),
+        ("./a:b", str(tmp_path / "a:b")),
+        ("gs://bucket/", "gs://bucket"),
+        ("/", "/"),
+        ("//", "/"),
+        ("", None),
+    ):
         assert settings_from({"SOUNDLINK_EXPORT_TO": text}).export_to == read
     assert settings_from({"SOUNDLINK_EXPORT_TIMESTAMPS": "naive"}).export_timestamps == "naive"
     with pytest.raises(ValueError, match="must be utc or naive"):
