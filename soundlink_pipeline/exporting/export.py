@@ -207,8 +207,8 @@ class _Export:
         if theirs and not ours:
             raise ExportFailed(
                 f"{self._store.where} holds the export of {', '.join(theirs)}, and the published file names no"
-                f" organization, so that it may be another's: {typed('pull --from=DAY --to=DAY')} makes it name its own;"
-                " or export to another place"
+                f" organization, so that it may be another's: {typed('pull --from=DAY --to=DAY')} makes it name its"
+                " own; or export to another place"
             )
         if theirs and not set(ours) & set(theirs):
             raise ExportFailed(
