@@ -112,6 +112,10 @@ def _said(where: str, what: str) -> Iterator[None]:
         yield
     except (exceptions.BaseError, OSError, ValueError) as error:
         raise ExportFailed(f"{where} did not let the export {what}: {_reason(error, where)}") from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust, at an address with a port of 99999, say
+            raise
+        raise ExportFailed(f"{where} did not let the export {what}: {_misdirected(where, '')}") from None
 
 
 def _reason(error: Exception, where: str) -> str:
@@ -131,12 +135,13 @@ def _reason(error: Exception, where: str) -> str:
     if "HTTP error" in text:  # no answer, or none to its end
         return "it cannot be reached; the next export goes on"
     if not code or code in _MISDIRECTED:
-        scheme = where.partition("://")[0]
-        return (
-            f"it failed{shown or f' ({type(error).__name__})'}; see whether {_VARIABLES[scheme]} are right in the"
-            " environment, and export again"
-        )
+        return _misdirected(where, shown or f" ({type(error).__name__})")
     return f"it failed{shown}; the next export goes on"
+
+
+def _misdirected(where: str, shown: str) -> str:
+    variables = _VARIABLES[where.partition("://")[0]]
+    return f"it failed{shown}; see whether {variables} are right in the environment, and export again"
 
 
 def _lacks_credentials(text: str) -> bool:

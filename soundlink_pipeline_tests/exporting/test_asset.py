@@ -73,6 +73,15 @@ def test_a_failing_target_fails_it_with_one_sentence(small: Source, target: Path
     assert data.description == f"Not exported: {target} is a file: name a folder to export to"
 
 
+def test_a_model_that_no_reader_can_take_fails_it_with_one_sentence_that_names_it(small: Source, target: Path) -> None:
+    small.change("create schema marts", "create table marts.far as select date '10000-01-01' as report_date")
+    events = run(small, target).all_events
+    [failure] = [event for event in events if event.event_type is dg.DagsterEventType.STEP_FAILURE]
+    data = failure.step_failure_data.user_failure_data
+    assert data is not None
+    assert (data.description or "").startswith("Not exported: marts.far has rows of the report_date 10000-01-01")
+
+
 def test_each_published_file_is_asked_for_once(small: Source, target: Path) -> None:
     (sensor,) = build_parquet_export(settings_of(small, target), "published_database").sensors
     assert (sensor.name, sensor.default_status) == (SENSOR, dg.DefaultSensorStatus.RUNNING)

@@ -174,6 +174,8 @@ def test_an_endpoint_that_is_no_address_is_told(
     for text in ("not an address", "minio.example:9000", "http://", "https://a b"):
         monkeypatch.setenv("AWS_ENDPOINT_URL", text)
         assert refusal(small).startswith("AWS_ENDPOINT_URL is no address such as https://minio.example:9000")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio.example:99999")
+    assert "see whether AWS_REGION, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID" in refusal(small)
 
 
 @pytest.mark.parametrize("name", ["..", ".hidden", "x" * 300])
