@@ -165,7 +165,9 @@ def _is(value: object, shape: Any) -> bool:
         case dict():
             [(key, of)] = shape.items()
             return isinstance(value, dict) and all(_is(name, key) and _is(each, of) for name, each in value.items())
-    return type(value) is shape and not (isinstance(value, str) and _NO_TEXT.search(value))
+    if type(value) is not shape:
+        return False
+    return value >= 0 if isinstance(value, int) else not (isinstance(value, str) and _NO_TEXT.search(value))
 
 
 def _check_names(manifest: Manifest, where: str) -> None:

@@ -162,6 +162,7 @@ def _no_files(found: dict[str, Any], _: str) -> None:
         lambda found, _: found.update(more=1),
         lambda found, _: first_file(found).update(copy=7),
         lambda found, _: first_file(found).update(rows="x"),
+        lambda found, _: first_file(found).update(bytes=-1),
         lambda found, _: first_file(found).update(sums=[]),
         lambda found, _: first_file(found).update(sha256="\ud800"),
         lambda found, _: found.update(run_id=None),
