@@ -17,6 +17,7 @@ import hashlib
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ import duckdb
 
 from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.exporting.manifest import (
+    COPY,
     MANIFEST,
     PIPELINE,
     VERSIONS,
@@ -38,9 +40,11 @@ from soundlink_pipeline.exporting.manifest import (
 )
 from soundlink_pipeline.exporting.store import ExportFailed, Store, open_store
 from soundlink_pipeline.exporting.tables import (
+    FIXED,
     Part,
     SourceTable,
     batches_of,
+    first_line,
     made_by,
     organizations_in,
     parts_of,
@@ -58,7 +62,6 @@ from soundlink_pipeline.wording import counted, size
 _MEMORY = "256MB"
 # Files that wait in the scratch folder to be put, for each that is being put.
 _WAITING = 4
-_COPY = "data.parquet"
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,16 @@ def export(
         place = error.filename or scratch
         raise ExportFailed(f"{place} cannot be read or written ({error.strerror or error})") from None
     except duckdb.Error as error:
+        raise ExportFailed(f"{published} cannot be exported: {first_line(error)}. The target is as it was") from None
+    except ExportFailed:
+        raise
+    except Exception as error:
+        # Without its text, in which there may be a secret of a store.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
         raise ExportFailed(
-            f"{published} cannot be exported: {str(error).splitlines()[0]}. The target is as it was"
-        ) from None
+            f"the export has met what it does not know ({type(error).__name__} at {Path(frame.filename).name}:"
+            f"{frame.lineno}); by its manifest the target is whole. Please report it"
+        ) from error
 
 
 class _Export:
@@ -180,6 +190,11 @@ class _Export:
         for name, length in self._store.sizes():
             # An export that ended before its first manifest has left files below VERSIONS alone.
             if self._before is None and not name.startswith(f"{VERSIONS}/") and not name.endswith(".part"):
+                if name.startswith(FIXED) and name.endswith(f"/{COPY}"):
+                    raise ExportFailed(
+                        f"{self._store.where} holds {name} and no {MANIFEST}, by which an export knows its own files:"
+                        " put the manifest back, empty the place, or name another one"
+                    )
                 raise ExportFailed(
                     f"{self._store.where} holds {name}, which no export has put there: name an empty place or a new one"
                 )
@@ -187,9 +202,15 @@ class _Export:
         return there
 
     def _checked_organizations(self, ours: list[str]) -> list[str]:
-        """Raises ExportFailed where the target has the rows of others alone."""
+        """Raises ExportFailed where the target has the rows of others alone, or may have."""
         theirs = self._before.organizations if self._before else []
-        if ours and theirs and not set(ours) & set(theirs):
+        if theirs and not ours:
+            raise ExportFailed(
+                f"{self._store.where} holds the export of {', '.join(theirs)}, and the published file names no"
+                f" organization, so that it may be another's: {typed('pull --from=DAY --to=DAY')} makes it name its"
+                " own; or export to another place"
+            )
+        if theirs and not set(ours) & set(theirs):
             raise ExportFailed(
                 f"{self._store.where} holds the export of another organization ({', '.join(theirs)}), and this"
                 f" pipeline's is {', '.join(ours)}: name another place"
@@ -220,7 +241,8 @@ class _Export:
     def _table_before(self, name: str, columns: dict[str, str], written_with: str) -> dict[str, ExportedFile]:
         """What the target has of a table and keeps, by fixed name: nothing once the columns or types are others.
 
-        Nor a file that somebody has deleted or changed there.
+        Nor a file that somebody has deleted there, or that has another length. Other bytes of the same length are not
+        found: all of the target would have to be read.
         """
         for table in self._before.tables if self._before else ():
             if (table.name, list(table.columns.items()), table.made_by) == (name, list(columns.items()), written_with):
@@ -306,7 +328,7 @@ class _Export:
 
 
 def _copy_of(table: SourceTable, part: Part) -> str:
-    return f"{table.folder_of(part.day)}/{_COPY}"
+    return f"{table.folder_of(part.day)}/{COPY}"
 
 
 class _Putting:

@@ -7,6 +7,7 @@ store answers may name keys and signatures, so that no message shows it: only th
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
@@ -25,9 +26,17 @@ RETRIES: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=90)
 _WORKERS = 8
 # A store deletes so many with one request.
 _DELETED_AT_ONCE = 1000
+_ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_ENDPOINT = re.compile(r"https?://[^/\s]+\S*$")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _STATUS = re.compile(r"\bstatus(?: code)?:? ?(\d{3})\b", re.IGNORECASE)
 _REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
+# What a store answers to requests that are for another region or endpoint.
+_MISDIRECTED = ("PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "HTTP 301")
+_VARIABLES = {
+    "s3": "AWS_REGION, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_SERVICE_ACCOUNT or GOOGLE_APPLICATION_CREDENTIALS",
+}
 
 
 def open_bucket(target: str, retries: RetryConfig = RETRIES) -> Store:
@@ -36,6 +45,9 @@ def open_bucket(target: str, retries: RetryConfig = RETRIES) -> Store:
         from obstore.store import GCSStore, S3Store  # noqa: PLC0415
     except ModuleNotFoundError:
         raise ExportFailed(f"{target} needs the library obstore: pip install 'soundlink-pipeline[export]'") from None
+    for name in _ENDPOINTS:  # the library panics at what is no address
+        if os.environ.get(name) and not _ENDPOINT.match(os.environ[name]):
+            raise ExportFailed(f"{name} is no address such as https://minio.example:9000: set it right, or unset it")
     scheme, _, place = target.partition("://")
     bucket, _, prefix = place.partition("/")
     made: S3Store | GCSStore
@@ -99,10 +111,14 @@ def _said(where: str, what: str) -> Iterator[None]:
     try:
         yield
     except (exceptions.BaseError, OSError, ValueError) as error:
-        raise ExportFailed(f"{where} did not let the export {what}: {_reason(error)}") from None
+        raise ExportFailed(f"{where} did not let the export {what}: {_reason(error, where)}") from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust, at an address with a port of 99999, say
+            raise
+        raise ExportFailed(f"{where} did not let the export {what}: {_misdirected(where, '')}") from None
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, where: str) -> str:
     """What is wrong and what to do, without a word of the store's own."""
     from obstore import exceptions  # noqa: PLC0415
 
@@ -118,7 +134,14 @@ def _reason(error: Exception) -> str:
         return "the environment has no credentials for it; docs/parquet.md lists the variables"
     if "HTTP error" in text:  # no answer, or none to its end
         return "it cannot be reached; the next export goes on"
-    return f"it failed{shown or f' ({type(error).__name__})'}; the next export goes on"
+    if not code or code in _MISDIRECTED:
+        return _misdirected(where, shown or f" ({type(error).__name__})")
+    return f"it failed{shown}; the next export goes on"
+
+
+def _misdirected(where: str, shown: str) -> str:
+    variables = _VARIABLES[where.partition("://")[0]]
+    return f"it failed{shown}; see whether {variables} are right in the environment, and export again"
 
 
 def _lacks_credentials(text: str) -> bool:

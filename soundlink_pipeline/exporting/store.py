@@ -41,6 +41,11 @@ class Store(Protocol):
         """Delete objects; one that is gone already is no error."""
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name leads to a place below the target, wherever names have folders: no `..`, no root, no NUL."""
+    return "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
 def open_store(target: str) -> Store:
     """The store at a target of `export_target_of`. Raises ExportFailed where it cannot be used."""
     if target.partition("://")[0] in BUCKETS and "://" in target:

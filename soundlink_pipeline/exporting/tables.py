@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,15 +23,23 @@ from soundlink_pipeline.settings.export_target import Timestamps
 from soundlink_pipeline.warehouse.sql import quote, quote_name
 
 _FOLDERS = {"main": "raw", "marts": "marts"}
+# What fixed names begin with.
+FIXED = tuple(f"{folder}/" for folder in _FOLDERS.values())
 # What every reader takes as it is.
 _PLAIN = re.compile(r"BOOLEAN|TINYINT|SMALLINT|INTEGER|BIGINT|FLOAT|DOUBLE|DATE|VARCHAR|DECIMAL\(\d+,\d+\)")
-_AS_TEXT = ("JSON", "UUID", "ENUM")
+# The type of null alone is that of a view's `null as x`.
+_AS_TEXT = ("JSON", "UUID", "ENUM", "NULL", '"NULL"')
 _AS_BIGINT = ("HUGEINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT", "UHUGEINT")
 _MONEY_SCALE = 6
+# Of the digits of a sum, 38, those that are left for as many rows as there may be.
+_MOST_DIGITS_SUMMED = 18
+_NO_FIT = (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.NotImplementedException)
 _SUMMED = re.compile(r"TINYINT|SMALLINT|INTEGER|BIGINT|DECIMAL\(\d+,\d+\)")
 # Readers get other files once these change, and so all are written again.
 _WRITTEN_AS = "zstd"
 _ROWS_AT_ONCE = 50_000
+# A disk's names have 255 bytes.
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,18 @@ class SourceColumn:
     type: str
 
     @property
+    def written(self) -> str:
+        """Its values as the export writes them. No others are compared or summed: an ENUM's hash is of its number."""
+        return f"{quote_name(self.name)}::{self.type}"
+
+    @property
+    def compared(self) -> str:
+        """The same, but that a moment has no zone: all are UTC, and a cast into one costs more than all the others."""
+        return f"{quote_name(self.name)}::{self.type.replace(' WITH TIME ZONE', '')}"
+
+    @property
     def as_sql(self) -> str:
-        return f"{quote_name(self.name)}::{self.type} as {quote_name(self.name)}"
+        return f"{self.written} as {quote_name(self.name)}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ class SourceTable:
 
     @cached_property
     def folder(self) -> str:
-        return f"{_FOLDERS[self.schema]}/{escaped(self.name, safe='')}"
+        return f"{_FOLDERS[self.schema]}/{_folder_name(self.name)}"
 
     @cached_property
     def has_days(self) -> bool:
@@ -86,6 +105,17 @@ class SourceTable:
         if not self.has_days:
             return self.folder
         return f"{self.folder}/{DATE_COLUMN}={day or '__HIVE_DEFAULT_PARTITION__'}"
+
+
+def _folder_name(table: str) -> str:
+    """As URLs write it, and so that it is no `..`, nor hidden, nor too long for a disk."""
+    name = escaped(table, safe="")
+    hidden = len(name) - len(name.lstrip("."))
+    name = "%2E" * hidden + name[hidden:]
+    if len(name) <= _LONGEST_NAME:
+        return name
+    kept = re.sub("%.?$", "", name[: _LONGEST_NAME - 17])  # no half of what was escaped
+    return f"{kept}-{hashlib.sha256(table.encode()).hexdigest()[:16]}"
 
 
 def made_by(connection: duckdb.DuckDBPyConnection) -> str:
@@ -122,7 +152,15 @@ def source_tables(connection: duckdb.DuckDBPyConnection, timestamps: Timestamps)
         typed = tuple(SourceColumn(name, _type(f"{schema}.{table}.{name}", of, timestamps)) for name, of in columns)
         reads = f"{quote_name(schema)}.{quote_name(table)}"
         if (schema, table) in views:
-            connection.execute(f"create or replace temp table view_{number} as from {reads}")
+            try:
+                connection.execute(f"create or replace temp table view_{number} as from {reads}")
+            except (duckdb.BinderException, duckdb.CatalogException) as error:
+                raise ExportFailed(
+                    f"the view {schema}.{table} does not fit what it reads ({first_line(error)}): build the models"
+                    " again (in the UI: the job models_and_publication), or drop the view"
+                ) from None
+            except duckdb.Error as error:
+                raise _not_read(f"{schema}.{table}", error) from None
             reads = f"temp.view_{number}"
         yield SourceTable(schema, table, reads, typed, (schema, table) in empty)
 
@@ -146,23 +184,61 @@ def _type(column: str, type: str, timestamps: Timestamps) -> str:
     )
 
 
-def parts_of(connection: duckdb.DuckDBPyConnection, table: SourceTable) -> list[Part]:
-    """The parts that have rows; a table without days is one part, also without rows. Raises duckdb.Error.
+def first_line(error: duckdb.Error) -> str:
+    return str(error).partition("\n")[0]
 
-    The fingerprint is the sum of the rows' hashes: rows in another order are the same rows.
+
+def _not_read(name: str, error: duckdb.Error) -> ExportFailed:
+    way_out = "; cast it in the model, to a text say" if isinstance(error, _NO_FIT) else ""
+    return ExportFailed(f"{name} cannot be exported: {first_line(error)}{way_out}. The target is as it was")
+
+
+def parts_of(connection: duckdb.DuckDBPyConnection, table: SourceTable) -> list[Part]:
+    """The parts that have rows; a table without days is one part, also without rows. Raises ExportFailed.
+
+    The fingerprint is the sum of the rows' hashes: rows in another order are the same rows. Each value is hashed as it
+    is written, so that what a reader would find changed is found here.
     """
-    names = ", ".join(quote_name(column.name) for column in table.columns)
+    values = ", ".join(column.compared for column in table.columns)
     summed = [c for c in table.columns if _SUMMED.fullmatch(c.type) and not c.name.startswith("_")]
+    none: dict[str, str | None] = dict.fromkeys(column.name for column in summed)
     if table.is_empty:  # every third table of most accounts
-        return [] if table.has_days else [Part(None, 0, "0", dict.fromkeys(column.name for column in summed))]
-    sums = "".join(f", sum({quote_name(column.name)})::varchar" for column in summed)
-    day = DATE_COLUMN if table.has_days else "null::date"
-    group = "group by 1 order by 1" if table.has_days else ""
-    query = f"select {day}, count(*), coalesce(sum(hash({names})), 0)::varchar{sums} from {table.reads} {group}"
-    return [
-        Part(of, rows, fingerprint, dict(zip((column.name for column in summed), found, strict=True)))
-        for of, rows, fingerprint, *found in connection.execute(query).fetchall()
-    ]
+        return [] if table.has_days else [Part(None, 0, "0", none)]
+    day = f"{DATE_COLUMN}::varchar" if table.has_days else "null"
+    group = "group by all order by 1" if table.has_days else ""
+
+    def found(summed: Sequence[SourceColumn]) -> list[Part]:
+        sums = "".join(f", sum({column.written})::varchar" for column in summed)
+        query = f"select {day}, count(*), coalesce(sum(hash({values})), 0)::varchar{sums} from {table.reads} {group}"
+        return [
+            Part(_day(table, of), rows, fingerprint, none | dict(zip((c.name for c in summed), sums, strict=True)))
+            for of, rows, fingerprint, *sums in connection.execute(query).fetchall()
+        ]
+
+    try:
+        try:
+            return found(summed)
+        except duckdb.OutOfRangeException:  # of 38 digits, say: the files are whole, and the manifest has no such sum
+            return found([column for column in summed if not _is_wide(column)])
+    except duckdb.Error as error:
+        raise _not_read(table.full_name, error) from None
+
+
+def _is_wide(column: SourceColumn) -> bool:
+    """Whether a sum of it may have more digits than a type has."""
+    digits = re.match(r"DECIMAL\((\d+)", column.type)
+    return digits is not None and int(digits[1]) > _MOST_DIGITS_SUMMED
+
+
+def _day(table: SourceTable, found: str | None) -> date | None:
+    """Raises ExportFailed for one that no calendar of a reader has: `infinity`, before year 1 or after 9999."""
+    try:
+        return None if found is None else date.fromisoformat(found)
+    except ValueError:
+        raise ExportFailed(
+            f"{table.full_name} has rows of the {DATE_COLUMN} {found}, and readers' days are of the years 1 to 9999:"
+            " leave them out in the model"
+        ) from None
 
 
 def batches_of(parts: Sequence[Part]) -> Iterator[list[Part]]:
@@ -182,7 +258,7 @@ def write_parts(
 ) -> list[Path]:
     """Write each part as one file below a folder that is not there yet; the files in the order of the parts.
 
-    Raises ExportFailed if they lack rows, duckdb.Error.
+    Raises ExportFailed, also if they lack rows.
     """
     folder.mkdir()
     selected = ", ".join(column.as_sql for column in table.columns)
@@ -190,10 +266,13 @@ def write_parts(
     if len(parts) > 1:
         options, place = f", partition_by ({DATE_COLUMN}), write_partition_columns true", folder / "days"
         files = [place / Path(table.folder_of(part.day)).name / "data_0.parquet" for part in parts]
-    ((rows,),) = connection.execute(
-        f"copy (select {selected} from {table.reads} {_where(table, parts)})"
-        f" to {quote(str(place))} (format parquet, compression zstd{options})"
-    ).fetchall()
+    try:
+        ((rows,),) = connection.execute(
+            f"copy (select {selected} from {table.reads} {_where(table, parts)})"
+            f" to {quote(str(place))} (format parquet, compression zstd{options})"
+        ).fetchall()
+    except duckdb.Error as error:
+        raise _not_read(table.full_name, error) from None
     expected = sum(part.rows for part in parts)
     if rows != expected or {*files} != {*folder.rglob("*.parquet")}:
         raise ExportFailed(f"{table.full_name} was written with {rows:,} rows of {expected:,}: run the export again")
@@ -219,6 +298,9 @@ def organizations_in(connection: duckdb.DuckDBPyConnection, tables: Sequence[Sou
     """The organizations whose rows the file has, or that its settings name."""
     for table in tables:
         if (table.schema, table.name) == ("main", "accounts"):
-            query = f"select distinct unnest(organization_ids) as id from {table.reads} order by id"
+            query = (
+                f"select id from (select distinct unnest(organization_ids) as id from {table.reads})"
+                " where id is not null order by id"
+            )
             return [id for (id,) in connection.execute(query).fetchall()]
     return []

@@ -11,6 +11,8 @@ Timestamps = Literal["utc", "naive"]
 
 # Of S3 and Google: small letters, digits, and some signs within.
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
+# A mistyped address, perhaps with credentials in it, of which no folder is to be made.
+_ADDRESS = re.compile(r"[^/]*:")
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()=/-]*", re.ASCII)
 
 
@@ -20,7 +22,12 @@ def export_target_of(text: str) -> str:
     if not has_scheme:
         if not text.strip() or "\0" in text:
             raise ValueError("must be a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
-        return text if text == "/" else text.rstrip("/")
+        if _ADDRESS.match(text):
+            raise ValueError(
+                "must be a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX; a folder with a colon in its name is given"
+                " as ./NAME"
+            )
+        return text.rstrip("/") or "/"
     if scheme not in BUCKETS:
         raise ValueError("must be a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
     bucket, _, prefix = rest.partition("/")

@@ -73,6 +73,15 @@ def test_a_failing_target_fails_it_with_one_sentence(small: Source, target: Path
     assert data.description == f"Not exported: {target} is a file: name a folder to export to"
 
 
+def test_a_model_that_no_reader_can_take_fails_it_with_one_sentence_that_names_it(small: Source, target: Path) -> None:
+    small.change("create schema marts", "create table marts.far as select date '10000-01-01' as report_date")
+    events = run(small, target).all_events
+    [failure] = [event for event in events if event.event_type is dg.DagsterEventType.STEP_FAILURE]
+    data = failure.step_failure_data.user_failure_data
+    assert data is not None
+    assert (data.description or "").startswith("Not exported: marts.far has rows of the report_date 10000-01-01")
+
+
 def test_each_published_file_is_asked_for_once(small: Source, target: Path) -> None:
     (sensor,) = build_parquet_export(settings_of(small, target), "published_database").sensors
     assert (sensor.name, sensor.default_status) == (SENSOR, dg.DefaultSensorStatus.RUNNING)
@@ -124,6 +133,11 @@ def test_a_refresh_publishes_whatever_the_target_does(tmp_path: Path) -> None:
         ("s3://bucket/a?x=1", "a prefix has letters"),
         ("gs://bucket/a b", "a prefix has letters"),
         ("s3://AKIA:hidden@bucket/x", "looks like a secret"),
+        ("s3:/bucket/x", "must be a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"),
+        ("s3:bucket", "must be a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"),
+        ("https:/host/x", "a folder with a colon in its name is given as ./NAME"),
+        ("AKIA:hidden@bucket/x", "looks like a secret"),
+        ("AKIA:hidden@bucket", "looks like a secret"),
     ],
 )
 def test_a_target_that_cannot_be_one_is_a_bad_setting(target: str, why: str) -> None:
@@ -135,7 +149,14 @@ def test_a_target_that_cannot_be_one_is_a_bad_setting(target: str, why: str) -> 
 
 def test_targets_and_timestamps_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for text, read in (("parquet/", str(tmp_path / "parquet")), ("gs://bucket/", "gs://bucket"), ("", None)):
+    for text, read in (
+        ("parquet/", str(tmp_path / "parquet")),
+        ("./a:b", str(tmp_path / "a:b")),
+        ("gs://bucket/", "gs://bucket"),
+        ("/", "/"),
+        ("//", "/"),
+        ("", None),
+    ):
         assert settings_from({"SOUNDLINK_EXPORT_TO": text}).export_to == read
     assert settings_from({"SOUNDLINK_EXPORT_TIMESTAMPS": "naive"}).export_timestamps == "naive"
     with pytest.raises(ValueError, match="must be utc or naive"):

@@ -160,6 +160,34 @@ def test_a_bucket_that_is_not_there_and_a_store_that_is_down_are_told(
     assert "it cannot be reached; the next export goes on" in refusal(small)
 
 
+@pytest.mark.parametrize("failure", [(301, "PermanentRedirect"), (400, "AuthorizationHeaderMalformed")])
+def test_a_store_that_is_asked_in_the_wrong_place_is_told_with_the_variables(
+    small: Source, bucket: BucketServer, failure: tuple[int, str]
+) -> None:
+    bucket.fail_at, bucket.failure = 1, failure
+    assert "see whether AWS_REGION, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID" in refusal(small)
+
+
+def test_an_endpoint_that_is_no_address_is_told(
+    small: Source, bucket: BucketServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("not an address", "minio.example:9000", "http://", "https://a b"):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", text)
+        assert refusal(small).startswith("AWS_ENDPOINT_URL is no address such as https://minio.example:9000")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio.example:99999")
+    assert "see whether AWS_REGION, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID" in refusal(small)
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "x" * 300])
+def test_odd_names_of_models_reach_a_bucket_as_they_reach_a_folder(
+    small: Source, bucket: BucketServer, tmp_path: Path, name: str
+) -> None:
+    small.change("create schema marts", f'create table marts."{name}" as select 1 as x')
+    small.export(TARGET, opened=once)
+    assert by_manifest(downloaded(bucket, tmp_path / "here")) == exported(small)
+    assert small.export(TARGET, opened=once).files == 0
+
+
 def test_a_prefix_that_holds_something_else_is_refused(small: Source, bucket: BucketServer) -> None:
     bucket.objects["team/soundlink/report.csv"] = b"mine"
     bucket.objects["team/soundlinks.csv"] = b"beside it"

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from soundlink_pipeline_tests.exporting.shared import (
     EXPORT,
     Source,
@@ -137,3 +139,30 @@ def test_models_that_are_built_anew_with_the_same_rows_are_not_written(source: S
     source.publish()
     assert source.export(target).days == []
     assert _changed(before, fixed_files(target), "marts/campaign_daily/") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("'a'::enum('a', 'b') as k", "'x'::enum('x', 'y') as k"),
+        ("['a'::enum('a', 'b')] as k", "['z'::enum('z', 'b')] as k"),
+        ("[['a'::enum('a', 'b')]] as k", "[['z'::enum('z', 'b')]] as k"),
+        ("make_timestamp(1767225600) as k", "epoch_ms(1767225600000)::timestamp_s as k"),
+        ("epoch_ms(1767225600)::timestamp_ms as k", "to_timestamp(1767225600)::timestamp_s as k"),
+        ("timestamp_ns '1970-01-01 00:00:01' as k", "to_timestamp(1000000000)::timestamp_s as k"),
+        ("'b'::enum('b') as k", "null::enum('b') as k"),
+        ("1::decimal(9,6) as m, 2::decimal(9,6) as n", "2::decimal(9,6) as m, 1::decimal(9,6) as n"),
+        ("'00000000-0000-0000-0000-000000000001'::uuid as k", "'00000000-0000-0000-0000-000000000002'::uuid as k"),
+    ],
+)
+def test_a_change_is_found_whatever_the_type_keeps_it_as(small: Source, target: Path, old: str, new: str) -> None:
+    small.change("create schema marts", f"create table marts.odd as select {old}")
+    small.export(target)
+    before = by_manifest(target)["marts.odd"]
+    small.change(f"create or replace table marts.odd as select {new}")
+    small.export(target)
+    fresh = target.parent / "fresh"
+    small.export(fresh)
+    assert by_manifest(target)["marts.odd"] == by_manifest(fresh)["marts.odd"] != before
+    assert by_pattern(target)["marts.odd"] == by_manifest(fresh)["marts.odd"]
+    assert small.export(target).files == 0

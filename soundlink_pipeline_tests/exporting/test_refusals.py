@@ -4,10 +4,13 @@ import fcntl
 import json
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from soundlink_pipeline.exporting.store import ExportFailed
 from soundlink_pipeline_tests.exporting.shared import Source, by_manifest, exported, manifest
+
+_DAMAGED = "is damaged, or is not a manifest that an export has written whole"
 
 
 def refusal(source: Source, target: Path | str) -> str:
@@ -42,10 +45,13 @@ def test_a_file_in_the_place_of_the_folder_is_refused(small: Source, target: Pat
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"{", "is not a manifest that an export has written whole"),
-        (b"[]", "is not a manifest that an export has written whole"),
-        (b'{"format": 1, "pipeline": "other"}', "is not a manifest that an export has written whole"),
-        (b'{"format": 1, "pipeline": "soundlink-pipeline"}', "is not a manifest that an export has written whole"),
+        (b"{", _DAMAGED),
+        (b"[]", _DAMAGED),
+        (b'{"format": 1, "pipeline": "other"}', _DAMAGED),
+        (
+            b'{"format": 1, "pipeline": "soundlink-pipeline"}',
+            _DAMAGED,
+        ),
         (b'{"format": 2, "pipeline": "soundlink-pipeline"}', "was written by a newer version of the pipeline"),
     ],
 )
@@ -64,6 +70,39 @@ def test_the_export_of_another_organization_is_refused(small: Source, target: Pa
     (target / "manifest.json").write_text(content)
     assert "holds the export of another organization (org-of-others)" in refusal(small, target)
     assert (target / "manifest.json").read_text() == content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "drop view accounts",
+        "create or replace view accounts as select ['x'] as organization_ids where false",
+        "create or replace view accounts as select [null]::varchar[] as organization_ids",
+    ],
+)
+def test_a_file_that_does_not_say_whose_it_is_replaces_no_export(small: Source, target: Path, change: str) -> None:
+    small.export(target)
+    before = by_manifest(target)
+    (theirs,) = manifest(target)["organizations"]
+    with duckdb.connect(str(writable(small))) as connection:
+        connection.execute(change)
+    said = refusal(small, target)
+    assert f"holds the export of {theirs}, and the published file names no organization" in said
+    assert by_manifest(target) == before
+    small.export(target.parent / "elsewhere")
+
+
+def writable(source: Source) -> Path:
+    source.published.chmod(0o600)
+    return source.published
+
+
+def test_an_export_without_its_manifest_is_told_from_what_others_have_put(small: Source, target: Path) -> None:
+    small.export(target)
+    (target / "manifest.json").unlink()
+    before = sorted(target.rglob("*"))
+    assert "put the manifest back, empty the place, or name another one" in refusal(small, target)
+    assert sorted(target.rglob("*")) == before
 
 
 def test_a_type_that_readers_do_not_share_is_named_before_anything_is_put(small: Source, target: Path) -> None:
