@@ -61,14 +61,11 @@ def main() -> None:
     print("| rows in the warehouse | seconds | ratio |\n|---|---|---|")
     for rows, median in zip(sizes, medians, strict=True):
         print(f"| {rows:,} | {median:.2f} | {median / medians[0]:.2f} |")
-    print(
-        f"\nMedians of {_ROUNDS} rounds. "
-        + verdict(
-            "at most 1.5 x from the smallest to the largest warehouse",
-            medians[-1] <= 1.5 * medians[0],
-            f"{medians[-1] / medians[0]:.2f} x",
-        )
-    )
+    print(f"\nMedians of {_ROUNDS} rounds.", end="")
+    if len(sizes) > 1:
+        ratio = medians[-1] / medians[0]
+        print("", verdict("at most 1.5 x from the smallest to the largest warehouse", ratio <= 1.5, f"{ratio:.2f} x"))
+    print()
 
 
 def _delivered(warehouse: NativeFile, export: Export, dates: DateRange, number: int) -> list[Delivery]:
