@@ -10,7 +10,6 @@ form that exports give them, or the manifest is refused.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,8 +22,6 @@ PIPELINE = "soundlink-pipeline"
 # What every fixed name ends with.
 COPY = "data.parquet"
 _FORMAT = 1
-# What JSON may escape and UTF-8 cannot write.
-_NO_TEXT = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -116,6 +113,7 @@ def read_manifest(content: bytes, where: str) -> Manifest:
     """Raises ExportFailed for what this version has not written, or cannot read, or what names other places."""
     try:
         found: dict[str, Any] = json.loads(content)
+        json.dumps(found, ensure_ascii=False).encode()  # fails at what JSON may escape and UTF-8 cannot write
         format, pipeline = found.pop("format"), found.pop("pipeline")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _not_ours(where) from None
@@ -157,6 +155,8 @@ def _has_fields(found: object, shapes: dict[str, Any]) -> bool:
 
 
 def _is(value: object, shape: Any) -> bool:
+    if isinstance(shape, type):  # first, for nearly all are
+        return type(value) is shape and not (shape is int and value < 0)  # type: ignore[operator]
     match shape:
         case tuple():
             return any(_is(value, one) for one in shape)
@@ -165,9 +165,7 @@ def _is(value: object, shape: Any) -> bool:
         case dict():
             [(key, of)] = shape.items()
             return isinstance(value, dict) and all(_is(name, key) and _is(each, of) for name, each in value.items())
-    if type(value) is not shape:
-        return False
-    return value >= 0 if isinstance(value, int) else not (isinstance(value, str) and _NO_TEXT.search(value))
+    raise TypeError(shape)
 
 
 def _check_names(manifest: Manifest, where: str) -> None:
