@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from soundlink_pipeline.contracts.exports import EXPORTS
-from soundlink_pipeline.models.folder import files
+from soundlink_pipeline.models.folder import LARGEST_BYTES, files
 from soundlink_pipeline.warehouse.tables import create, warehouse_tables
 
 FILE = "bound_models.json"
@@ -40,20 +40,21 @@ def state_of(folder: Path, environment: Mapping[str, str]) -> str | None:
 
     None where it may depend on more. Raises OSError for what cannot be read.
     """
-    content = {str(path.relative_to(folder)): path.read_bytes() for path in files(folder, "") if path.is_file()}
+    paths = [path for path in files(folder, "") if path.is_file()]
+    if any(path.stat().st_size > LARGEST_BYTES for path in paths):  # nothing that a person wrote
+        return None
+    content = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
     texts = b"\n".join(content.values())
     if _FROM_OUTSIDE.search(texts):
         return None
-    parts: Iterator[object] = iter(
-        (
-            version("soundlink-pipeline"),
-            duckdb.__version__,
-            [create(table) for table in warehouse_tables(EXPORTS)],
-            [(path, hashlib.sha256(data).hexdigest()) for path, data in content.items()],
-            sorted(pair for pair in environment.items() if pair[0].encode() in texts),
-        )
+    parts = (
+        version("soundlink-pipeline"),
+        duckdb.__version__,
+        [create(table) for table in warehouse_tables(EXPORTS)],
+        [(path, hashlib.sha256(data).hexdigest()) for path, data in content.items()],
+        sorted(pair for pair in environment.items() if pair[0].encode() in texts),
     )
-    return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def remembered(file: Path, state: str) -> Types | None:

@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import duckdb
+import pytest
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.exporting.export import Exported, export
-from soundlink_pipeline.exporting.store import Store, open_store
+from soundlink_pipeline.exporting.store import ExportFailed, Store, open_store
 from soundlink_pipeline.publishing.file_copy import publish
 from soundlink_pipeline.settings.export_target import Timestamps
 from soundlink_pipeline.warehouse.native_file import NativeFile
@@ -161,3 +162,12 @@ def fixed_files(target: Path) -> dict[str, tuple[int, int]]:
         for part in ("raw", "marts")
         for path in (target / part).rglob("*.parquet")
     }
+
+
+def refusal(source: Source, target: Path) -> str:
+    """The one line that an export fails with."""
+    with pytest.raises(ExportFailed) as caught:
+        source.export(target)
+    said = str(caught.value)
+    assert "\n" not in said
+    return said

@@ -14,7 +14,7 @@ import pytest
 from soundlink_pipeline.exporting.local_folder import LocalFolder
 from soundlink_pipeline.exporting.object_store import open_bucket
 from soundlink_pipeline.exporting.store import ExportFailed
-from soundlink_pipeline_tests.exporting.shared import Source, by_manifest, exported, manifest
+from soundlink_pipeline_tests.exporting.shared import Source, by_manifest, exported, manifest, refusal
 from soundlink_pipeline_tests.support.bucket_server import ACCESS_KEY, SECRET_KEY, running_bucket
 
 Change = Callable[[dict[str, Any], str], None]
@@ -28,14 +28,6 @@ def victim(tmp_path: Path) -> Path:
     file = tmp_path / "victim/data.parquet"
     file.write_text("precious")
     return file
-
-
-def refusal(source: Source, target: Path) -> str:
-    with pytest.raises(ExportFailed) as caught:
-        source.export(target)
-    said = str(caught.value)
-    assert "\n" not in said
-    return said
 
 
 def first_file(found: dict[str, Any]) -> dict[str, Any]:

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from soundlink_pipeline.exporting.store import ExportFailed
-from soundlink_pipeline_tests.exporting.shared import Source, by_manifest, by_pattern, exported, manifest, with_rows
-
-
-def refusal(source: Source, target: Path) -> str:
-    with pytest.raises(ExportFailed) as caught:
-        source.export(target)
-    said = str(caught.value)
-    assert "\n" not in said
-    return said
+from soundlink_pipeline_tests.exporting.shared import (
+    Source,
+    by_manifest,
+    by_pattern,
+    exported,
+    manifest,
+    refusal,
+    with_rows,
+)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "...", ".hidden", "..a", "%2E", "a.b", "~", "data.parquet", "_versions"])

@@ -160,6 +160,13 @@ def test_what_may_follow_from_outside_the_folder_is_bound_each_time(
     assert not memory.exists()
 
 
+def test_a_folder_with_a_file_that_no_person_wrote_is_bound_each_time(folder: Path, memory: Path) -> None:
+    with (folder / "seed.csv").open("wb") as file:
+        file.truncate(5_000_000)
+    load_models(folder, memory=memory)
+    assert not memory.exists()
+
+
 def test_without_a_place_to_write_it_is_bound_each_time(folder: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "not there" / "bound_models.json"
     assert _types(load_models(folder, memory=nowhere))["a"] == "INTEGER"
