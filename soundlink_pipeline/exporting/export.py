@@ -19,7 +19,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -38,6 +38,7 @@ from soundlink_pipeline.exporting.manifest import (
     Manifest,
     read_manifest,
 )
+from soundlink_pipeline.exporting.putting import Putting
 from soundlink_pipeline.exporting.store import ExportFailed, Store, open_store
 from soundlink_pipeline.exporting.tables import (
     FIXED,
@@ -60,8 +61,6 @@ from soundlink_pipeline.wording import counted, size
 
 # Of DuckDB's own; with Python and what is being put, an export stays below 600 MB.
 _MEMORY = "256MB"
-# Files that wait in the scratch folder to be put, for each that is being put.
-_WAITING = 4
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ class _Export:
         organizations = self._checked_organizations(organizations_in(self._connection, tables))
         written_with = made_by(self._connection)
         with ThreadPoolExecutor(self._store.workers) as pool:
-            putting = _Putting(pool, self._store)
+            putting = Putting(pool, self._store)
             try:
                 exported = [self._exported(table, written_with, putting) for table in tables]
                 putting.finish()
@@ -217,7 +216,7 @@ class _Export:
             )
         return ours
 
-    def _exported(self, table: SourceTable, written_with: str, putting: _Putting) -> ExportedTable:
+    def _exported(self, table: SourceTable, written_with: str, putting: Putting) -> ExportedTable:
         before = self._table_before(table.full_name, table.columns_by_name, written_with)
         files: dict[str, ExportedFile] = {}
         changed: list[Part] = []
@@ -256,7 +255,7 @@ class _Export:
                 f" with what is missing, and {typed('export')} without such a limit"
             )
 
-    def _put(self, table: SourceTable, part: Part, written: Path, putting: _Putting) -> ExportedFile:
+    def _put(self, table: SourceTable, part: Part, written: Path, putting: Putting) -> ExportedFile:
         length = written.stat().st_size
         with written.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -329,41 +328,6 @@ class _Export:
 
 def _copy_of(table: SourceTable, part: Part) -> str:
     return f"{table.folder_of(part.day)}/{COPY}"
-
-
-class _Putting:
-    """Puts files while others are written, and holds so few that the scratch folder stays small."""
-
-    def __init__(self, pool: ThreadPoolExecutor, store: Store) -> None:
-        self._pool, self._store = pool, store
-        self._under_way: list[Future[None]] = []
-        self._number = 0
-
-    def next_number(self) -> int:
-        """For a folder of files to put."""
-        self._number += 1
-        return self._number
-
-    def put(self, file: Path, name: str) -> None:
-        """Raises what an earlier one has met."""
-        if self._store.workers == 1:
-            self._put(file, name)
-            return
-        self._under_way.append(self._pool.submit(self._put, file, name))
-        if len(self._under_way) >= _WAITING * self._store.workers:
-            self._under_way.pop(0).result()
-
-    def _put(self, file: Path, name: str) -> None:
-        self._store.put(file, name)
-        file.unlink(missing_ok=True)
-
-    def finish(self) -> None:
-        while self._under_way:
-            self._under_way.pop(0).result()
-
-    def give_up(self) -> None:
-        for future in self._under_way:
-            future.cancel()
 
 
 @contextlib.contextmanager
