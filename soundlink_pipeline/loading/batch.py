@@ -33,6 +33,8 @@ _MEMORY_LIMIT = "1GiB"
 # A larger delivery spills to disk beyond this, however large it is: slower, but memory stays flat. With so little
 # memory DuckDB reads JSON with one thread in any case, and more threads only need more of it for the rest.
 _LARGE_MEMORY_LIMIT = "160MiB"
+# From here on it is worth it to read with all threads, however small the file is that the rows go to.
+_WORTH_ALL_THREADS = 32 << 20
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,12 @@ def load_batch(
     new = _new(deliveries, known)
     if not new:
         return BatchResult(known=known)
-    large = sum(item.size for item in new) > BATCH_BYTES
-    connection.execute(f"set memory_limit = '{_LARGE_MEMORY_LIMIT if large else _MEMORY_LIMIT}'")
-    if large:
-        connection.execute("set threads = 1")
+    size = sum(item.size for item in new)
+    if size > BATCH_BYTES:
+        connection.execute(f"set memory_limit = '{_LARGE_MEMORY_LIMIT}'; set threads = 1")
+    else:
+        threads = "; reset threads" if size > _WORTH_ALL_THREADS else ""
+        connection.execute(f"set memory_limit = '{_MEMORY_LIMIT}'{threads}")
     exports = tuple(exports)
     batch = _by_export(exports, new)
     _name_batch(connection, new)

@@ -58,12 +58,14 @@ def load_models(
         return BoundModels(project, check_models(project))
     if (types := bound_before.remembered(memory, state)) is not None and types.keys() == project.models.keys():
         with suppress(ModelError):  # types that nothing of ours has written
-            return BoundModels(project, {name: _table(project, project.models[name], types[name]) for name in types})
+            tables = {name: _table(project, project.models[name], types[name]) for name in types}
+            project.bound = types
+            return BoundModels(project, tables)
     broken = sum(test.error is not None for test in project.tests)
     tables = check_models(project)
     if not project.errors and sum(test.error is not None for test in project.tests) == broken:
-        found = {name: {column.name: column.type for column in table.columns} for name, table in tables.items()}
-        bound_before.remember(memory, state, found)
+        project.bound = {name: {column.name: column.type for column in table.columns} for name, table in tables.items()}
+        bound_before.remember(memory, state, project.bound)
     return BoundModels(project, tables)
 
 

@@ -26,8 +26,10 @@ FILE = "bound_models.json"
 # What may make columns of other files or of values, and a variable's name that does not stand in the text. A word too
 # many costs time only.
 _FROM_OUTSIDE = re.compile(
-    rb"\b(read_\w+|\w+_scan|glob|pivot|pivot_wider|getvariable|getenv)\b"
+    rb"\b(read_\w+|\w+_scan|\w+_query|query_table|sniff_csv|json_execute_\w+|glob|pivot|pivot_wider|getvariable|getenv)\b"
+    rb"|\bquery\s*\("
     rb"|\b(from|join)\s+'"
+    rb"|\.(csv|tsv|txt|json|jsonl|ndjson|parquet|arrow|ipc|feather|avro|orc|xlsx?|gz|zst)\b"
     rb"|\benv_var\s*\(\s*(?!(?P<quote>['\"])\w+(?P=quote)\s*[,)])",
     re.IGNORECASE,
 )

@@ -53,7 +53,7 @@ def build_models(
     connection: duckdb.DuckDBPyConnection, project: SqlProject, dates: DateRange | None = None
 ) -> list[Built]:
     """Build every model, in order: only the days of `dates` where possible, else in full."""
-    standing = Standing(connection)
+    standing = Standing(connection, project)
     return [build_model(connection, project, model, dates, standing) for model in project.models.values()]
 
 
@@ -72,7 +72,7 @@ def build_model(
     fingerprint = _fingerprint(model, project)
     query, window = Rendered(""), None
     try:
-        standing = standing or Standing(connection)
+        standing = standing or Standing(connection, project)
         state = standing.state(model)
         as_before = state is not None and state.fingerprint == fingerprint
         if model.materialized == "ephemeral":
@@ -104,13 +104,15 @@ def _make(
     """Make the model's table or view, or replace the days of `window` in it, or all its rows.
 
     `as_before`: whether what stands was made of the same SQL. Then it is made anew only where its columns change: they
-    follow from tables below, and of a pivot or a file from values. What is not made anew keeps its comments, which cost
-    a statement each. Returns its comment, its columns and, of a table, how many rows it was given.
+    follow from tables below, and of a pivot or a file from values. It is bound again to find that out, unless all below
+    it stands as when the folder was bound. What is not made anew keeps its comments, which cost a statement each. Returns its comment, its columns and, of a table, how many rows it was given.
     """
     kind, comment, columns = standing.kind(model), standing.comment(model), standing.columns(model)
     may_stay = as_before and kind == model.made_as and model.materialized != "incremental"
     rows = None
-    if window is None and not (may_stay and _is_bound_alike(connection, query, columns, model)):
+    if window is None and not (
+        may_stay and (standing.is_as_bound or _is_bound_alike(connection, query, columns, model))
+    ):
         making = statement(f"create or replace {model.made_as} {model.relation} as", query, model.path)
         if not standing.has_schema(model):
             connection.execute(f"create schema if not exists {quote_name(model.schema)}")

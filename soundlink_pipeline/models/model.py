@@ -109,6 +109,8 @@ class SqlProject:
     environment: Mapping[str, str] = field(default_factory=dict)
     # The names of packages, which are not honoured.
     packages: set[str] = field(default_factory=set)
+    # What each model makes, name and type, by its name, where that follows from nothing but the folder and our tables.
+    bound: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # The tables of models that were found to be invalid later than when they were read.
     kept: set[str] = field(default_factory=set)
 

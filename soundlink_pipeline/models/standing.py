@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import duckdb
 
-from soundlink_pipeline.models.model import Model
-from soundlink_pipeline.warehouse.tables import MODEL_STATE
+from soundlink_pipeline.contracts.exports import EXPORTS
+from soundlink_pipeline.models.model import Model, SqlProject
+from soundlink_pipeline.warehouse.tables import MODEL_STATE, warehouse_tables
 
 # What each model was built from: its SQL, and the last delivery then loaded. Private to the pipeline, not published.
 STATE_TABLE = MODEL_STATE
@@ -37,7 +38,7 @@ class BuildState:
 class Standing:
     """What stood when it was read, and what `note` was told since. One connection's, while no other can write."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, project: SqlProject | None = None) -> None:
         connection.execute(CREATE_STATE)
         ((self.newest_load,),) = connection.execute("select coalesce(max(load_order), 0) from deliveries").fetchall()
         self._built = {
@@ -53,6 +54,8 @@ class Standing:
             " where database_name = current_database() order by schema_name, table_name, column_index"
         ).fetchall():
             self._columns.setdefault(_key(schema, table), []).append(Column(*column))
+        self._bound = _bound(project) if project and project.bound else {}
+        self._unlike = {key for key in self._bound if not self._stands_as_bound(key)}
 
     def kind(self, model: Model) -> str | None:
         """'table' or 'view'; None where there is nothing of the model's name."""
@@ -73,10 +76,38 @@ class Standing:
         """Whether something stands in the model's schema; an empty one is not known."""
         return any(schema == model.schema.lower() for schema, _ in self._made)
 
+    @property
+    def is_as_bound(self) -> bool:
+        """Whether our tables and all models stand with the columns that they had when the folder was bound.
+
+        Then binding a model once more would give the columns that it has. False where what it makes may follow from
+        more than the folder and our tables.
+        """
+        return bool(self._bound) and not self._unlike
+
+    def _stands_as_bound(self, key: tuple[str, str]) -> bool:
+        return [(column.name, column.kind) for column in self._columns.get(key, ())] == self._bound[key]
+
     def note(self, model: Model, comment: str | None, columns: list[Column], state: BuildState) -> None:
         """Take over that a model was built: what it has now, and of what it was built."""
         key = _key(model.schema, model.alias)
         self._made[key], self._columns[key], self._built[model.table] = (model.made_as, comment), columns, state
+        if key in self._bound:
+            self._unlike.discard(key)
+            self._unlike |= set() if self._stands_as_bound(key) else {key}
+
+
+def _bound(project: SqlProject) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """Our tables and the models that are made in the database, each with its columns and types."""
+    tables = {
+        _key("main", t.name): [(column.name, column.type) for column in t.columns] for t in warehouse_tables(EXPORTS)
+    }
+    models = {
+        _key(model.schema, model.alias): list(project.bound[name].items())
+        for name, model in project.models.items()
+        if model.materialized != "ephemeral"
+    }
+    return tables | models
 
 
 def made(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:

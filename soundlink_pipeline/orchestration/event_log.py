@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, QueuePool, bindparam, create_engine, inspect, text
 from sqlalchemy.exc import DatabaseError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ try:
     from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
     from dagster._core.storage.event_log.schema import (
         AssetCheckExecutionsTable,
+        AssetKeyTable,
         SqlEventLogStorageMetadata,
         SqlEventLogStorageTable,
     )
@@ -162,16 +163,87 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
             self._store_asset_event_tags(index, [events[at] for at in about_assets], [ids[at] for at in about_assets])
         # The entry holds the asset's last event only.
         last = {(rows[at]["asset_key"], rows[at]["dagster_event_type"]): at for at in about_assets}
-        for at in last.values():
-            self._store_asset_event(index, events[at], ids[at])
+        self._update_assets(index, [(events[at], ids[at]) for at in last.values()])
         planned: list[dict[str, Any]] = []
+        evaluated: list[tuple[dg.EventLogEntry, int, str]] = []
         for event, event_id, row in zip(events, ids, rows, strict=True):
             if event.dagster_event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
                 planned += self._planned_checks(event, event_id, row["event"])
             elif event.dagster_event_type in ASSET_CHECK_EVENTS:
-                self.store_asset_check_event(event, event_id)
+                evaluated.append((event, event_id, row["event"]))
         if planned:
             index.execute(AssetCheckExecutionsTable.insert(), planned)
+        self._update_checks(index, evaluated)
+
+    def _update_assets(self, index: Connection, events: Sequence[tuple[dg.EventLogEntry, int]]) -> None:
+        """As Dagster's `_store_asset_event` for each, which tries an insert first: nearly every asset is there."""
+        alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for event, event_id in events:
+            values = self._get_asset_entry_values(event, event_id, self._has_asset_key_index_cols_on_connection(index))
+            key: Any = event.dagster_event.asset_key if event.dagster_event else None
+            if values and key:
+                alike.setdefault(tuple(values), []).append({**values, "of_asset": key.to_string()})
+        found = sum(
+            index.execute(
+                AssetKeyTable.update()
+                .where(AssetKeyTable.c.asset_key == bindparam("of_asset"))
+                .values({name: bindparam(name) for name in names}),
+                entries,
+            ).rowcount
+            for names, entries in alike.items()
+        )
+        if found != sum(map(len, alike.values())):  # the first event of an asset
+            for event, event_id in events:
+                self._store_asset_event(index, event, event_id)
+
+    def _update_checks(self, index: Connection, evaluated: Sequence[tuple[dg.EventLogEntry, int, str]]) -> None:
+        """As Dagster's `store_asset_check_event` for each: a check that a run has planned gets its result."""
+        table = AssetCheckExecutionsTable
+        results = [
+            self._check_result(event, event_id, serialized) for event, event_id, serialized in evaluated if event.run_id
+        ]
+        found = 0
+        if results:
+            names = [name for name in results[0] if not name.startswith("of_")]
+            found = index.execute(
+                table.update()
+                .where(
+                    table.c.asset_key == bindparam("of_asset"),
+                    table.c.check_name == bindparam("of_check"),
+                    table.c.run_id == bindparam("of_run"),
+                    table.c.partition.is_not_distinct_from(bindparam("of_partition")),
+                )
+                .values({name: bindparam(name) for name in names}),
+                results,
+            ).rowcount
+        if found != len(evaluated):  # one that no run has planned
+            for event, event_id, _ in evaluated:
+                self.store_asset_check_event(event, event_id)
+
+    def _check_result(self, event: dg.EventLogEntry, event_id: int, serialized: str) -> dict[str, Any]:
+        evaluation: Any = event.dagster_event.event_specific_data if event.dagster_event else None
+        target = evaluation.target_materialization_data
+        return {
+            "of_asset": evaluation.asset_key.to_string(),
+            "of_check": evaluation.check_name,
+            "of_run": event.run_id,
+            "of_partition": evaluation.partition,
+            "execution_status": "SUCCEEDED" if evaluation.passed else "FAILED",
+            "evaluation_event": serialized,
+            "evaluation_event_timestamp": self._moment(event),
+            "evaluation_event_storage_id": event_id,
+            "materialization_event_storage_id": target.storage_id if target else None,
+        }
+
+    def _get_latest_materialization_records(self, raw_asset_rows: Sequence[dict[str, Any]]) -> Any:
+        """As Dagster's, which asks the log too, even of nothing; here each entry holds the asset's last event."""
+        records = {}
+        for row in raw_asset_rows:
+            record = dg.deserialize_value(row["last_materialization"]) if row["last_materialization"] else None
+            if row["asset_details"] or not isinstance(record, dg.EventLogRecord):  # wiped, or of an older Dagster
+                return super()._get_latest_materialization_records(raw_asset_rows)
+            records[dg.AssetKey.from_db_string(row["asset_key"])] = record
+        return records
 
     def _planned_checks(self, event: dg.EventLogEntry, event_id: int, serialized: str) -> list[dict[str, Any]]:
         """The rows of Dagster's `store_asset_check_event` for a check that a run intends to execute.
@@ -188,11 +260,16 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
                 "run_id": event.run_id,
                 "execution_status": "PLANNED",
                 "evaluation_event": serialized,
-                "evaluation_event_timestamp": datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None),
+                "evaluation_event_timestamp": self._moment(event),
                 "evaluation_event_storage_id": event_id,
             }
             for partition in partitions
         ]
+
+    @staticmethod
+    def _moment(event: dg.EventLogEntry) -> datetime:
+        """When it was, in UTC, as a column holds it."""
+        return datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None)
 
     def delete_events(self, run_id: str) -> None:
         """Delete a run's events and its database file, which Dagster would only empty."""

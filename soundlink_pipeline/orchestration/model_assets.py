@@ -99,7 +99,7 @@ def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.Assets
         with as_cancellation(context), as_operator_failure(), soundlink.warehouse.write() as connection:
             for table in drop_removed_models(connection, project):
                 context.log.info(f"dropped {table}: its model file was removed")
-            dates, standing = days_to_build(connection, project), Standing(connection)
+            dates, standing = days_to_build(connection, project), Standing(connection, project)
             for model in selected:
                 try:
                     yield _build(context, connection, project, model, dates, standing=standing, failed=failed)

@@ -25,6 +25,9 @@ from soundlink_pipeline.warehouse.sql import is_locked, quote
 
 # New files only. What clients of DuckDB 1.5 can open; 2.0's own format shuts them out.
 _STORAGE_VERSION = "v1.5.0"
+# DuckDB scans a table with a thread per row group (122,880 rows), and a file of this size has tables of one or two.
+# More threads only wait for one another, which is a tenth of a refresh's processor time.
+_BYTES_PER_THREAD = 64 << 20
 # What no file can be attached as.
 _RESERVED = ("main", "memory", "system", "temp")
 
@@ -54,6 +57,7 @@ class _OpenFile:
 _turn = threading.RLock()
 _open: dict[str, _OpenFile] = {}
 _idle: list[duckdb.DuckDBPyConnection] = []  # one at most
+_default_threads: list[int] = []  # DuckDB's own, which knows what a container may use; looked up once
 
 
 @contextmanager
@@ -62,8 +66,9 @@ def opened(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a database file, made where it is missing unless `read_only`; the database bears the file's stem.
 
-    Larger-than-memory work goes to the folder `temporary`. The file is closed, and its write-ahead log in it, when its
-    last connection of this process is. What a user sets of `memory_limit` and `threads` holds until then.
+    Larger-than-memory work goes to the folder `temporary`. It has the threads that the file's size is worth. The file is
+    closed, and its write-ahead log in it, when its last connection of this process is. What a user sets of
+    `memory_limit` and `threads` holds until then.
     Raises FileInUse, and duckdb.Error for a file that is locked by another process, damaged or missing.
     """
     key = os.path.realpath(path)
@@ -109,7 +114,8 @@ def in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
 def _attach(database: str, name: str, read_only: bool, temporary: Path | None) -> _OpenFile:
     instance = _idle.pop() if _idle else _new_instance()
     try:
-        instance.execute(f"set temp_directory = {quote(str(temporary) if temporary else '')}")
+        threads = _threads(instance, database)
+        instance.execute(f"set threads = {threads}; set temp_directory = {quote(str(temporary) if temporary else '')}")
         instance.execute(f"attach {quote(database)} as {name} (type duckdb{', read_only' if read_only else ''})")
     except duckdb.Error as error:
         if is_locked(error):
@@ -128,12 +134,23 @@ def _give_back(file: _OpenFile) -> None:
         with suppress(duckdb.Error):
             file.instance.execute(f"detach {file.name}")
             # Refused once there was something in it: then the folder goes with the instance.
-            file.instance.execute("reset memory_limit; reset threads; set temp_directory = ''")
+            file.instance.execute("reset memory_limit; set temp_directory = ''")
             attached = "select count(*) from duckdb_databases() where not internal"
             if file.instance.execute(attached).fetchall() == [(1,)]:  # its own, which is empty
                 _idle.append(file.instance)
                 return
     file.instance.close()
+
+
+def _threads(instance: duckdb.DuckDBPyConnection, database: str) -> int:
+    """How many are of use for a database file of this size; one for a file that is not there yet."""
+    if not _default_threads:
+        _default_threads.extend(instance.execute("select current_setting('threads')").fetchone() or ())
+    try:
+        size = os.stat(database).st_size
+    except OSError:
+        size = 0
+    return min(*_default_threads, 1 + size // _BYTES_PER_THREAD)
 
 
 def _new_instance() -> duckdb.DuckDBPyConnection:

@@ -61,9 +61,10 @@ provisional as (
 measured as (
     select
         * exclude ({{ measures | join(', ') }}),
+        -- A value of 10^12 or more has no estimate, as it fits no column of a mart.
         unnest([
             {%- for name in measures %}
-            struct_pack(measure := '{{ name }}', value_now := {{ name }}){{ ',' if not loop.last }}
+            struct_pack(measure := '{{ name }}', value_now := try_cast({{ name }} as decimal(18, 6))){{ ',' if not loop.last }}
             {%- endfor %}
         ]) as of
     from provisional
@@ -73,10 +74,9 @@ provisional_values as (
     select
         * exclude (of),
         of.measure,
-        try_cast(of.value_now as decimal(18, 6)) as value_now
+        of.value_now
     from measured
-    -- A value of 10^12 or more has no estimate, as it fits no column of a mart.
-    where try_cast(of.value_now as decimal(18, 6)) is not null
+    where of.value_now is not null
 ),
 
 estimates as (
