@@ -69,18 +69,19 @@ def build_model(
     Who builds several gives what stands, which is looked up otherwise.
     """
     started = time.perf_counter()
-    fingerprint = _fingerprint(model, project)
-    query, window = Rendered(""), None
+    query, window = project.compile(model, incremental=False), None
+    fingerprint = _fingerprint(model, query)
     try:
         standing = standing or Standing(connection, project)
         state = standing.state(model)
         as_before = state is not None and state.fingerprint == fingerprint
         if model.materialized == "ephemeral":
-            return Built(model, None, None, time.perf_counter() - started, project.render(model, incremental=False))
+            return Built(model, None, None, time.perf_counter() - started, query.sql)
         with transaction(connection):
             if as_before and standing.kind(model) == "table":
                 window = _window(connection, model, dates, standing)
-            query = project.compile(model, incremental=window is not None, dates=window)
+            if window is not None:
+                query = project.compile(model, incremental=True, dates=window)
             comment, columns, rows = _make(connection, model, query, window, standing, as_before=as_before)
             built_of = BuildState(fingerprint, standing.newest_load)
             _save_state(connection, model, built_of, state)
@@ -105,7 +106,8 @@ def _make(
 
     `as_before`: whether what stands was made of the same SQL. Then it is made anew only where its columns change: they
     follow from tables below, and of a pivot or a file from values. It is bound again to find that out, unless all below
-    it stands as when the folder was bound. What is not made anew keeps its comments, which cost a statement each. Returns its comment, its columns and, of a table, how many rows it was given.
+    it stands as when the folder was bound. What is not made anew keeps its comments, which cost a statement each.
+    Returns its comment, its columns and, of a table, how many rows it was given.
     """
     kind, comment, columns = standing.kind(model), standing.comment(model), standing.columns(model)
     may_stay = as_before and kind == model.made_as and model.materialized != "incremental"
@@ -199,9 +201,9 @@ def drop_removed_models(connection: duckdb.DuckDBPyConnection, project: SqlProje
     return removed
 
 
-def _fingerprint(model: Model, project: SqlProject) -> str:
-    """A hash of all that defines the table: its SQL with the vars filled in, its kind, its grain."""
-    parts = (model.materialized, *model.grain, project.render(model, incremental=False))
+def _fingerprint(model: Model, query: Rendered) -> str:
+    """A hash of all that defines the table: its SQL in full with the vars filled in, its kind, its grain."""
+    parts = (model.materialized, *model.grain, query.sql)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -276,7 +276,9 @@ def _metadata(connection: duckdb.DuckDBPyConnection, built: Built) -> dict[str, 
     trend = table_trend(connection, built.model.relation, built.model.charted) if built.model.charted else None
     figures: dict[str, Any] = {"seconds": round(built.seconds, 3)}
     if built.rows is not None:
-        ((rows,),) = connection.execute(f"select count(*) from {built.model.relation}").fetchall()
+        rows = built.rows
+        if built.dates is not None:
+            ((rows,),) = connection.execute(f"select count(*) from {built.model.relation}").fetchall()
         figures = {
             "rows built": built.rows,
             "days built": str(built.dates or "all"),

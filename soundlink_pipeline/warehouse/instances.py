@@ -66,7 +66,7 @@ def opened(
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to a database file, made where it is missing unless `read_only`; the database bears the file's stem.
 
-    Larger-than-memory work goes to the folder `temporary`. It has the threads that the file's size is worth. The file is
+    Larger-than-memory work goes to the folder `temporary`; threads are as many as the file's size is worth. The file is
     closed, and its write-ahead log in it, when its last connection of this process is. What a user sets of
     `memory_limit` and `threads` holds until then.
     Raises FileInUse, and duckdb.Error for a file that is locked by another process, damaged or missing.
@@ -147,7 +147,7 @@ def _threads(instance: duckdb.DuckDBPyConnection, database: str) -> int:
     if not _default_threads:
         _default_threads.extend(instance.execute("select current_setting('threads')").fetchone() or ())
     try:
-        size = os.stat(database).st_size
+        size = Path(database).stat().st_size
     except OSError:
         size = 0
     return min(*_default_threads, 1 + size // _BYTES_PER_THREAD)

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from soundlink_pipeline.contracts.days import DateRange
+from soundlink_pipeline.models.binding import load_models
 from soundlink_pipeline.models.build import build_model, build_models, drop_removed_models, run_tests
 from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import SqlProject, read_project
@@ -41,7 +42,25 @@ def rows(connection: duckdb.DuckDBPyConnection, table: str) -> list[Any]:
 
 
 def project(folder: Path, **changes: str | None) -> SqlProject:
-    return read_project(sql_folder(folder, {f"models/marts/{k}": v for k, v in changes.items()}))
+    """As a run has it: read, and bound as far as that is possible."""
+    files = sql_folder(folder, {f"models/marts/{k}": v for k, v in changes.items()})
+    return load_models(files, memory=folder.parent / "bound_models.json").project
+
+
+def describing(connection: duckdb.DuckDBPyConnection, project: SqlProject) -> int:
+    """How often a build asks DuckDB for a query's columns."""
+    asked: list[str] = []
+
+    class Noting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(connection, name)
+
+        def execute(self, query: Any, *given: Any) -> Any:
+            asked.append(query if isinstance(query, str) else query.query)
+            return connection.execute(query, *given)
+
+    build_models(Noting(), project, DateRange(SECOND, SECOND))  # type: ignore[arg-type]
+    return sum(query.startswith("describe") for query in asked)
 
 
 def test_models_are_built_in_order_with_their_comments(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
@@ -98,6 +117,22 @@ def test_a_view_has_the_columns_of_the_table_below_it_as_that_is_now(
     assert connection.execute("select distinct more from staging.stg_country").fetchall() == [(3,)]
 
 
+def test_a_model_is_bound_again_only_where_something_below_it_is_not_as_it_was_bound(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    copied = "{{ config(materialized='table') }} select * from {{ ref('daily') }}"
+    sound = project(tmp_path / "sql", **{"copied.sql": copied})
+    assert sound.bound
+    build_models(connection, sound)
+    assert describing(connection, sound) == 0
+    connection.execute("alter table marts.daily add column more integer default 3")
+    assert describing(connection, sound) > 0
+    assert "more" in described(connection, "copied")
+    unbound = read_project(tmp_path / "sql")
+    assert not unbound.bound
+    assert describing(connection, unbound) > 0
+
+
 # Their SQL and the tables below them stay as they are.
 @pytest.mark.parametrize("kind", ["table", "view"])
 @pytest.mark.parametrize(
@@ -132,7 +167,8 @@ def test_columns_that_follow_from_values_are_those_of_now(
         " select * from (pivot (select country_code, streams from main.campaign_country_daily)"
         " on country_code using sum(streams))"
     )
-    sound = project(tmp_path / "sql", **{"given.sql": sql})
+    # A pivot of no rows has no columns: over the empty warehouse it cannot be bound.
+    sound = read_project(sql_folder(tmp_path / "sql", {"models/marts/given.sql": sql}))
     build_models(connection, sound)
     put(connection, SECOND, "b", 5, country="US")
     build_models(connection, sound)

@@ -273,7 +273,7 @@ def test_what_is_held_is_stored_with_what_follows_outlives_an_error_and_is_seen_
             log.store_event(event)
         assert seen(other) == [4, 2]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(log, "store_asset_check_event", lambda *_: 1 / 0)
+            patch.setattr(log, "_update_checks", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 instance.report_engine_event("cannot be stored with them", run)
         assert seen(other) == [8, 2]  # one that cannot be stored does not keep the others out

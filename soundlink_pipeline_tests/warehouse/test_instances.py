@@ -95,6 +95,24 @@ def test_settings_and_temporary_tables_end_with_the_opening(file: Path, tmp_path
     assert len(made) == 1
 
 
+def test_a_file_is_opened_with_the_threads_that_its_size_is_worth(
+    file: Path, monkeypatch: pytest.MonkeyPatch, made: list[object]
+) -> None:
+    def threads() -> int:
+        with opened(file) as connection:
+            ((found,),) = connection.execute("select current_setting('threads')").fetchall()
+            return int(found)
+
+    monkeypatch.setattr(instances, "_default_threads", [3])
+    assert threads() == 1
+    for worth, expected in ((2, 2), (9, 3)):
+        monkeypatch.setattr(instances, "_BYTES_PER_THREAD", file.stat().st_size // (worth - 1))
+        assert threads() == expected
+    monkeypatch.setattr(instances, "_BYTES_PER_THREAD", file.stat().st_size + 1)
+    assert threads() == 1, "what an opening was given ends with it"
+    assert len(made) == 1
+
+
 def test_an_instance_that_has_written_to_its_temporary_folder_is_not_used_for_another(
     file: Path, tmp_path: Path, made: list[object]
 ) -> None:
