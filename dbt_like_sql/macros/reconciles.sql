@@ -1,11 +1,18 @@
 {#
     What a test that two CTEs of its own hold the same rows returns: the rows of one that the other has not, with the
-    CTE's name as their side. A difference shows as two rows.
+    CTE's name as their side. A difference shows as two rows. Grouped, for DuckDB plans two EXCEPT for twice as long.
 #}
 {% macro differences(one, other) -%}
-(select '{{ one }}' as side, * from {{ one }} except select '{{ one }}', * from {{ other }})
-union all
-(select '{{ other }}' as side, * from {{ other }} except select '{{ other }}', * from {{ one }})
+select
+    min(side) as side,
+    * exclude (side)
+from (
+    select '{{ one }}' as side, * from {{ one }}
+    union all
+    select '{{ other }}' as side, * from {{ other }}
+)
+group by all
+having min(side) = max(side)
 {%- endmacro %}
 
 

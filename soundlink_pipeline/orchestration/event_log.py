@@ -296,6 +296,10 @@ class PooledSqliteEventLog(SqliteEventLogStorage):
         check = super().has_secondary_index
         return self._once(f"index {name}", lambda: check(name))
 
+    def has_asset_key_col(self, column_name: str) -> bool:
+        check = super().has_asset_key_col
+        return self._once(f"column {column_name}", lambda: check(column_name))
+
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
         check = super()._has_asset_key_col_on_connection
         return self._once(f"column {column_name}", lambda: check(conn, column_name))
