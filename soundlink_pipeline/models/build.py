@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 
 import duckdb
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.schema import DATE_COLUMN
 from soundlink_pipeline.models.model import SETTINGS_FILE, Model, SqlProject
-from soundlink_pipeline.models.standing import CREATE_STATE, STATE_TABLE, BuildState, Column, Standing, made
+from soundlink_pipeline.models.standing import CREATE_STATE, FAILED, STATE_TABLE, BuildState, Column, Standing, made
 from soundlink_pipeline.models.statements import sql_error, statement
 from soundlink_pipeline.models.templates import Rendered
 from soundlink_pipeline.models.verdicts import SHOWN_ROWS, TestResult, failed_tests, run_tests
@@ -54,7 +54,9 @@ def build_models(
 ) -> list[Built]:
     """Build every model, in order: only the days of `dates` where possible, else in full."""
     standing = Standing(connection, project)
-    return [build_model(connection, project, model, dates, standing) for model in project.models.values()]
+    built = [build_model(connection, project, model, dates, standing) for model in project.models.values()]
+    standing.save(connection)
+    return built
 
 
 def build_model(
@@ -66,12 +68,13 @@ def build_model(
 ) -> Built:
     """Build one model in one transaction. Raises ModelError, with nothing changed, if its SQL fails.
 
-    Who builds several gives what stands, which is looked up otherwise.
+    Who builds several gives what stands, and saves it afterwards (`Standing.save`).
     """
     started = time.perf_counter()
     query, window = project.compile(model, incremental=False), None
     fingerprint = _fingerprint(model, query)
     try:
+        alone = standing is None
         standing = standing or Standing(connection, project)
         state = standing.state(model)
         as_before = state is not None and state.fingerprint == fingerprint
@@ -83,9 +86,9 @@ def build_model(
             if window is not None:
                 query = project.compile(model, incremental=True, dates=window)
             comment, columns, rows = _make(connection, model, query, window, standing, as_before=as_before)
-            built_of = BuildState(fingerprint, standing.newest_load)
-            _save_state(connection, model, built_of, state)
-        standing.note(model, comment, columns, built_of)
+        standing.note(model, comment, columns, BuildState(fingerprint, standing.newest_load))
+        if alone:
+            standing.save(connection)
     except duckdb.Error as error:
         if is_of_the_file(error):
             raise
@@ -138,7 +141,7 @@ def _changed(executed: duckdb.DuckDBPyConnection) -> int | None:
 
 def mark_failed(connection: duckdb.DuckDBPyConnection, model: Model) -> None:
     """Record that a model's tests failed: it counts as behind until all its days are built and tested again."""
-    connection.execute(f"update {STATE_TABLE} set load_order = -1 where model = ?", [model.table])
+    connection.execute(f"update {STATE_TABLE} set load_order = {FAILED} where model = ?", [model.table])
 
 
 def mark_readers_behind(connection: duckdb.DuckDBPyConnection, project: SqlProject, table: str) -> None:
@@ -205,17 +208,6 @@ def _fingerprint(model: Model, query: Rendered) -> str:
     """A hash of all that defines the table: its SQL in full with the vars filled in, its kind, its grain."""
     parts = (model.materialized, *model.grain, query.sql)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _save_state(
-    connection: duckdb.DuckDBPyConnection, model: Model, state: BuildState, before: BuildState | None
-) -> None:
-    if before is None:
-        connection.execute(f"insert into {STATE_TABLE} values (?, ?, ?)", [model.table, *astuple(state)])
-    elif state != before:
-        connection.execute(
-            f"update {STATE_TABLE} set fingerprint = ?, load_order = ? where model = ?", [*astuple(state), model.table]
-        )
 
 
 def _window(

@@ -5,17 +5,21 @@ Read once for all models, since each question to DuckDB's catalog costs as much 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 
 import duckdb
 
 from soundlink_pipeline.contracts.exports import EXPORTS
 from soundlink_pipeline.models.model import Model, SqlProject
+from soundlink_pipeline.warehouse.sql import transaction
 from soundlink_pipeline.warehouse.tables import MODEL_STATE, warehouse_tables
 
 # What each model was built from: its SQL, and the last delivery then loaded. Private to the pipeline, not published.
 STATE_TABLE = MODEL_STATE
 CREATE_STATE = f"create table if not exists {STATE_TABLE} (model VARCHAR, fingerprint VARCHAR, load_order BIGINT)"
+
+# In place of the last delivery, of a model whose tests failed.
+FAILED = -1
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Standing:
             " where database_name = current_database() order by schema_name, table_name, column_index"
         ).fetchall():
             self._columns.setdefault(_key(schema, table), []).append(Column(*column))
+        self._changed: dict[str, BuildState] = {}
         self._bound = _bound(project) if project and project.bound else {}
         self._unlike = {key for key in self._bound if not self._stands_as_bound(key)}
 
@@ -91,10 +96,33 @@ class Standing:
     def note(self, model: Model, comment: str | None, columns: list[Column], state: BuildState) -> None:
         """Take over that a model was built: what it has now, and of what it was built."""
         key = _key(model.schema, model.alias)
-        self._made[key], self._columns[key], self._built[model.table] = (model.made_as, comment), columns, state
+        self._made[key], self._columns[key] = (model.made_as, comment), columns
+        self._note_state(model, state)
         if key in self._bound:
             self._unlike.discard(key)
             self._unlike |= set() if self._stands_as_bound(key) else {key}
+
+    def note_failed(self, model: Model) -> None:
+        """Take over that what was built failed its tests: the model counts as behind until all its days are built."""
+        self._note_state(model, replace(self._built[model.table], load_order=FAILED))
+
+    def _note_state(self, model: Model, state: BuildState) -> None:
+        if self._built.get(model.table) != state:
+            self._built[model.table] = self._changed[model.table] = state
+
+    def save(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Write of what the models were built, all at once: each statement takes as long as building a small one.
+
+        What is never saved, after a kill, counts as built of what it was built of before, and is built again.
+        """
+        if not self._changed:
+            return
+        with transaction(connection):
+            connection.execute(f"delete from {STATE_TABLE} where list_contains(?, model)", [list(self._changed)])
+            rows = [(model, *astuple(state)) for model, state in self._changed.items()]
+            places = ", ".join(["(?, ?, ?)"] * len(rows))
+            connection.execute(f"insert into {STATE_TABLE} values {places}", [value for row in rows for value in row])
+        self._changed.clear()
 
 
 def _bound(project: SqlProject) -> dict[tuple[str, str], list[tuple[str, str]]]:

@@ -18,7 +18,7 @@ from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.contracts.table import Table
 from soundlink_pipeline.display.markdown import markdown_table
 from soundlink_pipeline.display.trend import table_trend
-from soundlink_pipeline.models.build import Built, build_model, days_to_build, drop_removed_models, mark_failed
+from soundlink_pipeline.models.build import Built, build_model, days_to_build, drop_removed_models
 from soundlink_pipeline.models.errors import ModelError, readable, shown
 from soundlink_pipeline.models.names import ASSETS, as_asset_name
 from soundlink_pipeline.models.project import Model, SqlProject
@@ -112,7 +112,9 @@ def _models(project: SqlProject, specs: Mapping[str, dg.AssetSpec]) -> dg.Assets
                         raise
                     reason = " ".join(str(error).split())
                     failed[model.name] = f"{readable(model.path)}: {type(error).__name__}: {readable(reason)}"
-                    mark_failed(connection, model)  # built, perhaps, but not tested
+                    if standing.state(model):
+                        standing.note_failed(model)  # built, perhaps, but not tested
+            standing.save(connection)
         if failed:
             reasons = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
             raise dg.Failure(
@@ -154,7 +156,7 @@ def _build(
                 results.append(_check_result(model, name, [tested[test.name] for test in tests]))
         blocking = [str(item) for item in tested.values() if item.blocks]
         if blocking:
-            mark_failed(connection, model)
+            standing.note_failed(model)
             failed[model.name] = "; ".join(blocking)
     return dg.MaterializeResult(asset_key=model.name, metadata=_metadata(connection, built), check_results=results)
 

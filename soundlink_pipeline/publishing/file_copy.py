@@ -118,8 +118,7 @@ def publish(
     """Put a copy of the warehouse at `target`. `now` is aware.
 
     `before` gets the connection to the warehouse that is opened in any case; what it raises prevents the publication.
-    `differences` are read after this function's turn: hold `warehouse.turn()` around the call to exclude other runs'
-    changes.
+    `differences` are of what that connection sees: `warehouse.turn()` around the call excludes other runs' changes.
     Raises NotPublished, WarehouseLocked, WarehouseUnusable; ValueError for a target that the warehouse's turn does not
     cover, so that two publications would not be kept apart: of a file it covers those in its own folder.
     """
@@ -131,12 +130,18 @@ def publish(
     except BadLink as error:
         raise NotPublished(f"{target} was not published: it is a symbolic link that {error}") from None
     temporary = place.with_name(f".{place.name}.part")
+    ours: Figures = {}
+
+    def asked(connection: duckdb.DuckDBPyConnection) -> None:
+        before(connection)
+        ours.update(_figures(connection, warehouse.exports))
+
     try:
         with warehouse.turn():
             try:
                 # Left by a crash: no other process publishes while this one holds the turn.
                 remove_all(temporary)
-                with warehouse.closed_file(before) as file:
+                with warehouse.closed_file(asked) as file:
                     _check_room(file, place)
                     temporary.touch(0o600)  # nobody reads it before it is in place
                     file.copy_to(temporary)
@@ -152,7 +157,7 @@ def publish(
             " run again; the file that was published last is unchanged"
         ) from error
     with locked:
-        ours = figures_of(warehouse)
+        pass  # until its time is over
     differences = compare(ours, warehouse.exports, target)
     size, seconds = target.stat().st_size, time.monotonic() - started
     return Published(target, size, seconds, rows, newest, settled, differences, lost_group)

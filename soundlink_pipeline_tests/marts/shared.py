@@ -143,9 +143,11 @@ class Marts:
 
     def _build_now(self, names: set[str]) -> None:
         wanted = [model for model in self.project.models.values() if model.name in names & self._to_build]
-        standing = Standing(self._connection) if wanted else None  # asked once, as build_models does
-        for model in wanted:
-            build_model(self._connection, self.project, model, standing=standing)
+        if wanted:
+            standing = Standing(self._connection)  # asked once, as build_models does
+            for model in wanted:
+                build_model(self._connection, self.project, model, standing=standing)
+            standing.save(self._connection)
         self._to_build -= names
 
     def rows(self, table: str, columns: str, where: str = "true") -> Rows:

@@ -10,9 +10,10 @@ import pytest
 
 from soundlink_pipeline.contracts.days import DateRange
 from soundlink_pipeline.models.binding import load_models
-from soundlink_pipeline.models.build import build_model, build_models, drop_removed_models, run_tests
+from soundlink_pipeline.models.build import build_model, build_models, drop_removed_models, models_behind, run_tests
 from soundlink_pipeline.models.errors import ModelError
 from soundlink_pipeline.models.project import SqlProject, read_project
+from soundlink_pipeline.models.standing import Standing
 from soundlink_pipeline.warehouse.home import WarehouseUnusable
 from soundlink_pipeline.warehouse.native_file import NativeFile
 from soundlink_pipeline_tests.support.deliveries import arrival, load, row
@@ -231,6 +232,30 @@ def test_days_loaded_since_the_last_build_are_rebuilt_too(tmp_path: Path) -> Non
     assert put_and_build(days[1], days[1]) == [None, [days[1]]]
     assert put_and_build(days[0], days[2]) == [DateRange(days[0], days[2]), [days[0], days[1]]]
     assert put_and_build(days[3], days[3]) == [DateRange(days[3], days[3]), [days[0], days[1], days[3]]]
+
+
+def test_what_a_build_was_killed_before_it_wrote_down_is_built_again(tmp_path: Path) -> None:
+    warehouse, models = NativeFile(tmp_path / "data"), project(tmp_path)
+
+    def put_day(day: date) -> None:
+        delivered = arrival(tmp_path, [row(report_date=str(day))], dates=DateRange(day, day), campaign=str(day))
+        load(warehouse, delivered)
+
+    put_day(FIRST)
+    with warehouse.write() as connection:
+        build_models(connection, models)
+    put_day(SECOND)
+    later = DateRange(SECOND + timedelta(days=1), SECOND + timedelta(days=1))
+    with warehouse.write() as connection:
+        standing = Standing(connection, models)
+        for model in models.models.values():
+            build_model(connection, models, model, later, standing)
+        assert models_behind(connection, models)
+    with warehouse.write() as connection:
+        (daily,) = [built for built in build_models(connection, models, later) if built.model.name == "daily"]
+        assert daily.dates == DateRange(SECOND, later.end)
+        assert not models_behind(connection, models)
+        assert len(rows(connection, "marts.daily")) == 2
 
 
 @pytest.mark.parametrize(

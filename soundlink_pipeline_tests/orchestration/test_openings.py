@@ -24,8 +24,7 @@ REFRESH = {
     LOADING: 2,  # one batch per export
     "pull_exports": 1,  # checks and pages of both exports
     "build": 1,  # every model
-    "closed_file": 1,  # the gate, and the checkpoint before the copy
-    "figures_of": 1,  # what the copy is compared with
+    "closed_file": 1,  # the gate, the figures that the copy is compared with, and the checkpoint before it
     "_newest_in_warehouse": 1,
 }
 
